@@ -1,0 +1,34 @@
+"""SyCAM: metric-guided synthesis of class activation maps.
+
+Name the property that a heatmap should have; SyCAM searches the formulas of a grammar for the one
+that has it most on your network and images, and shows held-out evidence for it.
+"""
+
+from sycam import testing
+from sycam.data.images import ImageSet, load_images
+from sycam.errors import SycamError
+from sycam.evaluation import Table, evaluate
+from sycam.language import operator
+from sycam.layer_fusion import LayerWeights, learn_fusion
+from sycam.methods import CAM
+from sycam.result import Formula, Result, load
+from sycam.synthesis import synthesize
+from sycam.version import __version__
+
+__all__ = [
+    "CAM",
+    "Formula",
+    "ImageSet",
+    "LayerWeights",
+    "Result",
+    "SycamError",
+    "Table",
+    "__version__",
+    "evaluate",
+    "learn_fusion",
+    "load",
+    "load_images",
+    "operator",
+    "synthesize",
+    "testing",
+]

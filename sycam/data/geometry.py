@@ -1,0 +1,95 @@
+"""How an image's pixels reach the network's grid: one map for picture, mask and boxes alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+Box = tuple[float, float, float, float]
+"""``(x0, y0, x1, y1)`` in pixels of the original image; edges, so a whole image is 0, 0, W, H."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A centred crop of an original image, resampled to ``out_height × out_width``.
+
+    To resize the short side to S and then cut S×S from the centre is the same map as to cut the
+    central square first and resample it to S×S. The latter is used: it resamples once, its scale
+    is the same on both axes, and a very long image needs no memory.
+
+    Example:
+        >>> Geometry.centred(width=400, height=300, size=100)
+        Geometry(left=50, top=0, width=300, height=300, out_width=100, out_height=100)
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    out_width: int
+    out_height: int
+
+    @classmethod
+    def centred(cls, width: int, height: int, size: int | None) -> Geometry:
+        """The map of ``--size``: short side to ``size``, centre crop; None leaves all as it is."""
+        if size is None:
+            return cls(0, 0, width, height, width, height)
+        side = min(width, height)
+        return cls((width - side) // 2, (height - side) // 2, side, side, size, size)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether pixels are only cut, not resampled."""
+        return (self.width, self.height) == (self.out_width, self.out_height)
+
+    def picture(self, image: Image.Image) -> Image.Image:
+        """Resample a picture (bicubic, with antialiasing when it shrinks)."""
+        box = (self.left, self.top, self.left + self.width, self.top + self.height)
+        if self.is_identity:
+            return image.crop(box)
+        return image.resize((self.out_width, self.out_height), Image.Resampling.BICUBIC, box=box)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Take a mask ``[H, W]`` to ``[out_height, out_width]`` by the nearest pixel."""
+        # Whole-number arithmetic, so that no rounding moves an edge (and boxes() can agree).
+        columns = self.left + (2 * np.arange(self.out_width) + 1) * self.width // (
+            2 * self.out_width
+        )
+        rows = self.top + (2 * np.arange(self.out_height) + 1) * self.height // (
+            2 * self.out_height
+        )
+        return mask[rows[:, None], columns[None, :]]
+
+    def boxes(self, boxes: Iterable[Box]) -> np.ndarray:
+        """Draw the union of boxes as a mask.
+
+        A pixel belongs to a box when its centre does, so a box on whole pixels and a mask
+        painted on the same pixels give the same result. A box thinner than a pixel of the result
+        marks the one pixel that holds its middle; a box without area marks nothing.
+
+        Args:
+            boxes: ``(x0, y0, x1, y1)`` in pixels of the original image.
+
+        Returns:
+            bool ``[out_height, out_width]``.
+        """
+        union = np.zeros((self.out_height, self.out_width), dtype=bool)
+        for x0, y0, x1, y1 in boxes:
+            if x1 > x0 and y1 > y0:
+                columns = _covered(x0, x1, self.left, self.width, self.out_width)
+                rows = _covered(y0, y1, self.top, self.height, self.out_height)
+                union |= rows[:, None] & columns[None, :]
+        return union
+
+
+def _covered(low: float, high: float, start: int, length: int, out: int) -> np.ndarray:
+    """Which of ``out`` cells over ``[start, start + length)`` have their centre in [low, high)."""
+    centres = start + (2 * np.arange(out) + 1) * length / (2 * out)
+    covered = (centres >= low) & (centres < high)
+    middle = (low + high) / 2
+    if not covered.any() and start <= middle < start + length:
+        covered[min(out - 1, int((middle - start) * out / length))] = True
+    return covered

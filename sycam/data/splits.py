@@ -1,0 +1,111 @@
+"""Which images the search sees and which it never sees."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sycam.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from sycam.data.images import ImageSet
+
+
+def choose(
+    image_set: ImageSet,
+    count: int,
+    seed: int,
+    *,
+    apart_from: ImageSet | None = None,
+    purpose: str | None = None,
+) -> ImageSet:
+    """Draw images at random, no image twice and none that another set holds.
+
+    The order of drawing is that of ``sha256(seed, digest of the image)``, so it depends on the
+    images' content only, not on their order or names. Images count as the same when their input
+    values are equal bit for bit; a recompressed copy is another image.
+
+    Args:
+        image_set: N images.
+        count: how many to draw.
+        seed: any integer; 0 is a seed like any other.
+        apart_from: images that must not be drawn.
+        purpose: what they are for, in messages; e.g. ``"held out"``.
+
+    Returns:
+        ``count`` images; ``skipped`` has a line with the number of repeated images left out.
+
+    Raises:
+        DataError: fewer distinct images than asked for.
+        OptionError: ``count`` below 1.
+    """
+    wanted = f"{_images(count)} asked for" + (f" ({purpose})" if purpose else "")
+    if count < 1:
+        raise OptionError(f"{wanted}; at least 1 is needed")
+    taken = set(apart_from.digests) if apart_from is not None else set()
+    distinct, notes = _distinct(image_set, taken)
+    if len(distinct) < count:
+        tail = f" ({'; '.join(notes)})" if notes else ""
+        raise DataError(
+            f"{wanted}, but there are only {len(distinct)}{tail}; give more images or ask for fewer"
+        )
+    chosen = sorted(distinct, key=lambda i: _draw(seed, image_set.digests[i]))[:count]
+    return replace(image_set.subset(chosen), skipped=(*image_set.skipped, *notes))
+
+
+def split(image_set: ImageSet, counts: Mapping[str, int], seed: int) -> tuple[ImageSet, ImageSet]:
+    """Divide images into those to search on and those held out; no image is in both.
+
+    Args:
+        image_set: N images.
+        counts: ``{"search": n, "heldout": m}``.
+        seed: any integer.
+
+    Returns:
+        The search set, the first n in the order of :func:`choose`, and the held-out set, the next
+        m. Both carry the same lines in ``skipped``.
+
+    Raises:
+        DataError: fewer distinct images than n + m.
+        OptionError: a count below 1.
+    """
+    searched, held_out = counts["search"], counts["heldout"]
+    for name, count in (("search", searched), ("heldout", held_out)):
+        if count < 1:
+            raise OptionError(f"{name} images: {count} asked for; at least 1 is needed")
+    purpose = f"{searched} to search on, {held_out} held out"
+    both = choose(image_set, searched + held_out, seed, purpose=purpose)
+    return both.subset(range(searched)), both.subset(range(searched, len(both)))
+
+
+def _distinct(image_set: ImageSet, taken: set[str]) -> tuple[list[int], list[str]]:
+    """Indices of one image a content, without those taken; and what there is to say about it."""
+    first: dict[str, int] = {}
+    for i, digest in enumerate(image_set.digests):
+        # Among equal images the choice must not hang on their order: the smallest label and name.
+        if digest not in first or _rank(image_set, i) < _rank(image_set, first[digest]):
+            first[digest] = i
+    repeated = len(image_set) - len(first)
+    left = [i for digest, i in first.items() if digest not in taken]
+    shared = len(first) - len(left)
+    notes = []
+    if repeated:
+        notes.append(f"{_images(repeated)} identical to another one left out")
+    if shared:
+        notes.append(f"{_images(shared)} that the other set holds left out")
+    return left, notes
+
+
+def _rank(image_set: ImageSet, i: int) -> tuple[int, str]:
+    label = -1 if image_set.labels is None else int(image_set.labels[i])
+    return label, image_set.names[i]
+
+
+def _draw(seed: int, digest: str) -> str:
+    return hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

@@ -1,0 +1,167 @@
+"""Any formulas under any metrics, side by side, without a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import OptionError
+from sycam.evidence import Layers, Reshape
+from sycam.evidence.targets import Target
+from sycam.inputs import Images, demo_images, read_images, with_masks
+from sycam.kernels import Fusion
+from sycam.methods import Method, find_method, scored_along
+from sycam.metrics import Metric, find_metric
+from sycam.search import Scorer
+from sycam.search.events import Note, Notify, Stage, Step, ignore
+from sycam.subject import Subject, check_volumes
+from sycam.validation import Interval, interval
+
+
+@dataclass(frozen=True)
+class Table:
+    """Means of methods under metrics.
+
+    Attributes:
+        methods: row names.
+        metrics: column names.
+        cells: ``(method, metric)`` to mean with 95 % bootstrap interval.
+        scores: ``(method, metric)`` to the ``[N]`` scores, an image each.
+        degenerate: method to the number of images on which its heatmap is flat.
+        directions: metric to whether higher is better.
+        images: number of images.
+    """
+
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    cells: dict[tuple[str, str], Interval]
+    scores: dict[tuple[str, str], np.ndarray] = field(repr=False)
+    degenerate: dict[str, int]
+    directions: dict[str, bool]
+    images: int
+
+    def best(self, metric: str) -> str:
+        """The method with the best mean under a metric."""
+        sign = 1 if self.directions[metric] else -1
+        return max(self.methods, key=lambda m: sign * self.cells[m, metric].mean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "images": self.images,
+            "higher_is_better": self.directions,
+            "methods": [
+                {
+                    "name": method,
+                    "degenerate": self.degenerate[method],
+                    "metrics": {
+                        metric: {
+                            "mean": self.cells[method, metric].mean,
+                            "low": self.cells[method, metric].low,
+                            "high": self.cells[method, metric].high,
+                        }
+                        for metric in self.metrics
+                    },
+                }
+                for method in self.methods
+            ],
+        }
+
+    def __str__(self) -> str:
+        width = max(map(len, (*self.methods, "method")))
+        columns = [max(len(m), 7) for m in self.metrics]
+        head = "  ".join(
+            [f"{'method':{width}}"]
+            + [f"{m:>{c}}" for m, c in zip(self.metrics, columns, strict=True)]
+        )
+        lines = [
+            "  ".join(
+                [f"{method:{width}}"]
+                + [
+                    f"{self.cells[method, m].mean:>{c}.4f}"
+                    for m, c in zip(self.metrics, columns, strict=True)
+                ]
+            )
+            for method in self.methods
+        ]
+        return "\n".join([head, *lines])
+
+
+def evaluate(
+    network: nn.Module | str,
+    layer: Layers,
+    images: Images,
+    methods: Sequence[str | Method] | None,
+    metrics: Sequence[str | Metric],
+    labels: Tensor | Sequence[int] | None = None,
+    masks: Tensor | np.ndarray | None = None,
+    target: Target = "predicted",
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    reshape: Reshape = None,
+    fusion: Fusion = "mean",
+    notify: Notify = ignore,
+) -> Table:
+    """Score named methods and expressions under metrics on all the images given.
+
+    Args:
+        network, layer, images, labels, masks, target, device, seed, reshape, fusion: as for
+            :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
+        methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
+            published CAMs and controls that need no dear leaf if None.
+        metrics: names of ``sycam metrics``.
+        notify: watches the progress.
+
+    Returns:
+        A table that prints itself.
+
+    Raises:
+        SycamError: for anything given that cannot be used.
+    """
+    methods = [methods] if isinstance(methods, str) else methods
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    if (methods is not None and not methods) or not metrics:
+        raise OptionError("name at least one method and one metric")
+    found = {m.name: m for m in map(find_method, scored_along() if methods is None else methods)}
+    chosen = {m.name: m for m in map(find_metric, metrics)}
+    image_set = (
+        demo_images("heldout", 64, seed)
+        if isinstance(images, str) and images == "demo"
+        else read_images(images, labels, masks)
+    )
+    image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
+    for line in image_set.skipped:
+        notify(Note(line))
+    for metric in chosen.values():
+        check_volumes(metric, image_set)
+    subject = Subject.prepare(
+        network, layer, image_set, target, device, seed, notify, reshape, fusion
+    )
+    notify(Stage("Measuring activations and gradients", len(image_set)))
+    leaves = frozenset().union(*(method.leaves for method in found.values()))
+    evidence, context = subject.measure(image_set, notify, leaves)
+    notify(Stage("Scoring", len(found)))
+    cells, scores, degenerate = {}, {}, {}
+    scorer = Scorer(next(iter(chosen.values())), evidence, context)
+    for done, (name, method) in enumerate(found.items(), 1):
+        for metric, score in zip(
+            chosen, scorer.score_under(list(chosen.values()), method), strict=True
+        ):
+            scores[name, metric] = score.values
+            cells[name, metric] = interval(score.values, seed)
+            degenerate[name] = score.degenerate
+        notify(Step(done))
+    return Table(
+        methods=tuple(found),
+        metrics=tuple(chosen),
+        cells=cells,
+        scores=scores,
+        degenerate=degenerate,
+        directions={name: m.higher_is_better for name, m in chosen.items()},
+        images=len(image_set),
+    )

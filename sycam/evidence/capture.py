@@ -1,0 +1,278 @@
+"""What the network says about the images: one forward pass, one backward pass to the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import DataError, LayerError, NetworkError, SycamError
+from sycam.evidence.outputs import check_outputs, probabilities
+from sycam.evidence.reshaping import Reshape, folded, to_map
+from sycam.evidence.resolved import Resolved
+from sycam.evidence.targets import Target, is_callable, part_of, resolve
+from sycam.evidence.untouched import device_of, dtype_of, untouched
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Measurements on N images, all on one device.
+
+    Attributes:
+        activations: ``[N,K,h,w]`` output of the target layer (``[N,K,d*h,w]`` for volumes).
+        gradients: of the target's score with respect to the activations, the same shape.
+        outputs: ``[N, classes]`` class scores (logits); None where callables explain a network
+            that returns something else.
+        targets: ``[N]`` int64, the class explained.
+        others: further leaves by name: a map as the activations are, a weight ``[N,K,1,1]``, a
+            scalar ``[N,1,1,1]``.
+        depth: slices of the layer's grid, 1 for images.
+    """
+
+    activations: Tensor
+    gradients: Tensor
+    outputs: Tensor | None
+    targets: Tensor
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    depth: int = 1
+
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        """All measurements by the names of their leaves."""
+        return {"activations": self.activations, "gradients": self.gradients, **self.others}
+
+    @property
+    def layers(self) -> tuple[Evidence, ...]:
+        """This evidence as that of one layer: see :class:`sycam.evidence.stack.Stack`."""
+        return (self,)
+
+    @property
+    def fusion(self) -> str:
+        """How the heatmaps of one layer become one."""
+        return "mean"
+
+    @property
+    def probability(self) -> Tensor:
+        """``[N]`` probability of the class explained, on the clean images."""
+        return self.others["probability"].flatten()
+
+    def subset(self, index: Tensor | slice) -> Evidence:
+        """The measurements on some of the images."""
+        return Evidence(
+            self.activations[index],
+            self.gradients[index],
+            None if self.outputs is None else self.outputs[index],
+            self.targets[index],
+            {name: tensor[index] for name, tensor in self.others.items()},
+            self.depth,
+        )
+
+
+def measure(
+    network: nn.Module,
+    layer: nn.Module,
+    images: Tensor,
+    target: Target = "predicted",
+    labels: Tensor | None = None,
+    batch: int = BATCH,
+    progress: Callable[[int], None] | None = None,
+    reshape: Reshape = None,
+    hessian: bool = False,
+) -> Evidence:
+    """Activations and gradients at ``layer`` for each image, with its score and probability.
+
+    The backward pass stops at the layer: no gradient of a parameter is computed. The network is
+    left as it was (mode, buffers, ``.grad``, hooks, random state).
+
+    Args:
+        network: the classifier; it must return ``(N, classes)``, unless the target is a callable.
+        layer: one of its modules, with output ``(N,K,h,w)`` or ``(N,K,d,h,w)``.
+        images: ``[N,C,H,W]`` or ``[N,C,D,H,W]`` in the network's input scale.
+        target: what is explained, see :mod:`sycam.targets`.
+        labels: ``[N]``, for target ``"label"``.
+        batch: images a forward pass.
+        progress: called with the number of images done.
+        reshape: makes the layer's output a map, see :func:`sycam.evidence.reshaping.to_map`.
+        hessian: measure the leaf ``hessian_product``, too.
+
+    Raises:
+        LayerError: the layer did not run once, or has no spatial output.
+        NetworkError: the network failed or returned something else than ``(N, classes)``.
+        DataError: no images, or targets that do not fit.
+    """
+    if not len(images):
+        raise DataError("no images were given")
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"{len(images)} images need {len(images)} labels, got {len(labels)}")
+    parts = []
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        wanted = part_of(target, len(images), part)
+        known = None if labels is None else labels[part]
+        parts.append(layer_gradients(network, layer, images[part], wanted, known, reshape, hessian))
+        if progress:
+            progress(min(start + batch, len(images)))
+    return _joined(parts)
+
+
+def _joined(parts: list[Evidence]) -> Evidence:
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    return Evidence(
+        torch.cat([p.activations for p in parts]),
+        torch.cat([p.gradients for p in parts]),
+        None if first.outputs is None else torch.cat([p.outputs for p in parts]),
+        torch.cat([p.targets for p in parts]),
+        {name: torch.cat([p.others[name] for p in parts]) for name in first.others},
+        first.depth,
+    )
+
+
+@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
+def layer_gradients(
+    network: nn.Module,
+    layer: nn.Module,
+    images: Tensor,
+    target: Target = None,
+    labels: Tensor | None = None,
+    reshape: Reshape = None,
+    hessian: bool = False,
+) -> Evidence:
+    """One batch of :func:`measure`."""
+    found: list[Tensor] = []
+
+    def cut(_module: nn.Module, _inputs: tuple, output: object) -> Tensor:
+        """Start the graph here, and hand on a copy that in-place operations may change."""
+        _check_map(to_map(output, reshape, layer), images, reshape)
+        leaf = output.detach().clone().requires_grad_()
+        found.append(leaf)
+        torch.set_grad_enabled(True)
+        return leaf.clone()
+
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise LayerError(
+            "the target layer is TorchScript, which cannot be watched; give the network as an "
+            "ordinary torch.nn.Module"
+        )
+    handle = layer.register_forward_hook(cut)
+    try:
+        # Nothing before the layer is recorded; the hook switches recording on.
+        with untouched(network), torch.no_grad():
+            outputs = forward(network, images)
+            explained = resolve(target, outputs, len(images), labels)
+            if len(found) != 1:
+                raise LayerError(
+                    f"the target layer ran {len(found)} times in one forward pass, expected once; "
+                    "choose a layer that is neither skipped nor shared"
+                )
+            scores = explained.scores(outputs)
+            gradients, product = _backward(scores, found[0], hessian)
+    finally:
+        handle.remove()
+    if gradients is None:
+        raise LayerError("the explained score does not depend on the target layer's output")
+    maps = to_map(found[0].detach(), reshape, layer)
+    measured = {"activations": maps, "gradients": to_map(gradients, reshape, layer)}
+    if hessian:
+        measured["hessian_product"] = to_map(product, reshape, layer)
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in measured.values()):
+        raise LayerError(
+            "the target layer's activations or gradients are NaN or infinite on these images; "
+            "check the images' scale (--mean, --std) and the weights"
+        )
+    measured = {name: folded(tensor) for name, tensor in measured.items()}
+    classes, chance = _classes(outputs, scores, explained, target)
+    scalars = {"score": scores.detach(), "probability": chance.detach()}
+    measured |= {name: tensor[:, None, None, None] for name, tensor in scalars.items()}
+    depth = maps.shape[2] if maps.ndim == 5 else 1
+    return Evidence(
+        measured.pop("activations"),
+        measured.pop("gradients"),
+        classes,
+        explained.index.to(maps.device),
+        measured,
+        depth,
+    )
+
+
+def _check_map(maps: Tensor, images: Tensor, reshape: Reshape) -> None:
+    """Refuse a layer's output that does not lie over the images."""
+    if len(maps) != len(images):
+        raise LayerError(
+            f"the target layer returned {len(maps)} maps for {len(images)} images; "
+            "expected one an image: images first, (N,K,h,w)"
+        )
+    if maps.ndim != images.ndim:
+        said = ("(N,K,h,w)", "(N,K,d,h,w)")[images.ndim - 4] if images.ndim in (4, 5) else "?"
+        raise LayerError(
+            f"the target layer returned {tuple(maps.shape)} for images of shape "
+            f"{tuple(images.shape)}; expected {said}, with as many sides: choose another layer, "
+            "or say by reshape how its output lies over the images"
+        )
+    if reshape == "tokens" and images.shape[-1] != images.shape[-2]:
+        raise LayerError(
+            f"reshape 'tokens' takes square images, got {tuple(images.shape[-2:])}; "
+            "give a function from (N,T,K) to (N,K,h,w) instead"
+        )
+
+
+def _classes(
+    outputs: object, scores: Tensor, explained: Resolved, target: Target
+) -> tuple[Tensor | None, Tensor]:
+    """Class scores, if there are any, and the probability (a callable's own score) ``[N]``."""
+    if not is_callable(target):
+        chance = probabilities(outputs.detach())
+        return outputs.detach(), chance.gather(1, explained.index[:, None])[:, 0]
+    classes = isinstance(outputs, Tensor) and outputs.ndim == 2
+    return check_outputs(outputs, len(scores)).detach() if classes else None, scores
+
+
+def forward(network: nn.Module, images: Tensor) -> object:
+    """What the network returns; what it raises becomes a NetworkError.
+
+    Images are brought to the network's device and floating type.
+    """
+    images = images.to(device_of(network), dtype_of(network))
+    try:
+        # Autograd saves no tensor that was made in inference mode.
+        return network(images.clone() if images.is_inference() else images)
+    except (SycamError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise NetworkError(
+            f"the network failed on images of shape {tuple(images.shape)}: "
+            f"{type(error).__name__}: {error}; are their size and channels right?"
+        ) from error
+
+
+def _backward(
+    scores: Tensor, activations: Tensor, hessian: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the scores, and their Hessian times the activations where that is wanted."""
+    if not scores.requires_grad:
+        return None, None
+    try:
+        (gradients,) = torch.autograd.grad(
+            scores.sum(), activations, allow_unused=True, create_graph=hessian
+        )
+        if gradients is None or not hessian:
+            return gradients, None
+        product = None
+        if gradients.requires_grad:
+            (product,) = torch.autograd.grad(
+                gradients, activations, activations.detach(), allow_unused=True
+            )
+    except RuntimeError as error:
+        raise NetworkError(
+            f"the backward pass from the scores to the target layer failed: {error}"
+        ) from error
+    # Where the score is piecewise linear in the activations there is nothing to differentiate.
+    return gradients.detach(), torch.zeros_like(gradients) if product is None else product

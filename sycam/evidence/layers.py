@@ -1,0 +1,213 @@
+"""Finding the target layer: by name, by module, or by what its gradients look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import LayerError, OptionError, unknown_name
+from sycam.evidence.capture import forward
+from sycam.evidence.reshaping import Reshape, find_reshape
+from sycam.evidence.targets import Target, is_callable, resolve
+from sycam.evidence.untouched import device_of, untouched
+
+CONSTANT = 1e-3  # gradients whose spread over places is at most this share of the largest
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network.
+
+    Attributes:
+        name: its name in ``network.named_modules()``.
+        module: the module itself.
+        note: for a layer found by ``auto`` or ``last``, why it was taken.
+        reshape: makes its output a map, see :func:`sycam.evidence.reshaping.to_map`.
+    """
+
+    name: str
+    module: nn.Module
+    note: str = ""
+    reshape: Reshape = None
+
+
+Layers = str | nn.Module | Sequence[str | nn.Module]
+SOUGHT = ("auto", "last")  # layers that are found by looking at what the network does
+
+
+def as_layers(layer: Layers) -> list[str | nn.Module]:
+    """One or several layers as a list, none twice.
+
+    Raises:
+        OptionError: there is none, or one is named twice.
+    """
+    if isinstance(layer, str | nn.Module) and not isinstance(layer, nn.ModuleList):
+        return [layer]
+    layers = list(layer) if isinstance(layer, Iterable) else [layer]
+    named = all(isinstance(one, str | nn.Module) for one in layers)
+    if not layers or not named or len(set(layers)) < len(layers):
+        raise OptionError(
+            f"layers must be one or several different layers, names or modules, got {layer!r}"
+        )
+    return layers
+
+
+def find_layer(
+    network: nn.Module,
+    layer: str | nn.Module,
+    images: Tensor,
+    reshape: Reshape = None,
+    target: Target = None,
+) -> Layer:
+    """The target layer.
+
+    Args:
+        network: the classifier.
+        layer: a name of ``network.named_modules()``, a module of the network, ``"auto"`` (the
+            deepest layer whose gradients vary over places) or ``"last"`` (the deepest layer with
+            spatial output).
+        images: a few probe images ``[n,C,H,W]``, for ``"auto"`` and ``"last"``.
+        reshape: makes the layer's output a map; not for layers that are sought.
+        target: what is explained on those images; classes count as the predicted ones.
+
+    Raises:
+        UnknownNameError: no layer or reshape has that name; the nearest names are told.
+        LayerError: the module is not part of the network, or no layer suits ``"auto"``.
+    """
+    find_reshape(reshape)
+    modules = dict(network.named_modules())
+    if isinstance(layer, nn.Module):
+        for name, module in modules.items():
+            if module is layer:
+                return Layer(name, module, reshape=reshape)
+        raise LayerError(
+            f"the layer given ({type(layer).__name__}) is no part of the network; "
+            "pass one of network.named_modules()"
+        )
+    if layer in modules and layer:
+        return Layer(layer, modules[layer], reshape=reshape)
+    if layer not in SOUGHT:
+        known = [*SOUGHT, *filter(None, modules)]
+        raise unknown_name("layer", str(layer), known, "or 'auto'")
+    if reshape is not None:
+        raise LayerError(f"layer {layer!r} is sought among convolutional layers; name the layer")
+    return _deepest(network, images, target, layer == "last")
+
+
+@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
+def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: bool) -> Layer:
+    """The deepest layer whose gradients vary over places, and that a CAM can weight sensibly.
+
+    Two kinds of layer are passed over while another suits. One inside a residual branch explains
+    only what that branch adds: each path from the image to the score should run through the layer.
+    One before its ReLU has negative activations, which the formulas do not expect; it gives way to
+    a layer after a ReLU unless that is more than twice as fine.
+
+    Args:
+        any_gradients: take the deepest layer that the score depends on, whatever its gradients.
+    """
+    outputs, scores, pixels = _trace(network, images, target)
+    if not outputs:
+        raise LayerError(
+            "no layer of the network has a spatial output (N,K,h,w); "
+            "class activation maps need a convolutional network"
+        )
+    names = list(outputs)
+    tensors = [outputs[name] for name in names]
+    gradients = torch.autograd.grad(scores.sum(), tensors, retain_graph=True, allow_unused=True)
+    varying, constant = [], ""
+    for name, gradient in zip(reversed(names), reversed(gradients), strict=True):
+        if gradient is None or not gradient.abs().max() > 0:
+            continue
+        if any_gradients:
+            return Layer(name, network.get_submodule(name), f"deepest layer with places: {name}")
+        if not varies(gradient):
+            constant = constant or name
+            continue
+        varying.append(name)
+    if not varying:
+        raise LayerError(
+            "at every layer with spatial output the gradients are zero or constant over places; "
+            "name a layer with --layer"
+        )
+    leaf = _accumulator(pixels)
+    whole = [n for n in varying if not _bypasses(scores.grad_fn, outputs[n].grad_fn, leaf)]
+    chosen = _after_relu(whole or varying, outputs)
+    note = f"deepest layer with gradients that vary over places: {chosen}"
+    if constant:
+        note += (
+            f" (at {constant} they are constant over places, so that Grad-CAM, XGrad-CAM, "
+            "HiResCAM and CAM would coincide there)"
+        )
+    return Layer(chosen, network.get_submodule(chosen), note)
+
+
+def _after_relu(names: list[str], outputs: dict[str, Tensor]) -> str:
+    """The first name whose output is nowhere negative, if its grid is close to the first's."""
+    side = outputs[names[0]].shape[-1]
+    for name in names:
+        if outputs[name].shape[-1] <= 2 * side and outputs[name].min() >= 0:
+            return name
+    return names[0]
+
+
+def varies(gradients: Tensor) -> bool:
+    """Whether gradients [n,K,h,w] (or [n,K,d,h,w]) differ between the places of any channel."""
+    flat = gradients.flatten(2)
+    spread = (flat - flat.mean(-1, keepdim=True)).abs().max()
+    return bool(spread > CONSTANT * gradients.abs().max())
+
+
+def _trace(
+    network: nn.Module, images: Tensor, target: Target
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """One forward pass; spatial outputs of modules that run once, in the order of execution."""
+    outputs: dict[str, Tensor] = {}
+    calls: dict[str, int] = {}
+
+    def watch(name: str):
+        def hook(_module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
+            calls[name] = calls.get(name, 0) + 1
+            spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim
+            if not spatial or not output.requires_grad or output.shape[2:].numel() < 2:
+                return None
+            outputs[name] = output
+            return output.clone()  # an in-place operation after the layer changes the copy only
+
+        return hook
+
+    handles = []
+    pixels = images.detach().to(device_of(network)).clone().requires_grad_()
+    with untouched(network), torch.enable_grad():
+        try:
+            for name, module in network.named_modules():
+                if name:
+                    handles.append(module.register_forward_hook(watch(name)))
+            found = forward(network, pixels)
+            explained = target if is_callable(target) else None
+            scores = resolve(explained, found, len(images)).scores(found)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels
+
+
+def _accumulator(pixels: Tensor) -> object:
+    return torch.autograd.graph.get_gradient_edge(pixels).node
+
+
+def _bypasses(root: object, layer: object, leaf: object) -> bool:
+    """Whether the autograd graph has a path from ``root`` to ``leaf`` that avoids ``layer``."""
+    seen, waiting = {layer}, [root]
+    while waiting:
+        node = waiting.pop()
+        if node is leaf:
+            return True
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting.extend(edge[0] for edge in node.next_functions)
+    return False

@@ -1,0 +1,129 @@
+"""One expression as one graph, from the leaves to finished heatmaps, that a compiler can fuse.
+
+For formulas that are evaluated often. While searching, thousands of candidates are evaluated a few
+times each, and :func:`sycam.kernels.heatmaps` is the form: compiling one takes seconds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, fx
+
+from sycam.errors import ExpressionError
+from sycam.kernels.heatmaps import Heatmaps, from_sums
+from sycam.kernels.program import combine
+from sycam.kernels.source import Program
+from sycam.language import Expression
+from sycam.language.symbolic import leaf
+
+Fused = Callable[..., Heatmaps]
+
+
+def fused(expression: Expression, compile: bool = True) -> Fused:
+    """The heatmaps of one expression as a function of its leaves.
+
+    The function takes ``(leaves, size, depth=1)`` and returns what
+    :func:`sycam.kernels.heatmaps` does of this one expression, to rounding errors. It is one
+    graph: weights, weighted sum, ReLU, test for flat maps, upsampling and scaling, with each
+    distinct subexpression computed once.
+
+    Args:
+        expression: a weight, map or heat.
+        compile: fuse the graph by ``torch.compile`` at the first call, and again where shapes
+            change. Where torch cannot compile (no C++ compiler, no Triton on a GPU) a warning says
+            so and the graph runs as it is.
+
+    Raises:
+        ExpressionError: the expression is a scalar; or, when called, a leaf is missing.
+
+    Example:
+        >>> from sycam.language import parse
+        >>> leaves = {"activations": torch.rand(2, 4, 7, 7), "gradients": torch.rand(2, 4, 7, 7)}
+        >>> fused(parse("mean(G)"), compile=False)(leaves, (32, 32)).maps.shape
+        torch.Size([1, 2, 32, 32])
+    """
+    program = Program(expression)
+    graph = _graph(program)
+    run = _CompiledOrNot(graph) if compile else graph
+
+    def heatmaps_of_one(
+        leaves: Mapping[str, Tensor], size: tuple[int, ...], depth: int = 1
+    ) -> Heatmaps:
+        for op in program.leaves:
+            if op.name not in leaves:
+                raise ExpressionError(
+                    f"{expression} needs the leaf {op.symbol} ({op.name}), but only "
+                    f"{', '.join(leaves) or 'nothing'} was measured"
+                )
+        with torch.no_grad():
+            return Heatmaps(*run(*(leaves[op.name] for op in program.leaves), size, depth))
+
+    return heatmaps_of_one
+
+
+def _graph(program: Program) -> fx.GraphModule:
+    """The program as a module ``(leaves..., size, depth) -> (maps, degenerate, finite)``.
+
+    A module generated for each expression, and no closure over its steps: torch keeps what it
+    compiled with the code of a function, a few versions at most, and all closures share one code.
+    """
+    graph = fx.Graph()
+    values: dict[sympy.Basic, fx.Node] = {
+        leaf(op.symbol): graph.placeholder(op.symbol) for op in program.leaves
+    }
+    activations = values[leaf("A")]
+    size, depth = graph.placeholder("size"), graph.placeholder("depth")
+    for op in program.constants:
+        values[leaf(op.symbol)] = graph.call_method("new_full", (activations, (1, 1, 1), op.value))
+
+    def value(node: sympy.Basic) -> fx.Node:
+        if node not in values:
+            overload = program.overload(node)
+            arguments: list[Any] = [value(argument) for argument in node.args]
+            arguments += [activations] * overload.weighs + [depth] * overload.neighbours
+            values[node] = graph.call_function(overload.function, tuple(arguments))
+        return values[node]
+
+    for name, tree in program.steps:
+        values[name] = value(tree)
+    sums = (value(program.result), activations, program.expression.sort)
+    sums = graph.call_function(combine, sums)
+    graph.output(graph.call_function(_finished, (sums, size, depth)))
+    return fx.GraphModule(torch.nn.Module(), graph, "FusedHeatmaps")
+
+
+def _finished(sums: Tensor, size: tuple[int, ...], depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    found = from_sums(sums[None], size, depth)
+    return found.maps, found.degenerate, found.finite
+
+
+class _CompiledOrNot:
+    """A graph compiled at its first call; once that has failed, the graph itself."""
+
+    def __init__(self, graph: fx.GraphModule):
+        self._graph = graph
+        self._run: Callable[..., Tensor] = torch.compile(graph, fullgraph=True)
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        if self._run is self._graph:
+            return self._graph(*arguments)
+        try:
+            found = self._run(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            found = self._graph(*arguments)  # raises as well, if the arguments are what is wrong
+            self._run = self._graph
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            warnings.warn(
+                f"torch cannot compile here ({type(error).__name__}: {reason}); heatmaps are "
+                "computed without",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return found

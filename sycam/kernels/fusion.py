@@ -1,0 +1,100 @@
+"""Heatmaps of several layers to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sycam.errors import OptionError, unknown_name
+from sycam.kernels.heatmaps import Heatmaps, heatmaps, norm01
+from sycam.kernels.program import Kept
+from sycam.language import Expression
+
+FUSIONS = ("mean", "max", "product")
+Fusion = str | Sequence[float]
+
+
+def check_fusion(fusion: Fusion, layers: int) -> str | tuple[float, ...]:
+    """A fusion that suits a number of layers.
+
+    Args:
+        fusion: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer (also as text,
+            ``"0.3,0.7"``), none negative and not all zero.
+        layers: how many there are.
+
+    Raises:
+        UnknownNameError, OptionError: no such fusion, or weights that do not fit.
+    """
+    if isinstance(fusion, str):
+        if fusion in FUSIONS:
+            return fusion
+        try:
+            fusion = [float(part) for part in fusion.split(",")]
+        except ValueError:
+            raise unknown_name(
+                "fusion", fusion, FUSIONS, "or one weight a layer, like 0.3,0.7"
+            ) from None
+    try:
+        weights = tuple(float(w) for w in fusion)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"fusion must be {', '.join(FUSIONS)} or one number a layer, got {fusion!r}"
+        ) from None
+    usable = len(weights) == layers and all(0 <= w < float("inf") for w in weights)
+    if not usable or not sum(weights):
+        raise OptionError(
+            f"fusion weights must be {layers} numbers that are not negative, one a layer, "
+            f"got {weights}"
+        )
+    return weights
+
+
+def fuse(layers: Sequence[Heatmaps], fusion: Fusion) -> Heatmaps:
+    """One heatmap a candidate and image from those of several layers, scaled to [0, 1] again.
+
+    Args:
+        layers: heatmaps of the same P candidates and N images.
+        fusion: ``mean`` (pytorch-grad-cam), ``max`` (LayerCAM), ``product`` (RefineCAM), or
+            weights of a mean.
+
+    A fused map is degenerate where it is flat: for a product, where any layer's is.
+    """
+    if len(layers) == 1:
+        return layers[0]
+    stacked = torch.stack([layer.maps for layer in layers])
+    maps = norm01(_combined(stacked, fusion), stacked.ndim - 3)
+    flat = maps.flatten(2).amax(-1) <= 0
+    return Heatmaps(maps, flat, torch.stack([layer.finite for layer in layers]).all(0))
+
+
+def _combined(maps: Tensor, fusion: Fusion) -> Tensor:
+    if fusion == "max":
+        return maps.amax(0)
+    if fusion == "product":
+        return maps.prod(0)
+    if fusion == "mean":
+        return maps.mean(0)
+    return torch.tensordot(maps.new_tensor(fusion), maps, 1)
+
+
+def maps_of(
+    expressions: Sequence[Expression],
+    evidence,
+    size: tuple[int, ...],
+    kept: Sequence[Kept] | None = None,
+) -> Heatmaps:
+    """Heatmaps of P expressions from evidence of one or several layers.
+
+    Args:
+        expressions: weights, maps or heats.
+        evidence: ``Evidence`` or ``Stack`` of N images.
+        size: of the images.
+        kept: values of earlier batches on this evidence, one store a layer.
+    """
+    found = [
+        heatmaps(expressions, e.leaves, size, e.depth, store)
+        for e, store in zip(evidence.layers, kept or [None] * len(evidence.layers), strict=True)
+    ]
+    return fuse(found, evidence.fusion)

@@ -1,0 +1,147 @@
+"""A batch of expressions as one program with shared subexpressions, evaluated bottom-up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sycam.language import Expression
+from sycam.language.signatures import HEAT, WEIGHT
+
+
+class Kept:
+    """Values of subexpressions on one set of leaves, kept from batch to batch of candidates.
+
+    Candidates come cheapest first and are built from cheaper ones, so what comes first is kept
+    until the room is full.
+
+    Args:
+        room: bytes.
+    """
+
+    def __init__(self, room: int):
+        self.room = room
+        self.values: dict[Expression, Tensor] = {}
+
+    def offer(self, expression: Expression, value: Tensor) -> None:
+        """Keep a value if there is room."""
+        size = value.numel() * value.element_size()
+        if size <= self.room and expression not in self.values:
+            self.room -= size
+            self.values[expression] = value
+
+
+def evaluate(
+    expressions: Sequence[Expression],
+    leaves: Mapping[str, Tensor],
+    depth: int = 1,
+    kept: Kept | None = None,
+) -> list[Tensor]:
+    """Values of the expressions; each distinct subexpression is computed once.
+
+    Args:
+        expressions: P expressions of any sort.
+        leaves: what the network said, by leaf name; ``activations`` ``[..., K, h, w]`` and those
+            that the expressions name.
+        depth: slices of a volume, which lie below one another (see
+            :mod:`sycam.language.numerics`).
+        kept: values of earlier batches on the same leaves; those of this one are offered to it.
+
+    Returns:
+        P tensors with three trailing dimensions (see :mod:`sycam.language.numerics`).
+    """
+    values: dict[Expression, Tensor] = {} if kept is None else kept.values.copy()
+    nodes = _nodes(expressions, values)
+    # So that a value is freed after its last use.
+    uses = Counter(child for node in nodes for child in node.children)
+    uses.update(expressions)
+    like = leaves["activations"]
+    for node in nodes:
+        if node.operator.is_leaf:
+            values[node] = leaf_value(node, leaves, like)
+            continue
+        arguments = [values[child] for child in node.children]
+        values[node] = node.overload.compute(arguments, like, depth)
+        if kept is not None:
+            kept.offer(node, values[node])
+        for child in node.children:
+            uses[child] -= 1
+            if not uses[child]:
+                del values[child]
+    return [values[expression] for expression in expressions]
+
+
+def leaf_value(leaf: Expression, leaves: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    """The tensor of a leaf: measured, or a constant shaped as a scalar of the image."""
+    if leaf.operator.value is not None:
+        return like.new_full((1, 1, 1), leaf.operator.value)
+    return leaves[leaf.operator.name]
+
+
+def _nodes(
+    expressions: Sequence[Expression], known: Mapping[Expression, Tensor]
+) -> list[Expression]:
+    """The distinct subexpressions whose values are not known, children before parents."""
+    found: dict[Expression, None] = {}
+
+    def walk(node: Expression) -> None:
+        if node in found or node in known:
+            return
+        for child in node.children:
+            walk(child)
+        found[node] = None
+
+    for expression in expressions:
+        walk(expression)
+    return list(found)
+
+
+def weighted_sums(
+    expressions: Sequence[Expression],
+    leaves: Mapping[str, Tensor],
+    depth: int = 1,
+    kept: Kept | None = None,
+) -> Tensor:
+    """``sum_k w_k A_k`` of P expressions before the ReLU, ``[P,N,h,w]``.
+
+    All channel weights are multiplied with the activations at once, so that these are read once.
+
+    Args:
+        expressions: weights, maps or heats.
+        leaves, depth, kept: as for :func:`evaluate`, with N images in front.
+    """
+    activations = leaves["activations"]
+    values = evaluate(expressions, leaves, depth, kept)
+    images, _, height, width = activations.shape
+    sums = activations.new_empty(len(expressions), images, height, width)
+    vectors = [i for i, e in enumerate(expressions) if e.sort == WEIGHT]
+    if vectors:
+        weights = torch.stack([values[i][..., 0, 0] for i in vectors], 1)
+        product = weights @ activations.flatten(2)
+        sums[vectors] = product.unflatten(2, (height, width)).transpose(0, 1)
+    for i, (value, expression) in enumerate(zip(values, expressions, strict=True)):
+        if expression.sort != WEIGHT:
+            sums[i] = combine(value, activations, expression.sort)
+    return sums
+
+
+def combine(value: Tensor, activations: Tensor, sort: str) -> Tensor:
+    """``sum_k w_k A_k`` before the ReLU.
+
+    Args:
+        value: ``[..., K, 1, 1]`` (weight), ``[..., K, h, w]`` (map) or ``[..., 1, h, w]`` (heat:
+            the weighted sum itself).
+        activations: ``[..., K, h, w]``.
+        sort: of the value.
+
+    Returns:
+        Tensor[..., h, w].
+    """
+    if sort == HEAT:
+        return value[..., 0, :, :]
+    if sort == WEIGHT:
+        return torch.einsum("...k,...khw->...hw", value[..., 0, 0], activations)
+    return (value * activations).sum(-3)

@@ -1,0 +1,114 @@
+"""Expressions: immutable, typed, hash-consed trees, so that equality is identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from weakref import WeakValueDictionary
+
+from sycam.errors import ExpressionError
+from sycam.language.operators import ORDER, operator
+from sycam.language.signatures import Operator, Overload
+
+
+class Expression:
+    """A node of the expression language. Build it with :func:`apply`; equal trees are one object.
+
+    Attributes:
+        operator: the operator or leaf at this node.
+        overload: the operator's typing that this node uses.
+        children: argument expressions.
+        sort: ``"scalar"``, ``"weight"``, ``"map"`` or ``"heat"``.
+        cost: sum of the operators' costs.
+    """
+
+    __slots__ = ("__weakref__", "children", "cost", "operator", "overload", "sort")
+
+    operator: Operator
+    overload: Overload
+    children: tuple[Expression, ...]
+    sort: str
+    cost: int
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("expressions are immutable")
+
+    def __repr__(self) -> str:
+        return f"Expression({str(self)!r})"
+
+    def __str__(self) -> str:
+        from sycam.language.printing import to_text
+
+        return to_text(self)
+
+    def __reduce__(self):
+        return (apply, (self.operator.name, *self.children))
+
+    def nodes(self) -> Iterator[Expression]:
+        """Every distinct subexpression, children before parents, this one last."""
+        seen: set[int] = set()
+
+        def walk(node: Expression) -> Iterator[Expression]:
+            if id(node) in seen:
+                return
+            seen.add(id(node))
+            for child in node.children:
+                yield from walk(child)
+            yield node
+
+        yield from walk(self)
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Names of the leaves that must be measured (constants left out)."""
+        return frozenset(
+            node.operator.name
+            for node in self.nodes()
+            if node.operator.is_leaf and node.operator.value is None
+        )
+
+    def sort_key(self) -> tuple:
+        """A total order that does not depend on the history of the process: cost, then shape."""
+        return (self.cost, ORDER[self.operator.name], tuple(c.sort_key() for c in self.children))
+
+
+_interned: WeakValueDictionary[tuple, Expression] = WeakValueDictionary()
+
+
+def apply(name: str, *children: Expression) -> Expression:
+    """The expression that applies operator ``name`` to ``children``.
+
+    Raises:
+        UnknownNameError: no such operator.
+        ExpressionError: the operator has no typing for these arguments.
+
+    >>> str(apply("mean", apply("gradients")))
+    'mean(G)'
+    """
+    op = operator(name)
+    # By the operator itself: a user may replace one of the same name. What the interned node
+    # holds stays alive with it, so that no identity is used twice.
+    key = (id(op), *map(id, children))
+    found = _interned.get(key)
+    if found is not None:
+        return found
+    overload = op.overload(tuple(child.sort for child in children))
+    if overload is None:
+        raise ExpressionError(_mistyped(op, children))
+    node = object.__new__(Expression)
+    for slot, value in (
+        ("operator", op),
+        ("overload", overload),
+        ("children", tuple(children)),
+        ("sort", overload.result),
+        ("cost", op.cost + sum(child.cost for child in children)),
+    ):
+        object.__setattr__(node, slot, value)
+    _interned[key] = node
+    return node
+
+
+def _mistyped(op: Operator, children: tuple[Expression, ...]) -> str:
+    given = ", ".join(f"{child} ({child.sort})" for child in children) or "nothing"
+    if op.is_leaf:
+        return f"{op.name!r} is a leaf and takes no arguments, but was given {given}"
+    return f"{op.name!r} takes {op.signature}, but was given {given}"

@@ -1,0 +1,214 @@
+"""Grammars: which expressions a search may build, as plain productions.
+
+A ``.lark`` file is both parser and search space. Its aliases are operators of the table; its
+rules, once parentheses and levels of precedence are collapsed, are the *symbols* of the space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+from lark import Lark
+from lark.exceptions import UnexpectedInput
+
+from sycam.errors import ExpressionError, GrammarError
+from sycam.language.expression import Expression
+from sycam.language.grammar_notation import Alternative, PlacedError, Rules, read_rules
+from sycam.language.grammar_source import Source, find, source_of_file, source_of_text
+from sycam.language.parsing import LONGEST, build_aliased, caret, complaint, quoted
+from sycam.language.productions import Production, productions
+from sycam.language.signatures import COMMUTATIVE
+from sycam.language.sources import version_text
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A search space.
+
+    Attributes:
+        name: the file's stem.
+        text: the whole text, bases included: reading it again gives the same space.
+        start: the symbol of complete expressions; each is a ``weight``, a ``map`` or a ``heat``.
+        productions: the space, in the order of the operator table.
+    """
+
+    name: str
+    text: str
+    start: str
+    productions: tuple[Production, ...]
+    _parser: Lark = field(repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the productions: what decides the space, whatever the file's comments.
+
+        An operator that a user declares counts with its code.
+        """
+        lines = sorted(
+            f"{sorted(p.owners)} {p.operator.name} {p.arguments} {p.operator.cost} "
+            f"{version_text(p.operator)}".rstrip()
+            for p in self.productions
+        )
+        return hashlib.sha256("\n".join([self.start, *lines]).encode()).hexdigest()
+
+    @cached_property
+    def leaves(self) -> frozenset[str]:
+        """Names of the leaves that must be measured for any expression of the space."""
+        ops = (p.operator for p in self.productions)
+        return frozenset(op.name for op in ops if op.is_leaf and op.value is None)
+
+    def without(self, leaves: Collection[str]) -> Grammar:
+        """The space without some leaves, and without what can only be built from them.
+
+        Raises:
+            GrammarError: no complete expression is left.
+        """
+        kept = [p for p in self.productions if p.operator.name not in leaves]
+        count = -1
+        while count != len(kept):
+            count = len(kept)
+            derived = frozenset().union(*(p.owners for p in kept))
+            kept = [p for p in kept if derived.issuperset(p.arguments)]
+        if not any(self.start in p.owners for p in kept):
+            missing = ", ".join(sorted(leaves))
+            raise GrammarError(f"grammar {self.name!r} holds no expression without {missing}")
+        return replace(self, productions=tuple(kept))
+
+    def parse(self, text: str) -> Expression:
+        """The expression that ``text`` writes in this grammar's own notation."""
+        if len(text) > LONGEST:
+            raise ExpressionError(
+                f"expression of {len(text)} characters is too long (at most {LONGEST})"
+            )
+        try:
+            tree = self._parser.parse(text)
+        except UnexpectedInput as error:
+            raise ExpressionError(
+                f"{quoted(text)} is not in grammar {self.name!r}: {complaint(error)}\n"
+                f"{caret(text, error)}"
+            ) from None
+        return build_aliased(tree)
+
+    def __contains__(self, expression: Expression) -> bool:
+        """Whether the space holds the expression, up to the order of commutative arguments."""
+        return self.start in self._symbols_of(expression, {})
+
+    def _symbols_of(self, expression: Expression, known: dict) -> frozenset[str]:
+        if expression in known:
+            return known[expression]
+        children = [self._symbols_of(child, known) for child in expression.children]
+        orders = [children]
+        if COMMUTATIVE in expression.operator.laws:
+            orders.append(children[::-1])
+        owners: frozenset[str] = frozenset()
+        for production in self.productions:
+            if production.operator is expression.operator and any(
+                all(a in c for a, c in zip(production.arguments, order, strict=True))
+                for order in orders
+            ):
+                owners |= production.owners
+        known[expression] = owners
+        return owners
+
+    def tree_counts(self, max_cost: int) -> list[int]:
+        """Number of derivation trees of each cost 1..max_cost, by recurrence (none is built)."""
+        counts: dict[str, list[int]] = {s: [0] * (max_cost + 1) for s in self.symbols}
+        for cost in range(1, max_cost + 1):
+            for p in self.productions:
+                found = sum(
+                    prod(counts[a][c] for a, c in zip(p.arguments, split, strict=True))
+                    for split in splits(cost - p.operator.cost, len(p.arguments))
+                )
+                for owner in p.owners:
+                    counts[owner][cost] += found
+        return counts[self.start][1:]
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        names = {s for p in self.productions for s in (*p.owners, *p.arguments)}
+        return tuple(sorted(names))
+
+
+def splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """All ways to write ``total`` as an ordered sum of ``parts`` integers of at least 1."""
+    if parts == 0:
+        if total == 0:
+            yield ()
+        return
+    if parts == 1:
+        if total >= 1:
+            yield (total,)
+        return
+    for first in range(1, total - parts + 2):
+        for rest in splits(total - first, parts - 1):
+            yield (first, *rest)
+
+
+def load_grammar(source: str | Path) -> Grammar:
+    """Load a shipped grammar by name, or any ``.lark`` file by path.
+
+    Raises:
+        UnknownNameError: no shipped grammar has that name.
+        GrammarError: the file cannot be read or cannot serve as a search space.
+
+    >>> load_grammar("gradient").tree_counts(3)
+    [2, 36, 554]
+    """
+    return _grammar(source_of_file(find(str(source))))
+
+
+def read_grammar(text: str, name: str = "grammar", folder: str | Path | None = None) -> Grammar:
+    """Check a grammar's text and turn it into a :class:`Grammar`.
+
+    Args:
+        text: Lark's notation; its first line may be ``%base NAME`` or ``%base FILE.lark``, to
+            extend that grammar.
+        name: what messages call it.
+        folder: where a base's path begins; the current folder if none.
+
+    Raises:
+        GrammarError: syntax, ambiguity, an operator that does not exist or cannot take these
+            sorts, a rule that is unreachable or can derive nothing; with the line.
+    """
+    return _grammar(source_of_text(text, name, None if folder is None else Path(folder)))
+
+
+def _grammar(source: Source) -> Grammar:
+    try:
+        rules = read_rules(source.text)
+        start, made = productions(rules)
+        parser = _compiled(source.text, rules)
+    except PlacedError as error:
+        place = (error.place.line, error.place.column) if error.place is not None else ()
+        raise GrammarError(source.refusal(str(error), *place)) from None
+    return Grammar(source.name, source.text, start, made, parser)
+
+
+def _compiled(text: str, rules: Rules) -> Lark:
+    try:
+        return Lark(text, parser="lalr", strict=True, maybe_placeholders=False)
+    except Exception as error:  # Lark does not say which errors a grammar's text may raise
+        message = " ".join(str(error).replace(". [strict-mode]", ":").split())
+        if "onflict" not in message and "ollision" not in message:
+            raise PlacedError(message) from None
+        place = min(_in_conflict(message, rules), key=lambda a: a.place.line, default=None)
+        raise PlacedError(
+            "the grammar is ambiguous: a text could be read in two ways; give each level of "
+            f"precedence its own rule, as gradient.lark does ({message})",
+            place and place.place,
+        ) from None
+
+
+def _in_conflict(message: str, rules: Rules) -> Iterator[Alternative]:
+    """The alternatives that Lark's message on an ambiguity names, like ``<map : map PLUS map>``."""
+    for owner, words in re.findall(r"<([a-z]\w*) : ([^>]*)>", message):
+        named = [word for word in words.split() if word in rules]
+        for alternative in rules.get(owner, ()):
+            if list(alternative.rules) == named:
+                yield alternative

@@ -1,0 +1,364 @@
+"""The operator table: everything an expression can be made of, each declared once.
+
+A grammar chooses among these operators; sorts, cost, laws, numbers and LaTeX live here only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from sycam.errors import UnknownNameError, unknown_name
+from sycam.language import numerics
+from sycam.language.signatures import (
+    BROADCAST,
+    COMMUTATIVE,
+    EVEN,
+    HEAT,
+    HOMOGENEOUS,
+    IDEMPOTENT,
+    INVOLUTION,
+    MAP,
+    ODD,
+    SCALAR,
+    SCALE_FREE,
+    WEIGHT,
+    Operator,
+    Overload,
+)
+
+
+def _leaf(name: str, symbol: str, sort: str, latex: str, meaning: str, price: str) -> Operator:
+    typing = (Overload((), sort, _no_function),)
+    return Operator(name, typing, latex, meaning, symbol=symbol, price=price)
+
+
+def _constant(name: str, symbol: str, latex: str, value: float) -> Operator:
+    typing = (Overload((), SCALAR, _no_function),)
+    return Operator(name, typing, latex, f"the constant {symbol}", symbol=symbol, value=value)
+
+
+def _no_function(*_: Tensor) -> Tensor:
+    raise TypeError("a leaf is looked up, not computed")
+
+
+def _unary(
+    name: str,
+    typings: Mapping[str, tuple[str, Callable[..., Tensor]]],
+    latex: str,
+    meaning: str,
+    *laws: str,
+    algebra: Callable[..., Any] | None = None,
+) -> Operator:
+    overloads = tuple(Overload((given,), made, f) for given, (made, f) in typings.items())
+    return Operator(name, overloads, latex, meaning, laws=frozenset(laws), algebra=algebra)
+
+
+def _reduction(name: str, function: Callable, latex: str, meaning: str, *laws: str) -> Operator:
+    return _unary(name, {MAP: (WEIGHT, function)}, latex, meaning, *laws)
+
+
+def _elementwise(
+    name: str,
+    function: Callable,
+    latex: str,
+    meaning: str,
+    *laws: str,
+    algebra: Callable[..., Any] | None = None,
+) -> Operator:
+    typings = {sort: (sort, function) for sort in (WEIGHT, MAP)}
+    return _unary(name, typings, latex, meaning, *laws, algebra=algebra)
+
+
+def _infix(
+    name: str,
+    function: Callable,
+    symbol: str,
+    precedence: int,
+    latex: str,
+    meaning: str,
+    *laws: str,
+    algebra: Callable[..., Any],
+) -> Operator:
+    overloads = tuple(
+        Overload((a, b), max(a, b, key=BROADCAST.index), function)
+        for a in BROADCAST
+        for b in BROADCAST
+    )
+    return Operator(
+        name,
+        overloads,
+        latex,
+        meaning,
+        laws=frozenset(laws),
+        symbol=symbol,
+        precedence=precedence,
+        algebra=algebra,
+    )
+
+
+_TABLE = (
+    _leaf("activations", "A", MAP, "A_k", "activations of the target layer", "one forward pass"),
+    _leaf(
+        "gradients",
+        "G",
+        MAP,
+        "G_k",
+        "gradients of the target's score with respect to the activations",
+        "one forward and one backward pass, to the layer only",
+    ),
+    _leaf(
+        "hessian_product",
+        "H",
+        MAP,
+        "H_k",
+        "Hessian of the target's score times the activations; zero where the score is piecewise "
+        "linear in them (ReLU networks with a logit target)",
+        "one more backward pass",
+    ),
+    _leaf("score", "y", SCALAR, "y", "the target's score", "nothing"),
+    _leaf("probability", "p", SCALAR, "p", "probability of the class explained", "nothing"),
+    _leaf(
+        "masked_scores",
+        "S",
+        WEIGHT,
+        "S_k",
+        "the target's score on the image times its upsampled, scaled activation (Score-CAM)",
+        "K forward passes",
+    ),
+    _leaf(
+        "ablation_drops",
+        "D",
+        WEIGHT,
+        "D_k",
+        "relative drop of the target's score when the channel is set to zero (Ablation-CAM)",
+        "K forward passes from the layer on",
+    ),
+    _leaf(
+        "mutual_information",
+        "MI",
+        WEIGHT,
+        r"\mathrm{{MI}}_k",
+        "mutual information of the grey image and the upsampled activation, in nats, 32 bins each",
+        "K two-dimensional histograms",
+    ),
+    _leaf(
+        "class_weights",
+        "C",
+        WEIGHT,
+        "C_k",
+        "the class's weights of a linear head after global average pooling (the original CAM)",
+        "nothing",
+    ),
+    _constant("one", "1", "1", 1.0),
+    _constant("two", "2", "2", 2.0),
+    _constant("half", "0.5", r"\frac{{1}}{{2}}", 0.5),
+    Operator(
+        "channelsum",
+        (Overload((MAP,), HEAT, numerics.sum_channels),),
+        r"\sum_k {0}",
+        "sum over channels, place by place: a heatmap that is not of the form sum_k w_k A_k",
+        laws=frozenset({ODD, HOMOGENEOUS}),
+    ),
+    Operator(
+        "smooth",
+        (
+            Overload((WEIGHT,), HEAT, numerics.smooth_weighted, weighs=True, neighbours=True),
+            Overload((MAP,), HEAT, numerics.smooth_weighted, weighs=True, neighbours=True),
+            Overload((HEAT,), HEAT, numerics.smooth, neighbours=True),
+        ),
+        r"\operatorname{{blur}}\left({0}\right)",
+        "the weighted sum of the activations, blurred by [1 2 1] / 4 along both sides",
+        laws=frozenset({ODD, HOMOGENEOUS}),
+    ),
+    _reduction("mean", numerics.mean, r"\overline{{{0}}}", "average over places", ODD, HOMOGENEOUS),
+    _reduction("sum", numerics.sum_places, r"\sum_{{ij}} {0}", "sum over places", ODD, HOMOGENEOUS),
+    _reduction("max", numerics.maximum, r"\max_{{ij}} {0}", "largest value", HOMOGENEOUS),
+    _reduction("min", numerics.minimum, r"\min_{{ij}} {0}", "smallest value", HOMOGENEOUS),
+    _reduction(
+        "std",
+        numerics.std,
+        r"\operatorname{{std}}_{{ij}} {0}",
+        "standard deviation over places",
+        EVEN,
+        HOMOGENEOUS,
+    ),
+    _reduction(
+        "topmean",
+        numerics.topmean,
+        r"\operatorname{{topmean}}_{{ij}} {0}",
+        "average of the largest tenth of the places",
+        HOMOGENEOUS,
+    ),
+    _elementwise(
+        "relu",
+        numerics.relu,
+        r"\mathrm{{ReLU}}({0})",
+        "positive part",
+        IDEMPOTENT,
+        HOMOGENEOUS,
+        algebra=lambda sympy, t: sympy.Max(t, 0),
+    ),
+    _elementwise(
+        "abs",
+        numerics.absolute,
+        r"\left|{0}\right|",
+        "magnitude",
+        IDEMPOTENT,
+        EVEN,
+        HOMOGENEOUS,
+        algebra=lambda sympy, t: sympy.Abs(t),
+    ),
+    _elementwise(
+        "neg",
+        numerics.negative,
+        r"-{0}",
+        "negation",
+        INVOLUTION,
+        ODD,
+        HOMOGENEOUS,
+        algebra=lambda sympy, t: -t,
+    ),
+    _elementwise(
+        "square", numerics.square, r"{0}^{{2}}", "square", EVEN, algebra=lambda sympy, t: t**2
+    ),
+    _elementwise("cube", numerics.cube, r"{0}^{{3}}", "cube", ODD, algebra=lambda sympy, t: t**3),
+    _elementwise(
+        "symlog", numerics.symlog, r"\operatorname{{symlog}}({0})", "sign(t) log(1 + |t|)", ODD
+    ),
+    _elementwise(
+        "symsqrt", numerics.symsqrt, r"\operatorname{{symsqrt}}({0})", "sign(t) sqrt|t|", ODD
+    ),
+    _elementwise(
+        "exp",
+        numerics.exponential,
+        r"e^{{{0}}}",
+        "exponential, flat above 20",
+        algebra=lambda sympy, t: sympy.exp(t),
+    ),
+    _elementwise(
+        "sign",
+        numerics.sign,
+        r"\operatorname{{sign}}({0})",
+        "-1, 0 or 1",
+        IDEMPOTENT,
+        ODD,
+        SCALE_FREE,
+    ),
+    _unary(
+        "normalize",
+        {WEIGHT: (WEIGHT, numerics.normalize_channels), MAP: (MAP, numerics.normalize_places)},
+        r"\frac{{{0}}}{{\|\cdot\|_1}}",
+        "divided by the L1 norm: over channels for a weight, over places for a map",
+        IDEMPOTENT,
+        ODD,
+        SCALE_FREE,
+    ),
+    _unary(
+        "minmax",
+        {MAP: (MAP, numerics.minmax)},
+        r"\operatorname{{minmax}}_{{ij}}({0})",
+        "each channel scaled to [0, 1]",
+        IDEMPOTENT,
+        SCALE_FREE,
+    ),
+    Operator(
+        "above",
+        (Overload((MAP, SCALAR), MAP, numerics.above),),
+        r"\left[{0} > \mu + {1}\,\sigma\right]",
+        "1 where a place exceeds its channel's mean by that many standard deviations, else 0",
+    ),
+    _unary(
+        "softmax",
+        {WEIGHT: (WEIGHT, numerics.softmax_channels)},
+        r"\operatorname{{softmax}}_k({0})",
+        "softmax over channels",
+    ),
+    _infix(
+        "add",
+        numerics.add,
+        "+",
+        1,
+        "{0} + {1}",
+        "sum",
+        COMMUTATIVE,
+        algebra=lambda sympy, a, b: a + b,
+    ),
+    _infix(
+        "sub",
+        numerics.subtract,
+        "-",
+        1,
+        "{0} - {1}",
+        "difference",
+        algebra=lambda sympy, a, b: a - b,
+    ),
+    _infix(
+        "mul",
+        numerics.multiply,
+        "*",
+        2,
+        r"{0} \cdot {1}",
+        "product",
+        COMMUTATIVE,
+        HOMOGENEOUS,
+        algebra=lambda sympy, a, b: a * b,
+    ),
+    _infix(
+        "div",
+        numerics.divide,
+        "/",
+        2,
+        r"\frac{{{0}}}{{{1}}}",
+        "total division: 0 where b is 0",
+        algebra=lambda sympy, a, b: a / b,
+    ),
+)
+
+_OPERATORS = {op.name: op for op in _TABLE}
+_ORDER = {op.name: i for i, op in enumerate(_TABLE)}
+
+OPERATORS: Mapping[str, Operator] = MappingProxyType(_OPERATORS)
+ORDER: Mapping[str, int] = MappingProxyType(_ORDER)  # of operators, for the order of expressions
+LEAVES: Mapping[str, Operator] = MappingProxyType({op.symbol: op for op in _TABLE if op.is_leaf})
+
+
+def operator(name: str) -> Operator:
+    """The operator called ``name``; UnknownNameError, with the nearest names, where none is."""
+    try:
+        return OPERATORS[name]
+    except KeyError:
+        raise unknown_operator(name) from None
+
+
+def unknown_operator(name: str) -> UnknownNameError:
+    """The error for an operator that does not exist, or that its user has not declared yet."""
+    hint = "sycam grammars show NAME lists a grammar's; one of your own needs --operators FILE.py, "
+    hint += "or in Python the import of the file that declares it"
+    return unknown_name("operator", name, OPERATORS, hint)
+
+
+def register(op: Operator) -> None:
+    """Put an operator into the table, for every expression and grammar from now on.
+
+    One of the same name is replaced and keeps its place in the order. Nothing is checked: see
+    :func:`sycam.operator`.
+    """
+    _OPERATORS[op.name] = op
+    _ORDER.setdefault(op.name, len(_ORDER))
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Within this context the table may grow; afterwards it is as it was."""
+    before, order = dict(_OPERATORS), dict(_ORDER)
+    try:
+        yield
+    finally:
+        for table, kept in ((_OPERATORS, before), (_ORDER, order)):
+            table.clear()
+            table.update(kept)

@@ -1,0 +1,15 @@
+"""Published CAMs as expressions, baselines, controls, and the reusable CAM class."""
+
+from sycam.methods.cam import CAM
+from sycam.methods.method import KINDS, Method
+from sycam.methods.published import METHODS, find_expression, find_method, scored_along
+
+__all__ = [
+    "CAM",
+    "KINDS",
+    "METHODS",
+    "Method",
+    "find_expression",
+    "find_method",
+    "scored_along",
+]

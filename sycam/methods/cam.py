@@ -1,0 +1,195 @@
+"""A class activation map that can be reused: network, layer and formula in one object."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+
+from sycam.digests import tensor_digest
+from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
+from sycam.evidence import (
+    SOUGHT,
+    Classifier,
+    Layer,
+    Layers,
+    Reshape,
+    Stack,
+    as_layers,
+    device_of,
+    dtype_of,
+    find_layer,
+    measure_leaves,
+)
+from sycam.evidence.capture import BATCH
+from sycam.evidence.class_targets import parse_target
+from sycam.evidence.targets import Target, part_of, resolve
+from sycam.kernels import Fusion, check_fusion, fuse
+from sycam.language import Expression, heatmap_latex
+from sycam.methods.published import Method, find_method
+from sycam.metrics import Context
+
+
+class CAM:
+    """Heatmaps of a network by a formula.
+
+    The network is used as it is at the time of the call and left as it was; nothing stays hooked
+    on it between calls.
+
+    Args:
+        network: a classifier that returns ``(N, classes)``; any network, if the targets are
+            callables.
+        layer: the target layer, by name or as a module of the network, ``"auto"`` or ``"last"``;
+            or several, whose heatmaps are fused.
+        formula: an expression (``"mean(relu(G)) * max(A)"``), a named method (``"grad-cam"``) or
+            an :class:`~sycam.language.Expression`.
+        reshape: makes the layer's output a map: ``"tokens"`` (vision transformers),
+            ``"channels-last"`` (Swin), or a function to ``(N,K,h,w)``.
+        fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
+        compile: fuse the formula by ``torch.compile`` at the first call, which takes seconds;
+            without a compiler it runs as it is, with a warning.
+
+    Raises:
+        ExpressionError, UnknownNameError, LayerError: where one of them cannot be used.
+
+    Example:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> CAM(net, "1", "mean(G)")(torch.rand(5, 3, 8, 8)).shape
+        torch.Size([5, 8, 8])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: Layers,
+        formula: str | Expression | Method,
+        reshape: Reshape = None,
+        fusion: Fusion = "mean",
+        compile: bool = False,
+    ):
+        if not isinstance(network, nn.Module):
+            raise NetworkError(
+                f"the network must be a torch.nn.Module, got {type(network).__name__}"
+            )
+        self.method = find_method(formula)
+        self.network, self.reshape = network, reshape
+        self._wanted = as_layers(layer)
+        self.fusion = check_fusion(fusion, len(self._wanted))
+        self._fused = self._compiled() if compile else None
+        sought = any(one in SOUGHT for one in self._wanted if isinstance(one, str))
+        self._layers = None if sought else self._find(torch.empty(0))
+
+    def __call__(self, images: Tensor, targets: Target = None, batch: int = BATCH) -> Tensor:
+        """Heatmaps of the images.
+
+        Args:
+            images: ``[N,C,H,W]`` (or volumes ``[N,C,D,H,W]``) in the network's input scale.
+            targets: what is explained: a class for all images, one an image, a target of
+                :mod:`sycam.targets` or its text, or callables from one row of outputs to a
+                scalar; the predicted class if None.
+            batch: images a forward pass; the result does not depend on it.
+
+        Returns:
+            Tensor[N,H,W] (``[N,D,H,W]``) in [0, 1] on the images' device; zeros where flat.
+
+        Raises:
+            DataError: images or targets that cannot be used.
+            LayerError: a leaf of the formula cannot be had at this layer.
+            ExpressionError: the formula overflows on these images.
+        """
+        volumes = isinstance(images, Tensor) and images.ndim == 5
+        if not isinstance(images, Tensor) or images.ndim not in (4, 5):
+            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise DataError(f"images must be a float tensor (N,C,H,W), got {given}")
+        if not images.is_floating_point():
+            raise DataError(f"images must be a float tensor (N,C,H,W), got {images.dtype}")
+        if not len(images):
+            raise DataError("no images were given")
+        if not isinstance(batch, Integral) or batch < 1:
+            raise OptionError(f"batch must be a positive integer, got {batch!r}")
+        if isinstance(targets, str):
+            targets = parse_target(targets)
+        if self._layers is None:
+            probes = slice(0, 2 if volumes else 8)
+            self._layers = self._find(images[probes], part_of(targets, len(images), probes))
+        classifier = Classifier(self.network) if self.method.runs else None
+        batches = []
+        for start in range(0, len(images), batch):
+            part = slice(start, start + batch)
+            wanted = part_of(targets, len(images), part)
+            pixels = images[part].to(device_of(self.network), dtype_of(self.network))
+            batches.append(self._heatmaps(pixels, wanted, classifier))
+        return torch.cat(batches).to(images.device)
+
+    def _find(self, probes: Tensor, targets: Target = None) -> list[Layer]:
+        return [
+            find_layer(self.network, one, probes, self.reshape, targets) for one in self._wanted
+        ]
+
+    def _heatmaps(self, images: Tensor, targets: Target, classifier: Classifier | None) -> Tensor:
+        measured = [
+            measure_leaves(
+                self.network, layer, images, self.method.leaves, targets, batch=len(images)
+            )
+            for layer in self._layers
+        ]
+        evidence = measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
+        if self._fused is not None:
+            size = tuple(images.shape[2:])
+            parts = [self._fused(layer.leaves, size, layer.depth) for layer in evidence.layers]
+            found = fuse(parts, evidence.fusion)
+        else:
+            context = Context(
+                images,
+                evidence.targets,
+                evidence.probability,
+                classifier,
+                # Only random weights, a direct method, are drawn by an image's content.
+                () if self.method.direct is None else [tensor_digest(image) for image in images],
+                explained=resolve(targets, evidence.outputs, len(images)),
+            )
+            found = self.method.heatmaps(evidence, context)
+        if not found.finite.all():
+            raise ExpressionError(
+                f"{self.method.formula} overflows on these images: its values leave the floating "
+                "range; use a tamer formula (symlog, normalize), or float64"
+            )
+        return found.maps[0]
+
+    def _compiled(self):
+        if self.expression is None:
+            raise ExpressionError(
+                f"method {self.method.name!r} is computed directly: there is nothing to compile"
+            )
+        from sycam.kernels.fused import fused  # sympy takes half a second to import
+
+        return fused(self.expression)
+
+    def __enter__(self) -> CAM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to undo: no hook outlives a call."""
+
+    @property
+    def expression(self) -> Expression | None:
+        """The formula; None for a method that no expression can say."""
+        return self.method.expression
+
+    @property
+    def layer(self) -> str:
+        """Name of the target layer, or the names of several."""
+        if self._layers is None:
+            return " + ".join(one if isinstance(one, str) else "…" for one in self._wanted)
+        return " + ".join(layer.name for layer in self._layers)
+
+    @property
+    def latex(self) -> str | None:
+        """The formula of the heatmap in LaTeX; None for a method that no expression can say."""
+        return None if self.expression is None else heatmap_latex(self.expression)
+
+    def __repr__(self) -> str:
+        formula = self.method.name if self.expression is None else str(self.expression)
+        return f"CAM({type(self.network).__name__}, {self.layer!r}, {formula!r})"

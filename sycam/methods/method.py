@@ -1,0 +1,115 @@
+"""What a method is: an expression of the language, or a computation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sycam.errors import DataError
+from sycam.evidence import Evidence, Stack
+from sycam.kernels import Heatmaps, combine, from_sums, fuse, maps_of, norm01
+from sycam.language import Expression, heatmap_latex
+from sycam.language.signatures import HEAT, WEIGHT
+from sycam.metrics import Context
+
+PUBLISHED, BASELINE, CONTROL = "published", "baseline", "control"
+VARIANT, OWN = "variant", "expression"
+KINDS = {
+    PUBLISHED: "CAMs from papers and libraries that are expressions of the language",
+    BASELINE: "those that are not: computed directly, shown beside a search, never searched",
+    CONTROL: "what a CAM must beat to say anything; shown beside every result",
+    VARIANT: "what a library computes where it leaves the paper, for comparison",
+    OWN: "an expression of your own",
+}
+Direct = Callable[[Evidence, Context], Heatmaps]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make heatmaps.
+
+    Attributes:
+        name: what ``sycam methods`` lists.
+        kind: one of :data:`KINDS`.
+        expression: the weights, where the language can say them.
+        direct: computes the heatmaps, where it cannot.
+        paper: authors, title, venue and year; or the software that it comes from.
+        note: what a user should know.
+        measures: names of the leaves that a direct method reads.
+        runs: whether a direct method runs the network itself.
+        definition: the formula of a direct method, for people.
+        definition_latex: the same in LaTeX.
+    """
+
+    name: str
+    kind: str
+    expression: Expression | None = None
+    direct: Direct | None = None
+    paper: str = ""
+    note: str = ""
+    measures: frozenset[str] = frozenset()
+    runs: bool = False
+    definition: str = ""
+    definition_latex: str = ""
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Names of the leaves that must be measured for its heatmaps."""
+        if self.expression is None:
+            return self.measures
+        return self.expression.leaves | {"activations"}  # which every weight multiplies
+
+    @property
+    def formula(self) -> str:
+        """The expression, or a direct method's definition."""
+        return self.definition if self.expression is None else str(self.expression)
+
+    @property
+    def latex(self) -> str:
+        """LaTeX of the heatmap before upsampling and scaling."""
+        return self.definition_latex if self.expression is None else heatmap_latex(self.expression)
+
+    @property
+    def sort(self) -> str:
+        """Sort of the expression; a direct method makes heats."""
+        return HEAT if self.expression is None else self.expression.sort
+
+    @property
+    def cost(self) -> int | None:
+        """Cost of the expression; None for a direct method, which no grammar holds."""
+        return None if self.expression is None else self.expression.cost
+
+    def heatmaps(self, evidence: Evidence | Stack, context: Context) -> Heatmaps:
+        """Heatmaps of this one method, P = 1, on the N images of the evidence.
+
+        Raises:
+            DataError: a leaf that the method reads was not measured.
+        """
+        missing = self.leaves - evidence.layers[0].leaves.keys()
+        if missing:
+            raise DataError(
+                f"method {self.name!r} reads {', '.join(sorted(missing))}, which was not measured; "
+                "name the leaves when the evidence is measured"
+            )
+        if self.direct is None:
+            return maps_of([self.expression], evidence, context.size)
+        if not self.measures:  # it does not look at the layer: once is enough
+            return self.direct(evidence.layers[0], context)
+        found = [self.direct(layer, context) for layer in evidence.layers]
+        return fuse(found, evidence.fusion)
+
+
+def from_weights(weights: Tensor, evidence: Evidence, context: Context) -> Heatmaps:
+    """Heatmaps from channel weights ``[N,K]``."""
+    sums = combine(weights[..., None, None], evidence.activations, WEIGHT)
+    return from_sums(sums[None], context.size, evidence.depth)
+
+
+def from_maps(maps: Tensor) -> Heatmaps:
+    """Heatmaps ``[N,H,W]`` or ``[N,D,H,W]`` of the images' size; what overflowed counts as 0."""
+    finite = torch.isfinite(maps).all()[None]
+    maps = norm01(torch.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0), maps.ndim - 1)[None]
+    return Heatmaps(maps, maps.flatten(2).amax(-1) <= 0, finite)

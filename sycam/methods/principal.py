@@ -1,0 +1,102 @@
+"""CAMs that are a first principal component over places: Eigen-CAM, Eigen-Grad-CAM, KPCA-CAM.
+
+Each place of the layer is a point with K coordinates, one a channel, centred over places (as the
+grad-cam package does); the heatmap is the points' first principal component. A component has no
+sign of its own, and the papers leave it open: a plain decomposition may as well show the
+background. Ours has the sign for which the value of largest magnitude is positive: the
+rule of Seg-Eigen-CAM (Chung and Ying, Applied Sciences 15(13), 2025, equation 13) and of
+scikit-learn's KernelPCA. What stands out most, an object on a larger background, is then bright.
+It depends on the map alone, neither on the linear algebra library nor on the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+
+from sycam.evidence import Evidence
+from sycam.kernels import Heatmaps, from_sums
+from sycam.kernels.heatmaps import FLAT
+from sycam.metrics import Context
+
+DENSE = 128  # rows of a symmetric matrix above which Lanczos iteration is faster than eigh
+TANH_1 = math.tanh(1)
+
+
+def eigen_cam(evidence: Evidence, context: Context) -> Heatmaps:
+    """Eigen-CAM (Muhammad and Yeasin 2020): the first principal component of A."""
+    return _heatmaps(evidence.activations.double(), evidence, context, _linear_scores)
+
+
+def eigen_grad_cam(evidence: Evidence, context: Context) -> Heatmaps:
+    """Eigen-Grad-CAM (the grad-cam package): the first principal component of G * A."""
+    product = evidence.gradients.double() * evidence.activations.double()
+    return _heatmaps(product, evidence, context, _linear_scores)
+
+
+def kpca_cam(evidence: Evidence, context: Context) -> Heatmaps:
+    """KPCA-CAM (Karmani et al. 2024): the first kernel principal component of A.
+
+    The kernel is the package's default, ``tanh(<a, b> / K + 1)`` of two places' centred
+    activations. It saturates: unlike the other two, the map depends on the scale of A.
+    """
+    return _heatmaps(evidence.activations.double(), evidence, context, _kernel_scores)
+
+
+def _heatmaps(
+    maps: Tensor,
+    evidence: Evidence,
+    context: Context,
+    scores: Callable[[Tensor], Tensor],
+) -> Heatmaps:
+    # An image at a time: a kernel matrix has as many rows as the layer has places.
+    sums = torch.stack([_component(image.flatten(-2).T, scores) for image in maps])
+    sums = sums.unflatten(-1, maps.shape[-2:]).to(evidence.activations.dtype)
+    return from_sums(sums[None], context.size, evidence.depth)
+
+
+def _component(points: Tensor, scores: Callable[[Tensor], Tensor]) -> Tensor:
+    """Scores ``[P]`` of points ``[P,K]``, signed; NaN where the points are not finite."""
+    largest = points.abs().amax()
+    if not torch.isfinite(largest):
+        return points.new_full(points.shape[:1], torch.nan)
+    centred = points - points.mean(0)
+    if centred.abs().amax() <= FLAT * largest:  # rounding errors of constants
+        return torch.zeros_like(points[:, 0])
+    found = scores(centred)
+    return -found if -found.min() > found.max() else found
+
+
+def _linear_scores(points: Tensor) -> Tensor:
+    """Scores ``[P]`` of centred points ``[P,K]`` on their first principal axis, up to scale."""
+    points = points / points.abs().amax()
+    # The smaller of the two Gram matrices has the same leading component.
+    if points.shape[0] <= points.shape[1]:
+        return _leading(points @ points.T)[1]
+    return points @ _leading(points.T @ points)[1]
+
+
+def _kernel_scores(points: Tensor) -> Tensor:
+    """Scores ``[P]`` of centred points ``[P,K]`` on their first axis in the kernel's space."""
+    product = torch.tanh(points @ points.T / points.shape[1])
+    # tanh(z + 1) - tanh(1), of which no digits cancel where z is small; centring removes constants.
+    kernel = product * (1 - TANH_1**2) / (1 + TANH_1 * product)
+    kernel = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+    value, vector = _leading(kernel)
+    # The sigmoid is no positive definite kernel: there may be no positive eigenvalue at all.
+    return vector * value.clamp(min=0).sqrt()
+
+
+def _leading(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest eigenvalue and unit eigenvector ``[m]`` of a symmetric matrix ``[m,m]``."""
+    if len(matrix) <= DENSE:
+        values, vectors = torch.linalg.eigh(matrix)
+        return values[-1], vectors[:, -1]
+    start = torch.randn(len(matrix), generator=torch.Generator().manual_seed(0)).double()
+    scale = matrix.abs().amax()  # the iteration stops at an absolute error for small matrices
+    values, vectors = eigsh((matrix / scale).cpu().numpy(), 1, which="LA", v0=start.numpy())
+    return scale * values[0], torch.from_numpy(vectors[:, 0]).to(matrix.device)

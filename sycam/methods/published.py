@@ -1,0 +1,308 @@
+"""The table of methods: published CAMs, baselines, variants of libraries, controls; finding one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from sycam.errors import ExpressionError, unknown_name
+from sycam.language import Expression, parse_weights
+from sycam.language.operators import LEAVES
+from sycam.methods import controls, libraries, principal
+from sycam.methods.fullgrad import fullgrad
+from sycam.methods.method import BASELINE, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
+
+A, G = "activations", "gradients"
+ALWAYS = frozenset({A, G, "score", "probability"})  # one forward and one backward pass
+
+
+def _published(name: str, text: str, paper: str, note: str = "") -> Method:
+    return Method(name, PUBLISHED, parse_weights(text), paper=paper, note=note)
+
+
+def _computed(
+    name: str,
+    kind: str,
+    direct: Direct,
+    reads: Collection[str],
+    definition: str,
+    latex: str,
+    paper: str = "",
+    note: str = "",
+) -> Method:
+    measures = frozenset(reads)
+    runs = getattr(direct, "func", direct) is fullgrad
+    return Method(name, kind, None, direct, paper, note, measures, runs, definition, latex)
+
+
+_TABLE = (
+    _published(
+        "cam",
+        "C",
+        "Zhou, Khosla, Lapedriza, Oliva and Torralba, Learning Deep Features for Discriminative "
+        "Localization, CVPR 2016",
+        "needs a linear head right after global average pooling of the target layer; the ReLU is "
+        "ours, as for every other CAM",
+    ),
+    _published(
+        "grad-cam",
+        "mean(G)",
+        "Selvaraju, Cogswell, Das, Vedantam, Parikh and Batra, Grad-CAM: Visual Explanations from "
+        "Deep Networks via Gradient-based Localization, ICCV 2017",
+    ),
+    _published(
+        "hirescam",
+        "G",
+        "Draelos and Carin, Use HiResCAM instead of Grad-CAM for Faithful Explanations of "
+        "Convolutional Neural Networks, arXiv:2011.08891, 2020",
+    ),
+    _published(
+        "grad-cam++",
+        "sum(relu(G) / (2 + sum(A) * G))",
+        "Chattopadhay, Sarkar, Howlader and Balasubramanian, Grad-CAM++: Generalized "
+        "Gradient-based Visual Explanations for Deep Convolutional Networks, WACV 2018",
+        "the paper's formula with G^2 cancelled; both libraries differ: grad-cam++-lib, "
+        "torchcam-grad-cam++",
+    ),
+    _published(
+        "xgrad-cam",
+        "sum(G * A) / sum(A)",
+        "Fu, Hu, Dong, Guo, Gao and Li, Axiom-based Grad-CAM: Towards Accurate Visualization and "
+        "Explanation of CNNs, BMVC 2020",
+    ),
+    _published(
+        "layer-cam",
+        "relu(G)",
+        "Jiang, Zhang, Hou, Cheng and Wei, LayerCAM: Exploring Hierarchical Class Activation Maps "
+        "for Localization, IEEE Transactions on Image Processing 30, 2021",
+        "without the paper's scaling by tanh, which it uses to join several layers",
+    ),
+    _published(
+        "grad-cam-elementwise",
+        "channelsum(relu(G * A))",
+        "pytorch-grad-cam 1.5 (GradCAMElementWise); no paper",
+        "the ReLU is inside the sum over channels: not of the form sum_k w_k A_k; LayerCAM where "
+        "no activation is negative",
+    ),
+    _published(
+        "score-cam",
+        "softmax(S)",
+        "Wang, Wang, Du, Yang, Zhang, Ding, Mardziel and Hu, Score-CAM: Score-Weighted Visual "
+        "Explanations for Convolutional Neural Networks, CVPR Workshops 2020",
+        "the paper subtracts the score of a baseline image, which the softmax over channels "
+        "cancels; the grad-cam package differs: score-cam-lib",
+    ),
+    _published(
+        "ablation-cam",
+        "D",
+        "Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network "
+        "via Gradient-free Localization, WACV 2020",
+        "an ablated channel is 0, as in the paper; the grad-cam package differs: ablation-cam-lib",
+    ),
+    _published(
+        "shapley-cam",
+        "mean(G - 0.5 * H)",
+        "Cai, CAMs as Shapley Value-based Explainers, arXiv:2501.06261, 2025",
+        "where the target's score is piecewise linear in the activations (a ReLU network and a "
+        "logit) H is 0 and this is Grad-CAM: choose the target probability or rest",
+    ),
+    _published(
+        "mi-cam",
+        "MI",
+        "R. S. Iyer, N. S. Iyer and Rugmini Ammal P, MI CAM: Mutual Information Weighted "
+        "Activation Mapping for Causal Visual Explanations of Convolutional Neural Networks, "
+        "arXiv:2507.09092, 2025",
+        "ignores the class; how values are binned (32 equal bins) is our choice",
+    ),
+    _published(
+        "mi-grad-cam",
+        "mean(G) * normalize(MI)",
+        "MI-Grad-CAM: Letting Your Model Reveal What's Most Informative, submission to ICLR 2026, "
+        "authors not named",
+        "the mutual information is ours, as for mi-cam, and so is its norm: its sum over channels",
+    ),
+    _published(
+        "fem",
+        "mean(above(A, 2))",
+        "Fuad, Martin, Giot, Bourqui, Benois-Pineau and Zemmari, Features Understanding in 3D "
+        "CNNs for Actions Recognition in Video, IPTA 2020",
+        "ignores the class; as the grad-cam package computes it, xplique differs: fem-xplique "
+        "(which of the two follows the paper was not checked)",
+    ),
+    _computed(
+        "eigen-cam",
+        BASELINE,
+        principal.eigen_cam,
+        [A],
+        "first principal component over places of A",
+        r"\operatorname{PC}_1(A)",
+        "Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, "
+        "IJCNN 2020",
+        "ignores the class; centred over places as in the grad-cam package; the value of largest "
+        "magnitude is positive",
+    ),
+    _computed(
+        "eigen-grad-cam",
+        BASELINE,
+        principal.eigen_grad_cam,
+        [A, G],
+        "first principal component over places of G * A",
+        r"\operatorname{PC}_1(G \cdot A)",
+        "pytorch-grad-cam 1.5 (EigenGradCAM); no paper",
+        "centred and signed as eigen-cam",
+    ),
+    _computed(
+        "kpca-cam",
+        BASELINE,
+        principal.kpca_cam,
+        [A],
+        "first kernel principal component over places of A, sigmoid kernel",
+        r"\operatorname{KPC}_1(A),\ \kappa(a, b) = \tanh(\langle a, b \rangle / K + 1)",
+        "Karmani, Sivakaran, Prasad, Ali, Yang and Tang, KPCA-CAM: Visual Explainability of Deep "
+        "Computer Vision Models using Kernel PCA, arXiv:2410.00267, 2024",
+        "ignores the class; kernel and its parameters are the grad-cam package's defaults",
+    ),
+    _computed(
+        "fullgrad",
+        BASELINE,
+        fullgrad,
+        [],
+        "psi(x * dy/dx) + sum over layers and channels of psi(b * dy/db), psi = up(norm01(|.|))",
+        r"\psi\left(x \odot \nabla_x y\right) + \sum_{l,c} \psi\left(b_{lc}\, \nabla_{b_{lc}} "
+        r"y\right),\ \psi(t) = \operatorname{up}(\operatorname{norm}_{01}(|t|))",
+        "Srinivas and Fleuret, Full-Gradient Representation for Neural Network Visualization, "
+        "NeurIPS 2019",
+        "runs the whole network forward and backward; does not depend on the layer; the grad-cam "
+        "package differs: fullgrad-lib",
+    ),
+    _computed(
+        "grad-cam++-lib",
+        VARIANT,
+        libraries.grad_cam_plus_plus,
+        [A, G],
+        "sum(relu(G) * G^2 / (2 G^2 + sum(A) G^3 + 1e-6))",
+        r"\mathrm{ReLU}\left(\sum_k \left(\sum_{ij} \frac{\mathrm{ReLU}(G_k) \cdot G_k^2}{2 G_k^2 "
+        r"+ \sum_{ij} A_k \cdot G_k^3 + 10^{-6}}\right) \cdot A_k\right)",
+        "pytorch-grad-cam 1.5 (GradCAMPlusPlus)",
+        "the absolute 1e-6 is not scale-free",
+    ),
+    Method(
+        "torchcam-grad-cam++",
+        VARIANT,
+        parse_weights("sum(relu(G) * square(G))"),
+        paper="TorchCAM 0.5 (GradCAMpp)",
+        note="its division is done on a copy and lost, so that only the numerator is left",
+    ),
+    _computed(
+        "score-cam-lib",
+        VARIANT,
+        libraries.score_cam,
+        [A, "masked_scores_aligned"],
+        "softmax(S), masks upsampled with aligned corners",
+        r"\mathrm{ReLU}\left(\sum_k \operatorname{softmax}_k(S'_k) \cdot A_k\right)",
+        "pytorch-grad-cam 1.5 (ScoreCAM)",
+        "aligned corners, and 1e-8 beside the range of each mask",
+    ),
+    _computed(
+        "ablation-cam-lib",
+        VARIANT,
+        libraries.ablation_cam,
+        [A, "ablation_drops_lib"],
+        "D, the ablated channel at the batch's minimum - 1e7 where that is not 0",
+        r"\mathrm{ReLU}\left(\sum_k D'_k \cdot A_k\right)",
+        "pytorch-grad-cam 1.5 (AblationCAM)",
+        "differs where the smallest activation is not 0 and no ReLU follows; compounds in a batch",
+    ),
+    _computed(
+        "fullgrad-lib",
+        VARIANT,
+        partial(fullgrad, beside=1e-7),
+        [],
+        "as fullgrad, with 1e-7 beside the range of each channel",
+        r"\sum \operatorname{up}\left(\frac{|t| - \min |t|}{10^{-7} + \max |t| - \min |t|}\right)",
+        "pytorch-grad-cam 1.5 (FullGrad)",
+        "the absolute 1e-7 is not scale-free: channels with small terms count less",
+    ),
+    Method(
+        "fem-xplique",
+        VARIANT,
+        parse_weights("channelsum(mean(A) * above(A, 2))"),
+        paper="xplique (Fem)",
+        note="sums the thresholded maps instead of the activations; xplique has >= where we have >",
+    ),
+    _computed(
+        "random-weights",
+        CONTROL,
+        controls.random_weights,
+        [A],
+        "weights from uniform(-1, 1)",
+        r"\mathrm{ReLU}\left(\sum_k u_k \cdot A_k\right),\ u_k \sim U(-1, 1)",
+        note="seeded by the image's content",
+    ),
+    _computed(
+        "sobel-edges",
+        CONTROL,
+        controls.sobel_edges,
+        [],
+        "magnitude of the grey image's Sobel gradient",
+        r"\|\operatorname{Sobel}(x)\|_2",
+        note="ignores the network",
+    ),
+    _computed(
+        "centre-prior",
+        CONTROL,
+        controls.centre_prior,
+        [],
+        "Gaussian at the centre, sigma a quarter of each side",
+        r"e^{-(u^2 + v^2) / 2},\ u, v \in [-2, 2]",
+        note="ignores network and image",
+    ),
+)
+
+METHODS: Mapping[str, Method] = MappingProxyType({m.name: m for m in _TABLE})
+
+
+def scored_along(measured: Collection[str] = ALWAYS) -> list[Method]:
+    """The published CAMs, baselines and controls that a search or validation shows.
+
+    Args:
+        measured: names of the leaves that are measured anyway (those that always are need not be
+            named); a method that reads another is left out, so that nobody pays for it unasked.
+    """
+    shown, had = (PUBLISHED, BASELINE, CONTROL), ALWAYS.union(measured)
+    return [m for m in METHODS.values() if m.kind in shown and m.leaves <= had]
+
+
+def find_method(text: str | Expression | Method) -> Method:
+    """A named method, or any expression as one.
+
+    Raises:
+        UnknownNameError, ExpressionError: neither a name nor an expression.
+    """
+    if isinstance(text, Method):
+        return text
+    if isinstance(text, Expression):
+        return Method(str(text), OWN, text)
+    if not isinstance(text, str):
+        raise ExpressionError(
+            f"a formula is text, an Expression or a Method, got {type(text).__name__}"
+        )
+    if text in METHODS:
+        return METHODS[text]
+    words = re.findall(r"\w+", text)
+    if not any(c in text for c in "()*/ ") and not all(word in LEAVES for word in words):
+        raise unknown_name("method", text, METHODS, "sycam methods lists all; or an expression")
+    expression = parse_weights(text)
+    return Method(str(expression), OWN, expression)
+
+
+def find_expression(text: str | Expression | Method) -> Expression:
+    """The expression of a named method or of a text; ExpressionError for a direct method."""
+    method = find_method(text)
+    if method.expression is None:
+        raise ExpressionError(
+            f"method {method.name!r} is computed directly, not by an expression of weights"
+        )
+    return method.expression

@@ -1,0 +1,136 @@
+"""What a run leaves on record: its folder, what decides its scores, and how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import scipy
+import torch
+
+from sycam.data.images import ImageSet
+from sycam.digests import tensor_digest
+from sycam.errors import RunError
+from sycam.language import Grammar
+from sycam.metrics import Metric
+from sycam.result import JOURNAL_FILE
+from sycam.search import Budget, Outcome
+from sycam.subject import Subject, reshape_text
+from sycam.version import __version__
+
+
+def identity_of(subject: Subject, searched: ImageSet, metric: Metric, grammar: Grammar) -> str:
+    """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
+    labels, masks = searched.labels, searched.masks
+    explains_labels = "label" in subject.target_text
+    facts = {
+        "network": subject.digest,
+        "layer": [layer.name for layer in subject.layers],
+        "reshape": reshape_text(subject.layer.reshape),
+        "fusion": subject.fusion,
+        "images": searched.digests,
+        "shape": list(searched.images.shape[1:]),
+        "labels": labels.tolist() if explains_labels and labels is not None else None,
+        "masks": tensor_digest(masks) if metric.needs_masks else None,
+        "target": subject.target_text,
+        "metric": [metric.name, metric.options],
+        "grammar": grammar.digest,
+        "seed": subject.seed,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def open_folder(out: str | Path | None, name: str) -> Path:
+    """The run's folder, ``runs/<name>`` if None; RunError where it holds anything but a run."""
+    folder = Path(out or Path("runs") / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the run's folder '{folder}': {error}") from None
+    strangers = [p.name for p in folder.iterdir()] if not (folder / JOURNAL_FILE).exists() else []
+    if strangers:
+        raise RunError(
+            f"'{folder}' holds other files ({', '.join(sorted(strangers)[:3])}); "
+            "choose an empty or new folder with --out"
+        )
+    return folder
+
+
+def record_of(
+    subject: Subject,
+    searched: ImageSet,
+    unseen: ImageSet,
+    metric: Metric,
+    grammar: Grammar,
+    limit: Budget,
+    max_cost: int,
+    outcome: Outcome,
+) -> dict:
+    """All that is needed to understand and repeat the run, as plain data."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": {
+            "metric": metric.name,
+            "metric_options": metric.options,
+            "grammar": grammar.name,
+            "max_cost": max_cost,
+            "budget": str(limit),
+            "target": subject.target_text,
+            "seed": subject.seed,
+        },
+        "environment": {
+            "sycam": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "device": str(subject.classifier.device),
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+        },
+        "network": {
+            "name": subject.name,
+            "source": subject.source,
+            "digest": subject.digest,
+            "layer": subject.layer_names,
+            "layers": [layer.name for layer in subject.layers],
+            "layer_note": subject.layer.note,
+            "fusion": subject.fusion,
+            "reshape": reshape_text(subject.layer.reshape),
+        },
+        "data": {
+            "search_images": len(searched),
+            "heldout_images": len(unseen),
+            "shape": list(searched.images.shape[1:]),
+            "mean": list(searched.mean),
+            "std": list(searched.std),
+            "skipped": list(dict.fromkeys((*searched.skipped, *unseen.skipped))),
+        },
+        "grammar": {"name": grammar.name, "digest": grammar.digest, "text": grammar.text},
+        "search": {
+            "candidates": len(outcome.candidates),
+            "complete_cost": outcome.complete_cost,
+            "stopped": outcome.stopped,
+            "seconds": round(outcome.seconds, 3),
+            "resumed": outcome.resumed,
+            "passes": outcome.passes,
+            "ineligible": sum(not c.eligible for c in outcome.candidates),
+            "levels": [asdict(level) for level in outcome.levels],
+            "known": [
+                {
+                    "name": c.name,
+                    "kind": c.kind,
+                    "expression": c.expression and str(c.expression),
+                    "score": c.mean,
+                    "degenerate": c.score.degenerate,
+                    "scores": c.score.values.tolist(),
+                }
+                for c in outcome.known
+            ],
+        },
+    }

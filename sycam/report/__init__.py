@@ -1,0 +1,1 @@
+"""Showing the outcome: pictures and the console."""

@@ -1,0 +1,306 @@
+"""The run on a terminal: progress, a live leaderboard, and the tables at the end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from sycam.evaluation import Table
+from sycam.metrics import METRICS, find_metric
+from sycam.result import Result
+from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
+from sycam.validation import PUBLISHED, Row
+
+_EVERY = 10.0  # seconds between lines where the output is no terminal
+_SHOWN = 8  # formulas of the live front
+_STYLES = {"winner": "bold green", "control": "dim"}
+_PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
+
+
+class Watcher:
+    """Shows events as they come; a context manager.
+
+    Args:
+        console: where to print; nothing is printed where it is None.
+        metric: name of the optimised metric.
+    """
+
+    def __init__(self, console: Console | None, metric: str = ""):
+        self.console, self.metric = console, metric
+        self._live: Live | None = None
+        self._progress: Progress | None = None
+        self._task = None
+        self._board: RenderableType = ""
+        self._last = 0.0
+
+    def __enter__(self) -> Watcher:
+        if self.console is not None:
+            self._progress = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[detail]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+            )
+            if self.console.is_terminal:
+                self._live = Live(
+                    console=self.console,
+                    get_renderable=lambda: Group(self._board, self._progress),
+                    refresh_per_second=4,
+                    transient=True,
+                )
+                self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        if self.console is None:
+            return
+        if isinstance(event, Stage):
+            self._stage(event)
+        elif isinstance(event, Step):
+            self._progress.update(self._task, completed=event.done)
+        elif isinstance(event, Note):
+            self.console.print(f"[dim]·[/] {escape(event.text)}")
+        elif isinstance(event, Plan):
+            self.console.print(plan_table(event))
+        elif isinstance(event, Scored):
+            self._scored(event)
+
+    def _stage(self, event: Stage) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(event.text, total=event.total or 1, detail="")
+        self._board = ""
+        if self._live is None:
+            self.console.print(event.text)
+
+    def _scored(self, event: Scored) -> None:
+        detail = f"{event.scored} scored, cost {event.cost}"
+        if event.rate:
+            detail += f", {event.rate:.1f}/s"
+        if event.resumed:
+            detail += f", {event.resumed} from the journal"
+        self._progress.update(self._task, total=1.0, completed=event.share, detail=detail)
+        if self._live is not None:
+            self._board = board_table(event, self.metric)
+        elif time.monotonic() - self._last > _EVERY:
+            self._last = time.monotonic()
+            best = event.front[-1] if event.front else None
+            found = f"; best {best.mean:.4f}  {best.name}" if best else ""
+            self.console.print(f"  {event.share:4.0%}  {escape(detail + found)}")
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """Candidates × images × passes, and the estimated time, before scoring starts."""
+    table = RichTable(title="Search space", **_PLAIN)
+    for title in ("cost", "trees", "distinct heatmaps"):
+        table.add_column(title, justify="right")
+    known = {level.cost: level for level in plan.levels}
+    for cost, trees in enumerate(plan.trees, 1):
+        level = known.get(cost)
+        if level is None:
+            shown = "not enumerated yet"
+        else:
+            shown = f"{level.candidates:,}" + ("" if level.complete else " or more")
+        table.add_row(str(cost), f"{trees:,}", shown)
+    passes = plan.reachable * plan.images * plan.passes
+    seconds = plan.reachable * plan.seconds
+    line = (
+        f"{plan.reachable:,} candidates × {plan.images} images × {plan.passes} passes = "
+        f"{passes:,} forward passes at most, about {duration(seconds)} "
+        f"({plan.seconds:.2f} s a candidate); budget {plan.budget}"
+    )
+    if not plan.exhausted:
+        line += ", which ends before the space does"
+    return Group(table, line)
+
+
+def board_table(event: Scored, metric: str) -> RichTable:
+    """The front of score against cost, with the published CAMs in their place."""
+    table = RichTable(title="Best formula of each cost, and the published CAMs", **_PLAIN)
+    table.add_column("cost", justify="right")
+    table.add_column(metric, justify="right")
+    table.add_column("formula", overflow="fold")
+    oriented = find_metric(metric).oriented
+    front = [(c, "bold") for c in event.front[-_SHOWN:]]
+    known = [(c, "cyan") for c in event.known if c.kind in PUBLISHED]
+    for c, style in sorted(front + known, key=lambda row: -oriented(row[0].mean)):
+        name = c.name if c.kind == "expression" else f"{c.name} ({c.kind})"
+        table.add_row(str(c.cost or "-"), f"{c.mean:.4f}", escape(name), style=style)
+    return table
+
+
+def result_tables(result: Result) -> RenderableType:
+    """The outcome: formula, held-out leaderboard, front, verdict."""
+    parts: list[RenderableType] = []
+    search = result.record["search"]
+    parts.append(
+        f"\n[bold]{search['candidates']:,} distinct candidates scored[/] in "
+        f"{duration(search['seconds'])}; complete up to cost {search['complete_cost']} of grammar "
+        f"{result.record['grammar']['name']!r} (stopped by the {search['stopped']})"
+    )
+    if result.best is None:
+        parts.append("[bold red]No winner:[/] every candidate is degenerate or a known CAM.")
+    else:
+        parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]")
+        parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
+    parts += ["", _heldout_table(result), _panel_table(result)]
+    if result.front:
+        parts.append(_front_table(result))
+    parts.append(verdict(result))
+    return Group(*parts)
+
+
+def _heldout_table(result: Result) -> RichTable:
+    validation = result.validation
+    table = RichTable(
+        title=f"{result.metric} on {validation.images} held-out images ({_better(result.metric)})",
+        caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
+        "Holm-corrected; flat: images on which the map ranks nothing",
+        **_PLAIN,
+    )
+    table.add_column("method", overflow="fold", min_width=14)
+    table.add_column("search", justify="right", no_wrap=True)
+    table.add_column("held-out [95 %]", justify="right", no_wrap=True)
+    table.add_column("Δ", justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("flat", justify="right", no_wrap=True)
+    for row in validation.rows:
+        interval = f"{row.heldout.mean:.4f} [{row.heldout.low:.3f}, {row.heldout.high:.3f}]"
+        against = ("", "")
+        if row.against is not None:
+            against = (f"{row.against.difference.mean:+.4f}", p_text(row.against.p_holm))
+        table.add_row(
+            _row_name(row),
+            f"{row.search:.4f}",
+            escape(interval),
+            *against,
+            str(row.degenerate),
+            style=_STYLES.get(row.kind),
+        )
+    return table
+
+
+def _panel_table(result: Result) -> RichTable:
+    """The metrics that were not optimised: a winner that games its metric shows here."""
+    panel = list(result.validation.rows[0].panel)
+    table = RichTable(
+        title=f"Not optimised, on the same {result.validation.images} images", **_PLAIN
+    )
+    table.add_column("method", overflow="fold", min_width=14)
+    for name in panel:
+        arrow = "↑" if find_metric(name).higher_is_better else "↓"
+        short = name.replace("energy-pointing-game", "energy p. g.")
+        table.add_column(f"{short} {arrow}", justify="right")
+    for row in result.validation.rows:
+        cells = [f"{row.panel[m]:.3f}" for m in panel]
+        table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
+    return table
+
+
+def _row_name(row: Row) -> str:
+    return escape(row.name) if row.kind == "published" else f"{escape(row.name)} [dim]{row.kind}[/]"
+
+
+def _better(metric: str) -> str:
+    return f"{'higher' if find_metric(metric).higher_is_better else 'lower'} is better"
+
+
+def _front_table(result: Result) -> RichTable:
+    table = RichTable(title="Best formula of each cost on the search images", **_PLAIN)
+    table.add_column("cost", justify="right")
+    table.add_column(result.metric, justify="right")
+    table.add_column("formula", overflow="fold")
+    for formula in result.front:
+        table.add_row(str(formula.cost), f"{formula.score:.4f}", escape(formula.expression))
+    return table
+
+
+def verdict(result: Result) -> str:
+    """One plain sentence: does the winner beat the best published CAM on unseen images?"""
+    validation = result.validation
+    if result.best is None or validation.best_published is None:
+        return ""
+    row = validation.row(validation.best_published)
+    facts = (
+        f"held-out {result.metric} {validation.winner.heldout.mean:.4f} against "
+        f"{row.heldout.mean:.4f} of {row.name}, difference {row.against.difference.mean:+.4f} "
+        f"[{row.against.difference.low:+.4f}, {row.against.difference.high:+.4f}], "
+        f"Holm-corrected p {p_text(row.against.p_holm)}"
+    )
+    if validation.sound_images < validation.images:
+        facts += (
+            f"; on the {validation.sound_images} images where no map is flat "
+            f"{validation.winner.sound:.4f} against {row.sound:.4f}"
+        )
+    if validation.beats_published:
+        return f"[bold green]The winner beats the best published CAM[/]: {facts}."
+    return f"[bold yellow]The winner does not beat the best published CAM[/]: {facts}."
+
+
+def evaluation_table(table: Table) -> RichTable:
+    """Methods by metrics, the best of each column in bold."""
+    shown = RichTable(title=f"Means over {table.images} images, 95 % intervals", **_PLAIN)
+    shown.add_column("method", overflow="fold")
+    for metric in table.metrics:
+        arrow = "↑" if table.directions[metric] else "↓"
+        shown.add_column(f"{metric} {arrow}", justify="right")
+    shown.add_column("flat", justify="right")
+    best = {metric: table.best(metric) for metric in table.metrics}
+    for method in table.methods:
+        cells = []
+        for metric in table.metrics:
+            c = table.cells[method, metric]
+            text = f"{c.mean:.4f} [{c.low:.3f}, {c.high:.3f}]"
+            cells.append(f"[bold]{escape(text)}[/]" if best[metric] == method else escape(text))
+        shown.add_row(escape(method), *cells, str(table.degenerate[method]))
+    return shown
+
+
+def p_text(p: float) -> str:
+    """A p value for people."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(75)
+    '1 min 15 s'
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def metrics_text() -> RenderableType:
+    """The metrics, a paragraph each."""
+    parts = []
+    for m in METRICS.values():
+        low, high = m.range
+        needs = "needs masks" if m.needs_masks else f"{find_metric(m.name).passes} passes an image"
+        parts.append(f"[bold]{m.name}[/]  {low:g} to {high:g}, {_better(m.name)}, {needs}")
+        parts.append(Padding(f"{m.summary}\n[dim]{m.source}[/]", (0, 0, 1, 4)))
+    return Group(*parts)

@@ -1,0 +1,149 @@
+"""Which heatmaps to draw: of a run's winner, Grad-CAM and the best published CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from sycam.data.images import ImageSet, load_files
+from sycam.errors import RunError
+from sycam.evidence.outputs import probabilities
+from sycam.inputs import DEMO, demo_images
+from sycam.methods import find_method
+from sycam.report.pictures import draw_grid
+from sycam.result import Result
+from sycam.subject import Subject
+from sycam.validation import Validation
+
+OVERVIEW = "overview.png"
+ROWS = 6
+REFERENCE = "grad-cam"
+
+
+def explain(
+    result: Result,
+    images: Sequence[str | Path] = (),
+    network: nn.Module | str | None = None,
+    out: Path | None = None,
+    device: str | None = None,
+) -> list[Path]:
+    """Draw the winner's heatmaps beside Grad-CAM's and the best published CAM's.
+
+    Args:
+        result: a loaded run.
+        images: image files, read with the run's own size, mean and std. None is needed for a run
+            on the embedded default.
+        network: where the run was started from Python, the network.
+        out: folder for the PNG files, ``<run>/explanations`` if None.
+        device: where to run.
+
+    Returns:
+        One PNG an image.
+    """
+    if result.best is None:
+        raise RunError("the run has no winner to explain with")
+    record = result.record
+    network = network or record["network"]["source"]
+    if network is None:
+        raise RunError(
+            "the run was started from Python, so its network is not on record; give --network"
+        )
+    if images:
+        found = _read(images, record)
+    elif record["network"]["source"] == DEMO:
+        found = demo_images("heldout", ROWS, record["settings"]["seed"])
+    else:
+        raise RunError("name at least one image to explain")
+    subject = Subject.prepare(
+        network,
+        record["network"]["layers"],
+        found,
+        _target(record, found),
+        device,
+        record["settings"]["seed"],
+        reshape=_reshape(record),
+        fusion=record["network"]["fusion"],
+    )
+    columns = _columns(result.best.expression, result.validation)
+    folder = out or (result.path or Path()) / "explanations"
+    written: dict[str, Path] = {}
+    for i, name in enumerate(found.names):
+        stem = Path(name).stem.replace("[", "-").replace("]", "")
+        if stem in written:
+            stem = f"{stem}-{i}"
+        written[stem] = _draw(subject, found.subset([i]), columns, folder / f"{stem}.png", result)
+    return list(written.values())
+
+
+def overview(result: Result, subject: Subject, unseen: ImageSet) -> Path:
+    """Draw held-out images from the winner's best to its worst, evenly spread by rank."""
+    order = np.argsort(result.validation.winner.scores, kind="stable")[::-1]
+    chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).round().astype(int)]
+    columns = _columns(result.best.expression, result.validation)
+    return _draw(subject, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
+
+
+def _columns(winner: str, validation: Validation) -> dict[str, str]:
+    """Column title to formula: the winner, Grad-CAM, and the best published CAM."""
+    names = dict.fromkeys((REFERENCE, validation.best_published or REFERENCE))
+    return {winner: winner, **{name: name for name in names}}
+
+
+def _draw(
+    subject: Subject, images: ImageSet, columns: dict[str, str], path: Path, result: Result
+) -> Path:
+    methods = {title: find_method(formula) for title, formula in columns.items()}
+    leaves = frozenset().union(*(method.leaves for method in methods.values()))
+    evidence, context = subject.measure(images, leaves=leaves)
+    cams = {title: m.heatmaps(evidence, context).maps[0] for title, m in methods.items()}
+    if evidence.outputs is None:
+        captions = [Path(name).name for name in images.names]
+    else:
+        chance, classes = probabilities(evidence.outputs).max(1)
+        captions = [
+            f"{Path(name).name}\nclass {c} ({p:.0%})"
+            for name, c, p in zip(images.names, classes.tolist(), chance.tolist(), strict=True)
+        ]
+    pictures = [images.picture(i) for i in range(len(images))]
+    title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
+    return draw_grid(pictures, cams, captions, path, title)
+
+
+def _reshape(record: dict) -> str | None:
+    reshape = record["network"]["reshape"]
+    if reshape is not None and reshape.startswith("callable"):
+        raise RunError(
+            f"the run's reshape is {reshape!r}, which is not on record; use sycam.CAM in Python"
+        )
+    return reshape
+
+
+def _target(record: dict, images: ImageSet) -> str:
+    """What the run explained, as far as it can be had for other images."""
+    target = record["settings"]["target"]
+    if target.startswith("callable"):
+        raise RunError(
+            f"the run explains {target!r}, which is not on record; use sycam.CAM in Python"
+        )
+    return target if images.labels is not None else target.replace("label", "predicted")
+
+
+def _read(images: Sequence[str | Path], record: dict) -> ImageSet:
+    channels, *size = record["data"]["shape"]
+    if len(size) != 2 or channels not in (1, 3):
+        raise RunError(
+            f"image files are grey or RGB, the run's images were {tuple(record['data']['shape'])}; "
+            "use sycam.CAM in Python"
+        )
+    height, width = size
+    mean, std = record["data"]["mean"], record["data"]["std"]
+    found = load_files(images, mean, std, height if height == width else None)
+    if list(found.images.shape[1:]) != record["data"]["shape"]:
+        raise RunError(
+            f"the images are {tuple(found.images.shape[1:])}, the run's were "
+            f"{tuple(record['data']['shape'])}"
+        )
+    return found

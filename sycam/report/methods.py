@@ -1,0 +1,132 @@
+"""Methods for people and for programs: what each computes, what it reads, where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sycam.language import OPERATORS, Operator
+from sycam.methods import KINDS, Method
+from sycam.methods.libraries import AS_MEASURED
+from sycam.report.grammars import written
+
+_PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
+
+
+def summary(method: Method) -> dict[str, Any]:
+    """What the list of methods says of one; plain data."""
+    return {
+        "name": method.name,
+        "kind": method.kind,
+        "expression": None if method.expression is None else str(method.expression),
+        "formula": method.formula,
+        "sort": method.sort,
+        "cost": method.cost,
+        "reads": [leaf["written"] for leaf in _leaves(method)],
+        "paper": method.paper,
+        "note": method.note,
+    }
+
+
+def description(method: Method) -> dict[str, Any]:
+    """All of one method; plain data."""
+    return summary(method) | {
+        "latex": method.latex,
+        "algebra": _algebra(method),
+        "leaves": _leaves(method),
+        "operators": [
+            {"name": op.name, "written": written(op), "meaning": op.meaning}
+            for op in _operators(method)
+        ],
+    }
+
+
+def listing(methods: Iterable[Method]) -> RenderableType:
+    """The methods by kind, a paragraph each."""
+    parts: list[RenderableType] = []
+    for kind, members in groupby(methods, key=lambda m: m.kind):
+        parts.append(f"[bold]{kind}[/]: {KINDS[kind]}\n")
+        for method in members:
+            name = f"[bold cyan]{escape(method.name)}[/]"
+            parts.append(Padding(f"{name}  {escape(method.formula)}", (0, 0, 0, 2)))
+            more = "\n".join(filter(None, (_facts(method), method.paper, method.note)))
+            parts.append(Padding(Text(more, style="dim"), (0, 0, 1, 6)))
+    parts.append("sycam methods show NAME says more; it takes an expression of your own, too")
+    return Group(*parts)
+
+
+def detail(method: Method) -> RenderableType:
+    """One method: formula, LaTeX, what its leaves and operators mean, what the leaves take."""
+    said = description(method)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row("name", Text(method.name, style="bold cyan"))
+    facts.add_row("kind", f"{method.kind}: {KINDS[method.kind]}")
+    facts.add_row("formula" if method.expression is None else method.sort, escape(method.formula))
+    facts.add_row("LaTeX", escape(method.latex))
+    if said["algebra"]:
+        facts.add_row("algebra", f"{escape(said['algebra'])} [dim](division taken as exact)[/]")
+    facts.add_row("facts", _facts(method))
+    for title in ("paper", "note"):
+        if said[title]:
+            facts.add_row(title, escape(said[title]))
+    parts: list[RenderableType] = [facts]
+    if said["leaves"]:
+        leaves = Table(title="\nLeaves", **_PLAIN)
+        for title in ("leaf", "meaning", "price an image"):
+            leaves.add_column(title, overflow="fold")
+        for leaf in said["leaves"]:
+            leaves.add_row(*(escape(leaf[key]) for key in ("written", "meaning", "price")))
+        parts.append(leaves)
+    if said["operators"]:
+        operators = Table(title="Operators", **_PLAIN)
+        for title in ("operator", "meaning"):
+            operators.add_column(title, overflow="fold")
+        for op in said["operators"]:
+            operators.add_row(escape(op["written"]), escape(op["meaning"]))
+        parts.append(operators)
+    return Group(*parts)
+
+
+def _algebra(method: Method) -> str | None:
+    """The formula as sympy simplifies it; None where that says nothing new."""
+    if method.expression is None:
+        return None
+    from sycam.language.symbolic import simplify  # sympy takes half a second to import
+
+    text = str(simplify(method.expression))
+    return None if text in (str(method.expression), repr(method.expression)) else text
+
+
+def _facts(method: Method) -> str:
+    reads = ", ".join(leaf["written"] for leaf in _leaves(method)) or "nothing of the layer"
+    cost = "computed directly" if method.cost is None else f"cost {method.cost}"
+    return f"{method.sort}, {cost}, reads {reads}"
+
+
+def _leaves(method: Method) -> list[dict[str, str]]:
+    """What the method reads, in the order of the operator table."""
+    found = []
+    for name in sorted(method.leaves, key=lambda n: list(OPERATORS).index(AS_MEASURED.get(n, n))):
+        op = OPERATORS[AS_MEASURED.get(name, name)]
+        said = {"name": name, "written": op.symbol, "meaning": op.meaning, "price": op.price}
+        if name in AS_MEASURED:
+            said["written"] += "'"
+            said["meaning"] += "; as the grad-cam package measures it"
+        found.append(said)
+    return found
+
+
+def _operators(method: Method) -> list[Operator]:
+    """The operators of the expression, outermost first, without leaves and constants."""
+    nodes = [] if method.expression is None else [*method.expression.nodes()][::-1]
+    return list(dict.fromkeys(node.operator for node in nodes if not node.operator.is_leaf))

@@ -1,0 +1,86 @@
+"""Overlays of heatmaps on images, side by side, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from sycam.errors import RunError
+
+COLOUR_MAP = "inferno"  # its lightness rises evenly, so that it also prints in grey
+SHARE = 0.6  # of the heatmap's colour where it is hottest
+
+
+def overlay(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """A heatmap over an image: cold places show the image, hot places the colour.
+
+    Args:
+        picture: uint8 ``[H,W,3]``.
+        heatmap: ``[H,W]`` in [0, 1].
+
+    Returns:
+        uint8 ``[H,W,3]``.
+    """
+    import matplotlib
+
+    colours = matplotlib.colormaps[COLOUR_MAP](heatmap)[..., :3] * 255
+    grey = picture.mean(-1, keepdims=True) * 0.7  # dimmed, so that colour means heat only
+    share = (0.25 + (SHARE + 0.15) * heatmap)[..., None]
+    return (grey * (1 - share) + colours * share).round().clip(0, 255).astype(np.uint8)
+
+
+def draw_grid(
+    pictures: Sequence[np.ndarray],
+    columns: Mapping[str, Tensor],
+    captions: Sequence[str],
+    path: Path,
+    title: str = "",
+) -> Path:
+    """One row an image: the image, then its overlay under each method.
+
+    Args:
+        pictures: N arrays uint8 ``[H,W,3]``.
+        columns: method to heatmaps ``[N,H,W]``.
+        captions: N, one an image.
+        path: PNG file to write.
+        title: over the whole picture.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    side = 2.1
+    figure = Figure(figsize=(side * (1 + len(columns)), side * 1.12 * len(pictures) + 0.7))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(pictures), 1 + len(columns), squeeze=False)
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        shown = [picture, *(overlay(picture, maps[i].cpu().numpy()) for maps in columns.values())]
+        for axis, image in zip(axes[i], shown, strict=True):
+            axis.imshow(image, interpolation="bilinear")
+            axis.set_axis_off()
+        axes[i][0].set_title(caption, fontsize=8, loc="left")
+    for axis, name in zip(axes[0][1:], columns, strict=True):
+        axis.set_title(_broken(name), fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    figure.tight_layout()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+    except OSError as error:
+        raise RunError(f"cannot write picture '{path}': {error}") from None
+    return path
+
+
+def _broken(name: str, width: int = 26) -> str:
+    """A long formula on several lines, broken after spaces."""
+    lines = [""]
+    for word in name.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""What a run found, and the folder that keeps it: JSON that anyone can read, nothing that runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sycam.errors import RunError
+from sycam.evidence import Layers
+from sycam.language import heatmap_latex, parse_weights, to_latex
+from sycam.methods import CAM
+from sycam.validation import PUBLISHED, Comparison, Interval, Row, Validation
+
+SCHEMA = 1
+RESULT_FILE = "result.json"
+JOURNAL_FILE = "scores.jsonl"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A synthesised or known formula with its figures.
+
+    Attributes:
+        expression: text of the weights, e.g. ``"mean(relu(G)) * max(A)"``.
+        cost: of the expression.
+        score: mean on the search images, in the metric's own direction.
+        degenerate: number of search images on which its heatmap is flat.
+        heldout: mean and interval on the held-out images, where it was validated.
+        scores: ``[N]`` scores on the search images.
+    """
+
+    expression: str
+    cost: int
+    score: float
+    degenerate: int = 0
+    heldout: Interval | None = None
+    scores: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def latex(self) -> str:
+        """The weights in LaTeX."""
+        return to_latex(parse_weights(self.expression))
+
+    @property
+    def heatmap_latex(self) -> str:
+        """The whole heatmap in LaTeX."""
+        return heatmap_latex(parse_weights(self.expression))
+
+    def cam(self, network: nn.Module, layer: Layers, **options) -> CAM:
+        """The formula as a reusable class activation map of a network.
+
+        Args:
+            network, layer: as for :class:`sycam.CAM`.
+            options: its ``reshape`` and ``fusion``.
+        """
+        return CAM(network, layer, self.expression, **options)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a synthesis.
+
+    Attributes:
+        best: the winner; None where every candidate was degenerate or a known CAM in disguise.
+        front: the best formula of each cost that beats all cheaper ones, on the search images.
+        hall: the formulas with the highest search means, best first.
+        published: published CAMs and controls on the held-out images, best first.
+        validation: the held-out evidence.
+        record: everything else: settings, environment, network, data, grammar, search.
+        path: the run's folder.
+    """
+
+    best: Formula | None
+    front: tuple[Formula, ...]
+    hall: tuple[Formula, ...]
+    validation: Validation
+    record: Mapping[str, Any] = field(repr=False)
+    path: Path | None = None
+
+    @property
+    def published(self) -> tuple[Row, ...]:
+        """Published CAMs and controls on the held-out images, best first."""
+        return tuple(r for r in self.validation.rows if r.kind in (*PUBLISHED, "control"))
+
+    @property
+    def metric(self) -> str:
+        """Name of the optimised metric."""
+        return self.validation.metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "schema": SCHEMA,
+            **self.record,
+            "best": self.best and asdict(self.best),
+            "front": [asdict(f) for f in self.front],
+            "hall": [asdict(f) for f in self.hall],
+            "validation": asdict(self.validation),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` whole or not at all."""
+        text = json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False)
+        draft = folder / (RESULT_FILE + ".part")
+        try:
+            draft.write_text(text + "\n", encoding="utf-8")
+            os.replace(draft, folder / RESULT_FILE)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise RunError(
+                f"cannot write '{folder / RESULT_FILE}': {error}; "
+                "the scores are kept: make room and run the same command again"
+            ) from None
+
+
+def load(path: str | Path) -> Result:
+    """Read the result of a run.
+
+    Args:
+        path: the run's folder, or its ``result.json``.
+
+    Raises:
+        RunError: no finished run there, a damaged file, or one of a newer schema.
+    """
+    path = Path(path)
+    file = path / RESULT_FILE if path.is_dir() else path
+    if not file.is_file():
+        begun = path.is_dir() and (path / JOURNAL_FILE).exists()
+        hint = (
+            "the run has not finished: the same sycam synthesize command resumes it"
+            if begun
+            else "expected the folder of a finished run"
+        )
+        raise RunError(f"there is no result in '{path}'; {hint}")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if data.get("schema") != SCHEMA:
+            raise RunError(
+                f"'{file}' has schema {data.get('schema')!r}, this version reads {SCHEMA}"
+            )
+        return _from_dict(data, file.parent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"'{file}' is damaged: {type(error).__name__}: {error}; "
+            "the same sycam synthesize command writes it again from the journal"
+        ) from None
+
+
+def _from_dict(data: dict[str, Any], folder: Path) -> Result:
+    validation = dict(data["validation"])
+    validation["rows"] = tuple(_row(row) for row in validation["rows"])
+    outcome = {"schema", "best", "front", "hall", "validation"}
+    return Result(
+        best=_formula(data["best"]),
+        front=tuple(map(_formula, data["front"])),
+        hall=tuple(map(_formula, data["hall"])),
+        validation=Validation(**validation),
+        record={k: v for k, v in data.items() if k not in outcome},
+        path=folder,
+    )
+
+
+def _formula(data: dict[str, Any] | None) -> Formula | None:
+    if data is None:
+        return None
+    heldout = data["heldout"] and Interval(**data["heldout"])
+    return Formula(**{**data, "heldout": heldout, "scores": tuple(data["scores"])})
+
+
+def _row(data: dict[str, Any]) -> Row:
+    against = data["against"]
+    if against is not None:
+        against = Comparison(**{**against, "difference": Interval(**against["difference"])})
+    sound = math.nan if data["sound"] is None else data["sound"]
+    return Row(
+        **{
+            **data,
+            "heldout": Interval(**data["heldout"]),
+            "against": against,
+            "sound": sound,
+            "scores": tuple(data["scores"]),
+        }
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN by null: JSON has no NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(v) for v in value]
+    return value

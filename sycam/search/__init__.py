@@ -1,0 +1,24 @@
+"""Which candidates, in which order, when to stop, and which one wins."""
+
+from sycam.search.budget import Budget
+from sycam.search.enumeration import Enumerator, Level
+from sycam.search.exact import ExactSearch, Outcome
+from sycam.search.journal import Journal
+from sycam.search.scoring import Score, Scorer, score_heatmaps
+from sycam.search.selection import Candidate, pareto_front, rank, select
+
+__all__ = [
+    "Budget",
+    "Candidate",
+    "Enumerator",
+    "ExactSearch",
+    "Journal",
+    "Level",
+    "Outcome",
+    "Score",
+    "Scorer",
+    "pareto_front",
+    "rank",
+    "score_heatmaps",
+    "select",
+]

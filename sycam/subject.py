@@ -1,0 +1,321 @@
+"""What is explained: a network with its layers and target, ready to be measured."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sycam.data import demo
+from sycam.data.images import ImageSet
+from sycam.digests import content_digest, network_digest
+from sycam.errors import NetworkError, OptionError
+from sycam.evidence import (
+    SOUGHT,
+    Cache,
+    Classifier,
+    Evidence,
+    Layer,
+    Layers,
+    Reshape,
+    Stack,
+    as_layers,
+    default_folder,
+    device_of,
+    find_layer,
+    has_linear_head,
+    load_network,
+    measure,
+    measure_leaves,
+    varies,
+)
+from sycam.evidence.class_targets import ClassTarget, parse_target
+from sycam.evidence.targets import Target, is_callable, resolve
+from sycam.inputs import DEMO
+from sycam.kernels import Fusion, check_fusion
+from sycam.language.operators import OPERATORS
+from sycam.metrics import METRICS, Context, Metric
+from sycam.search.events import Note, Notify, Stage, Step, ignore
+
+PROBES = 8  # images on which layer 'auto' looks at gradients
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network ready to be measured.
+
+    Attributes:
+        network: the user's network, or a copy of it on another device.
+        name: for people and folder names.
+        source: how the command line names the network, or None for a module from Python.
+        layers: the target layers, one or several.
+        target: what is explained, see :mod:`sycam.targets`.
+        seed: of everything random.
+        classifier: the fast copy for perturbed images.
+        fusion: how the heatmaps of several layers become one.
+    """
+
+    network: nn.Module
+    name: str
+    source: str | None
+    layers: tuple[Layer, ...]
+    target: Target
+    seed: int
+    classifier: Classifier
+    fusion: str | tuple[float, ...] = "mean"
+
+    @classmethod
+    def prepare(
+        cls,
+        network: nn.Module | str,
+        layer: Layers,
+        images: ImageSet,
+        target: Target = "predicted",
+        device: str | torch.device | None = None,
+        seed: int = 0,
+        notify: Notify = ignore,
+        reshape: Reshape = None,
+        fusion: Fusion = "mean",
+    ) -> Subject:
+        """Load the network, move it to the device and find the layers.
+
+        Args:
+            images: some of them serve as probes for layer ``"auto"``.
+        """
+        if not isinstance(seed, Integral):
+            raise OptionError(f"seed must be an integer, got {seed!r}")
+        target = checked_target(target)
+        wanted = as_layers(layer)
+        fusion = check_fusion(fusion, len(wanted))
+        source = network if isinstance(network, str) else None
+        network, name = _network(network)
+        place = _device(device, network)
+        if place != device_of(network):
+            # By name, so that the copy's layers are found.
+            wanted = [
+                one if one in SOUGHT else find_layer(network, one, images.images[:0]).name
+                for one in wanted
+            ]
+            network = copy.deepcopy(network).to(place)
+        probes = images.images[:PROBES].to(place)
+        found = tuple(find_layer(network, one, probes, reshape, target) for one in wanted)
+        for one in found:
+            if one.note:
+                notify(Note(one.note))
+        score = target if is_callable(target) else None
+        classifier = Classifier(network, place, score=score)
+        return cls(network, name, source, found, target, seed, classifier, fusion)
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that is named first."""
+        return self.layers[0]
+
+    @property
+    def layer_names(self) -> str:
+        """Names of the layers, for people."""
+        return " + ".join(layer.name for layer in self.layers)
+
+    def measure(
+        self,
+        images: ImageSet,
+        notify: Notify = ignore,
+        leaves: Collection[str] = (),
+        cache: Cache | None = None,
+    ) -> tuple[Evidence | Stack, Context]:
+        """Evidence and metric context of an image set.
+
+        Args:
+            leaves: names of leaves to measure besides activations and gradients.
+            cache: where dear leaves are kept; the user's cache folder if None.
+        """
+        pixels = images.images.to(self.classifier.device)
+        cache = Cache(default_folder()) if cache is None else cache
+        measured = [
+            self._measure(layer, images, pixels, notify, leaves, cache) for layer in self.layers
+        ]
+        if cache.trouble:
+            notify(Note(cache.trouble))
+        evidence = measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
+        self._say(evidence, images, notify)
+        explained = resolve(self.target, evidence.outputs, len(images), images.labels)
+        context = Context(
+            images=pixels,
+            targets=evidence.targets,
+            # By the same fast copy that sees the perturbed images.
+            clean=self.classifier.probability(pixels, evidence.targets),
+            classifier=self.classifier,
+            digests=images.digests,
+            masks=None if images.masks is None else images.masks.to(pixels.device),
+            seed=self.seed,
+            explained=explained,
+        )
+        return evidence, context
+
+    def _measure(
+        self,
+        layer: Layer,
+        images: ImageSet,
+        pixels: Tensor,
+        notify: Notify,
+        leaves: Collection[str],
+        cache: Cache,
+    ) -> Evidence:
+        shown = ""
+
+        def progress(name: str, done: int, count: int) -> None:
+            nonlocal shown
+            if name != shown:
+                shown = name
+                symbol = OPERATORS[name].symbol if name in OPERATORS else name
+                notify(Stage(f"Measuring {symbol} at {layer.name}", count))
+            notify(Step(done))
+
+        return measure_leaves(
+            self.network,
+            layer,
+            pixels,
+            leaves,
+            self.target,
+            images.labels,
+            cache=cache,
+            digests=images.digests,
+            measured=lambda done: notify(Step(done)),
+            progress=progress,
+        )
+
+    def has_linear_head(self, images: ImageSet) -> bool:
+        """Whether leaf C, the class's weights, can be had at every layer."""
+        if is_callable(self.target):
+            return False
+        probes = images.images[:PROBES].to(self.classifier.device)
+        for layer in self.layers:
+            measured = measure(self.network, layer.module, probes, reshape=layer.reshape)
+            if not has_linear_head(self.network, measured.activations, measured.outputs):
+                return False
+        return True
+
+    def _say(self, evidence: Evidence | Stack, images: ImageSet, notify: Notify) -> None:
+        """What a user should know about these measurements."""
+        if evidence.outputs is not None and not is_callable(self.target):
+            classes, labels = evidence.outputs.shape[1], images.labels
+            found = evidence.outputs.argmax(1)
+            if classes == 1:
+                notify(Note("the network has one output: its probability is the sigmoid"))
+                found = (evidence.outputs[:, 0] > 0).long()
+            if labels is not None and int(labels.max()) >= max(classes, 2):
+                notify(
+                    Note(
+                        f"label {int(labels.max())} is out of range: the network has {classes} "
+                        f"classes, 0 to {classes - 1}"
+                    )
+                )
+            elif labels is not None:
+                right = (found.cpu() == labels.cpu()).float().mean()
+                notify(Note(f"the network classifies {right:.1%} of these images correctly"))
+        for layer, measured in zip(self.layers, evidence.layers, strict=True):
+            if not measured.gradients.any():
+                notify(
+                    Note(
+                        f"at layer {layer.name!r} all gradients are zero: the explained score does "
+                        "not depend on these places; choose an earlier layer"
+                    )
+                )
+            elif not varies(measured.gradients):
+                notify(
+                    Note(
+                        f"at layer {layer.name!r} the gradients are constant over places (global "
+                        "average pooling): Grad-CAM, XGrad-CAM, HiResCAM and CAM coincide and "
+                        "much of the grammar collapses; an earlier layer, or --layer auto, gives "
+                        "more"
+                    )
+                )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the network computes, see :func:`sycam.digests.network_digest`."""
+        return network_digest(self.network)
+
+    @cached_property
+    def target_text(self) -> str:
+        """What is explained, in the words of the command line."""
+        return target_text(self.target)
+
+
+def check_volumes(metric: Metric, images: ImageSet) -> None:
+    """Refuse a metric that is defined for flat images only, where the images are volumes."""
+    if images.images.ndim == 5 and not metric.volumes:
+        able = ", ".join(name for name, kind in METRICS.items() if kind.volumes)
+        raise OptionError(
+            f"metric {metric.name!r} is defined for images, not for volumes (N,C,D,H,W); "
+            f"these are: {able}"
+        )
+
+
+def checked_target(target: Target) -> Target:
+    """A target that a whole set of images can have: text is parsed, lists are refused."""
+    if isinstance(target, str):
+        return parse_target(target)
+    of = target.of if isinstance(target, ClassTarget) else target
+    if isinstance(of, Sequence | Tensor | np.ndarray) and not isinstance(of, str):
+        raise OptionError(
+            "a run explains one kind of target for all images: 'predicted', 'label', a class, "
+            "a target of sycam.targets or a callable; one class an image are labels"
+        )
+    return target
+
+
+def reshape_text(reshape: Reshape) -> str | None:
+    """A reshape by its name, or what a function of the user computes."""
+    return target_text(reshape) if callable(reshape) else reshape
+
+
+def target_text(target: Target) -> str:
+    """A target in the words of the command line; for a callable its name and what it computes.
+
+    A callable whose content cannot be read gets a text of its own at each call, so that no run
+    takes its scores for those of another.
+    """
+    if isinstance(target, ClassTarget):
+        text = str(target)
+        return (
+            text.removeprefix("logit:of=")
+            if text.startswith("logit:")
+            else text.replace("logit", "predicted")
+        )
+    if callable(target):
+        name = getattr(target, "__qualname__", type(target).__qualname__)
+        return f"callable {name} {(content_digest(target) or secrets.token_hex(32))[:16]}"
+    return str(target)
+
+
+def _network(network: nn.Module | str) -> tuple[nn.Module, str]:
+    if isinstance(network, nn.Module):
+        return network, type(network).__name__.lower()
+    if network == DEMO:
+        return demo.network(), DEMO
+    if not isinstance(network, str):
+        raise NetworkError(
+            f"network must be a torch.nn.Module, 'demo' or FILE.py:FACTORY, got {network!r}"
+        )
+    return load_network(network), network.rpartition(":")[2]
+
+
+def _device(device: str | torch.device | None, network: nn.Module) -> torch.device:
+    if device is None:
+        own = device_of(network)
+        return torch.device("cuda") if own.type == "cpu" and torch.cuda.is_available() else own
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"device {str(device)!r} cannot be used: {reason}") from None
+    return found

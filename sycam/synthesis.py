@@ -1,0 +1,228 @@
+"""The main job: evidence, search, validation, result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sycam.data.images import ImageSet
+from sycam.errors import OptionError
+from sycam.evidence import Evidence, Layers, Reshape, Stack
+from sycam.evidence.targets import Target
+from sycam.inputs import DEMO, Images, divide, read_images
+from sycam.kernels import Fusion
+from sycam.language import Grammar, load_grammar
+from sycam.methods import Method, find_method, scored_along
+from sycam.metrics import Context, Metric, find_metric
+from sycam.record import identity_of, open_folder, record_of
+from sycam.result import JOURNAL_FILE, Formula, Result
+from sycam.search import (
+    Budget,
+    Candidate,
+    Enumerator,
+    ExactSearch,
+    Journal,
+    Outcome,
+    Scorer,
+    pareto_front,
+    select,
+)
+from sycam.search.events import Note, Notify, Stage, Validated, ignore
+from sycam.subject import Subject, check_volumes
+from sycam.validation import Entrant, Validation, validate
+
+PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
+HALL = 20  # formulas kept in the result with their scores
+_PART = 32  # images whose heatmaps are compared at once
+SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
+PROBE_BYTES = 1 << 20  # of one map's values on all probe images
+
+
+def synthesize(
+    network: nn.Module | str,
+    layer: Layers,
+    images: Images,
+    labels: Tensor | Sequence[int] | None = None,
+    masks: Tensor | np.ndarray | None = None,
+    metric: str | Metric = "road",
+    grammar: str | Grammar = "gradient",
+    max_cost: int = 6,
+    budget: str | int = "5m",
+    search_images: int = 64,
+    heldout: int | ImageSet = 256,
+    target: Target = "predicted",
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    reshape: Reshape = None,
+    fusion: Fusion = "mean",
+    out: str | Path | None = None,
+    notify: Notify = ignore,
+) -> Result:
+    """Find the formula of a class activation map that scores best under a metric.
+
+    Args:
+        network: a classifier that returns ``(N, classes)``, or ``"demo"`` or
+            ``"FILE.py:FACTORY"``. It is left as it was.
+        layer: the target layer, by name or as a module, ``"auto"`` or ``"last"``; or several
+            of them, whose heatmaps are fused. Which formulas differ in meaning is then told by
+            the layer that is named first.
+        images: ``[N,C,H,W]`` in the network's input scale, an ``ImageSet``, or ``"demo"``.
+        labels: ``[N]`` true classes, needed only for ``target="label"``.
+        masks: ``[N,H,W]`` ground truth, needed only for localisation metrics.
+        metric: what to optimise; ``sycam metrics`` lists the names.
+        grammar: the search space: a shipped grammar's name, a ``.lark`` file or a ``Grammar``.
+        max_cost: highest cost of an expression that is enumerated.
+        budget: ``"90s"``, ``"20m"``, or a number of candidates; no part of a run's identity.
+        search_images: how many images to search on.
+        heldout: how many of the other images to validate on, or the images themselves.
+        target: what is explained: ``"predicted"``, ``"label"``, one class, a target of
+            :mod:`sycam.targets` or its text, or a callable from one row of outputs to a scalar
+            (metrics then watch that scalar instead of a probability).
+        device: where to run; CUDA where there is one if None.
+        seed: decides splits, noise, controls and resampling.
+        reshape: makes the layers' outputs maps (``"tokens"``, ``"channels-last"``, a function).
+        fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
+        out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
+            unfinished run of the same configuration is resumed.
+        notify: watches the progress, see :mod:`sycam.search.events`.
+
+    Returns:
+        The winner, its rivals, the front and the held-out evidence.
+
+    Raises:
+        SycamError: for anything given that cannot be used; the message says how to mend it.
+    """
+    if not isinstance(max_cost, int) or max_cost < 1:
+        raise OptionError(f"max_cost must be a positive integer, got {max_cost!r}")
+    limit, metric = Budget.parse(budget), find_metric(metric)
+    grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
+    if not (isinstance(images, str) and images == DEMO):
+        images = read_images(images, labels, masks)
+        check_volumes(metric, images)
+    searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
+    for line in dict.fromkeys((*searched.skipped, *unseen.skipped)):
+        notify(Note(line))
+    subject = Subject.prepare(
+        network, layer, searched, target, device, seed, notify, reshape, fusion
+    )
+    notify(Stage("Measuring activations and gradients", len(searched)))
+    grammar = _available(grammar, subject, searched, notify)
+    evidence, context = subject.measure(searched, notify, grammar.leaves)
+
+    # Only now, when all that was given has proved usable, is anything written.
+    identity = identity_of(subject, searched, metric, grammar)
+    folder = open_folder(out, f"{subject.name}-{metric.name}-{identity[:8]}")
+    scorer = Scorer(metric, evidence, context)
+    first = evidence.layers[0]
+    enumerator = Enumerator(
+        grammar, _probe(first), metric.invariance, context.size, depth=first.depth
+    )
+    journal = Journal(folder / JOURNAL_FILE, identity)
+    try:
+        search = ExactSearch(enumerator, scorer, journal, limit, max_cost, notify)
+        outcome = search.run(scored_along(grammar.leaves))
+    finally:
+        journal.close()
+
+    winner = select(outcome.candidates, metric, _Disguise(scorer, grammar.leaves))
+    if winner is None:
+        notify(Note("no eligible candidate differs from the published CAMs: there is no winner"))
+    notify(Stage("Measuring held-out images", len(unseen)))
+    measured = subject.measure(unseen, notify, grammar.leaves)
+    validation = _validate(subject, unseen, metric, outcome, winner, measured, notify)
+    notify(Validated(subject, unseen, validation))
+    result = Result(
+        best=winner and _formula(winner, validation),
+        front=tuple(map(_formula, pareto_front(outcome.candidates, metric))),
+        hall=tuple(map(_formula, _hall(outcome, metric))),
+        validation=validation,
+        record=record_of(subject, searched, unseen, metric, grammar, limit, max_cost, outcome)
+        | {"identity": identity},
+        path=folder,
+    )
+    result.save(folder)
+    return result
+
+
+def _available(grammar: Grammar, subject: Subject, images: ImageSet, notify: Notify) -> Grammar:
+    """The grammar without the leaves that this network does not have."""
+    if "class_weights" not in grammar.leaves or subject.has_linear_head(images):
+        return grammar
+    notify(Note("leaf C left out: no linear head follows the layer's global average pooling"))
+    return grammar.without({"class_weights"})
+
+
+def _probe(evidence: Evidence) -> dict[str, Tensor]:
+    """Two to five of the search images' measurements, by what their values take in memory."""
+    one = evidence.activations[0].numel() * 8
+    count = min(len(evidence), max(2, min(5, PROBE_BYTES // one)))
+    return {name: tensor[:count] for name, tensor in evidence.leaves.items()}
+
+
+class _Disguise:
+    """Whether a candidate's heatmaps are those of a published CAM or control on all images."""
+
+    def __init__(self, scorer: Scorer, leaves: frozenset[str]):
+        self.scorer = scorer
+        self.known = scored_along(leaves)
+        self._maps: dict[tuple[str, int], Tensor] = {}  # of the known, made when first looked at
+
+    def __call__(self, candidate: Candidate) -> bool:
+        method = find_method(candidate.expression)
+        alike = list(self.known)
+        for start in range(0, len(self.scorer.context), _PART):
+            ours = self._heatmaps(method, start)
+            alike = [k for k in alike if (ours - self._of(k, start)).abs().max() <= SAME]
+            if not alike:
+                return False
+        return True
+
+    def _of(self, known: Method, start: int) -> Tensor:
+        key = (known.name, start)
+        if key not in self._maps:
+            self._maps[key] = self._heatmaps(known, start)
+        return self._maps[key]
+
+    def _heatmaps(self, method: Method, start: int) -> Tensor:
+        part = slice(start, start + _PART)
+        evidence, context = self.scorer.evidence.subset(part), self.scorer.context.subset(part)
+        return method.heatmaps(evidence, context).maps
+
+
+def _validate(
+    subject: Subject,
+    unseen: ImageSet,
+    metric: Metric,
+    outcome: Outcome,
+    winner: Candidate | None,
+    measured: tuple[Evidence | Stack, Context],
+    notify: Notify,
+) -> Validation:
+    entrants = [Entrant(find_method(c.name), c.kind, c.mean) for c in outcome.known]
+    if winner is not None:
+        entrants.insert(0, Entrant(find_method(winner.expression), "winner", winner.mean))
+    others = [find_metric(name) for name in PANEL if name != metric.name]
+    panel = [m for m in others if unseen.masks is not None or not m.needs_masks]
+    panel = [m for m in panel if unseen.images.ndim == 4 or m.volumes]
+    return validate(entrants, metric, panel, *measured, subject.seed, notify)
+
+
+def _hall(outcome: Outcome, metric: Metric) -> list[Candidate]:
+    """The eligible candidates with the highest means."""
+    eligible = [c for c in outcome.candidates if c.eligible]
+    return sorted(eligible, key=lambda c: -metric.oriented(c.mean))[:HALL]
+
+
+def _formula(candidate: Candidate, validation: Validation | None = None) -> Formula:
+    return Formula(
+        expression=candidate.name,
+        cost=candidate.cost,
+        score=candidate.mean,
+        degenerate=candidate.score.degenerate,
+        heldout=validation.winner.heldout if validation else None,
+        scores=tuple(candidate.score.values.tolist()),
+    )

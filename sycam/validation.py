@@ -1,0 +1,259 @@
+"""Held-out evidence: means with intervals, paired tests, and metrics that were not optimised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from sycam.evidence import Evidence
+from sycam.methods import Method
+from sycam.metrics import Context, Metric
+from sycam.search import Score, Scorer
+from sycam.search.events import Notify, Stage, Step, ignore
+
+PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
+RESAMPLES = 9999
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % bootstrap interval (BCa, over images)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner against another method on the same held-out images.
+
+    Attributes:
+        difference: winner minus other, oriented so that positive favours the winner.
+        p: two-sided sign-flip test of the mean difference.
+        p_holm: the same, Holm-corrected over all published CAMs and controls.
+        p_wilcoxon: two-sided Wilcoxon signed-rank test, uncorrected.
+    """
+
+    difference: Interval
+    p: float
+    p_holm: float
+    p_wilcoxon: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on the held-out images.
+
+    Attributes:
+        name: method name or expression text.
+        kind: ``winner``, or one of :data:`sycam.methods.KINDS`.
+        expression: its text, or None where it is computed directly.
+        cost: of the expression.
+        search: mean on the search images.
+        heldout: mean on the held-out images.
+        sound: mean on the held-out images where no compared map is degenerate; NaN if none.
+        degenerate: number of held-out images on which its map ranks nothing.
+        panel: means under metrics that were not optimised.
+        against: the winner compared with it, for published CAMs and controls.
+        scores: ``[N]`` held-out scores, an image each.
+    """
+
+    name: str
+    kind: str
+    expression: str | None
+    cost: int | None
+    search: float
+    heldout: Interval
+    sound: float
+    degenerate: int
+    panel: Mapping[str, float]
+    against: Comparison | None
+    scores: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The evidence on images that the search never saw.
+
+    Attributes:
+        metric: the optimised metric.
+        images: number of held-out images.
+        sound_images: how many of them have no degenerate map among the methods compared.
+        rows: winner first, then by held-out mean.
+        best_published: name of the published method (baselines too) with the best held-out mean.
+        chosen_published: name of the published method that the search images would have chosen.
+        beats_published: whether the winner's mean exceeds the best published one's with
+            Holm-corrected p < 0.05.
+    """
+
+    metric: str
+    images: int
+    sound_images: int
+    rows: tuple[Row, ...]
+    best_published: str | None
+    chosen_published: str | None
+    beats_published: bool
+
+    def row(self, name: str) -> Row:
+        """The row of a method by name."""
+        return next(row for row in self.rows if row.name == name)
+
+    @property
+    def winner(self) -> Row | None:
+        """The winner's row."""
+        return next((row for row in self.rows if row.kind == "winner"), None)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method to validate, with its mean on the search images."""
+
+    method: Method
+    kind: str
+    search: float
+
+
+def validate(
+    entrants: Sequence[Entrant],
+    metric: Metric,
+    panel: Sequence[Metric],
+    evidence: Evidence,
+    context: Context,
+    seed: int = 0,
+    notify: Notify = ignore,
+) -> Validation:
+    """Score methods on held-out images and compare the winner with every other.
+
+    Args:
+        entrants: the methods; at most one of kind ``"winner"``.
+        metric: the optimised metric.
+        panel: other metrics, reported so that a winner that games its metric is seen.
+        evidence: measurements on the held-out images.
+        context: of the same images.
+        seed: of bootstrap and sign flips.
+        notify: watches the progress.
+    """
+    notify(Stage("Validating on held-out images", len(entrants)))
+    scorer, columns = Scorer(metric, evidence, context), []
+    for done, entrant in enumerate(entrants, 1):
+        columns.append(scorer.score_under([metric, *panel], entrant.method))
+        notify(Step(done))
+    scores = [column[0] for column in columns]
+    others = {m.name: [column[i].mean for column in columns] for i, m in enumerate(panel, 1)}
+    # Images on which no method's map is degenerate.
+    sound = ~np.any([score.flat for score in scores], axis=0)
+    winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
+    comparisons = _compare(winner, entrants, scores, metric, seed)
+    rows = [
+        Row(
+            name=entrant.method.name,
+            kind=entrant.kind,
+            expression=None if e is None else str(e),
+            cost=None if e is None else e.cost,
+            search=entrant.search,
+            heldout=interval(score.values, seed),
+            sound=float(score.values[sound].mean()) if sound.any() else float("nan"),
+            degenerate=score.degenerate,
+            panel={name: means[i] for name, means in others.items()},
+            against=comparisons.get(i),
+            scores=tuple(score.values.tolist()),
+        )
+        for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
+        for e in [entrant.method.expression]
+    ]
+    rows.sort(key=lambda r: (r.kind != "winner", -metric.oriented(r.heldout.mean)))
+    published = [r for r in rows if r.kind in PUBLISHED]
+    best = max(published, key=lambda r: metric.oriented(r.heldout.mean), default=None)
+    chosen = max(published, key=lambda r: metric.oriented(r.search), default=None)
+    return Validation(
+        metric=metric.name,
+        images=len(context),
+        sound_images=int(sound.sum()),
+        rows=tuple(rows),
+        best_published=best and best.name,
+        chosen_published=chosen and chosen.name,
+        beats_published=bool(
+            best
+            and best.against
+            and best.against.difference.mean > 0
+            and best.against.p_holm < 1 - CONFIDENCE
+        ),
+    )
+
+
+def _compare(
+    winner: int | None,
+    entrants: Sequence[Entrant],
+    scores: Sequence[Score],
+    metric: Metric,
+    seed: int,
+) -> dict[int, Comparison]:
+    if winner is None:
+        return {}
+    others = [i for i, e in enumerate(entrants) if e.kind in (*PUBLISHED, "control")]
+    differences = {
+        i: metric.oriented(scores[winner].values) - metric.oriented(scores[i].values)
+        for i in others
+    }
+    raw = [sign_flip_p(differences[i], seed) for i in others]
+    corrected = holm(raw)
+    return {
+        i: Comparison(interval(differences[i], seed), p, p_holm, wilcoxon_p(differences[i]))
+        for i, p, p_holm in zip(others, raw, corrected, strict=True)
+    }
+
+
+def interval(values: np.ndarray, seed: int = 0) -> Interval:
+    """Mean of ``[N]`` values with its bootstrap interval; the mean alone where they are equal."""
+    mean = float(np.mean(values))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return Interval(mean, mean, mean)
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
+
+
+def sign_flip_p(differences: np.ndarray, seed: int = 0) -> float:
+    """Two-sided p of a mean difference of 0, by flipping the signs of paired differences."""
+    if not np.any(differences):
+        return 1.0
+    return float(
+        stats.permutation_test(
+            (differences,),
+            lambda d, axis: np.mean(d, axis=axis),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            rng=np.random.default_rng(seed),
+        ).pvalue
+    )
+
+
+def wilcoxon_p(differences: np.ndarray) -> float:
+    """Two-sided Wilcoxon signed-rank test."""
+    return float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: family-wise error kept, in the order given.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    corrected, running = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = float(running)
+    return corrected

@@ -1,0 +1,81 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
+
+
+def load_file(path: Path) -> ModuleType:
+    """A Python file as a module, whatever the import path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tensors in tests are small: more threads only wait for each other where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def grad_cam() -> ModuleType:
+    """The grad-cam package (pytorch_grad_cam), or a skip where it is not installed."""
+    if importlib.util.find_spec("pytorch_grad_cam") is None:
+        pytest.skip("the grad-cam package, the reference, is not installed: pip install grad-cam")
+    load_file(ROOT / "tests" / "torchvision_ops.py").import_torchvision()
+    return importlib.import_module("pytorch_grad_cam")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real networks and images, or a skip where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real networks and images at {DATA}; set SYCAM_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> ModuleType:
+    """benchmarks/networks/cifar10.py, which defines the real networks and loads their weights."""
+    return load_file(ROOT / "benchmarks" / "networks" / "cifar10.py")
+
+
+@pytest.fixture
+def small_network() -> nn.Module:
+    """Two convolutions and a fully connected head, so that gradients vary over places.
+
+    ``[N,3,16,16]`` to ``[N,5]``; layer ``"3"`` is ``[N,6,8,8]``, after its ReLU.
+    """
+    torch.manual_seed(7)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6 * 64, 24),
+        nn.Tanh(),
+        nn.Linear(24, 5),
+    ).eval()
+
+
+@pytest.fixture
+def small_images() -> Tensor:
+    """``[7,3,16,16]`` in [0, 1]."""
+    return torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(3))

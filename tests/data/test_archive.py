@@ -1,0 +1,136 @@
+"""Archives: what an .npz may hold, and how a bad one is told."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sycam.data.images import load_images
+from sycam.errors import DataError, OptionError
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)
+GREY = COLOUR[..., 0]
+
+
+def archive(folder: Path, **arrays) -> Path:
+    path = folder / "file.npz"
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_colour_and_grey(tmp_path):
+    colour = load_images(archive(tmp_path, images=COLOUR, labels=np.array([2, 0, 1], np.uint8)))
+    assert colour.images.shape == (3, 3, 6, 8)
+    assert colour.labels.tolist() == [2, 0, 1]
+    assert colour.labels.dtype == torch.int64
+    assert colour.names == ("npz[0]", "npz[1]", "npz[2]")
+    assert np.array_equal(colour.picture(2), COLOUR[2])
+    grey = load_images(archive(tmp_path, images=GREY), mean=[0.25], std=[0.25])
+    assert grey.images.shape == (3, 1, 6, 8)
+    assert grey.labels is None
+    assert np.array_equal(grey.picture(1), np.repeat(GREY[1][..., None], 3, axis=2))
+    again = load_images(archive(tmp_path, images=GREY[..., None]), mean=[0.25], std=[0.25])
+    assert grey.digests == again.digests
+
+
+def test_masks_and_boxes_through_size(tmp_path):
+    masks = np.zeros((3, 6, 8), dtype=np.uint8)
+    masks[:, 2:6, 2:6] = 7
+    boxes = np.tile(np.array([2 / 8, 2 / 6, 6 / 8, 1.0]), (3, 1))
+    plain = load_images(archive(tmp_path, images=COLOUR, masks=masks, other=np.zeros(5)))
+    assert plain.masks.dtype == torch.bool
+    assert plain.masks.sum() == 3 * 16
+    by_box = load_images(archive(tmp_path, images=COLOUR, boxes_xyxy_rel=boxes))
+    assert by_box.masks.equal(plain.masks)
+    small = load_images(archive(tmp_path, images=COLOUR, masks=masks, labels=[1, 2, 3]), size=3)
+    small_box = load_images(archive(tmp_path, images=COLOUR, boxes_xyxy_rel=boxes), size=3)
+    assert small.images.shape == (3, 3, 3, 3)
+    assert small.masks[0].tolist() == [[False] * 3, [True, True, False], [True, True, False]]
+    assert small_box.masks.equal(small.masks)
+    assert load_images(archive(tmp_path, images=GREY), size=12).images.shape == (3, 1, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": [1, 2, 3]}, "has no array 'images'; expected uint8"),
+        ({"images": GREY / 255}, r"array 'images' is float64 \[3, 6, 8\]; expected uint8"),
+        ({"images": COLOUR.transpose(0, 3, 1, 2)}, r"'images' is uint8 \[3, 3, 6, 8\]; expected"),
+        ({"images": GREY[0]}, r"'images' is uint8 \[6, 8\]"),
+        ({"images": COLOUR[:0]}, "'images' holds no image"),
+        ({"images": GREY, "labels": [1, 2]}, r"'labels' is int64 \[2\]; expected integers \[3\]"),
+        ({"images": GREY, "labels": [1.0, 2.0, 3.5]}, "'labels' is float64"),
+        ({"images": GREY, "labels": [1, -2, 3]}, "'labels' holds -2"),
+        ({"images": GREY, "labels": np.full(3, 2**63, np.uint64)}, "labels count from 0 on"),
+        ({"images": GREY, "masks": GREY[:, :3]}, r"'masks' is uint8 \[3, 3, 8\]; expected"),
+        ({"images": GREY, "masks": np.full((3, 6, 8), np.nan)}, "'masks' holds NaN"),
+        ({"images": GREY, "boxes_xyxy_rel": np.zeros((3, 2))}, r"expected numbers \[3, 4\]"),
+        ({"images": GREY, "boxes_xyxy_rel": np.full((3, 4), np.nan)}, "holds .*nan.* at 0"),
+        ({"images": GREY, "boxes_xyxy_rel": np.full((3, 4), 50.0)}, "between 0 and 1"),
+        ({"images": GREY, "boxes_xyxy_rel": np.array([[0.5, 0, 0.2, 1]] * 3)}, "x0 <= x1"),
+        ({"images": np.array([{}, {}])}, "plain arrays"),
+    ],
+)
+def test_bad_arrays(tmp_path, arrays, message):
+    with pytest.raises(DataError, match=message):
+        load_images(archive(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_truncated_archives(tmp_path, share):
+    path = archive(tmp_path, images=COLOUR)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(DataError, match=r"cannot read .*file\.npz: it is broken"):
+        load_images(path)
+
+
+def test_flipped_bits_are_found(tmp_path):
+    path = archive(tmp_path, images=COLOUR)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot read"):
+        load_images(path)
+
+
+class Trap:
+    """Pickles to something that would make a file if it were ever loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_nothing_is_unpickled(tmp_path):
+    evidence = tmp_path / "executed"
+    path = tmp_path / "file.npz"
+    path.write_bytes(pickle.dumps(Trap(evidence)))
+    with pytest.raises(DataError, match="cannot read"):
+        load_images(path)
+    trap = np.array([Trap(evidence)], dtype=object)
+    for arrays in ({"images": trap}, {"images": COLOUR, "labels": trap}):
+        with pytest.raises(DataError, match="cannot read"):
+            load_images(archive(tmp_path, **arrays))
+    assert not evidence.exists()
+
+
+def test_another_format_under_the_name(tmp_path):
+    path = tmp_path / "file.npz"
+    with path.open("wb") as file:
+        np.save(file, COLOUR)
+    with pytest.raises(DataError, match="cannot read"):
+        load_images(path)
+
+
+def test_options_of_folders_and_channels(tmp_path):
+    path = archive(tmp_path, images=GREY)
+    with pytest.raises(OptionError, match="belong to a folder"):
+        load_images(path, masks=tmp_path)
+    with pytest.raises(OptionError, match="mean has 3 numbers, the images 1 channels; expected 1"):
+        load_images(path, mean=[0.1, 0.2, 0.3])

@@ -1,0 +1,225 @@
+"""The dear leaves against their definitions, one channel at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import mutual_info_score
+from torch import Tensor, nn
+
+from sycam.errors import LayerError
+from sycam.evidence import add_leaves, has_linear_head, measure
+from sycam.evidence.ablation import ablation_drops
+from sycam.evidence.information import mutual_information
+from sycam.evidence.masked import masked_scores
+from sycam.targets import Contrast, Probability
+
+
+def leaf(network: nn.Module, layer: nn.Module, images: Tensor, name: str, target=None) -> Tensor:
+    evidence = measure(network, layer, images, target)
+    found = add_leaves(evidence, [name], network, layer, images, target).leaves[name]
+    assert found.shape == (*evidence.activations.shape[:2], 1, 1)
+    return found[..., 0, 0]
+
+
+def test_masked_scores_by_the_papers_loop(small_network, small_images):
+    """Score-CAM, equations 3 to 5: f(x * s(up(A_k))), one mask at a time."""
+    classes = small_network(small_images).argmax(1)
+    activations = small_network[:4](small_images).detach()
+    found = leaf(small_network, small_network[3], small_images, "masked_scores")
+    for n, image in enumerate(small_images):
+        for k in range(6):
+            up = F.interpolate(
+                activations[n, k][None, None], (16, 16), mode="bilinear", align_corners=False
+            )[0, 0]
+            span = up.max() - up.min()
+            mask = (up - up.min()) / span if span > 0 else torch.zeros_like(up)
+            expected = small_network((image * mask)[None])[0, classes[n]]
+            torch.testing.assert_close(found[n, k], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [None, 1, Probability(1), Contrast(1, references=(0, 2))])
+def test_ablation_drops_by_the_papers_loop(small_network, small_images, target):
+    """Ablation-CAM, equation 1, with the score of whatever target."""
+    found = leaf(small_network, small_network[3], small_images, "ablation_drops", target)
+    activations = small_network[:4](small_images).detach()
+    outputs = small_network(small_images).detach()
+
+    def score(rows: Tensor, n: int) -> Tensor:
+        if target is None:
+            return rows[outputs[n].argmax()]
+        if target == 1:
+            return rows[1]
+        if isinstance(target, Probability):
+            return rows.softmax(0)[1]
+        return rows[1] - 0.6 * (rows[0] + rows[2]) / 2
+
+    for n in range(len(small_images)):
+        whole = score(outputs[n], n)
+        for k in range(6):
+            left = activations[n].clone()
+            left[k] = 0
+            expected = (whole - score(small_network[4:](left[None])[0], n)) / whole
+            torch.testing.assert_close(found[n, k], expected, rtol=2e-4, atol=2e-5)
+
+
+class Forked(nn.Module):
+    """A skip connection around the layer that a single row cannot run through."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.stem, self.body = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.head = nn.Linear(9 * 256, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        stem = self.stem(images).relu()
+        return self.head(torch.cat([stem, self.body(stem).relu()], 1).flatten(1))
+
+
+def test_ablation_around_a_skip_connection(small_images):
+    """The shortcut of running what lies before the layer once must not change the result."""
+    network = Forked().eval()
+    found = leaf(network, network.body, small_images[:2], "ablation_drops", 1)
+    stem = network.stem(small_images[:2]).relu()
+    body = network.body(stem).detach()
+    whole = network(small_images[:2])[:, 1]
+    for k in range(5):
+        left = body.clone()
+        left[:, k] = 0
+        score = network.head(torch.cat([stem, left.relu()], 1).flatten(1))[:, 1]
+        torch.testing.assert_close(found[:, k], (whole - score) / whole, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    grid=st.sampled_from([(1, 2), (3, 3), (5, 2)]),
+    kind=st.sampled_from(["random", "constant", "spike", "binary"]),
+)
+def test_mutual_information_is_scikit_learns_of_the_same_bins(seed, grid, kind):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(3, 9, 8, generator=generator)
+    maps = torch.randn(4, *grid, generator=generator)
+    if kind == "constant":
+        maps = torch.full_like(maps, 0.3)
+    elif kind == "spike":
+        maps = torch.zeros_like(maps)
+        maps[:, 0, 0] = 1e20
+    elif kind == "binary":
+        maps = (maps > 0).float()
+    found = mutual_information(image, maps, batch=3)
+    for k in range(4):
+        up = F.interpolate(maps[k][None, None], (9, 8), mode="bilinear", align_corners=False)
+        labels = []
+        for values in (image.mean(0).flatten(), up.flatten()):
+            v = values.numpy()
+            span = v.max() - v.min()
+            unit = (v - v.min()) / span if span > 0 else np.zeros_like(v)
+            labels.append(np.minimum((unit * np.float32(32)).astype(int), 31))
+        expected = mutual_info_score(*labels)
+        assert math.isclose(float(found[k]), expected, rel_tol=1e-5, abs_tol=1e-6)
+
+
+def test_mutual_information_ignores_the_class(small_network, small_images):
+    found = [
+        leaf(small_network, small_network[3], small_images, "mutual_information", c) for c in (0, 1)
+    ]
+    assert torch.equal(*found)
+    assert (found[0] > 0).any()
+
+
+def test_batches_of_channels_do_not_matter(small_network, small_images):
+    image, maps = small_images[0], small_network[:4](small_images)[0].detach()
+
+    def score(images: Tensor) -> Tensor:
+        return small_network(images).detach()[:, 2]
+
+    whole = masked_scores(image, maps, score)
+    for batch in (1, 4):
+        torch.testing.assert_close(masked_scores(image, maps, score, batch), whole)
+    assert (ablation_drops(torch.tensor(0.0), 3, lambda c: c.float()) == 0).all()
+
+
+def pooled(head: nn.Module, *after: nn.Module) -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), head, *after).eval()
+
+
+def test_class_weights_of_a_linear_head(small_images):
+    linear = pooled(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    found = leaf(linear, linear[1], small_images, "class_weights", 3)
+    assert torch.equal(found, linear[4].weight[3].detach().expand(7, 6))
+    convolution = pooled(nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    found = leaf(convolution, convolution[1], small_images, "class_weights")
+    classes = convolution(small_images).argmax(1)
+    assert torch.equal(found, convolution[2].weight[classes, :, 0, 0].detach())
+
+
+def test_no_class_weights_without_such_a_head(small_network, small_images):
+    evidence = measure(small_network, small_network[3], small_images)
+    assert not has_linear_head(small_network, evidence.activations, evidence.outputs)
+    with pytest.raises(LayerError, match="leaf C needs a linear head directly after"):
+        leaf(small_network, small_network[3], small_images, "class_weights")
+    # A head of the right shape behind another layer is none of this one's.
+    hidden = pooled(nn.Conv2d(6, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    with pytest.raises(LayerError, match="leaf C needs"):
+        leaf(hidden, hidden[1], small_images, "class_weights")
+
+
+def hessian_product(head: nn.Module, activations: Tensor, score) -> Tensor:
+    """H A by the full Hessian of one image, in float64."""
+    flat = activations.double().flatten()
+    head = head.double()
+
+    def of(values: Tensor) -> Tensor:
+        return score(head(values.view(1, *activations.shape))[0])
+
+    hessian = torch.autograd.functional.hessian(of, flat)
+    return (hessian @ flat).view(activations.shape).float()
+
+
+def test_the_hessian_product_by_the_full_hessian(small_network, small_images):
+    small_network.double()
+    images = small_images[:2].double()
+    evidence = measure(small_network, small_network[3], images, Probability(2), hessian=True)
+    for n in range(2):
+        expected = hessian_product(
+            small_network[4:], evidence.activations[n], lambda row: row.softmax(0)[2]
+        )
+        found = evidence.leaves["hessian_product"][n].float()
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_the_hessian_vanishes_on_relu_networks_with_a_logit(small_images):
+    """ShapleyCAM is Grad-CAM there, as METHODS and the authors say."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 9), nn.ReLU(), nn.Linear(9, 3)
+    ).eval()
+    by_logit = measure(network, network[1], small_images, hessian=True)
+    assert not by_logit.leaves["hessian_product"].any()
+    by_chance = measure(network, network[1], small_images, Probability(), hessian=True)
+    assert by_chance.leaves["hessian_product"].any()
+
+
+def test_progress_is_told_image_by_image(small_network, small_images):
+    seen = []
+    evidence = measure(small_network, small_network[3], small_images)
+    names = ["masked_scores", "mutual_information"]
+    add_leaves(
+        evidence,
+        names,
+        small_network,
+        small_network[3],
+        small_images,
+        progress=lambda *step: seen.append(step),
+    )
+    assert seen == [(name, i, 7) for name in names for i in range(1, 8)]

@@ -1,0 +1,317 @@
+"""Exported modules: torch alone, the engine's own heatmaps, nothing left on the network."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import sycam
+from sycam.errors import OptionError
+from sycam.export import standalone
+from sycam.export.module import module_source
+from sycam.language import heatmap_latex, load_grammar, parse
+from sycam.language.sampling import sample_expressions
+from sycam.testing import isolated_operators
+
+TARGETS = [0, 1, 2, 3, 4, 0, 1]
+
+
+@pytest.fixture
+def exported(tmp_path) -> Callable[..., type]:
+    """``exported(text)``: the class of a formula, from a module that was written and imported."""
+
+    def write_and_import(text: str, name: str = "SomeCAM") -> type:
+        path = tmp_path / "some_cam.py"
+        path.write_text(module_source(parse(text), name))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, name)
+
+    return write_and_import
+
+
+@pytest.fixture
+def pooled_network() -> nn.Module:
+    """``[N,3,16,16]`` to ``[N,4]`` by global average pooling and one linear layer."""
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    ).eval()  # fmt: skip
+
+
+@pytest.fixture
+def volume_network() -> nn.Module:
+    """``[N,1,6,8,10]`` to ``[N,3]``; layer ``"1"`` is ``[N,5,3,4,5]``."""
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv3d(1, 5, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(5 * 60, 3)
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mean(relu(G)) * max(A)", "G", "sum(relu(G) / (2 + sum(A) * G))", "mean(above(A, 2))",
+        "normalize(std(A)) - softmax(topmean(G))", "minmax(A) * normalize(symsqrt(G))",
+        "exp(mean(G)) / (1 + min(A))", "smooth(relu(G))", "channelsum(relu(G * A))",
+        "smooth(smooth(max(G)))", "sign(G) * cube(A) + square(symlog(G))", "abs(neg(G))",
+        "mean(G - 0.5 * H)", "p * G + mean(A) / y",
+        "softmax(S)", "D", "mean(G) * normalize(MI)", "S * D + MI",
+    ],
+)  # fmt: skip
+def test_every_kind_of_expression_agrees_with_the_engine(
+    text, exported, small_network, small_images
+):
+    cam = exported(text)(small_network, small_network[3])
+    expected = sycam.CAM(small_network, "3", text)(small_images, TARGETS)
+    assert expected.amax((1, 2)).gt(0).any()
+    torch.testing.assert_close(cam(small_images, TARGETS), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cam(small_images, TARGETS, batch=3), expected, rtol=0, atol=1e-5)
+
+
+def test_the_original_cam_agrees(exported, pooled_network, small_images):
+    expected = sycam.CAM(pooled_network, "1", "C")(small_images)
+    found = exported("C")(pooled_network, "1")(small_images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_original_cam_needs_its_head(exported, small_network, small_images):
+    with pytest.raises(ValueError, match="leaf C needs a linear head"):
+        exported("C")(small_network, "3")(small_images)
+
+
+@pytest.mark.parametrize("text", ["mean(G)", "smooth(G)", "S", "D", "MI", "G - 0.5 * H"])
+def test_volumes_agree_with_the_engine(text, exported, volume_network):
+    images = torch.rand(2, 1, 6, 8, 10, generator=torch.Generator().manual_seed(0))
+    expected = sycam.CAM(volume_network, "1", text)(images)
+    found = exported(text)(volume_network, "1")(images)
+    assert found.shape == (2, 6, 8, 10)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["mean(G - 0.5 * H)", "p * G", "S", "D"])
+def test_callable_targets_agree_with_the_engine(text, exported, small_network, small_images):
+    def contrast(row: Tensor) -> Tensor:
+        return row[1] - 0.6 * row[2].square()
+
+    expected = sycam.CAM(small_network, "3", text)(small_images, contrast)
+    found = exported(text)(small_network, "3")(small_images, contrast)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+class Skipping(nn.Module):
+    """What the target layer returns is joined with something that has a row an image."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first, self.side = nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(3, 4, 3, stride=2)
+        self.last = nn.Linear(8 * 49, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(torch.cat([self.first(images), self.side(images)], 1).tanh().flatten(1))
+
+
+def test_ablation_works_where_the_layer_is_joined_with_others(exported, small_images):
+    network = Skipping().eval()
+    expected = sycam.CAM(network, "first", "D")(small_images)
+    found = exported("D")(network, "first")(small_images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_template_is_grad_cam(small_network, small_images):
+    found = standalone.ExportedCAM(small_network, "3")(small_images)
+    expected = sycam.CAM(small_network, "3", "grad-cam")(small_images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["mean(G)", "S * D", "G - H"])
+def test_the_network_is_left_as_it_was(text, exported, small_network, small_images):
+    small_network.train()
+    small_network[1].eval()
+    before = {name: tensor.clone() for name, tensor in small_network.state_dict().items()}
+    with torch.inference_mode():
+        exported(text)(small_network, "3")(small_images.clone())
+    assert [m.training for m in small_network] == [True, False, *[True] * 6]
+    assert all(torch.equal(before[n], t) for n, t in small_network.state_dict().items())
+    assert all(p.grad is None for p in small_network.parameters())
+    assert not any(m._forward_hooks for m in small_network.modules())
+    assert torch.is_grad_enabled()
+
+
+def test_the_module_needs_torch_alone(tmp_path, small_network, small_images):
+    path = tmp_path / "lonely.py"
+    path.write_text(module_source(parse("softmax(S) * D + MI * mean(H)"), "Lonely"))
+    code = "import sys, lonely; print([m for m in sys.modules if m.startswith('sycam')])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    imports = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    assert {n.module.split(".")[0] for n in imports} == {"__future__", "collections", "torch"}
+
+
+def test_only_what_the_formula_needs_is_written():
+    source = module_source(parse("mean(G)"), "SomeCAM")
+    for name in ("masked_scores", "ablation_drops", "smooth", "divide", "class_weights"):
+        assert name not in source
+    dear = module_source(parse("D * MI"), "SomeCAM")
+    assert "def ablation_drops" in dear
+    assert "def mutual_information" in dear
+    assert "masked_scores" not in dear
+
+
+@pytest.mark.parametrize("text", ["mean(G)", "smooth(smooth(S)) ", "C * D + MI * 2"])
+def test_exported_source_is_clean(text, tmp_path):
+    path = tmp_path / "clean.py"
+    path.write_text(module_source(parse(text), "Clean"))
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in (["check", "--isolated", "--select", "E,F,I,B", "--ignore", "E501"],
+                    ["format", "--isolated", "--check", "--line-length", "100"]):  # fmt: skip
+        done = subprocess.run([*ruff, *command, path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+FORMULAS = sample_expressions(load_grammar("full"), 8, 200, seed=3)
+ALLOWED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+
+
+@settings(max_examples=60, deadline=None)
+@given(expression=st.sampled_from(FORMULAS), provenance=st.text(max_size=80))
+@example(parse("mean(G)"), '"""\nimport os\nos.abort()\n"""')
+@example(parse("mean(G)"), "ends in a backslash \\")
+@example(parse("mean(G)"), "null \x00, surrogate \udcff, right to left \u202e")
+def test_nothing_in_an_exported_file_runs_but_definitions(expression, provenance):
+    """Names of networks and grammars are users' text, and stand in the docstring alone."""
+    source = module_source(expression, "SomeCAM", provenance)
+    assert source.encode("utf-8") and "\u202e" not in source
+    body = ast.parse(source).body
+    document, *rest = body
+    assert isinstance(document.value, ast.Constant)
+    for node in rest:
+        constant = isinstance(node, ast.Assign) and not any(
+            isinstance(part, ast.Call) for part in ast.walk(node)
+        )
+        assert constant or isinstance(node, ALLOWED)
+    called = {n.func.id for n in ast.walk(ast.Module(body, [])) if isinstance(n, ast.Call)
+              and isinstance(n.func, ast.Name)}  # fmt: skip
+    assert not called & {"eval", "exec", "compile", "__import__", "open"}
+
+
+def test_the_docstring_says_formula_prices_and_provenance():
+    expression = parse("mean(relu(G)) * softmax(S)")
+    document = ast.get_docstring(
+        ast.parse(module_source(expression, "RoadCAM", "Found on Friday."))
+    )
+    assert document.startswith("RoadCAM: class activation maps by the weights mean(relu(G)) *")
+    assert heatmap_latex(expression) in document
+    assert re.search(r"S: .*K forward\s+passes", document, re.DOTALL)
+    assert document.rstrip().endswith("Found on Friday.")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"targets": [0, 1]}, "7 images need as many targets, got 2"),
+        ({"targets": 5}, "class 5 is out of range: the network has 5 classes"),
+        ({"images": torch.rand(3, 16, 16)}, "images must be"),
+    ],
+)
+def test_errors_of_the_exported_class(given, said, exported, small_network, small_images):
+    cam = exported("mean(G)")(small_network, "3")
+    with pytest.raises(ValueError, match=said):
+        cam(**({"images": small_images} | given))
+    with pytest.raises(ValueError, match="the network has no layer 'nowhere'"):
+        exported("mean(G)")(small_network, "nowhere")
+
+
+@pytest.mark.slow
+def test_the_compiled_class_agrees(exported, small_network, small_images):
+    try:
+        torch.compile(torch.sin)(torch.zeros(3))
+    except Exception:
+        pytest.skip("torch finds no C++ compiler")
+    for text in ("mean(relu(G)) * max(A)", "smooth(G)"):
+        compiled = exported(text)(small_network, "3", compile=True)
+        expected = sycam.CAM(small_network, "3", text)(small_images, TARGETS)
+        for batch in (7, 3):
+            found = compiled(small_images, TARGETS, batch=batch)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_without_a_compiler_the_class_goes_on(exported, tmp_path):
+    exported("mean(G)")
+    code = """
+import some_cam, torch, warnings
+from torch import nn
+net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+images = torch.rand(5, 3, 8, 8)
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    maps = some_cam.SomeCAM(net, "1", compile=True)(images, batch=2)
+said = [str(w.message) for w in seen if "cannot compile" in str(w.message)]
+assert len(said) == 1, said
+assert torch.equal(maps, some_cam.SomeCAM(net, "1")(images, batch=2))
+"""
+    bare = os.environ | {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "c")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- operators that users declare ---------------------------------------------------------------
+
+
+def test_a_users_operator_goes_along(exported, small_network, small_images):
+    with isolated_operators():
+
+        @sycam.operator("map -> weight", name="spread")
+        def span_of_places(t: Tensor) -> Tensor:
+            """Largest minus smallest value."""
+            return t.amax((-2, -1), keepdim=True) - t.amin((-2, -1), keepdim=True)
+
+        text = "mean(G) * spread(A)"
+        expected = sycam.CAM(small_network, "3", text)(small_images)
+        found = exported(text)(small_network, "3")(small_images)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_name_that_would_mean_two_things_is_refused():
+    with isolated_operators():
+
+        @sycam.operator("map -> weight", name="other_mean")
+        def mean(t: Tensor) -> Tensor:
+            """Half the average."""
+            return t.mean((-2, -1), keepdim=True) / 2
+
+        with pytest.raises(OptionError, match="'mean' would mean two things"):
+            module_source(parse("mean(G) + other_mean(G)"), "SomeCAM")
+
+        @sycam.operator("map -> weight", name="finished")
+        def heatmaps(t: Tensor) -> Tensor:
+            """The average."""
+            return t.mean((-2, -1), keepdim=True)
+
+        with pytest.raises(OptionError, match="'heatmaps' would mean two things"):
+            module_source(parse("finished(G)"), "SomeCAM")
+    with pytest.raises(OptionError, match="'maximum' would mean two things"):
+        module_source(parse("max(G)"), "maximum")

@@ -1,0 +1,132 @@
+"""One graph from leaves to heatmaps: equal to the evaluator's, eager and compiled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from sycam.errors import ExpressionError
+from sycam.kernels import heatmaps
+from sycam.kernels.fused import fused
+from sycam.language import grammar_names, load_grammar, parse
+from sycam.language.sampling import sample_expressions
+
+SIZE = (14, 11)
+
+
+def compiles() -> bool:
+    """Whether torch finds a C++ compiler, by what it does."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(3))
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", grammar_names())
+def test_eager_graphs_agree_with_the_evaluator(name, random_leaves):
+    leaves = random_leaves(7, 5)
+    for expression in sample_expressions(load_grammar(name), 9, 300, seed=0):
+        found = fused(expression, compile=False)(leaves, SIZE).maps[0]
+        expected = heatmaps([expression], leaves, SIZE).maps[0]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9, msg=str(expression))
+
+
+def test_volumes_agree_with_the_evaluator(random_leaves):
+    leaves = random_leaves(12, 5)
+    for text in ("mean(G)", "smooth(relu(G))", "channelsum(G * A)", "softmax(S) * y"):
+        found = fused(parse(text), compile=False)(leaves, (6, 9, 11), depth=3).maps[0]
+        expected = heatmaps([parse(text)], leaves, (6, 9, 11), depth=3).maps[0]
+        assert found.shape == (3, 6, 9, 11)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_flat_and_overflowing_maps_are_zeros(random_leaves):
+    leaves = random_leaves(7, 5, dtype=torch.float32)
+    flat = fused(parse("neg(A)"), compile=False)(leaves, SIZE)
+    assert flat.degenerate.all()
+    assert not flat.maps.any()
+    leaves = {name: tensor * 1e18 for name, tensor in leaves.items()}
+    huge = fused(parse("cube(A) - cube(G)"), compile=False)(leaves, SIZE)
+    assert huge.maps.isfinite().all()
+    assert not huge.finite.any()
+
+
+def test_a_missing_leaf_is_named():
+    activations = {"activations": torch.rand(2, 3, 4, 4)}
+    with pytest.raises(ExpressionError, match=r"needs the leaf S \(masked_scores\)"):
+        fused(parse("softmax(S)"), compile=False)(activations, SIZE)
+    with pytest.raises(ExpressionError, match="scalar"):
+        fused(parse("1 + p"))
+
+
+def test_a_compiled_graph_agrees_at_every_shape(random_leaves):
+    if not compiles():
+        pytest.skip("torch finds no C++ compiler")
+    expression = parse("mean(relu(G)) * max(A) + mean(relu(G))")
+    compiled = fused(expression)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        for grid, size in (((7, 5), SIZE), ((4, 4), (16, 16)), ((6, 3), (9, 17))):
+            leaves = random_leaves(*grid, dtype=torch.float32)
+            expected = heatmaps([expression], leaves, size).maps[0]
+            found = compiled(leaves, size).maps[0]
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", grammar_names())
+def test_twenty_compiled_formulas_agree_and_stay_compiled(name, random_leaves):
+    """torch keeps eight compiled versions of one function: formulas must not share one."""
+    if not compiles():
+        pytest.skip("torch finds no C++ compiler")
+    exact, leaves = random_leaves(7, 5), random_leaves(7, 5, dtype=torch.float32)
+    torch._dynamo.reset()
+    counters.clear()
+    compared = 0
+    for expression in sample_expressions(load_grammar(name), 7, 20, seed=5):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            found = fused(expression)(leaves, SIZE).maps[0]
+        precise = heatmaps([expression], exact, SIZE)
+        expected = heatmaps([expression], leaves, SIZE)
+        # Where float32 itself is far from float64, the order of a sum decides: nothing to compare.
+        steady = (expected.maps - precise.maps).abs().amax((-2, -1)) <= 2e-6
+        steady &= ~precise.degenerate & ~expected.degenerate
+        for n in steady[0].nonzero().flatten().tolist():
+            torch.testing.assert_close(
+                found[n], expected.maps[0, n], rtol=0, atol=1e-5, msg=str(expression)
+            )
+            compared += 1
+    assert compared >= 20
+    assert counters["stats"]["unique_graphs"] == 20
+
+
+def test_without_a_compiler_it_warns_once_and_runs(tmp_path):
+    code = """
+import torch, warnings
+from sycam.kernels import heatmaps
+from sycam.kernels.fused import fused
+from sycam.language import parse
+leaves = {n: torch.rand(2, 3, 4, 4) for n in ("activations", "gradients")}
+run = fused(parse("mean(G)"))
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    maps = run(leaves, (8, 8)).maps[0]
+    again = run(leaves, (8, 8)).maps[0]
+said = [str(w.message) for w in seen if w.category is RuntimeWarning]
+assert len(said) == 1 and "cannot compile" in said[0], said
+assert torch.equal(maps, again)
+assert torch.equal(maps, heatmaps([parse("mean(G)")], leaves, (8, 8)).maps[0])
+"""
+    bare = os.environ | {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

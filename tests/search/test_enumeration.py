@@ -1,0 +1,166 @@
+"""Enumeration: each meaning once, none lost, in an order that never changes."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sycam.kernels import combine, evaluate, finish, is_degenerate
+from sycam.language import apply, load_grammar
+from sycam.language.grammar import read_grammar, splits
+from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING
+from sycam.search.enumeration import Enumerator, Level
+from sycam.search.equivalence import heat_keys
+
+SIZE = (24, 24)
+
+
+def leaves(count=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (count, 5, 4, 4)
+    return {
+        "activations": torch.randn(shape, generator=generator, dtype=torch.float64).relu(),
+        "gradients": torch.randn(shape, generator=generator, dtype=torch.float64),
+    }
+
+
+def run(enumerator, max_cost):
+    items = list(enumerator.candidates(max_cost))
+    return [i for i in items if not isinstance(i, Level)], [
+        i for i in items if isinstance(i, Level)
+    ]
+
+
+def weighted_sums(expressions, measured):
+    values = evaluate(expressions, measured)
+    return torch.stack(
+        [
+            combine(value, measured["activations"], expression.sort)
+            for value, expression in zip(values, expressions, strict=True)
+        ]
+    )
+
+
+def all_trees(grammar, max_cost):
+    """Every derivation tree up to a cost, by brute force."""
+    bank = {symbol: {c: [] for c in range(1, max_cost + 1)} for symbol in grammar.symbols}
+    for cost in range(1, max_cost + 1):
+        for p in grammar.productions:
+            for split in splits(cost - p.operator.cost, len(p.arguments)):
+                levels = [bank[a][c] for a, c in zip(p.arguments, split, strict=True)]
+                for children in product(*levels):
+                    for owner in p.owners:
+                        bank[owner][cost].append(apply(p.operator.name, *children))
+    return [e for cost in bank[grammar.start].values() for e in cost]
+
+
+def test_no_distinct_heatmap_is_lost_and_none_is_listed_twice():
+    grammar, measured = load_grammar("gradient"), leaves()
+    trees = all_trees(grammar, 3)
+    assert len(trees) == sum(grammar.tree_counts(3))
+    sums = weighted_sums(trees, measured)
+    kept = torch.isfinite(sums).flatten(1).all(1) & ~is_degenerate(sums).all(1)
+    maps = finish(sums[kept], SIZE).flatten(1)
+    classes: list[torch.Tensor] = []
+    for heatmap in maps:
+        if not any((heatmap - other).abs().max() < 1e-11 for other in classes):
+            classes.append(heatmap)
+    found, _ = run(Enumerator(grammar, measured, POSITIVE_SCALE, SIZE), 3)
+    listed = finish(weighted_sums(found, measured), SIZE).flatten(1)
+    for heatmap in classes:
+        assert ((listed - heatmap).abs().amax(1) < 1e-11).any()
+    assert len(found) == len(classes)
+
+
+def test_cheapest_first_and_the_same_order_every_time():
+    first, levels = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), 3)
+    again, _ = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), 3)
+    assert first == again
+    assert [e.cost for e in first] == sorted(e.cost for e in first)
+    assert [level.candidates for level in levels] == [
+        sum(e.cost == level.cost for e in first) for level in levels
+    ]
+    assert all(level.complete for level in levels)
+
+
+def test_every_candidate_lies_in_the_grammar():
+    grammar = load_grammar("gradient")
+    found, _ = run(Enumerator(grammar, leaves(), POSITIVE_SCALE, SIZE), 3)
+    assert all(e in grammar for e in found)
+
+
+def test_values_are_recomputed_where_they_no_longer_fit_in_memory(monkeypatch):
+    whole, _ = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), 3)
+    monkeypatch.setattr("sycam.search.enumeration.KEPT_BYTES", 2000)
+    frugal, _ = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), 3)
+    assert frugal == whole
+
+
+def test_what_only_the_confirming_image_tells_apart_stays_apart_and_is_counted():
+    grammar = read_grammar(
+        'start: map\n?map: "A" -> activations | "r(" map ")" -> relu | "b(" map ")" -> abs'
+    )
+    measured = leaves()
+    # Positive on the probes, so that relu(A) = abs(A) = A there; mixed on the confirming image.
+    measured["activations"] = measured["activations"].abs() + 0.1
+    alike, _ = run(Enumerator(grammar, measured, POSITIVE_SCALE, SIZE), 2)
+    assert [str(e) for e in alike] == ["A"]
+    measured["activations"][-1] = torch.randn(5, 4, 4, dtype=torch.float64)
+    apart, levels = run(Enumerator(grammar, measured, POSITIVE_SCALE, SIZE), 2)
+    assert [str(e) for e in apart] == ["A", "relu(A)", "abs(A)"]
+    assert levels[1].disagreements > 0
+
+
+def test_expressions_that_overflow_are_dropped_and_counted():
+    measured = leaves()
+    measured["gradients"] = measured["gradients"] * 1e200
+    found, levels = run(Enumerator(load_grammar("gradient"), measured, POSITIVE_SCALE, SIZE), 2)
+    assert levels[1].overflowed > 0
+    assert "cube(G)" not in map(str, found)
+
+
+@given(st.floats(1e-3, 1e3), st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_positive_scale_merges_scaled_heatmaps_and_exact_does_not(scale, seed):
+    generator = torch.Generator().manual_seed(seed)
+    sums = torch.randn(1, 2, 4, 4, generator=generator, dtype=torch.float64)
+    both = torch.cat([sums, sums * scale])
+    merged = heat_keys(both, POSITIVE_SCALE, SIZE)
+    assert merged[0] == merged[1]
+    apart = heat_keys(both, EXACT, SIZE)
+    assert (apart[0] == apart[1]) == (abs(scale - 1) < 1e-11)
+
+
+def test_ranking_is_that_of_the_upsampled_map():
+    # Equal order on the grid, different order of pixels once upsampled: between the cells.
+    low = torch.tensor([[0.0, 1.0], [2.0, 3.0]], dtype=torch.float64)
+    high = torch.tensor([[0.0, 1.0], [2.0, 9.0]], dtype=torch.float64)
+    keys = heat_keys(torch.stack([low, high])[:, None], RANKING, (8, 8))
+    assert keys[0] != keys[1]
+    # On the grid itself the two orders agree, and a monotone rescaling is not seen.
+    keys = heat_keys(torch.stack([low, high])[:, None], RANKING, (2, 2))
+    assert keys[0] == keys[1]
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_equal_ranking_keys_mean_equal_pixel_order(seed):
+    generator = torch.Generator().manual_seed(seed)
+    grids = torch.randint(0, 3, (6, 1, 2, 2), generator=generator).double()
+    keys, flat = heat_keys(grids, RANKING, (6, 6)), is_degenerate(grids).all(1)
+    maps = finish(grids, (6, 6)).flatten(1)
+    order = torch.sign((maps[:, :, None] - maps[:, None, :]).mul(1e9).round())
+    for i in range(6):
+        for j in range(6):
+            if not flat[i] and not flat[j]:
+                assert (keys[i] == keys[j]) == bool((order[i] == order[j]).all())
+
+
+@pytest.mark.parametrize("cost", [1, 2, 3])
+def test_tree_counts_are_those_of_the_recurrence(cost):
+    _, levels = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), cost)
+    assert [level.trees for level in levels] == load_grammar("gradient").tree_counts(cost)

@@ -1,0 +1,45 @@
+"""The examples in the documentation run, and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from sycam.language import OPERATORS, grammar_names, load_grammar
+from sycam.report import grammars
+from sycam.testing import isolated_operators
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+LANGUAGE = DOCS / "language.md"
+
+
+@pytest.mark.parametrize("page", [LANGUAGE], ids=lambda page: page.name)
+def test_examples_of_a_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # A fence would be taken for output, were it not for the blank line.
+    text = re.sub(r"^```.*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    examples = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    assert len(examples.examples) >= 10
+    with isolated_operators():
+        assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples).failed == 0
+
+
+def test_the_page_on_the_language_names_all_of_it():
+    text = LANGUAGE.read_text(encoding="utf-8")
+    words = set(re.findall(r"[\w.]+", " ".join(re.findall(r"`([^`\n]+)`", text))))
+    signs = {"add", "sub", "mul", "div"}  # written + - * /
+    names = {op.symbol if op.is_leaf else op.name for op in OPERATORS.values()} - signs
+    assert names - words == set()
+    for name in grammar_names():
+        row = re.search(rf"^\| `{name}` \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)[1].strip()
+        own = load_grammar(name).text
+        comment = re.search(r"// Published CAMs: ([^.]+)\.", own[own.index(f"// {name}:") :])[1]
+        held = set(comment.replace("\n//", "").split(", "))
+        assert row == "all that are formulas" or set(row.split(", ")) == held
+
+
+def test_examples_of_the_tables_of_grammars():
+    assert doctest.testmod(grammars).failed == 0

@@ -1,0 +1,56 @@
+"""The statistics of the held-out evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sycam.validation import holm, interval, sign_flip_p, wilcoxon_p
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_only_raises_and_keeps_the_order(p_values):
+    corrected = holm(p_values)
+    assert all(c >= p for c, p in zip(corrected, p_values, strict=True))
+    assert all(c <= 1 for c in corrected)
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(corrected)[order]) >= 0).all()
+
+
+def test_sign_flip_is_exact_on_few_pairs():
+    # All of 2^5 sign patterns: only the observed one and its mirror reach the observed mean.
+    assert sign_flip_p(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == pytest.approx(2 / 32)
+
+
+def test_sign_flip_and_wilcoxon_agree_with_the_t_test_on_normal_differences():
+    differences = np.random.default_rng(0).normal(0.02, 0.1, 200)
+    t = stats.ttest_1samp(differences, 0).pvalue
+    assert sign_flip_p(differences) == pytest.approx(t, abs=0.01)
+    assert wilcoxon_p(differences) == pytest.approx(t, abs=0.05)
+
+
+def test_no_difference_is_no_evidence():
+    assert sign_flip_p(np.zeros(10)) == 1
+    assert wilcoxon_p(np.zeros(10)) == 1
+
+
+def test_the_interval_covers_the_mean_about_as_often_as_it_says():
+    generator = np.random.default_rng(1)
+    hits = 0
+    for _ in range(60):
+        found = interval(generator.exponential(1.0, 60))
+        assert found.low <= found.mean <= found.high
+        hits += found.low <= 1.0 <= found.high
+    assert hits >= 50
+
+
+def test_equal_values_have_no_width():
+    found = interval(np.full(5, 0.25))
+    assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)

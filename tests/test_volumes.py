@@ -1,0 +1,68 @@
+"""Volumes through the main job: search, held-out figures, pictures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sycam
+from sycam.errors import OptionError
+
+
+@pytest.fixture(scope="module")
+def spheres() -> tuple[nn.Module, Tensor, Tensor]:
+    """A 3-D network, and noise with a bright ball somewhere: ``[40,1,8,12,12]`` and its masks."""
+    generator = torch.Generator().manual_seed(0)
+    places = [torch.arange(float(side)) for side in (8, 12, 12)]
+    grid = torch.stack(torch.meshgrid(*places, indexing="ij"))
+    centres = torch.rand(40, 3, generator=generator) * torch.tensor([4.0, 6.0, 6.0]) + 2
+    masks = (grid - centres[:, :, None, None, None]).square().sum(1) < 7
+    images = torch.rand(40, 1, 8, 12, 12, generator=generator) * 0.3 + masks[:, None].float()
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv3d(1, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool3d(2),
+        nn.Conv3d(6, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 4 * 6 * 6, 3),
+    ).eval()
+    return network, images, masks
+
+
+@pytest.mark.parametrize("metric", ["iou", "insertion"])
+def test_a_search_on_volumes(spheres, tmp_path, metric):
+    network, images, masks = spheres
+    result = sycam.synthesize(
+        network,
+        "4",
+        images,
+        masks=masks,
+        metric=metric,
+        budget=40,
+        max_cost=3,
+        search_images=12,
+        heldout=24,
+        out=tmp_path / "run",
+    )
+    assert result.best is not None
+    assert {"deletion", "energy-pointing-game"} <= set(result.validation.winner.panel)
+    assert "road" not in result.validation.winner.panel
+    maps = result.best.cam(network, "4")(images[:2])
+    assert maps.shape == (2, 8, 12, 12)
+    # What the result reports is what the class's heatmaps score, an image each.
+    table = sycam.evaluate(
+        network, "4", images, [result.best.expression], [metric], masks=masks, seed=0
+    )
+    scores = table.scores[result.best.expression, metric].tolist()
+    for reported in result.validation.winner.scores:
+        assert min(abs(reported - s) for s in scores) < 1e-5
+
+
+def test_a_metric_for_flat_images_says_so(spheres, tmp_path):
+    network, images, masks = spheres
+    with pytest.raises(OptionError, match=r"'road' is defined for images, not for volumes.*iou"):
+        sycam.synthesize(network, "4", images, masks=masks, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
