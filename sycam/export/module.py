@@ -83,7 +83,9 @@ def _printable(text: str) -> str:
 
     Paths and names of a user's may hold a null byte, a lone surrogate or a change of direction.
     """
-    shown = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    shown = (
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
     return "".join(shown)
 
 
