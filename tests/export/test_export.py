@@ -197,7 +197,8 @@ ALLOWED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 def test_nothing_in_an_exported_file_runs_but_definitions(expression, provenance):
     """Names of networks and grammars are users' text, and stand in the docstring alone."""
     source = module_source(expression, "SomeCAM", provenance)
-    assert source.encode("utf-8") and "\u202e" not in source
+    assert source.encode("utf-8")
+    assert "\u202e" not in source
     body = ast.parse(source).body
     document, *rest = body
     assert isinstance(document.value, ast.Constant)
