@@ -19,7 +19,7 @@ from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
-from sycam.subject import Subject, check_volumes
+from sycam.subject import Subject, check_scorable, check_volumes
 from sycam.validation import Interval, interval
 
 
@@ -31,7 +31,7 @@ class Table:
         methods: row names.
         metrics: column names.
         cells: ``(method, metric)`` to mean with 95 % bootstrap interval.
-        scores: ``(method, metric)`` to the ``[N]`` scores, an image each.
+        scores: ``(method, metric)`` to ``[N]``, what each image adds to the figure.
         degenerate: method to the number of images on which its heatmap is flat.
         directions: metric to whether higher is better.
         images: number of images.
@@ -113,7 +113,8 @@ def evaluate(
         network, layer, images, labels, masks, target, device, seed, reshape, fusion: as for
             :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
         methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
-            published CAMs and controls that need no dear leaf if None.
+            published CAMs and controls that need no dear leaf (and that the metrics are defined
+            for) if None.
         metrics: names of ``sycam metrics``.
         notify: watches the progress.
 
@@ -127,8 +128,11 @@ def evaluate(
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if (methods is not None and not methods) or not metrics:
         raise OptionError("name at least one method and one metric")
-    found = {m.name: m for m in map(find_method, scored_along() if methods is None else methods)}
     chosen = {m.name: m for m in map(find_metric, metrics)}
+    if methods is None:
+        of_weights = any(m.of_weights for m in chosen.values())
+        methods = [m for m in scored_along() if m.has_weights or not of_weights]
+    found = {m.name: m for m in map(find_method, methods)}
     image_set = (
         demo_images("heldout", 64, seed)
         if isinstance(images, str) and images == "demo"
@@ -139,21 +143,21 @@ def evaluate(
         notify(Note(line))
     for metric in chosen.values():
         check_volumes(metric, image_set)
+        check_scorable(metric, found.values())
     subject = Subject.prepare(
         network, layer, image_set, target, device, seed, notify, reshape, fusion
     )
     notify(Stage("Measuring activations and gradients", len(image_set)))
-    leaves = frozenset().union(*(method.leaves for method in found.values()))
+    leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
     evidence, context = subject.measure(image_set, notify, leaves)
     notify(Stage("Scoring", len(found)))
     cells, scores, degenerate = {}, {}, {}
-    scorer = Scorer(next(iter(chosen.values())), evidence, context)
+    under = list(chosen.values())
+    scorer = Scorer(under[0], evidence, context)
     for done, (name, method) in enumerate(found.items(), 1):
-        for metric, score in zip(
-            chosen, scorer.score_under(list(chosen.values()), method), strict=True
-        ):
-            scores[name, metric] = score.values
-            cells[name, metric] = interval(score.values, seed)
+        for metric, score in zip(under, scorer.score_under(under, method), strict=True):
+            scores[name, metric.name] = metric.per_image(score.values)
+            cells[name, metric.name] = interval(score.values, metric, seed)
             degenerate[name] = score.degenerate
         notify(Step(done))
     return Table(

@@ -21,7 +21,7 @@ from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.search.events import Notify, Stage, Step, ignore
-from sycam.search.scoring import score_heatmaps
+from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject, check_volumes
 from sycam.validation import Interval, interval
 
@@ -104,7 +104,7 @@ def learn_fusion(
     means: list[float] = []  # oriented: higher is better
     for start in range(0, len(tried), TOGETHER):
         scores = _scores(tried[start : start + TOGETHER], maps, metric, context)
-        means += metric.oriented(scores.mean(1)).tolist()
+        means += [metric.oriented(float(metric.reduce(one))) for one in scores]
         notify(Step(len(means)))
     best = tried[int(np.argmax(means))]
 
@@ -112,7 +112,7 @@ def learn_fusion(
     names = tuple(layer.name for layer in subject.layers)
     maps, context = layer_maps(unseen, "held-out")
     found = _scores([best, equal, *corners], maps, metric, context)
-    figures = [interval(scores, seed) for scores in found]
+    figures = [interval(scores, metric, seed) for scores in found]
     return LayerWeights(
         best,
         names,
@@ -125,7 +125,7 @@ def learn_fusion(
 def _scores(
     weightings: list[tuple[float, ...]], maps: list[Heatmaps], metric: Metric, context: Context
 ) -> np.ndarray:
-    """Scores ``[P,N]`` of P weightings."""
+    """Scores ``[P,N]`` of P weightings, or ``[P,N,c]``."""
     step = max(1, _ELEMENTS // (len(weightings) * math.prod(context.size)))
     columns = []
     for start in range(0, len(context), step):
@@ -137,7 +137,8 @@ def _scores(
             torch.cat([one.degenerate for one in fused]),
             torch.cat([one.finite for one in fused]),
         )
-        columns.append(score_heatmaps(metric, together, context.subset(part))[0])
+        shown = context.subset(part)
+        columns.append(metric.score(ranking_maps(together, shown), shown))
     return torch.cat(columns, 1).double().cpu().numpy()
 
 

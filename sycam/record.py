@@ -128,7 +128,7 @@ def record_of(
                     "expression": c.expression and str(c.expression),
                     "score": c.mean,
                     "degenerate": c.score.degenerate,
-                    "scores": c.score.values.tolist(),
+                    "scores": metric.per_image(c.score.values).tolist(),
                 }
                 for c in outcome.known
             ],

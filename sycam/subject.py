@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 
@@ -37,10 +37,12 @@ from sycam.evidence import (
     varies,
 )
 from sycam.evidence.class_targets import ClassTarget, parse_target
+from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, resolve
 from sycam.inputs import DEMO
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
+from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 
@@ -156,8 +158,41 @@ class Subject:
             masks=None if images.masks is None else images.masks.to(pixels.device),
             seed=self.seed,
             explained=explained,
+            source=self,
         )
         return evidence, context
+
+    def remeasure(
+        self,
+        images: Tensor,
+        leaves: Collection[str],
+        target: Target | Resolved | None = None,
+        network: nn.Module | None = None,
+    ) -> Evidence | Stack:
+        """Evidence of changed images, or of a copy of the network with other weights.
+
+        Args:
+            images: ``[N,C,H,W]`` on the classifier's device.
+            leaves: names of leaves to measure.
+            target: what is explained; the subject's own target if None.
+            network: a copy whose layers have the same names; the network itself if None.
+        """
+        cache = Cache(default_folder())
+        measured = []
+        for layer in self.layers:
+            if network is not None:
+                layer = replace(layer, module=network.get_submodule(layer.name))
+            measured.append(
+                measure_leaves(
+                    self.network if network is None else network,
+                    layer,
+                    images,
+                    leaves,
+                    self.target if target is None else target,
+                    cache=cache,
+                )
+            )
+        return measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
 
     def _measure(
         self,
@@ -256,6 +291,16 @@ def check_volumes(metric: Metric, images: ImageSet) -> None:
         raise OptionError(
             f"metric {metric.name!r} is defined for images, not for volumes (N,C,D,H,W); "
             f"these are: {able}"
+        )
+
+
+def check_scorable(metric: Metric, methods: Iterable[Method]) -> None:
+    """Refuse a metric of channel weights for methods that have none."""
+    without = [m.name for m in methods if metric.of_weights and not m.has_weights]
+    if without:
+        raise OptionError(
+            f"metric {metric.name!r} looks at channel weights, which {', '.join(without)} "
+            f"{'do' if len(without) > 1 else 'does'} not have; name other methods"
         )
 
 

@@ -111,7 +111,7 @@ def synthesize(
     )
     notify(Stage("Measuring activations and gradients", len(searched)))
     grammar = _available(grammar, subject, searched, notify)
-    evidence, context = subject.measure(searched, notify, grammar.leaves)
+    evidence, context = subject.measure(searched, notify, grammar.leaves | metric.leaves)
 
     # Only now, when all that was given has proved usable, is anything written.
     identity = identity_of(subject, searched, metric, grammar)
@@ -121,10 +121,11 @@ def synthesize(
     enumerator = Enumerator(
         grammar, _probe(first), metric.invariance, context.size, depth=first.depth
     )
-    journal = Journal(folder / JOURNAL_FILE, identity)
+    journal = Journal(folder / JOURNAL_FILE, identity, metric)
     try:
         search = ExactSearch(enumerator, scorer, journal, limit, max_cost, notify)
-        outcome = search.run(scored_along(grammar.leaves))
+        known = scored_along(grammar.leaves)
+        outcome = search.run([m for m in known if m.has_weights or not metric.of_weights])
     finally:
         journal.close()
 
@@ -132,13 +133,13 @@ def synthesize(
     if winner is None:
         notify(Note("no eligible candidate differs from the published CAMs: there is no winner"))
     notify(Stage("Measuring held-out images", len(unseen)))
-    measured = subject.measure(unseen, notify, grammar.leaves)
+    measured = subject.measure(unseen, notify, grammar.leaves | metric.leaves)
     validation = _validate(subject, unseen, metric, outcome, winner, measured, notify)
     notify(Validated(subject, unseen, validation))
     result = Result(
-        best=winner and _formula(winner, validation),
-        front=tuple(map(_formula, pareto_front(outcome.candidates, metric))),
-        hall=tuple(map(_formula, _hall(outcome, metric))),
+        best=winner and _formula(winner, metric, validation),
+        front=tuple(_formula(c, metric) for c in pareto_front(outcome.candidates, metric)),
+        hall=tuple(_formula(c, metric) for c in _hall(outcome, metric)),
         validation=validation,
         record=record_of(subject, searched, unseen, metric, grammar, limit, max_cost, outcome)
         | {"identity": identity},
@@ -202,9 +203,12 @@ def _validate(
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
 ) -> Validation:
-    entrants = [Entrant(find_method(c.name), c.kind, c.mean) for c in outcome.known]
+    def entrant(method: Method, kind: str, found: Candidate) -> Entrant:
+        return Entrant(method, kind, found.mean, metric.fit(found.score.values))
+
+    entrants = [entrant(find_method(c.name), c.kind, c) for c in outcome.known]
     if winner is not None:
-        entrants.insert(0, Entrant(find_method(winner.expression), "winner", winner.mean))
+        entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
     others = [find_metric(name) for name in PANEL if name != metric.name]
     panel = [m for m in others if unseen.masks is not None or not m.needs_masks]
     panel = [m for m in panel if unseen.images.ndim == 4 or m.volumes]
@@ -217,12 +221,12 @@ def _hall(outcome: Outcome, metric: Metric) -> list[Candidate]:
     return sorted(eligible, key=lambda c: -metric.oriented(c.mean))[:HALL]
 
 
-def _formula(candidate: Candidate, validation: Validation | None = None) -> Formula:
+def _formula(candidate: Candidate, metric: Metric, validation: Validation | None = None) -> Formula:
     return Formula(
         expression=candidate.name,
         cost=candidate.cost,
         score=candidate.mean,
         degenerate=candidate.score.degenerate,
         heldout=validation.winner.heldout if validation else None,
-        scores=tuple(candidate.score.values.tolist()),
+        scores=tuple(metric.per_image(candidate.score.values).tolist()),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -16,12 +17,13 @@ from sycam.search.events import Notify, Stage, Step, ignore
 
 PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
 RESAMPLES = 9999
+_AT_ONCE = 333  # resamples of a figure that is no mean, computed together
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % bootstrap interval (BCa, over images)."""
+    """A figure, for most metrics a mean, with its 95 % bootstrap interval over images."""
 
     mean: float
     low: float
@@ -111,11 +113,23 @@ class Validation:
 
 @dataclass(frozen=True)
 class Entrant:
-    """A method to validate, with its mean on the search images."""
+    """A method to validate.
+
+    Attributes:
+        method: the method.
+        kind: as in :class:`Row`.
+        search: its figure on the search images.
+        fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
+    """
 
     method: Method
     kind: str
     search: float
+    fitted: Any = None
+
+
+def _figure(metric: Metric, values: np.ndarray, fitted: Any) -> float:
+    return float(metric.reduce(values, fitted)) if len(values) else float("nan")
 
 
 def validate(
@@ -156,12 +170,12 @@ def validate(
             expression=None if e is None else str(e),
             cost=None if e is None else e.cost,
             search=entrant.search,
-            heldout=interval(score.values, seed),
-            sound=float(score.values[sound].mean()) if sound.any() else float("nan"),
+            heldout=interval(score.values, metric, seed, entrant.fitted),
+            sound=_figure(metric, score.values[sound], entrant.fitted),
             degenerate=score.degenerate,
             panel={name: means[i] for name, means in others.items()},
             against=comparisons.get(i),
-            scores=tuple(score.values.tolist()),
+            scores=tuple(metric.per_image(score.values, entrant.fitted).tolist()),
         )
         for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
         for e in [entrant.method.expression]
@@ -196,19 +210,46 @@ def _compare(
     if winner is None:
         return {}
     others = [i for i, e in enumerate(entrants) if e.kind in (*PUBLISHED, "control")]
-    differences = {
-        i: metric.oriented(scores[winner].values) - metric.oriented(scores[i].values)
-        for i in others
+    per_image = {
+        i: metric.oriented(metric.per_image(scores[i].values, entrants[i].fitted))
+        for i in {winner, *others}
     }
+    differences = {i: per_image[winner] - per_image[i] for i in others}
     raw = [sign_flip_p(differences[i], seed) for i in others]
     corrected = holm(raw)
     return {
-        i: Comparison(interval(differences[i], seed), p, p_holm, wilcoxon_p(differences[i]))
+        i: Comparison(mean_interval(differences[i], seed), p, p_holm, wilcoxon_p(differences[i]))
         for i, p, p_holm in zip(others, raw, corrected, strict=True)
     }
 
 
-def interval(values: np.ndarray, seed: int = 0) -> Interval:
+def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = None) -> Interval:
+    """A metric's figure with its bootstrap interval over images.
+
+    Args:
+        values: ``[N]`` or ``[N,c]`` of one candidate.
+        metric: reduces them. Means have a BCa interval, other figures a percentile interval.
+        seed: of the resampling.
+        fitted: what other images decided, see :meth:`sycam.metrics.Metric.fit`.
+    """
+    if not metric.components:
+        return mean_interval(values, seed)
+    figure, count = float(metric.reduce(values, fitted)), len(values)
+    rng = np.random.default_rng(seed)
+    resampled = [
+        metric.reduce(values[rng.integers(count, size=(part, count))], fitted)
+        for part in (_AT_ONCE,) * (RESAMPLES // _AT_ONCE) + (RESAMPLES % _AT_ONCE,)
+    ]
+    resampled = np.concatenate(resampled)
+    resampled = resampled[np.isfinite(resampled)]
+    if not len(resampled):
+        return Interval(figure, figure, figure)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, (tail, 1 - tail))
+    return Interval(figure, float(low), float(high))
+
+
+def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
     """Mean of ``[N]`` values with its bootstrap interval; the mean alone where they are equal."""
     mean = float(np.mean(values))
     if len(values) < 2 or np.ptp(values) == 0:

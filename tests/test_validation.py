@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sycam.validation import holm, interval, sign_flip_p, wilcoxon_p
+from sycam.validation import holm, mean_interval, sign_flip_p, wilcoxon_p
 
 
 def test_holm_by_hand():
@@ -45,12 +45,12 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
     generator = np.random.default_rng(1)
     hits = 0
     for _ in range(60):
-        found = interval(generator.exponential(1.0, 60))
+        found = mean_interval(generator.exponential(1.0, 60))
         assert found.low <= found.mean <= found.high
         hits += found.low <= 1.0 <= found.high
     assert hits >= 50
 
 
 def test_equal_values_have_no_width():
-    found = interval(np.full(5, 0.25))
+    found = mean_interval(np.full(5, 0.25))
     assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)

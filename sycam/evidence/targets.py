@@ -19,7 +19,7 @@ from sycam.evidence.class_targets import ClassTarget, Logit
 from sycam.evidence.outputs import check_outputs, rows
 from sycam.evidence.resolved import Classes, Resolved
 
-Target = Classes | Callable | Sequence[Callable] | ClassTarget
+Target = Classes | Callable | Sequence[Callable] | ClassTarget | Resolved
 
 
 def resolve(target: Target, outputs: object, count: int, labels: Tensor | None = None) -> Resolved:
@@ -27,7 +27,8 @@ def resolve(target: Target, outputs: object, count: int, labels: Tensor | None =
 
     Args:
         target: a :class:`ClassTarget`, classes (their logits are meant), or callables from one
-            row of outputs to a scalar (as pytorch-grad-cam's targets are).
+            row of outputs to a scalar (as pytorch-grad-cam's targets are). One that is resolved
+            already, on other copies of the same images, stays as it is.
         outputs: what the network returned; not needed for callables.
         count: N.
         labels: ``[N]``, for classes ``"label"``.
@@ -35,6 +36,8 @@ def resolve(target: Target, outputs: object, count: int, labels: Tensor | None =
     Raises:
         DataError, NetworkError, OptionError: targets that do not fit images or outputs.
     """
+    if isinstance(target, Resolved):
+        return target
     callables = _callable_targets(target, count)
     if callables is None:
         kind = target if isinstance(target, ClassTarget) else Logit(target)
@@ -78,6 +81,8 @@ def part_of(target: Target, count: int, part: slice) -> Target:
     Raises:
         DataError: targets of another number than the images.
     """
+    if isinstance(target, Resolved):
+        return target.subset(part)
     classes = target.of if isinstance(target, ClassTarget) else target
     if classes is None or callable(classes) or isinstance(classes, str | Integral):
         return target

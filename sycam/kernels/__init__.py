@@ -14,12 +14,13 @@ from sycam.kernels.heatmaps import (
     norm01,
     upsample,
 )
-from sycam.kernels.program import Kept, combine, evaluate, weighted_sums
+from sycam.kernels.program import Kept, channel_totals, combine, evaluate, weighted_sums
 
 __all__ = [
     "Fusion",
     "Heatmaps",
     "Kept",
+    "channel_totals",
     "check_fusion",
     "combine",
     "evaluate",

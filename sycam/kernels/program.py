@@ -145,3 +145,22 @@ def combine(value: Tensor, activations: Tensor, sort: str) -> Tensor:
     if sort == WEIGHT:
         return torch.einsum("...k,...khw->...hw", value[..., 0, 0], activations)
     return (value * activations).sum(-3)
+
+
+def channel_totals(
+    expressions: Sequence[Expression], leaves: Mapping[str, Tensor], depth: int = 1
+) -> Tensor:
+    """``sum over places of w_k A_k`` of P expressions, ``[P,N,K]``; NaN where one is a heat.
+
+    Args:
+        expressions: weights, maps or heats.
+        leaves, depth: as for :func:`evaluate`, with N images in front.
+    """
+    activations = leaves["activations"]
+    wanted = [e for e in expressions if e.sort != HEAT]
+    values = dict(zip(wanted, evaluate(wanted, leaves, depth), strict=True)) if wanted else {}
+    totals = activations.new_full((len(expressions), *activations.shape[:2]), torch.nan)
+    for i, expression in enumerate(expressions):
+        if expression in values:
+            totals[i] = (values[expression] * activations).sum((-2, -1))
+    return totals

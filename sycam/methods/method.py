@@ -63,6 +63,11 @@ class Method:
         return self.expression.leaves | {"activations"}  # which every weight multiplies
 
     @property
+    def has_weights(self) -> bool:
+        """Whether its heatmap is a sum of channels times weights of the language."""
+        return self.expression is not None and self.expression.sort != HEAT
+
+    @property
     def formula(self) -> str:
         """The expression, or a direct method's definition."""
         return self.definition if self.expression is None else str(self.expression)

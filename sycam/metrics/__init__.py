@@ -5,11 +5,11 @@ from sycam.metrics.base import (
     METRICS,
     POSITIVE_SCALE,
     RANKING,
-    Context,
     Metric,
     find_metric,
     register,
 )
+from sycam.metrics.context import Candidates, Context
 from sycam.metrics.curves import Deletion, Insertion
 from sycam.metrics.localisation import EnergyPointingGame, IoU
 from sycam.metrics.road import Road, RoadLerf, RoadMorf
@@ -19,6 +19,7 @@ __all__ = [
     "METRICS",
     "POSITIVE_SCALE",
     "RANKING",
+    "Candidates",
     "Context",
     "Deletion",
     "EnergyPointingGame",

@@ -1,103 +1,33 @@
-"""What a metric is, what it may look at, and the table of metrics."""
+"""What a metric is, and the table of metrics."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.errors import unknown_name
-from sycam.evidence import Classifier
-from sycam.evidence.resolved import Resolved
+from sycam.errors import OptionError, unknown_name
+from sycam.metrics.context import Context
 
-EXACT = "exact"  # the metric sees the heatmap's values before scaling
+EXACT = "exact"  # the metric sees more than the scaled heatmap: its weights, its other inputs
 POSITIVE_SCALE = "positive-scale"  # c * L scores as L does, for c > 0
 RANKING = "ranking"  # only the order of the pixels, with ties, matters
 INVARIANCES = (EXACT, POSITIVE_SCALE, RANKING)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What metrics may look at, the same for all candidates.
-
-    Attributes:
-        images: ``[N,C,H,W]`` in the network's input scale, or volumes ``[N,C,D,H,W]``.
-        targets: ``[N]`` class explained, fixed for all perturbed copies.
-        clean: ``[N]`` probability of that class on the clean images.
-        classifier: the network.
-        digests: content hash of each image; noise and permutations of an image are seeded by it,
-            so that they do not depend on the other images.
-        masks: ``[N,H,W]`` bool ground truth, or None.
-        seed: of everything random.
-        explained: the scalar that heatmaps explain, where it is not the class's logit.
-    """
-
-    images: Tensor
-    targets: Tensor
-    clean: Tensor
-    classifier: Classifier
-    digests: Sequence[str]
-    masks: Tensor | None = None
-    seed: int = 0
-    explained: Resolved | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Height and width of the images; depth, height and width of volumes."""
-        return tuple(self.images.shape[2:])
-
-    def subset(self, part: slice) -> Context:
-        """The context of some of the images."""
-        return Context(
-            self.images[part],
-            self.targets[part],
-            self.clean[part],
-            self.classifier,
-            self.digests[part],
-            None if self.masks is None else self.masks[part],
-            self.seed,
-            None if self.explained is None else self.explained.subset(part),
-        )
-
-    def generators(self, purpose: str) -> list[torch.Generator]:
-        """One CPU generator an image, seeded by purpose, seed and the image's content."""
-        made = []
-        for digest in self.digests:
-            text = f"{purpose}/{self.seed}/{digest}"
-            number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-            made.append(torch.Generator().manual_seed(number))
-        return made
-
-    @cached_property
-    def noise(self) -> Tensor:
-        """``[N,C,H,W]`` standard normal noise, common to all candidates."""
-        shape = self.images.shape[1:]
-        drawn = [torch.randn(shape, generator=g) for g in self.generators("noise")]
-        return torch.stack(drawn).to(self.images.device)
-
-    @cached_property
-    def shuffles(self) -> Tensor:
-        """``[N,H*W]`` a permutation of the pixels, common to all candidates."""
-        pixels = math.prod(self.size)
-        drawn = [torch.randperm(pixels, generator=g) for g in self.generators("shuffle")]
-        return torch.stack(drawn).to(self.images.device)
-
-    @cached_property
-    def random_maps(self) -> Tensor:
-        """``[N,H,W]`` uniform in [0, 1]: what a map that ranks nothing is scored as."""
-        drawn = [torch.rand(self.size, generator=g) for g in self.generators("random map")]
-        return torch.stack(drawn).to(self.images.device)
+FAMILIES = {
+    "removal": "what the network says when pixels are removed in the order of the heatmap",
+    "confidence": "what it says of the image multiplied by the heatmap",
+    "localisation": "whether the heatmap finds the object that a mask marks",
+    "robustness": "whether heatmaps hold still, and move, when they should",
+    "axiom": "properties of the weights themselves",
+    "sanity": "what every explanation should pass, whatever it is optimised for",
+    "composite": "several metrics as one number",
+    "custom": "metrics of your own",
+}
 
 
 class Metric(ABC):
@@ -105,16 +35,46 @@ class Metric(ABC):
 
     An implementation is deterministic, scores each candidate and each image on its own, and does
     not change its arguments.
+
+    Attributes:
+        name: what ``sycam metrics`` lists.
+        summary: one line.
+        source: authors, title, venue and year of what defines it.
+        family: one of :data:`FAMILIES`.
+        definition: the definition in words, with what its options change.
+        formula: the same in LaTeX.
+        traps: how a search can game it, and what it does not see.
+        higher_is_better: its direction.
+        range: lowest and highest score of an image.
+        invariance: the coarsest of :data:`INVARIANCES` under which scores are equal.
+        needs_masks: whether it compares with ground truth.
+        volumes: whether it is defined for ``[N,C,D,H,W]``.
+        of_weights: whether it is defined only for weights and maps of the language.
+        leaves: names of leaves that it reads.
+        passes: forward passes on perturbed images for one candidate and one image, at most.
+        measurements: forward and backward passes for one candidate and one image, at most.
+        shared_measurements: the same for one image, whatever the number of candidates.
+        components: names of what :meth:`score` returns for an image, where that is not one score.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    family: ClassVar[str]
+    definition: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    traps: ClassVar[str] = ""
     higher_is_better: ClassVar[bool] = True
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     invariance: ClassVar[str] = POSITIVE_SCALE
     needs_masks: ClassVar[bool] = False
-    volumes: ClassVar[bool] = True  # whether it is defined for [N,C,D,H,W]
+    volumes: ClassVar[bool] = True
+    of_weights: ClassVar[bool] = False
+    leaves: ClassVar[frozenset[str]] = frozenset()
+    passes: int = 0
+    measurements: int = 0
+    shared_measurements: int = 0
+    components: tuple[str, ...] = ()
 
     @abstractmethod
     def score(self, maps: Tensor, context: Context) -> Tensor:
@@ -125,18 +85,57 @@ class Metric(ABC):
             context: of the same N images.
 
         Returns:
-            Tensor[P,N], one score a candidate and image.
+            Tensor[P,N], one score a candidate and image; ``[P,N,c]`` where ``components`` names c
+            of them.
         """
-
-    @property
-    def passes(self) -> int:
-        """Forward passes on perturbed images for one candidate and one image, at most."""
-        return 0
 
     @property
     def options(self) -> dict[str, object]:
         """Settings that change the score: part of a run's identity."""
         return {}
+
+    def fit(self, values: np.ndarray) -> Any:
+        """What the search images decide for a candidate, to be used on others; None for most.
+
+        Args:
+            values: ``[N]`` or ``[N,c]`` of :meth:`score` for one candidate.
+        """
+        return None
+
+    def reduce(self, values: np.ndarray, fitted: Any = None) -> np.ndarray:
+        """The figure of a set of images: the mean of their scores, for most.
+
+        Args:
+            values: ``[..., N]``, or ``[..., N, c]`` where there are components.
+            fitted: of :meth:`fit` on other images; what these images decide if None.
+
+        Returns:
+            ndarray[...], NaN where it is undefined.
+        """
+        if self.components:
+            raise NotImplementedError(f"metric {self.name!r} has components: define reduce")
+        return values.mean(-1)
+
+    def per_image(self, values: np.ndarray, fitted: Any = None) -> np.ndarray:
+        """``[N]`` what each image adds to the figure: its score, for most.
+
+        Where the figure is no mean, these are jackknife pseudo-values, N times the figure minus
+        N - 1 times the figure without the image (Tukey 1958), so that paired tests apply.
+        """
+        if not self.components:
+            return values
+        count = len(values)
+        whole = self.reduce(values, fitted)
+        if count < 2:
+            return np.full(count, whole)
+        # Undefined without an image: that image carries what the whole set says.
+        others = np.array([self.reduce(np.delete(values, i, axis=0), fitted) for i in range(count)])
+        return np.where(np.isfinite(others), count * whole - (count - 1) * others, whole)
+
+    def bound(self, context: Context) -> Tensor:
+        """``[N]`` the best score that any heatmap could get on each image (or better)."""
+        best = self.range[1] if self.higher_is_better else self.range[0]
+        return torch.full((len(context),), float(best), device=context.images.device)
 
     def oriented(self, scores):
         """Scores with their sign turned so that higher is better."""
@@ -149,6 +148,8 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(_registry)
 
 def register(metric: type[Metric]) -> type[Metric]:
     """Class decorator: make a metric known by its name."""
+    if metric.family not in FAMILIES:
+        raise OptionError(f"family {metric.family!r} of metric {metric.name!r} is not known")
     _registry[metric.name] = metric
     return metric
 

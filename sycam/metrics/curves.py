@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.metrics.base import Context, Metric, register
+from sycam.metrics.base import Metric, register
+from sycam.metrics.context import Context
 from sycam.metrics.perturbation import removal_probabilities
-from sycam.metrics.ranking import relevance_ranks
 
 
 class _Curve(Metric):
+    family = "removal"
     source = "Petsiuk et al., RISE: Randomized Input Sampling for Explanation, BMVC 2018"
 
     def __init__(self, steps: int | str = 20):
@@ -55,14 +56,12 @@ class Deletion(_Curve):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         cuts = self._cuts(context.size)
-        ranks = relevance_ranks(maps, context.shuffles)
 
         def fill(images: Tensor, removed: Tensor, _index: Tensor) -> Tensor:
             return images.masked_fill(removed[:, None], 0.0)
 
-        return area_under(
-            removal_probabilities(ranks, [(0, cut) for cut in cuts], fill, context), cuts
-        )
+        removed = [(0, cut) for cut in cuts]
+        return area_under(removal_probabilities(maps, removed, fill, "zero", context), cuts)
 
 
 @register
@@ -77,15 +76,13 @@ class Insertion(_Curve):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         cuts = self._cuts(context.size)
-        ranks = relevance_ranks(maps, context.shuffles)
-        blurred = blur_baseline(context.images)
+        blurred = context.once("blurred", lambda: blur_baseline(context.images))
 
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
             return torch.where(removed[:, None], blurred[index], images)
 
-        pixels = ranks.shape[-1]
-        shown = [(cut, pixels) for cut in cuts]
-        return area_under(removal_probabilities(ranks, shown, fill, context), cuts)
+        shown = [(cut, cuts[-1]) for cut in cuts]
+        return area_under(removal_probabilities(maps, shown, fill, "blur", context), cuts)
 
 
 def blur_baseline(images: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sycam.metrics.base import Context, Metric, register
+from sycam.metrics.base import Metric, register
+from sycam.metrics.context import Context
 
 
 @register
@@ -12,6 +13,7 @@ class IoU(Metric):
     """Intersection over union of ``L >= 0.5`` and the mask."""
 
     name = "iou"
+    family = "localisation"
     summary = "intersection over union of the heatmap at 0.5 or more and the mask"
     source = "Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010"
     needs_masks = True
@@ -35,6 +37,7 @@ class EnergyPointingGame(Metric):
     """Share of the heatmap's sum that lies inside the mask."""
 
     name = "energy-pointing-game"
+    family = "localisation"
     summary = "share of the heatmap's energy inside the mask"
     source = "Wang et al., Score-CAM, CVPR Workshops 2020"
     needs_masks = True

@@ -1,41 +1,96 @@
-"""Probabilities on images whose most or least relevant pixels were removed, for many candidates.
+"""Probabilities on perturbed images, for many candidates: the engine of all perturbation metrics.
 
-All perturbation metrics remove pixels whose rank lies in an interval, fill them somehow and run
-the network. Equal masks of one image are filled and forwarded once.
+Removal metrics take away the pixels whose rank lies in an interval, fill them somehow and run the
+network; confidence metrics multiply the image by the heatmap. Equal removal masks of one image are
+filled and forwarded once, and what one metric asked of a batch of heatmaps serves the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
-from sycam.metrics.base import Context
+from sycam.metrics.context import Context
+from sycam.metrics.ranking import relevance_ranks
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(images [B,C,H,W], removed [B,H,W] bool, index [B]) -> perturbed images [B,C,H,W]``;
 ``index`` says which image of the context each is."""
+Interval = tuple[int, int]
 
 _ROUND = 512  # masks filled together: enough to share work, few enough for memory
 
 
 def removal_probabilities(
-    ranks: Tensor, intervals: Sequence[tuple[int, int]], fill: Fill, context: Context
+    maps: Tensor, intervals: Sequence[Interval], fill: Fill, key: Hashable, context: Context
 ) -> Tensor:
     """Probability of the target after the removal of the pixels with rank in each interval.
 
     Args:
-        ranks: ``[P,N,H*W]`` from :func:`sycam.metrics.ranking.relevance_ranks`.
-        intervals: M half-open intervals ``(first, end)`` of ranks to remove.
+        maps: ``[P,N,H,W]`` heatmaps.
+        intervals: M half-open intervals ``(first, end)`` of ranks to remove; 0 is the most
+            relevant pixel.
         fill: replaces the removed pixels.
+        key: names the fill with its settings, so that metrics that fill alike share passes.
         context: of the same N images.
 
     Returns:
         Tensor[P,N,M] float32.
     """
-    P, N = ranks.shape[:2]
-    keys = _mask_keys(ranks, intervals, context)
+    ranks = ranks_of(maps, context)
+    known: dict[Interval, Tensor] = context.shared(("removal", key), maps, dict)
+    missing = [interval for interval in dict.fromkeys(intervals) if interval not in known]
+    if missing:
+        bounds = torch.tensor(missing, dtype=torch.int32, device=ranks.device)
+        found = removed_between(ranks, bounds.expand(*ranks.shape[:2], -1, -1), fill, context)
+        known.update(zip(missing, found.unbind(-1), strict=True))
+    return torch.stack([known[interval] for interval in intervals], -1)
+
+
+def ranks_of(maps: Tensor, context: Context) -> Tensor:
+    """Ranks of the pixels, shared by the metrics of one batch of heatmaps."""
+    return context.shared("ranks", maps, lambda: relevance_ranks(maps, context.shuffles))
+
+
+def masked_probabilities(maps: Tensor, context: Context, inverse: bool = False) -> Tensor:
+    """Probability of the target on the images multiplied by their heatmaps.
+
+    Args:
+        maps: ``[P,N,H,W]`` heatmaps in [0, 1].
+        context: of the same N images.
+        inverse: multiply by ``1 - L`` instead.
+
+    Returns:
+        Tensor[P,N] float32.
+    """
+
+    def forward() -> Tensor:
+        found = [
+            context.classifier.probability(
+                context.images * (1 - one if inverse else one)[:, None], context.targets
+            )
+            for one in maps
+        ]
+        return torch.stack(found)
+
+    return context.shared(("masked", inverse), maps, forward)
+
+
+def removed_between(ranks: Tensor, bounds: Tensor, fill: Fill, context: Context) -> Tensor:
+    """Probability after the removal of the pixels between two ranks, which may differ by map.
+
+    Args:
+        ranks: ``[P,N,H*W]``.
+        bounds: ``[P,N,M,2]`` int32, first rank and end of M intervals.
+        fill, context: as for :func:`removal_probabilities`.
+
+    Returns:
+        Tensor[P,N,M] float32.
+    """
+    P, N, M = bounds.shape[:3]
+    keys = _mask_keys(ranks, bounds, context)
     _, inverse = torch.unique(keys.flatten(), return_inverse=True)
     jobs = int(inverse.max()) + 1
     # The first (candidate, image, interval) that shows each distinct mask stands for all.
@@ -43,13 +98,13 @@ def removal_probabilities(
     first = torch.full((jobs,), len(inverse), dtype=torch.int64, device=ranks.device)
     first.scatter_reduce_(0, inverse, where, "amin")
     first = first.sort().values
-    bounds = torch.tensor(intervals, dtype=torch.int32, device=ranks.device)
+    limits = bounds.reshape(-1, 2)
     found = torch.empty(jobs, device=ranks.device)
     for start in range(0, jobs, _ROUND):
         job = first[start : start + _ROUND]
-        interval, image = job % len(intervals), job // len(intervals) % N
-        rank = ranks[job // len(intervals) // N, image]
-        low, high = bounds[interval].unbind(1)
+        image = job // M % N
+        rank = ranks[job // M // N, image]
+        low, high = limits[job].unbind(1)
         removed = ((rank >= low[:, None]) & (rank < high[:, None])).view(-1, *context.size)
         perturbed = fill(context.images[image], removed, image)
         found[start : start + _ROUND] = context.classifier.probability(
@@ -57,10 +112,10 @@ def removal_probabilities(
         )
     slot = torch.empty(jobs, dtype=torch.int64, device=ranks.device)
     slot[inverse[first]] = torch.arange(jobs, device=ranks.device)
-    return found[slot[inverse]].view(P, N, len(intervals))
+    return found[slot[inverse]].view(P, N, M)
 
 
-def _mask_keys(ranks: Tensor, intervals: Sequence[tuple[int, int]], context: Context) -> Tensor:
+def _mask_keys(ranks: Tensor, bounds: Tensor, context: Context) -> Tensor:
     """A 64-bit key of each mask, ``[P,N,M]``: equal masks of one image have equal keys.
 
     Each pixel of each image gets a random integer; a mask's key is the sum over its pixels, read
@@ -74,5 +129,5 @@ def _mask_keys(ranks: Tensor, intervals: Sequence[tuple[int, int]], context: Con
     in_order = torch.empty(ranks.shape, dtype=torch.int64, device=ranks.device)
     in_order.scatter_(-1, ranks.long(), tokens[:, :pixels].expand(ranks.shape))
     sums = torch.nn.functional.pad(in_order.cumsum(-1), (1, 0))
-    low, high = torch.tensor(intervals, device=ranks.device).unbind(1)
-    return sums[..., high] - sums[..., low] + tokens[:, pixels:]
+    low, high = bounds.long().unbind(-1)
+    return sums.gather(-1, high) - sums.gather(-1, low) + tokens[:, pixels:]

@@ -7,10 +7,10 @@ import math
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.metrics.base import Context, Metric, register
+from sycam.metrics.base import Metric, register
+from sycam.metrics.context import Context
 from sycam.metrics.imputation import impute, impute_exact
 from sycam.metrics.perturbation import removal_probabilities
-from sycam.metrics.ranking import relevance_ranks
 
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 
@@ -22,6 +22,7 @@ class _Removal(Metric):
         "Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, "
         "ICML 2022"
     )
+    family = "removal"
     volumes = False  # the imputer's weights are those of a pixel's eight neighbours
     _sides: tuple[str, ...]
 
@@ -69,7 +70,6 @@ class _Removal(Metric):
             "lerf": [(count, pixels) for count in kept],
         }
         wanted = [interval for side in self._sides for interval in intervals[side]]
-        ranks = relevance_ranks(maps, context.shuffles)
 
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
             if self.solver == "exact":
@@ -81,7 +81,9 @@ class _Removal(Metric):
                 filled.addcmul_(context.noise[index], places, value=self.noise)
             return filled
 
-        drops = removal_probabilities(ranks, wanted, fill, context) - context.clean[:, None]
+        key = ("road", self.noise, self.tolerance, self.solver)
+        found = removal_probabilities(maps, wanted, fill, key, context)
+        drops = found - context.clean[:, None]
         parts = drops.split(len(kept), dim=-1)
         return dict(zip(self._sides, parts, strict=True))
 

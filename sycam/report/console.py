@@ -121,11 +121,20 @@ def plan_table(plan: Plan) -> RenderableType:
         else:
             shown = f"{level.candidates:,}" + ("" if level.complete else " or more")
         table.add_row(str(cost), f"{trees:,}", shown)
-    passes = plan.reachable * plan.images * plan.passes
     seconds = plan.reachable * plan.seconds
+    work = [f"{plan.reachable:,} candidates × {plan.images} images"]
+    for each, said in (
+        (plan.passes, "forward passes"),
+        (plan.measurements, "forward and backward passes"),
+    ):
+        if each:
+            total = plan.reachable * plan.images * each
+            work.append(f"× {each} passes = {total:,} {said} at most")
+    if plan.shared_measurements:
+        total = plan.images * plan.shared_measurements
+        work.append(f"and {total:,} forward and backward passes that all candidates share")
     line = (
-        f"{plan.reachable:,} candidates × {plan.images} images × {plan.passes} passes = "
-        f"{passes:,} forward passes at most, about {duration(seconds)} "
+        f"{', '.join([' '.join(work[:2]), *work[2:]])}; about {duration(seconds)} "
         f"({plan.seconds:.2f} s a candidate); budget {plan.budget}"
     )
     if not plan.exhausted:

@@ -4,7 +4,7 @@ from sycam.search.budget import Budget
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.exact import ExactSearch, Outcome
 from sycam.search.journal import Journal
-from sycam.search.scoring import Score, Scorer, score_heatmaps
+from sycam.search.scoring import Score, Scorer, ranking_maps
 from sycam.search.selection import Candidate, pareto_front, rank, select
 
 __all__ = [
@@ -19,6 +19,6 @@ __all__ = [
     "Scorer",
     "pareto_front",
     "rank",
-    "score_heatmaps",
+    "ranking_maps",
     "select",
 ]

@@ -41,6 +41,8 @@ class Plan:
         candidates: distinct candidates enumerated so far.
         images: search images.
         passes: forward passes a candidate and image, at most.
+        measurements: forward and backward passes a candidate and image, at most.
+        shared_measurements: the same an image, whatever the number of candidates.
         seconds: measured time to score one candidate.
         budget: in words.
         reachable: candidates that the budget is expected to reach.
@@ -52,6 +54,8 @@ class Plan:
     candidates: int
     images: int
     passes: int
+    measurements: int
+    shared_measurements: int
     seconds: float
     budget: str
     reachable: int

@@ -167,6 +167,8 @@ class ExactSearch:
                 candidates=found,
                 images=len(scorer.context),
                 passes=scorer.metric.passes,
+                measurements=scorer.metric.measurements,
+                shared_measurements=scorer.metric.shared_measurements,
                 seconds=self._seconds,
                 budget=str(self.budget),
                 reachable=self._planned,

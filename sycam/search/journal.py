@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sycam.errors import RunError
+from sycam.metrics import Metric
 from sycam.search.scoring import Score
 
 VERSION = 1
@@ -26,10 +27,11 @@ class Journal:
     Args:
         path: the file; made if absent.
         identity: digest of what the scores depend on; a file of another identity is refused.
+        metric: what the scores are of.
     """
 
-    def __init__(self, path: Path, identity: str):
-        self.path = path
+    def __init__(self, path: Path, identity: str, metric: Metric):
+        self.path, self.metric = path, metric
         self.known: dict[str, Score] = {}
         try:
             content = path.read_bytes() if path.exists() else b""
@@ -57,8 +59,11 @@ class Journal:
                     )
             else:
                 for entry in record["candidates"]:
-                    self.known[entry["name"]] = Score(
-                        np.array(entry["scores"]), entry["degenerate"], entry["finite"]
+                    self.known[entry["name"]] = Score.of(
+                        self.metric,
+                        np.array(entry["scores"]),
+                        entry["degenerate"],
+                        entry["finite"],
                     )
             good += len(line)
         return good

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from sycam.evidence import Evidence, Stack
-from sycam.kernels import Heatmaps, Kept, maps_of
+from sycam.kernels import Heatmaps, Kept, channel_totals, maps_of
 from sycam.language import Expression
 from sycam.metrics import Context, Metric
+from sycam.search.again import Again, KeptEvidence, Make
 
 _ELEMENTS = 4_000_000  # pixels of heatmaps in memory at once
 _TOGETHER = 8  # candidates that are usually scored together: blocks of images are cut for them
 _ROOM = 2**29  # bytes of subexpressions' values that are kept from batch to batch
+_ROOM_AGAIN = 2**31  # bytes of evidence of changed inputs that are kept
 DIGITS = 7  # decimals of a score that are kept: the rest is floating-point noise
 
 
@@ -26,10 +28,12 @@ class Score:
     """One candidate's scores.
 
     Attributes:
-        values: ``[N]`` float64, a score an image in the metric's own direction, rounded.
+        values: ``[N]`` float64, a score an image in the metric's own direction, rounded; ``[N,c]``
+            where the metric has c components.
         degenerate: number of images on which the heatmap ranks nothing (scored as a random
             ranking that all candidates share).
         finite: whether the candidate's values stayed finite on all images.
+        mean: the metric's figure: for most metrics the mean over the images.
         flat: ``[N]`` bool, the images counted by ``degenerate``; None where only the count is on
             record.
     """
@@ -37,12 +41,22 @@ class Score:
     values: np.ndarray
     degenerate: int
     finite: bool
+    mean: float
     flat: np.ndarray | None = field(default=None, repr=False, compare=False)
 
-    @property
-    def mean(self) -> float:
-        """Mean over the images."""
-        return float(self.values.mean())
+    @classmethod
+    def of(
+        cls,
+        metric: Metric,
+        values: np.ndarray,
+        degenerate: int,
+        finite: bool,
+        flat: np.ndarray | None = None,
+    ) -> Score:
+        """A score with its figure."""
+        mean = float(metric.reduce(values))
+        sound = finite and bool(np.isfinite(values).all()) and math.isfinite(mean)
+        return cls(values, degenerate, sound, mean, flat)
 
 
 class Scorer:
@@ -60,9 +74,13 @@ class Scorer:
 
     def score(self, expressions: Sequence[Expression]) -> list[Score]:
         """One :class:`Score` an expression; a batch of expressions shares subexpressions."""
+        leaves = frozenset().union(*(e.leaves for e in expressions))
         return self._scored(
             len(expressions),
             lambda b: maps_of(expressions, b.evidence, b.context.size, b.kept),
+            lambda b: b.again(
+                [_maker([e]) for e in expressions], _maker(expressions), expressions, leaves
+            ),
             [self.metric],
         )[0]
 
@@ -72,13 +90,20 @@ class Scorer:
 
     def score_under(self, metrics: Sequence[Metric], method) -> list[Score]:
         """The scores of a named method under several metrics; its heatmaps are made once."""
-        found = self._scored(1, lambda b: method.heatmaps(b.evidence, b.context), metrics)
+        weights = [] if method.expression is None else [method.expression]
+        found = self._scored(
+            1,
+            lambda b: method.heatmaps(b.evidence, b.context),
+            lambda b: b.again([method.heatmaps], method.heatmaps, weights, method.leaves),
+            metrics,
+        )
         return [scores[0] for scores in found]
 
     def _scored(
         self,
         count: int,
         make: Callable[[_Block], Heatmaps],
+        again: Callable[[_Block], Again],
         metrics: Sequence[Metric],
     ) -> list[list[Score]]:
         columns: list[list[Tensor]] = [[] for _ in metrics]
@@ -87,13 +112,15 @@ class Scorer:
             found = make(block)
             flat.append(found.degenerate)
             finite.append(found.finite)
+            context = block.context.scoring(again(block), found.degenerate)
+            maps = ranking_maps(found, context)
             for column, metric in zip(columns, metrics, strict=True):
-                column.append(score_heatmaps(metric, found, block.context)[0])
+                column.append(metric.score(maps, context))
         where = torch.cat(flat, 1).cpu().numpy()
         whole = torch.stack(finite).all(0).tolist()
         return [
             [
-                Score(values, int(none.sum()), good, none)
+                Score.of(metric, values, int(none.sum()), good, none)
                 for values, none, good in zip(
                     torch.cat(column, 1).double().cpu().numpy().round(DIGITS),
                     where,
@@ -101,7 +128,7 @@ class Scorer:
                     strict=True,
                 )
             ]
-            for column in columns
+            for metric, column in zip(metrics, columns, strict=True)
         ]
 
     def _blocks(self, count: int) -> list[_Block]:
@@ -116,6 +143,7 @@ class Scorer:
                 self.evidence.subset(part),
                 self.context.subset(part),
                 [Kept(_ROOM // (len(parts) * layers)) for _ in range(layers)],
+                KeptEvidence(_ROOM_AGAIN // len(parts)),
             )
             for part in parts
         ]
@@ -131,10 +159,33 @@ class _Block:
     evidence: Evidence | Stack
     context: Context
     kept: list[Kept]
+    kept_again: KeptEvidence
+
+    def again(
+        self,
+        makers: Sequence[Make],
+        together: Make,
+        expressions: Sequence[Expression],
+        leaves: frozenset[str],
+    ) -> Again:
+        """The candidates on other inputs; ``expressions`` are those that have weights, or none."""
+        return Again(
+            makers,
+            together,
+            lambda leaves: channel_totals(expressions, leaves, self.evidence.layers[0].depth),
+            leaves,
+            self.evidence,
+            self.context,
+            self.kept_again,
+        )
 
 
-def score_heatmaps(metric: Metric, found: Heatmaps, context: Context) -> tuple[Tensor, Tensor]:
-    """Scores ``[P,N]`` with degenerate maps replaced by a shared random ranking, and which were."""
+def _maker(expressions: Sequence[Expression]) -> Make:
+    return lambda evidence, context: maps_of(expressions, evidence, context.size)
+
+
+def ranking_maps(found: Heatmaps, context: Context) -> Tensor:
+    """Heatmaps ``[P,N,H,W]`` with a random ranking, common to all candidates, for degenerate
+    ones."""
     flat = found.degenerate[(..., *(None,) * (found.maps.ndim - 2))]
-    maps = torch.where(flat, context.random_maps, found.maps) if flat.any() else found.maps
-    return metric.score(maps, context), found.degenerate
+    return torch.where(flat, context.random_maps, found.maps) if flat.any() else found.maps

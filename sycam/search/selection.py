@@ -37,7 +37,7 @@ class Candidate:
 
     @property
     def mean(self) -> float:
-        """Mean score in the metric's own direction."""
+        """The metric's figure in its own direction: for most the mean score."""
         return self.score.mean
 
     @property
@@ -73,11 +73,11 @@ def rank(candidates: Sequence[Candidate], metric: Metric) -> list[Candidate]:
     )
     if not eligible:
         return []
-    best = metric.oriented(eligible[0].score.values)
+    best = metric.oriented(metric.per_image(eligible[0].score.values))
     count = len(best)
 
     def close(candidate: Candidate) -> bool:
-        behind = best - metric.oriented(candidate.score.values)
+        behind = best - metric.oriented(metric.per_image(candidate.score.values))
         error = behind.std(ddof=1) / np.sqrt(count) if count > 1 else 0.0
         return behind.mean() <= error
 

@@ -15,7 +15,12 @@ ROAD, DELETION = find_metric("road"), find_metric("deletion")
 
 def candidate(text, values, degenerate=0, finite=True):
     expression = parse(text)
-    return Candidate(text, "expression", expression, Score(np.array(values), degenerate, finite))
+    return Candidate(
+        text,
+        "expression",
+        expression,
+        Score.of(find_metric("road"), np.array(values), degenerate, finite),
+    )
 
 
 NOISE = np.linspace(-0.1, 0.1, 20)

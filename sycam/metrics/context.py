@@ -1,0 +1,205 @@
+"""What metrics may look at besides heatmaps, the same for all candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import OptionError
+from sycam.evidence import Classifier, Evidence, Stack
+from sycam.evidence.resolved import Resolved
+from sycam.evidence.targets import Target
+
+
+class Candidates(Protocol):
+    """The P candidates whose heatmaps are being scored, on other inputs than the images."""
+
+    def heatmaps(
+        self,
+        key: str,
+        images: Tensor,
+        target: Target | Resolved | None = None,
+        network: nn.Module | None = None,
+    ) -> Tensor:
+        """Their heatmaps where the inputs are the same for all candidates.
+
+        Args:
+            key: names the inputs; what is measured under a key is shared by all candidates.
+            images: ``[N,C,H,W]``, a variant of each image of the context.
+            target: what is explained; what the context explains if None.
+            network: a copy of the network with other weights; the network itself if None.
+
+        Returns:
+            Tensor[P,N,H,W] in [0, 1]; a degenerate map is zero.
+        """
+
+    def heatmaps_each(self, images: Tensor) -> Tensor:
+        """Their heatmaps where each candidate has inputs of its own: one forward and one backward
+        pass a candidate and image.
+
+        Args:
+            images: ``[P,N,C,H,W]``.
+
+        Returns:
+            Tensor[P,N,H,W] in [0, 1]; a degenerate map is zero.
+        """
+
+    def channel_totals(self) -> Tensor:
+        """``[P,N,K]`` sum over places of ``w_k A_k``, before the ReLU; NaN for a candidate that is
+        no weight or map of the language."""
+
+    def leaf(self, name: str) -> Tensor:
+        """``[N,K]`` or ``[N]``: a leaf that the metric declares in ``Metric.leaves``."""
+
+
+class Source(Protocol):
+    """The network as it was given, to be measured again."""
+
+    network: nn.Module
+
+    def remeasure(
+        self,
+        images: Tensor,
+        leaves: Collection[str],
+        target: Target | Resolved | None = None,
+        network: nn.Module | None = None,
+    ) -> Evidence | Stack:
+        """Evidence of other images, or of another network of the same structure."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What metrics may look at, the same for all candidates.
+
+    Attributes:
+        images: ``[N,C,H,W]`` in the network's input scale, or volumes ``[N,C,D,H,W]``.
+        targets: ``[N]`` class explained, fixed for all perturbed copies.
+        clean: ``[N]`` probability of that class on the clean images.
+        classifier: the network as a fast function from images to probabilities.
+        digests: content hash of each image; noise and permutations of an image are seeded by it,
+            so that they do not depend on the other images.
+        masks: ``[N,H,W]`` bool ground truth, or None.
+        seed: of everything random.
+        explained: the scalar that heatmaps explain, where it is not the class's logit.
+        source: measures the network again; None where nothing can be measured.
+        candidates: those being scored, on other inputs; None outside an engine.
+        degenerate: ``[P,N]`` bool, whose heatmaps ranked nothing (and were replaced by a random
+            one); None outside an engine.
+        kept: what was drawn or measured once for these images, see :meth:`once`.
+        work: what the metrics of one batch of heatmaps share, see :meth:`shared`.
+    """
+
+    images: Tensor
+    targets: Tensor
+    clean: Tensor
+    classifier: Classifier
+    digests: Sequence[str]
+    masks: Tensor | None = None
+    seed: int = 0
+    explained: Resolved | None = None
+    source: Source | None = None
+    candidates: Candidates | None = None
+    degenerate: Tensor | None = None
+    kept: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+    work: dict[Hashable, Any] | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width of the images; depth, height and width of volumes."""
+        return tuple(self.images.shape[2:])
+
+    def subset(self, part: slice) -> Context:
+        """The context of some of the images; it keeps nothing of what this one has kept."""
+        return replace(
+            self,
+            images=self.images[part],
+            targets=self.targets[part],
+            clean=self.clean[part],
+            digests=self.digests[part],
+            masks=None if self.masks is None else self.masks[part],
+            explained=None if self.explained is None else self.explained.subset(part),
+            candidates=None,
+            degenerate=None,
+            kept={},
+            work=None,
+        )
+
+    def scoring(self, candidates: Candidates, degenerate: Tensor) -> Context:
+        """The context of one batch of heatmaps; what is kept is shared with this one."""
+        return replace(self, candidates=candidates, degenerate=degenerate, work={})
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, made at most once for these images, whatever the candidates."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
+
+    def shared(self, key: Hashable, maps: Tensor, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, made at most once for one batch of heatmaps by an engine."""
+        if self.work is None:
+            return make()
+        found = self.work.get((key, id(maps)))
+        if found is None:
+            # The maps are kept beside it, so that no other tensor takes their id.
+            found = self.work[key, id(maps)] = (maps, make())
+        return found[1]
+
+    def again(self, metric: str) -> Candidates:
+        """The candidates on other inputs.
+
+        Raises:
+            OptionError: heatmaps were given without what made them.
+        """
+        if self.candidates is None or self.source is None:
+            raise OptionError(
+                f"metric {metric!r} looks at the heatmaps of changed inputs, so it cannot score "
+                "heatmaps alone; use sycam.evaluate or sycam.synthesize"
+            )
+        return self.candidates
+
+    def generators(self, purpose: str) -> list[torch.Generator]:
+        """One CPU generator an image, seeded by purpose, seed and the image's content."""
+        made = []
+        for digest in self.digests:
+            text = f"{purpose}/{self.seed}/{digest}"
+            number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+            made.append(torch.Generator().manual_seed(number))
+        return made
+
+    def drawn(self, purpose: str, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """``draw`` called with each image's generator, stacked, on the images' device."""
+        made = [draw(generator) for generator in self.generators(purpose)]
+        return torch.stack(made).to(self.images.device)
+
+    @property
+    def noise(self) -> Tensor:
+        """``[N,C,H,W]`` standard normal noise, common to all candidates."""
+        shape = self.images.shape[1:]
+        return self.once(
+            "noise", lambda: self.drawn("noise", lambda g: torch.randn(shape, generator=g))
+        )
+
+    @property
+    def shuffles(self) -> Tensor:
+        """``[N,H*W]`` a permutation of the pixels, common to all candidates."""
+        pixels = math.prod(self.size)
+        return self.once(
+            "shuffle", lambda: self.drawn("shuffle", lambda g: torch.randperm(pixels, generator=g))
+        )
+
+    @property
+    def random_maps(self) -> Tensor:
+        """``[N,H,W]`` uniform in [0, 1]: what a map that ranks nothing is scored as."""
+        return self.once(
+            "random map",
+            lambda: self.drawn("random map", lambda g: torch.rand(self.size, generator=g)),
+        )

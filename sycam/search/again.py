@@ -1,0 +1,135 @@
+"""Candidates on other inputs: what metrics that change the images, or the network, look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from sycam.digests import tensor_digest
+from sycam.errors import OptionError
+from sycam.evidence import Classifier, Evidence, Stack
+from sycam.evidence.resolved import Resolved
+from sycam.evidence.targets import Target
+from sycam.kernels import Heatmaps
+from sycam.metrics import Context
+
+Make = Callable[[Evidence | Stack, Context], Heatmaps]
+Totals = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+@dataclass
+class KeptEvidence:
+    """Evidence of changed inputs of one set of images, kept while there is room.
+
+    Attributes:
+        room: bytes left.
+    """
+
+    room: int
+    found: dict[str, tuple[Evidence | Stack, Context]] = field(default_factory=dict)
+
+    def offer(self, key: str, evidence: Evidence | Stack, context: Context) -> None:
+        """Keep what was measured, if there is room."""
+        tensors = [t for layer in evidence.layers for t in layer.leaves.values()]
+        size = sum(t.numel() * t.element_size() for t in (*tensors, context.images))
+        if size <= self.room:
+            self.room -= size
+            self.found[key] = evidence, context
+
+
+class Again:
+    """P candidates of one set of images; see :class:`sycam.metrics.context.Candidates`.
+
+    Args:
+        makers: the heatmaps of each candidate alone.
+        together: the heatmaps of all.
+        totals: their channel totals ``[P,N,K]`` from one layer's leaves.
+        leaves: names of the leaves that they read.
+        evidence: of the images.
+        context: of the same images, with a source.
+        kept: evidence of changed inputs.
+    """
+
+    def __init__(
+        self,
+        makers: Sequence[Make],
+        together: Make,
+        totals: Totals,
+        leaves: frozenset[str],
+        evidence: Evidence | Stack,
+        context: Context,
+        kept: KeptEvidence,
+    ):
+        self._makers, self._together, self._totals = makers, together, totals
+        self._leaves, self._evidence, self._context = leaves, evidence, context
+        self._kept = kept
+
+    def heatmaps(
+        self,
+        key: str,
+        images: Tensor,
+        target: Target | Resolved | None = None,
+        network: nn.Module | None = None,
+    ) -> Tensor:
+        """Heatmaps ``[P,N,H,W]`` of inputs that all candidates share."""
+        # What was measured for other leaves does not serve.
+        key = f"{key} {sorted(self._leaves)}"
+        if key in self._kept.found:
+            return self._zeroed(self._together(*self._kept.found[key]))
+        evidence, context = self._measure(images, target, network)
+        self._kept.offer(key, evidence, context)
+        return self._zeroed(self._together(evidence, context))
+
+    def heatmaps_each(self, images: Tensor) -> Tensor:
+        """Heatmaps ``[P,N,H,W]`` of each candidate's own inputs ``[P,N,C,H,W]``."""
+        found = [
+            self._zeroed(make(*self._measure(own, None, None)))
+            for make, own in zip(self._makers, images, strict=True)
+        ]
+        return torch.cat(found)
+
+    def channel_totals(self) -> Tensor:
+        """``[P,N,K]`` sum over places of ``w_k A_k``; NaN where there are no weights."""
+        return self._totals(self._layer().leaves)
+
+    def leaf(self, name: str) -> Tensor:
+        """A leaf of the images: ``[N,K]``, or ``[N]`` where it is one number an image."""
+        tensor = self._layer().leaves[name][..., 0, 0]
+        return tensor[:, 0] if name in ("score", "probability") else tensor
+
+    def _layer(self) -> Evidence:
+        if len(self._evidence.layers) > 1:
+            raise OptionError(
+                "a metric of channel weights is defined at one layer, not for several that are "
+                f"fused ({len(self._evidence.layers)} were given)"
+            )
+        return self._evidence.layers[0]
+
+    def _measure(
+        self, images: Tensor, target: Target | Resolved | None, network: nn.Module | None
+    ) -> tuple[Evidence | Stack, Context]:
+        context = self._context
+        explained = context.explained if target is None else target
+        evidence = context.source.remeasure(images, self._leaves, explained, network)
+        classifier = context.classifier
+        if network is not None:
+            classifier = Classifier(network, classifier.device, score=classifier.score)
+        # Methods that run the network themselves, or that are no function of the layer, look here.
+        changed = replace(
+            context.subset(slice(None)),
+            images=images,
+            targets=evidence.targets,
+            clean=evidence.probability,
+            classifier=classifier,
+            digests=[tensor_digest(image) for image in images],
+            explained=explained if isinstance(explained, Resolved) else None,
+        )
+        return evidence, changed
+
+    @staticmethod
+    def _zeroed(found: Heatmaps) -> Tensor:
+        sides = (None,) * (found.maps.ndim - 2)
+        return found.maps.masked_fill(found.degenerate[(..., *sides)], 0.0)
