@@ -14,7 +14,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	# The peers that tests compare with. Without their own dependencies: theirs would bring a
 	# second torch; what the tests use of them needs none.
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps grad-cam torchvision ttach torchcam
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps \
+		grad-cam torchvision ttach torchcam captum quantus
 	touch $@
 
 demo: $(VENV)/.installed

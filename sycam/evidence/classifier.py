@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import NetworkError
+from sycam.errors import NetworkError, OptionError
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
 from sycam.evidence.untouched import device_of, untouched
@@ -53,18 +53,44 @@ class Classifier:
         self.batch = batch or (GPU_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.passes = 0
 
-    @torch.inference_mode()
     def probability(self, images: Tensor, targets: Tensor) -> Tensor:
         """Probability of each image's target class.
 
         Args:
             images: ``[B,C,H,W]``, any B.
-            targets: ``[B]`` class indices.
+            targets: ``[B]`` class indices, or ``[B,T]`` several an image.
 
         Returns:
-            Tensor[B] float32.
+            Tensor float32 of the targets' shape.
+
+        Raises:
+            OptionError: several classes an image where a callable is explained.
         """
-        out = torch.empty(len(images), device=self.device)
+        if self.score is not None and targets.ndim > 1:
+            raise OptionError("a callable target has one value an image, not one a class")
+        targets = targets.to(self.device)
+        found = targets.new_empty(targets.shape, dtype=torch.float32)
+        for part, outputs in self._run(images):
+            found[part] = self._confidence(outputs, targets[part])
+        return found
+
+    def predictions(self, images: Tensor) -> Tensor:
+        """``[B]`` int64, the likeliest class of each image (of one output: whether it is
+        positive).
+
+        Raises:
+            OptionError: a callable is explained, so that there are no classes.
+        """
+        if self.score is not None:
+            raise OptionError("a callable target says nothing of classes, so none is predicted")
+        found = torch.empty(len(images), dtype=torch.int64, device=self.device)
+        for part, outputs in self._run(images):
+            found[part] = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
+        return found
+
+    @torch.inference_mode()
+    def _run(self, images: Tensor) -> Iterator[tuple[slice, object]]:
+        """Outputs part by part; where memory runs out, in smaller parts."""
         start = 0
         while start < len(images):
             part = slice(start, start + self.batch)
@@ -84,18 +110,18 @@ class Classifier:
                 self._layout = torch.contiguous_format
                 self.network.to(memory_format=self._layout)
                 continue
-            except torch.cuda.OutOfMemoryError:
+            except torch.OutOfMemoryError:
                 if self.batch == 1:
                     raise
                 self.batch //= 2
                 torch.cuda.empty_cache()
                 continue
-            out[part] = self._confidence(outputs, targets[part].to(self.device))
             self.passes += len(batch)
             start += len(batch)
-        return out
+            yield part, outputs
 
     def _confidence(self, outputs: object, targets: Tensor) -> Tensor:
         if self.score is not None:
             return torch.stack([self.score(row).reshape(()) for row in rows(outputs, len(targets))])
-        return probabilities(outputs).gather(1, targets[:, None])[:, 0].float()
+        found = probabilities(outputs).gather(1, targets.view(len(targets), -1)).float()
+        return found.view(targets.shape)
