@@ -106,6 +106,12 @@ def synthesize(
     max_cost: Annotated[int, typer.Option(help="highest cost of an expression")] = 6,
     budget: Annotated[str, typer.Option(help="90s, 20m, 2h, or a number of candidates")] = "5m",
     target: Target = "predicted",
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what the winner must be besides, like 'class-sensitivity>0.2'; repeatable"
+        ),
+    ] = None,
     device: Device = None,
     seed: Seed = 0,
     out: Annotated[
@@ -149,6 +155,7 @@ def synthesize(
             seed=seed,
             reshape=reshape,
             fusion=fusion,
+            require=require or (),
             out=out,
             notify=notify,
         )

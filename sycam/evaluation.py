@@ -128,7 +128,7 @@ def evaluate(
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if (methods is not None and not methods) or not metrics:
         raise OptionError("name at least one method and one metric")
-    chosen = {m.name: m for m in map(find_metric, metrics)}
+    chosen = {m.text: m for m in map(find_metric, metrics)}
     if methods is None:
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in scored_along() if m.has_weights or not of_weights]
@@ -150,14 +150,16 @@ def evaluate(
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
     evidence, context = subject.measure(image_set, notify, leaves)
+    for metric in chosen.values():
+        metric.check(context)
     notify(Stage("Scoring", len(found)))
     cells, scores, degenerate = {}, {}, {}
     under = list(chosen.values())
     scorer = Scorer(under[0], evidence, context)
     for done, (name, method) in enumerate(found.items(), 1):
         for metric, score in zip(under, scorer.score_under(under, method), strict=True):
-            scores[name, metric.name] = metric.per_image(score.values)
-            cells[name, metric.name] = interval(score.values, metric, seed)
+            scores[name, metric.text] = metric.per_image(score.values)
+            cells[name, metric.text] = interval(score.values, metric, seed)
             degenerate[name] = score.degenerate
         notify(Step(done))
     return Table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +20,21 @@ from sycam.errors import RunError
 from sycam.language import Grammar
 from sycam.metrics import Metric
 from sycam.result import JOURNAL_FILE
-from sycam.search import Budget, Outcome
+from sycam.search import Budget, Outcome, Requirement
 from sycam.subject import Subject, reshape_text
 from sycam.version import __version__
 
 
-def identity_of(subject: Subject, searched: ImageSet, metric: Metric, grammar: Grammar) -> str:
+def identity_of(
+    subject: Subject,
+    searched: ImageSet,
+    metric: Metric,
+    grammar: Grammar,
+    requirements: Sequence[Requirement] = (),
+) -> str:
     """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
     labels, masks = searched.labels, searched.masks
+    watched = (metric, *(r.metric for r in requirements))
     explains_labels = "label" in subject.target_text
     facts = {
         "network": subject.digest,
@@ -36,12 +44,14 @@ def identity_of(subject: Subject, searched: ImageSet, metric: Metric, grammar: G
         "images": searched.digests,
         "shape": list(searched.images.shape[1:]),
         "labels": labels.tolist() if explains_labels and labels is not None else None,
-        "masks": tensor_digest(masks) if metric.needs_masks else None,
+        "masks": tensor_digest(masks) if any(m.needs_masks for m in watched) else None,
         "target": subject.target_text,
-        "metric": [metric.name, metric.options],
+        "metric": [metric.text, metric.options],
         "grammar": grammar.digest,
         "seed": subject.seed,
     }
+    if requirements:
+        facts["required"] = [[str(r), r.metric.options] for r in requirements]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -75,7 +85,7 @@ def record_of(
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {
-            "metric": metric.name,
+            "metric": metric.text,
             "metric_options": metric.options,
             "grammar": grammar.name,
             "max_cost": max_cost,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,10 @@ from sycam.search import (
     Candidate,
     Enumerator,
     ExactSearch,
+    Gate,
     Journal,
     Outcome,
+    Requirement,
     Scorer,
     pareto_front,
     select,
@@ -36,7 +39,9 @@ from sycam.subject import Subject, check_volumes
 from sycam.validation import Entrant, Validation, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
+GUARDS = ()  # ("class-sensitivity", "randomisation")
 HALL = 20  # formulas kept in the result with their scores
+_SAID = 5  # refused candidates that are told
 _PART = 32  # images whose heatmaps are compared at once
 SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
 PROBE_BYTES = 1 << 20  # of one map's values on all probe images
@@ -59,6 +64,7 @@ def synthesize(
     seed: int = 0,
     reshape: Reshape = None,
     fusion: Fusion = "mean",
+    require: Sequence[str] = (),
     out: str | Path | None = None,
     notify: Notify = ignore,
 ) -> Result:
@@ -86,6 +92,8 @@ def synthesize(
         seed: decides splits, noise, controls and resampling.
         reshape: makes the layers' outputs maps (``"tokens"``, ``"channels-last"``, a function).
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
+        require: what the winner must be besides, on the search images, like
+            ``"class-sensitivity>0.2"``: a metric, one of ``< <= > >=`` and a number.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
@@ -99,11 +107,16 @@ def synthesize(
     if not isinstance(max_cost, int) or max_cost < 1:
         raise OptionError(f"max_cost must be a positive integer, got {max_cost!r}")
     limit, metric = Budget.parse(budget), find_metric(metric)
+    require = [require] if isinstance(require, str) else require
+    requirements = [Requirement.parse(text) for text in require]
+    watched = (metric, *(r.metric for r in requirements))
+    needs_masks = any(m.needs_masks for m in watched)
     grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
     if not (isinstance(images, str) and images == DEMO):
         images = read_images(images, labels, masks)
-        check_volumes(metric, images)
-    searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
+        for one in watched:
+            check_volumes(one, images)
+    searched, unseen = divide(images, heldout, search_images, seed, needs_masks)
     for line in dict.fromkeys((*searched.skipped, *unseen.skipped)):
         notify(Note(line))
     subject = Subject.prepare(
@@ -111,11 +124,14 @@ def synthesize(
     )
     notify(Stage("Measuring activations and gradients", len(searched)))
     grammar = _available(grammar, subject, searched, notify)
-    evidence, context = subject.measure(searched, notify, grammar.leaves | metric.leaves)
+    leaves = grammar.leaves.union(*(m.leaves for m in watched))
+    evidence, context = subject.measure(searched, notify, leaves)
+    for one in watched:
+        one.check(context)
 
     # Only now, when all that was given has proved usable, is anything written.
-    identity = identity_of(subject, searched, metric, grammar)
-    folder = open_folder(out, f"{subject.name}-{metric.name}-{identity[:8]}")
+    identity = identity_of(subject, searched, metric, grammar, requirements)
+    folder = open_folder(out, f"{subject.name}-{metric.slug}-{identity[:8]}")
     scorer = Scorer(metric, evidence, context)
     first = evidence.layers[0]
     enumerator = Enumerator(
@@ -129,9 +145,27 @@ def synthesize(
     finally:
         journal.close()
 
-    winner = select(outcome.candidates, metric, _Disguise(scorer, grammar.leaves))
+    gate = Gate(
+        requirements,
+        scorer,
+        lambda m: Journal(folder / f"scores-{m.slug}.jsonl", f"{identity} {m.text}", m),
+    )
+    notify(Stage("Choosing the winner"))
+    try:
+        disguised = _Disguise(scorer, grammar.leaves)
+        winner = select(outcome.candidates, metric, lambda c: _refused(c, disguised, gate))
+    finally:
+        gate.close()
+    for refusal in gate.refused[:_SAID]:
+        notify(
+            Note(
+                f"{refusal.expression} is refused: {refusal.requirement} is required, it has "
+                f"{refusal.figure:.4g}"
+            )
+        )
     if winner is None:
-        notify(Note("no eligible candidate differs from the published CAMs: there is no winner"))
+        without = "meets the requirements and differs" if requirements else "differs"
+        notify(Note(f"no eligible candidate {without} from the published CAMs: no winner"))
     notify(Stage("Measuring held-out images", len(unseen)))
     measured = subject.measure(unseen, notify, grammar.leaves | metric.leaves)
     validation = _validate(subject, unseen, metric, outcome, winner, measured, notify)
@@ -142,7 +176,11 @@ def synthesize(
         hall=tuple(_formula(c, metric) for c in _hall(outcome, metric)),
         validation=validation,
         record=record_of(subject, searched, unseen, metric, grammar, limit, max_cost, outcome)
-        | {"identity": identity},
+        | {
+            "identity": identity,
+            "required": [str(r) for r in requirements],
+            "refused": [asdict(r) for r in gate.refused],
+        },
         path=folder,
     )
     result.save(folder)
@@ -162,6 +200,11 @@ def _probe(evidence: Evidence) -> dict[str, Tensor]:
     one = evidence.activations[0].numel() * 8
     count = min(len(evidence), max(2, min(5, PROBE_BYTES // one)))
     return {name: tensor[:count] for name, tensor in evidence.leaves.items()}
+
+
+def _refused(candidate: Candidate, disguised: _Disguise, gate: Gate) -> bool:
+    """Whether a candidate cannot win; the dear check comes last."""
+    return disguised(candidate) or not gate(find_method(candidate.expression))
 
 
 class _Disguise:
@@ -209,10 +252,11 @@ def _validate(
     entrants = [entrant(find_method(c.name), c.kind, c) for c in outcome.known]
     if winner is not None:
         entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
-    others = [find_metric(name) for name in PANEL if name != metric.name]
+    others = [find_metric(name) for name in PANEL if name != metric.text]
     panel = [m for m in others if unseen.masks is not None or not m.needs_masks]
     panel = [m for m in panel if unseen.images.ndim == 4 or m.volumes]
-    return validate(entrants, metric, panel, *measured, subject.seed, notify)
+    guards = [find_metric(name) for name in GUARDS]
+    return validate(entrants, metric, panel, guards, *measured, subject.seed, notify)
 
 
 def _hall(outcome: Outcome, metric: Metric) -> list[Candidate]:

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from sycam.errors import OptionError
 from sycam.evidence import Evidence
 from sycam.methods import Method
 from sycam.metrics import Context, Metric
 from sycam.search import Score, Scorer
-from sycam.search.events import Notify, Stage, Step, ignore
+from sycam.search.events import Note, Notify, Stage, Step, ignore
 
 PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
 RESAMPLES = 9999
+GUARDED = 64  # held-out images on which the sanity guards are measured
 _AT_ONCE = 333  # resamples of a figure that is no mean, computed together
 CONFIDENCE = 0.95
 
@@ -60,7 +62,8 @@ class Row:
         heldout: mean on the held-out images.
         sound: mean on the held-out images where no compared map is degenerate; NaN if none.
         degenerate: number of held-out images on which its map ranks nothing.
-        panel: means under metrics that were not optimised.
+        panel: figures under metrics that were not optimised.
+        guards: figures of the sanity guards on some of the images; empty where none was measured.
         against: the winner compared with it, for published CAMs and controls.
         scores: ``[N]`` held-out scores, an image each.
     """
@@ -76,6 +79,7 @@ class Row:
     panel: Mapping[str, float]
     against: Comparison | None
     scores: tuple[float, ...] = field(repr=False)
+    guards: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Validation:
         chosen_published: name of the published method that the search images would have chosen.
         beats_published: whether the winner's mean exceeds the best published one's with
             Holm-corrected p < 0.05.
+        directions: metric, panel and guards to whether higher is better.
+        guarded_images: number of images on which the guards were measured.
     """
 
     metric: str
@@ -100,6 +106,8 @@ class Validation:
     best_published: str | None
     chosen_published: str | None
     beats_published: bool
+    directions: Mapping[str, bool] = field(default_factory=dict)
+    guarded_images: int = 0
 
     def row(self, name: str) -> Row:
         """The row of a method by name."""
@@ -136,6 +144,7 @@ def validate(
     entrants: Sequence[Entrant],
     metric: Metric,
     panel: Sequence[Metric],
+    guards: Sequence[Metric],
     evidence: Evidence,
     context: Context,
     seed: int = 0,
@@ -147,6 +156,8 @@ def validate(
         entrants: the methods; at most one of kind ``"winner"``.
         metric: the optimised metric.
         panel: other metrics, reported so that a winner that games its metric is seen.
+        guards: what every explanation should pass; measured for the winner, published CAMs and
+            controls on the first ``GUARDED`` images, and left out where they cannot be.
         evidence: measurements on the held-out images.
         context: of the same images.
         seed: of bootstrap and sign flips.
@@ -158,7 +169,8 @@ def validate(
         columns.append(scorer.score_under([metric, *panel], entrant.method))
         notify(Step(done))
     scores = [column[0] for column in columns]
-    others = {m.name: [column[i].mean for column in columns] for i, m in enumerate(panel, 1)}
+    others = {m.text: [column[i].mean for column in columns] for i, m in enumerate(panel, 1)}
+    guarded = _guarded(entrants, guards, scorer, seed, notify)
     # Images on which no method's map is degenerate.
     sound = ~np.any([score.flat for score in scores], axis=0)
     winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
@@ -176,6 +188,7 @@ def validate(
             panel={name: means[i] for name, means in others.items()},
             against=comparisons.get(i),
             scores=tuple(metric.per_image(score.values, entrant.fitted).tolist()),
+            guards=guarded.get(i, {}),
         )
         for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
         for e in [entrant.method.expression]
@@ -185,7 +198,7 @@ def validate(
     best = max(published, key=lambda r: metric.oriented(r.heldout.mean), default=None)
     chosen = max(published, key=lambda r: metric.oriented(r.search), default=None)
     return Validation(
-        metric=metric.name,
+        metric=metric.text,
         images=len(context),
         sound_images=int(sound.sum()),
         rows=tuple(rows),
@@ -197,7 +210,39 @@ def validate(
             and best.against.difference.mean > 0
             and best.against.p_holm < 1 - CONFIDENCE
         ),
+        directions={m.text: m.higher_is_better for m in (metric, *panel, *guards)},
+        guarded_images=min(GUARDED, len(context)) if guarded else 0,
     )
+
+
+def _guarded(
+    entrants: Sequence[Entrant],
+    guards: Sequence[Metric],
+    scorer: Scorer,
+    seed: int,
+    notify: Notify,
+) -> dict[int, dict[str, float]]:
+    """Figures of the guards by the place of the entrant."""
+    part = slice(0, GUARDED)
+    context = scorer.context.subset(part)
+    usable = []
+    for guard in guards:
+        try:
+            guard.check(context)
+        except OptionError as error:
+            notify(Note(f"sanity guard {guard.name} is left out: {error}"))
+        else:
+            usable.append(guard)
+    wanted = [i for i, e in enumerate(entrants) if e.kind in ("winner", "published", "control")]
+    if not usable:
+        return {}
+    notify(Stage("Checking sanity", len(wanted)))
+    small, found = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
+    for done, i in enumerate(wanted, 1):
+        scores = small.score_under(usable, entrants[i].method)
+        found[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
+        notify(Step(done))
+    return found
 
 
 def _compare(

@@ -89,6 +89,24 @@ class Metric(ABC):
             of them.
         """
 
+    def check(self, context: Context) -> None:
+        """Refuse images, a network or a target for which the metric is not defined.
+
+        Raises:
+            OptionError: it says why.
+        """
+        return
+
+    @property
+    def text(self) -> str:
+        """What :func:`find_metric` finds it by."""
+        return self.name
+
+    @property
+    def slug(self) -> str:
+        """The text as a part of a folder's name."""
+        return self.name
+
     @property
     def options(self) -> dict[str, object]:
         """Settings that change the score: part of a run's identity."""

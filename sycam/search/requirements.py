@@ -1,0 +1,104 @@
+"""What a winner must be, besides good: thresholds on other metrics."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sycam.errors import OptionError
+from sycam.methods import Method
+from sycam.metrics import Metric, find_metric
+from sycam.search.journal import Journal
+from sycam.search.scoring import Scorer
+
+_SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_PARTS = re.compile(r"(?P<metric>[^<>]+?)\s*(?P<sign>[<>]=?)\s*(?P<threshold>[^<>=]+)")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A threshold on a metric's figure on the search images.
+
+    Attributes:
+        metric: the metric.
+        sign: ``<``, ``<=``, ``>`` or ``>=``.
+        threshold: what the figure is compared with.
+    """
+
+    metric: Metric
+    sign: str
+    threshold: float
+
+    @classmethod
+    def parse(cls, text: str) -> Requirement:
+        """Read ``"class-sensitivity>0.2"``.
+
+        Raises:
+            OptionError, UnknownNameError: text that is no requirement.
+        """
+        found = _PARTS.fullmatch(text.strip()) if isinstance(text, str) else None
+        try:
+            threshold = float(found["threshold"])
+        except (TypeError, ValueError):
+            raise OptionError(
+                f"requirement {text!r} is not understood; expected a metric, one of < <= > >= and "
+                "a number, like class-sensitivity>0.2"
+            ) from None
+        return cls(find_metric(found["metric"].strip()), found["sign"], threshold)
+
+    def __str__(self) -> str:
+        return f"{self.metric.text}{self.sign}{self.threshold:g}"
+
+    def met(self, figure: float) -> bool:
+        """Whether a figure satisfies it; NaN never does."""
+        return _SIGNS[self.sign](figure, self.threshold)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that scored well enough to win, and was refused."""
+
+    expression: str
+    requirement: str
+    figure: float
+
+
+class Gate:
+    """Checks candidates against requirements, the likeliest winners only.
+
+    A figure is measured when it is first asked for, and kept in a journal of its own.
+
+    Args:
+        requirements: all must be met.
+        scorer: of the search images.
+        open_journal: makes the journal of a metric.
+    """
+
+    def __init__(
+        self,
+        requirements: Sequence[Requirement],
+        scorer: Scorer,
+        open_journal: Callable[[Metric], Journal],
+    ):
+        self.refused: list[Refusal] = []
+        self.scorer = scorer
+        self._checks = [(one, open_journal(one.metric)) for one in requirements]
+
+    def __call__(self, method: Method) -> bool:
+        """Whether a method meets all requirements; what it fails is noted in ``refused``."""
+        for requirement, journal in self._checks:
+            if method.name not in journal.known:
+                (score,) = self.scorer.score_under([requirement.metric], method)
+                journal.append([method.name], [score])
+            figure = journal.known[method.name].mean
+            if not requirement.met(figure):
+                self.refused.append(Refusal(method.name, str(requirement), figure))
+                return False
+        return True
+
+    def close(self) -> None:
+        """Close the journals."""
+        for _, journal in self._checks:
+            journal.close()
