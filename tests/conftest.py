@@ -10,7 +10,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
+
+# The same examples every time, so that a change is what makes a test fail; a wider search with
+# HYPOTHESIS_PROFILE=explore.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
