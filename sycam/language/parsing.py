@@ -40,6 +40,8 @@ def parse(text: str, sort: str | None = None) -> Expression:
     >>> parse("mean(G)").sort
     'weight'
     """
+    if not isinstance(text, str):
+        raise ExpressionError(f"an expression is text, like 'mean(G)', got {text!r:.80}")
     if len(text) > LONGEST:
         raise ExpressionError(
             f"expression of {len(text)} characters is too long (at most {LONGEST})"
