@@ -1,40 +1,47 @@
-"""What ROAD scoring costs: bare forward passes, ours, and pytorch-grad-cam's, in one run.
+"""What scoring costs beside its limits and beside other libraries, in one run.
 
-    python benchmarks/scoring.py [--network demo|FILE.py:FACTORY] [--layer NAME] [--images ...]
+    python benchmarks/scoring.py --network demo|resnet20|squeezenet1_1|mobilenet_v2|resnet50
 
-All three score the same heatmaps of the same images. Bare forward passes are those of the same
-number of perturbed images, with the network eager and in the faster of its two memory layouts.
-pytorch-grad-cam's ROADCombined (percentiles 10 to 90) sees fewer images, scaled to the same number.
-Medians of repeated runs, side by side.
+(a) Ours over bare forward passes of the same number of perturbed images: the network eager in the
+faster of two memory layouts, or compiled, whichever is faster. (b) Other libraries over ours, on
+the same heatmaps of the same network: pytorch-grad-cam's ROADCombined (percentiles 10 to 90) and
+drop in confidence, TorchCAM's insertion and deletion, Quantus' localisation. They see fewer images,
+scaled to the same number; mean scores on these are shown for both (where ties, noise or solvers
+differ they are close, not equal). (c) Localisation over the limit of reading the activations once
+for all candidates. Medians of repeated runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import platform
 import statistics
-import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
+from subjects import LAYERS, images_for, subject_of
+from torch import Tensor
 
-from sycam.data.images import load_images
-from sycam.inputs import demo_images
+from sycam.errors import UnknownNameError
+from sycam.evidence import Evidence
 from sycam.kernels import heatmaps
 from sycam.methods import find_method
-from sycam.metrics import Road
+from sycam.metrics import Context, Metric, find_metric
 from sycam.search import Scorer
 from sycam.subject import Subject
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
 FORMULAS = ("mean(G)", "G", "relu(G)", "sum(G * A) / sum(A)", "mean(relu(G)) * max(A)", "max(G)",
             "abs(G)", "topmean(A)")  # fmt: skip
+METRICS = ("road", "insertion", "deletion", "average-drop", "iou", "energy-pointing-game")
 
 
-def seconds(work, repeats: int) -> float:
-    """Median wall-clock time of ``work``."""
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Median wall-clock time of ``work``, which has run once before."""
     work()
     times = []
     for _ in range(repeats):
@@ -44,86 +51,186 @@ def seconds(work, repeats: int) -> float:
     return statistics.median(times)
 
 
-def bare_forward(subject: Subject, images: torch.Tensor, passes: int, batch: int) -> float:
-    """Seconds for ``passes`` forward passes, in the faster memory layout."""
-    network = subject.network.eval()
+def bare_forward(subject: Subject, images: Tensor, repeats: int) -> dict[str, float]:
+    """Seconds a forward pass of one image, for each way to run the network."""
+    batch = subject.classifier.batch
     block = images[torch.arange(batch) % len(images)]
-    rounds = max(1, min(20, passes // batch))
-    found = []
-    for layout in (torch.contiguous_format, torch.channels_last):
-        pixels = block.contiguous(memory_format=layout)
-        network = network.to(memory_format=layout)
-
-        def work(network=network, pixels=pixels) -> None:
-            with torch.inference_mode():
-                for _ in range(rounds):
-                    network(pixels)
-
-        found.append(seconds(work, 3) / (rounds * batch) * passes)
-    return min(found)
+    rounds = max(1, 256 // batch)
+    network = subject.network.eval()
+    found = {}
+    for name, layout in (("eager", torch.contiguous_format), ("last", torch.channels_last)):
+        pixels, network = block.contiguous(memory_format=layout), network.to(memory_format=layout)
+        found[name] = _passes(network, pixels, rounds, repeats)
+    if subject.classifier.form == "compiled":
+        pixels = block.contiguous(memory_format=torch.channels_last)
+        found["compiled"] = _passes(subject.classifier._compiled, pixels, rounds, repeats)
+    return found
 
 
-def peer(
-    subject: Subject, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor
-) -> float:
-    """Seconds of pytorch-grad-cam's ROADCombined on these maps."""
-    from torchvision_ops import import_torchvision
+def _passes(network: Callable[[Tensor], Tensor], pixels: Tensor, rounds: int, repeats: int):
+    def work() -> None:
+        with torch.no_grad():
+            for _ in range(rounds):
+                network(pixels)
 
-    import_torchvision()  # grad-cam needs it, whose compiled operators may not load
+    return seconds(work, repeats) / (rounds * len(pixels))
+
+
+@dataclass
+class Given:
+    """Heatmaps that are there already, as TorchCAM's metrics ask an extractor for them."""
+
+    model: torch.nn.Module
+    maps: Tensor
+
+    def __call__(self, *_args, **_options) -> list[Tensor]:
+        return [self.maps]
+
+    def fuse_cams(self, maps: list[Tensor]) -> Tensor:
+        return maps[0]
+
+    def _hooks_off(self) -> contextlib.nullcontext:
+        return contextlib.nullcontext()
+
+
+def grad_cam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
+    from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence
     from pytorch_grad_cam.metrics.road import ROADCombined
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-    metric = ROADCombined(percentiles=list(range(10, 100, 10)))
-    wanted = [ClassifierOutputSoftmaxTarget(int(t)) for t in targets]
+    wanted = [ClassifierOutputSoftmaxTarget(int(t)) for t in context.targets]
+    if metric == "road":
+        peer = ROADCombined(percentiles=list(range(10, 100, 10)))
+        return float(np.mean(peer(context.images, maps.numpy(), wanted, subject.network)))
+    cams = maps[:, None].numpy()  # it multiplies the images, channel by channel
+    drops = DropInConfidence()(context.images, cams, wanted, subject.network)
+    return float(np.mean(drops / context.clean.numpy()))
+
+
+def torchcam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
+    from torchcam.metrics import DeletionInsertionMetric
+
+    from sycam.metrics.baselines import baseline_images
+
+    # It scores both; half of its passes belong to each.
+    baseline = baseline_images("zero" if metric == "deletion" else "blur", context)
+    peer = DeletionInsertionMetric(
+        Given(subject.network, maps), partial(torch.softmax, dim=-1), baseline=baseline
+    )
+    peer.update(context.images, context.targets.tolist())
+    return peer.summary()[f"{metric}_auc"]
+
+
+def quantus_scores(_metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
+    import quantus
+
+    peer = quantus.AttributionLocalisation(disable_warnings=True, normalise=False)
+    return float(
+        np.mean(
+            peer(
+                model=subject.network,
+                x_batch=context.images.numpy(),
+                y_batch=context.targets.numpy(),
+                a_batch=maps[:, None].numpy(),
+                s_batch=context.masks[:, None].numpy().astype(int),
+            )
+        )
+    )
+
+
+PEERS = {
+    "road": ("pytorch-grad-cam", grad_cam_scores, 1.0),
+    "average-drop": ("pytorch-grad-cam", grad_cam_scores, 1.0),
+    "insertion": ("TorchCAM", torchcam_scores, 0.5),
+    "deletion": ("TorchCAM", torchcam_scores, 0.5),
+    "energy-pointing-game": ("Quantus", quantus_scores, 1.0),
+}
+
+
+def reading_once(evidence: Evidence, candidates: int, repeats: int) -> float:
+    """Seconds to read the activations once: all weighted sums as one batched matrix product."""
+    activations = evidence.activations.flatten(2)
+    weights = torch.rand(len(activations), candidates, activations.shape[1])
+    return seconds(lambda: weights @ activations, repeats)
+
+
+def peer_seconds(
+    metric: Metric, subject: Subject, context: Context, maps: Tensor
+) -> tuple[str, float, float, float]:
+    """Its name, its seconds for one candidate and image, its mean score and ours."""
+    library, score, share = PEERS[metric.name]
+    ours = float(metric.score(maps[None], context).mean())
+    score(metric.name, subject, context.subset(slice(0, 1)), maps[:1])  # warms it up
     started = time.perf_counter()
-    metric(images, maps.numpy(), wanted, subject.network)
-    return time.perf_counter() - started
+    theirs = score(metric.name, subject, context, maps)
+    spent = (time.perf_counter() - started) * share
+    return library, spent / len(maps), theirs, ours
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="demo")
-    parser.add_argument("--layer", default="auto")
-    parser.add_argument("--images", default="demo")
-    parser.add_argument("--size", type=int)
-    parser.add_argument("--count", type=int, default=32, help="images that ours scores")
-    parser.add_argument("--peer-count", type=int, default=4, help="images that the peer scores")
+    parser.add_argument("--network", default="demo", choices=LAYERS)
+    parser.add_argument("--metrics", default=",".join(METRICS))
+    parser.add_argument("--count", type=int, help="images that ours scores")
+    parser.add_argument("--peer-count", type=int, help="images that peers score")
+    parser.add_argument("--candidates", type=int, default=8, choices=range(1, 9))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--eager", action="store_true", help="do not compile the network")
     options = parser.parse_args()
-    if options.images == "demo":
-        found = demo_images("heldout", options.count, 0)
-    else:
-        found = load_images(options.images, size=options.size)
-        found = found.subset(range(min(options.count, len(found))))
-    subject = Subject.prepare(options.network, options.layer, found)
-    evidence, context = subject.measure(found)
-    expressions = [find_method(text).expression for text in FORMULAS]
-    scorer = Scorer(Road(), evidence, context)
-    before = subject.classifier.passes
-    scorer.score(expressions)
-    passes = subject.classifier.passes - before
+    small = options.network in ("demo", "resnet20")
+    count = options.count or (32 if small else 4)
+    few = slice(0, options.peer_count or (4 if small else 1))
+    expressions = [find_method(text).expression for text in FORMULAS[: options.candidates]]
 
-    forward = bare_forward(subject, context.images, passes, subject.classifier.batch)
-    ours = seconds(lambda: scorer.score(expressions), options.repeats)
-    maps = heatmaps(expressions[:1], evidence.leaves, context.size).maps[0]
-    few = slice(0, options.peer_count)
-    theirs = peer(subject, context.images[few], maps[few], context.targets[few])
-    theirs *= len(found) / options.peer_count * len(expressions)
+    subject = subject_of(options.network, images_for(options.network, 1))
+    evidence, context = subject.measure(images_for(options.network, count))
+    if not options.no_peers:
+        from torchvision_ops import import_torchvision
+
+        import_torchvision()  # grad-cam and Quantus need it, whose operators may not load
+    scorers: dict[str, Scorer] = {}
+    for name in options.metrics.split(","):
+        try:
+            scorers[name] = Scorer(find_metric(name), evidence, context)
+        except UnknownNameError:
+            print(f"metric {name} does not exist here: left out")
+    warm = images_for(options.network, 64).images
+    subject.classifier.probability(warm, context.targets[:1].expand(len(warm)))
+    form = subject.classifier.plan(1 if options.eager else 10**12)
+    bare = bare_forward(subject, context.images, options.repeats)
+    limit = min(bare.values())
 
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}, {subject.classifier.device}")  # fmt: skip
-    print(f"network {subject.name}, layer {subject.layer.name}, images "
-          f"{tuple(found.images.shape[1:])}")  # fmt: skip
-    print(f"{len(expressions)} candidates x {len(found)} images = {passes} perturbed images\n")
-    print(f"{'':34}{'seconds':>10}{'ms/image':>10}{'ratio':>10}")
-    for name, value in (
-        ("bare forward passes", forward),
-        ("SyCAM, ROAD", ours),
-        (f"pytorch-grad-cam, ROAD (scaled x{len(found) // options.peer_count * 8})", theirs),
-    ):
-        print(f"{name:34}{value:10.2f}{value / passes * 1e3:10.3f}{value / forward:10.2f}")
-    print(f"\nSyCAM takes {ours / forward:.2f} times the bare forward passes; "
-          f"pytorch-grad-cam takes {theirs / ours:.0f} times as long as SyCAM.")  # fmt: skip
+    print(f"network {subject.name} ({form}, batches of {subject.classifier.batch}), layer "
+          f"{subject.layer_names}, images {tuple(context.images.shape[1:])}")  # fmt: skip
+    print("bare forward pass, ms an image: "
+          + ", ".join(f"{name} {value * 1e3:.3f}" for name, value in bare.items()))  # fmt: skip
+    print(f"{len(expressions)} candidates x {count} images; peers: 1 x {few.stop}\n")
+    print(f"{'metric':22}{'passes':>8}{'ours, s':>10}{'bare, s':>10}{'(a) ours/bare':>15}"
+          f"{'(b) peer/ours':>15}  peer (mean score: peer, ours)")  # fmt: skip
+    maps = heatmaps(expressions[:1], evidence.leaves, context.size).maps[0]
+    once = reading_once(evidence, len(expressions), 9)
+    for name, scorer in scorers.items():
+        before = subject.classifier.passes
+        scorer.score(expressions)
+        passes = subject.classifier.passes - before
+        ours = seconds(lambda scorer=scorer: scorer.score(expressions), options.repeats)
+        row = f"{name:22}{passes:8}{ours:10.4f}"
+        if passes:
+            row += f"{passes * limit:10.4f}{ours / (passes * limit):15.2f}"
+        else:
+            row += f"{'':25}"
+        if name in PEERS and not options.no_peers:
+            library, spent, theirs, same = peer_seconds(
+                scorer.metric, subject, context.subset(few), maps[few]
+            )
+            ratio = spent * len(expressions) * count / ours
+            row += f"{ratio:15.1f}  {library} ({theirs:.4f}, {same:.4f})"
+        if not passes:
+            row += f"  (c) {ours / once:.1f} times reading A once ({once * 1e3:.2f} ms)"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from sycam.evaluation import Table, evaluate
 from sycam.language import operator
 from sycam.layer_fusion import LayerWeights, learn_fusion
 from sycam.methods import CAM
+from sycam.metrics import metric
 from sycam.result import Formula, Result, load
 from sycam.synthesis import synthesize
 from sycam.version import __version__
@@ -28,6 +29,7 @@ __all__ = [
     "learn_fusion",
     "load",
     "load_images",
+    "metric",
     "operator",
     "synthesize",
     "testing",

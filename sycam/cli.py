@@ -27,6 +27,7 @@ from sycam.metrics import METRICS, find_metric
 from sycam.report import console as show
 from sycam.report import grammars as show_grammars
 from sycam.report import methods as show_methods
+from sycam.report import metrics as show_metrics
 from sycam.report.explain import explain as draw
 from sycam.report.explain import overview
 from sycam.search.events import Validated
@@ -259,21 +260,40 @@ def export(
     print(export_result(sycam.load(run), out, name))
 
 
-@app.command()
-def metrics(
+metrics_app = typer.Typer(invoke_without_command=True)
+app.add_typer(metrics_app, name="metrics")
+
+
+@metrics_app.callback()
+def metrics(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the metrics by what they ask of a heatmap, or show one."""
+    if context.invoked_subcommand:
+        return
+    found = [find_metric(name) for name in METRICS]
+    if as_json:
+        print(json.dumps([show_metrics.summary(m) for m in found], ensure_ascii=False))
+    else:
+        Console(highlight=False).print(show_metrics.listing(found))
+
+
+@metrics_app.command("show", context_settings={"ignore_unknown_options": True})
+def show_metric(
+    metric: Annotated[
+        str, typer.Argument(help="NAME, NAME:option=value, FILE.py:NAME, or a formula of these")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """List the metrics."""
+    """Show one metric: definition, LaTeX, options, how it can be gamed, what it needs, source.
+
+    Example:
+
+      sycam metrics show "0.7*road + 0.3*iou"
+    """
+    found = find_metric(metric)
     if as_json:
-        found = [
-            {"name": m.name, "higher_is_better": m.higher_is_better, "range": m.range,
-             "needs_masks": m.needs_masks, "passes": find_metric(m.name).passes,
-             "summary": m.summary, "source": m.source}
-            for m in METRICS.values()
-        ]  # fmt: skip
-        print(json.dumps(found))
-        return
-    Console(highlight=False).print(show.metrics_text())
+        print(json.dumps(show_metrics.description(found), ensure_ascii=False))
+    else:
+        Console(highlight=False).print(show_metrics.detail(found))
 
 
 methods_app = typer.Typer(invoke_without_command=True)

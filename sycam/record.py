@@ -46,12 +46,12 @@ def identity_of(
         "labels": labels.tolist() if explains_labels and labels is not None else None,
         "masks": tensor_digest(masks) if any(m.needs_masks for m in watched) else None,
         "target": subject.target_text,
-        "metric": [metric.text, metric.options],
+        "metric": [metric.text, metric.options, metric.version],
         "grammar": grammar.digest,
         "seed": subject.seed,
     }
     if requirements:
-        facts["required"] = [[str(r), r.metric.options] for r in requirements]
+        facts["required"] = [[str(r), r.metric.options, r.metric.version] for r in requirements]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

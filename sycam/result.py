@@ -18,7 +18,7 @@ from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.validation import PUBLISHED, Comparison, Interval, Row, Validation
 
-SCHEMA = 1
+SCHEMA = 2
 RESULT_FILE = "result.json"
 JOURNAL_FILE = "scores.jsonl"
 

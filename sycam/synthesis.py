@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.evidence import Evidence, Layers, Reshape, Stack
-from sycam.evidence.targets import Target
+from sycam.evidence.targets import Target, is_callable
 from sycam.inputs import DEMO, Images, divide, read_images
 from sycam.kernels import Fusion
 from sycam.language import Grammar, load_grammar
@@ -39,7 +39,7 @@ from sycam.subject import Subject, check_volumes
 from sycam.validation import Entrant, Validation, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
-GUARDS = ()  # ("class-sensitivity", "randomisation")
+GUARDS = ("class-sensitivity", "randomisation")
 HALL = 20  # formulas kept in the result with their scores
 _SAID = 5  # refused candidates that are told
 _PART = 32  # images whose heatmaps are compared at once
@@ -133,9 +133,12 @@ def synthesize(
     identity = identity_of(subject, searched, metric, grammar, requirements)
     folder = open_folder(out, f"{subject.name}-{metric.slug}-{identity[:8]}")
     scorer = Scorer(metric, evidence, context)
-    first = evidence.layers[0]
     enumerator = Enumerator(
-        grammar, _probe(first), metric.invariance, context.size, depth=first.depth
+        grammar,
+        _probe(subject, evidence, context, metric, grammar.leaves),
+        metric.invariance,
+        context.size,
+        depth=evidence.layers[0].depth,
     )
     journal = Journal(folder / JOURNAL_FILE, identity, metric)
     try:
@@ -195,11 +198,29 @@ def _available(grammar: Grammar, subject: Subject, images: ImageSet, notify: Not
     return grammar.without({"class_weights"})
 
 
-def _probe(evidence: Evidence) -> dict[str, Tensor]:
-    """Two to five of the search images' measurements, by what their values take in memory."""
-    one = evidence.activations[0].numel() * 8
-    count = min(len(evidence), max(2, min(5, PROBE_BYTES // one)))
-    return {name: tensor[:count] for name, tensor in evidence.leaves.items()}
+def _probe(
+    subject: Subject,
+    evidence: Evidence | Stack,
+    context: Context,
+    metric: Metric,
+    leaves: frozenset[str],
+) -> dict[str, Tensor]:
+    """Two to five of the search images' measurements, by what their values take in memory.
+
+    Where the metric looks at other inputs, also those of each image's least likely class, whose
+    score has mostly another sign.
+    """
+    first = evidence.layers[0]
+    one = first.activations[0].numel() * 8
+    count = min(len(first), max(2, min(5, PROBE_BYTES // one)))
+    found = {name: tensor[:count] for name, tensor in first.leaves.items()}
+    several = first.outputs is not None and first.outputs.shape[1] > 1
+    if metric.looks_elsewhere and several and not is_callable(subject.target):
+        classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
+        other = subject.remeasure(context.images[:count], leaves, classes[:count]).layers[0].leaves
+        found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
+                 if name in other}  # fmt: skip
+    return found
 
 
 def _refused(candidate: Candidate, disguised: _Disguise, gate: Gate) -> bool:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sycam.digests import content_digest, network_digest, tensor_digest
+from sycam.digests import content_digest, network_digest, tensor_digest, version_digest
+from sycam.errors import OptionError
+from sycam.evidence.loading import import_file
 from sycam.targets import Similarity
 
 
@@ -80,6 +82,94 @@ def test_the_same_in_another_process():
     ]
     assert said[0].stdout == said[1].stdout
     assert "None" not in said[0].stdout
+
+
+PROGRAM = """
+import functools
+import numpy
+import torch
+
+TABLE = {"a": 1.0}
+
+class Base:
+    def factor(self): return inner(TABLE["a"])
+
+class Scaler(Base):
+    def __call__(self, t): return t * self.factor()
+
+def inner(t): return t + 1
+
+@functools.lru_cache
+def outer(t): return again(t) + inner(numpy.abs(t))
+
+def again(t): return 0 if t > 9 else outer(t + 1)
+
+@torch.no_grad()
+def metric(t): return Scaler()(outer(t))
+
+def unused(t): return t
+"""
+
+
+@pytest.fixture
+def metric_of(tmp_path):
+    """The function ``metric`` of a program, in a module of the same name each time."""
+
+    def load(program: str):
+        path = tmp_path / "program.py"
+        path.write_text(program)
+        return import_file(path, "test", OptionError).metric
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"a": 1.0', '"a": 2.0'),  # a constant that a method of a base class reads
+        ("return t + 1", "return t + 2"),  # a helper of a helper
+        ("0 if t > 9", "1 if t > 9"),  # one of two functions that call each other
+        ("return t * self", "return 2 * t * self"),  # a class
+        ("Scaler()(outer(t))", "Scaler()(outer(-t))"),  # the function under its decorator
+    ],
+)
+def test_what_a_function_uses_of_its_module_counts(old, new, metric_of):
+    before = content_digest(metric_of(PROGRAM))
+    assert before is not None
+    assert content_digest(metric_of(PROGRAM)) == before
+    assert (
+        content_digest(metric_of(PROGRAM.replace("(t): return t\n", "(t): return 2\n"))) == before
+    )
+    assert PROGRAM.count(old) == 1
+    assert content_digest(metric_of(PROGRAM.replace(old, new))) != before
+
+
+def test_modules_of_users_count_by_their_text_and_installed_ones_by_name(metric_of, tmp_path,
+                                                                         monkeypatch):  # fmt: skip
+    program = (
+        "import helpers, numpy, torch\ndef metric(t): return numpy.abs(helpers.f(torch.abs(t)))"
+    )
+    found = []
+    for text in ("def f(t): return t", "def f(t): return -t"):
+        (tmp_path / "helpers.py").write_text(text)
+        monkeypatch.delitem(sys.modules, "helpers", raising=False)
+        found.append(content_digest(metric_of(program)))
+    assert None not in found
+    assert found[0] != found[1]
+
+
+def test_what_cannot_be_read_is_told_apart_by_process():
+    lines = iter("ab")
+
+    def one():
+        return next(lines)
+
+    def other():
+        return next(lines)
+
+    assert content_digest(one) is None
+    assert version_digest(one) == version_digest(one) != version_digest(other)
+    assert version_digest(scaled) == content_digest(scaled)
 
 
 class Tempered(nn.Module):

@@ -218,3 +218,17 @@ def test_a_transformer_that_returns_features(tmp_path):
     assert data["network"]["reshape"] == "tokens"
     assert "callable Similarity" in data["settings"]["target"]
     assert {row.name for row in result.published} >= {"grad-cam", "layer-cam"}
+
+
+def test_a_metric_of_other_classes_tells_the_score_from_its_size(tmp_path):
+    """``y`` is positive on clean images, and negative for most other classes."""
+    grammar = tmp_path / "signed.lark"
+    grammar.write_text(
+        '?start: weight\n?weight: "mean" "(" map ")" -> mean\n | scalar "*" weight -> mul\n'
+        '?map: "G" -> gradients\n?scalar: "y" -> score\n%ignore " "\n'
+    )
+    found = {}
+    for metric in ("iou", "class-sensitivity"):
+        result = search(tmp_path / metric, grammar=str(grammar), metric=metric, max_cost=4)
+        found[metric] = {formula.expression for formula in result.hall}
+    assert found == {"iou": {"mean(G)"}, "class-sensitivity": {"mean(G)", "y * mean(G)"}}

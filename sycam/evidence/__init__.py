@@ -1,5 +1,6 @@
 """What the network says: loading it, finding the target layer, capturing activations."""
 
+from sycam.evidence.acceleration import out_of_memory
 from sycam.evidence.cache import Cache, default_folder
 from sycam.evidence.capture import Evidence, layer_gradients, measure
 from sycam.evidence.channel_scores import add_leaves, measure_leaves
@@ -31,6 +32,7 @@ __all__ = [
     "load_network",
     "measure",
     "measure_leaves",
+    "out_of_memory",
     "untouched",
     "varies",
 ]

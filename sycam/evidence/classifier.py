@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError, OptionError
+from sycam.evidence.acceleration import (
+    compiled,
+    compiling_pays,
+    fitting_batch,
+    folded,
+    out_of_memory,
+    seconds_of,
+)
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
-from sycam.evidence.untouched import device_of, untouched
+from sycam.evidence.untouched import device_of, dtype_of, untouched
 
-CPU_BATCH = 64  # larger batches fall out of the cores' caches (measured on small networks)
-GPU_BATCH = 512
+PRECISIONS = ("float32", "bfloat16")
+AGREEMENT = 1e-5  # within which a faster form of the network must give the same probabilities
 
 
 class Classifier:
     """Forward passes on perturbed images, on a copy of the network (``network``).
 
-    The copy is laid out channels last, unless the network cannot run so.
+    The copy is laid out channels last, unless the network cannot run so. :meth:`plan` may replace
+    it by a faster form.
 
     Args:
         network: the user's network; it is copied, never changed.
         device: where to run; the network's own device if None.
-        batch: images a forward pass; halved when memory runs out, then kept.
+        batch: images a forward pass; found from the sizes of the layers' outputs if None. Halved
+            when memory runs out, then kept.
         score: where a callable target is explained, that callable: its value takes the place of
             the probability, and the network may return anything.
+        precision: ``"float32"``, or ``"bfloat16"`` for torch's automatic mixed precision; see
+            :func:`sycam.search.precision.verify_precision`.
+
+    Attributes:
+        passes: images forwarded so far.
+        form: ``"eager"``, ``"folded"`` or ``"compiled"``, see :meth:`plan`.
+
+    Raises:
+        NetworkError: the network cannot be copied.
+        OptionError: a precision that is not known.
     """
 
     def __init__(
@@ -36,8 +57,13 @@ class Classifier:
         device: torch.device | None = None,
         batch: int | None = None,
         score: Callable[[object], Tensor] | None = None,
+        precision: str = "float32",
     ):
-        self.score = score
+        if precision not in PRECISIONS:
+            raise OptionError(
+                f"precision {precision!r} is not known; expected {' or '.join(PRECISIONS)}"
+            )
+        self.score, self.precision = score, precision
         self.device = torch.device(device) if device is not None else device_of(network)
         try:
             with untouched(network):
@@ -50,8 +76,12 @@ class Classifier:
         self._layout = torch.contiguous_format if volumes else torch.channels_last
         self.network = twin.to(self.device).eval().requires_grad_(False)
         self.network.to(memory_format=self._layout)
-        self.batch = batch or (GPU_BATCH if self.device.type == "cuda" else CPU_BATCH)
+        self.batch = self._wanted = batch
         self.passes = 0
+        self.form = "eager"
+        self._dtype = dtype_of(self.network)
+        self._compiled: Callable[[Tensor], Tensor] | None = None  # for batches like the sample
+        self._sample: Tensor | None = None  # the last whole batch, as the network saw it
 
     def probability(self, images: Tensor, targets: Tensor) -> Tensor:
         """Probability of each image's target class.
@@ -88,37 +118,114 @@ class Classifier:
             found[part] = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
         return found
 
-    @torch.inference_mode()
+    def plan(self, passes: int) -> str:
+        """Prepare for many passes on images like those of the last call.
+
+        Batch norms are folded into convolutions. Where the time of the passes, at the speed
+        measured on those images, is worth it, the network is compiled for full batches (smaller
+        rests run eagerly), which takes up to half a minute; it stays as it is where there is no
+        C++ compiler. A faster form is taken only if its probabilities agree within 1e-5 on those
+        images, so scores of runs that were planned differently may differ by as much.
+
+        Args:
+            passes: images that will be forwarded.
+
+        Returns:
+            The form of the network from now on: ``"eager"``, ``"folded"`` or ``"compiled"``.
+        """
+        batch = self._sample
+        if batch is None or self.score is not None or self._compiled is not None:
+            return self.form
+        with torch.no_grad(), self._arithmetic():
+            if self.form == "eager":
+                self._take_folded(batch)
+            seconds = seconds_of(lambda: self.network(batch), self.device)
+            if compiling_pays(self.network, seconds / len(batch) * passes):
+                self._take_compiled(batch, seconds)
+        return self.form
+
+    def _take_folded(self, batch: Tensor) -> None:
+        twin = folded(self.network)
+        if twin is not None and self._agrees(twin, batch):
+            self.network = twin.to(memory_format=self._layout)
+            self.form = "folded"
+
+    def _take_compiled(self, batch: Tensor, seconds: float) -> None:
+        fast = compiled(self.network, batch)
+        if fast is None or not self._agrees(fast, batch):
+            return
+        if seconds_of(lambda: fast(batch), self.device) < seconds:
+            self._compiled, self.form = fast, "compiled"
+
+    def _agrees(self, fast: Callable[[Tensor], Tensor], batch: Tensor) -> bool:
+        expected, found = self.network(batch), fast(batch)
+        return (
+            isinstance(found, Tensor)
+            and found.shape == expected.shape
+            and bool(
+                (probabilities(found.float()) - probabilities(expected.float())).abs().max()
+                <= AGREEMENT
+            )
+        )
+
+    def _arithmetic(self) -> torch.autocast | nullcontext:
+        if self.precision == "bfloat16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    @torch.no_grad()
     def _run(self, images: Tensor) -> Iterator[tuple[slice, object]]:
         """Outputs part by part; where memory runs out, in smaller parts."""
         start = 0
         while start < len(images):
-            part = slice(start, start + self.batch)
             try:
-                batch = images[part].to(self.device)
-                if batch.ndim == 4:
-                    batch = batch.contiguous(memory_format=self._layout)
-                outputs = forward(self.network, batch)
+                if self.batch is None:
+                    self.batch = fitting_batch(self.network, self._laid(images[:1]), self._forward)
+                part = slice(start, start + self.batch)
+                batch = self._laid(images[part])
+                outputs = self._forward(batch)
                 if self.score is None:
-                    check_outputs(outputs, len(batch))
-            except NetworkError as error:
-                if self._layout is torch.contiguous_format or not isinstance(
-                    error.__cause__, RuntimeError
-                ):
+                    outputs = check_outputs(outputs, len(batch)).float()
+            except Exception as error:
+                if out_of_memory(error) and self.batch != 1:
+                    self.batch = (self.batch or 2) // 2
+                    if self.device.type == "cuda":
+                        torch.cuda.empty_cache()
+                    continue
+                if not self._suits_usual_layout(error):
                     raise
-                # A network that calls view() on activations needs the usual layout.
                 self._layout = torch.contiguous_format
                 self.network.to(memory_format=self._layout)
+                self.batch = self._wanted
                 continue
-            except torch.OutOfMemoryError:
-                if self.batch == 1:
-                    raise
-                self.batch //= 2
-                torch.cuda.empty_cache()
-                continue
+            if self._compiled is None and len(batch) == self.batch:
+                self._sample = batch
             self.passes += len(batch)
             start += len(batch)
             yield part, outputs
+
+    def _suits_usual_layout(self, error: Exception) -> bool:
+        """Whether the usual layout may help: networks that call view() on activations need it."""
+        return (
+            self._layout is torch.channels_last
+            and isinstance(error, NetworkError)
+            and isinstance(error.__cause__, RuntimeError)
+        )
+
+    def _laid(self, images: Tensor) -> Tensor:
+        """Images on the device, in the layout of the network."""
+        batch = images.to(self.device, self._dtype)
+        return batch.contiguous(memory_format=self._layout) if batch.ndim == 4 else batch
+
+    def _forward(self, batch: Tensor) -> object:
+        with self._arithmetic():
+            if self._compiled is not None and batch.shape[1:] == self._sample.shape[1:]:
+                short = len(self._sample) - len(batch)
+                # Compiled for one number of images; where few are left, to fill it costs more.
+                if 0 <= short <= len(batch) // 2:
+                    whole = torch.cat([batch, self._sample[:short]]) if short else batch
+                    return self._compiled(whole)[: len(batch)]
+            return forward(self.network, batch)
 
     def _confidence(self, outputs: object, targets: Tensor) -> Tensor:
         if self.score is not None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import dis
-import inspect
-import textwrap
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Callable
+from types import FunctionType, ModuleType
 
+from sycam.digests import function_text, globals_read, version_digest
 from sycam.errors import OptionError
 from sycam.language import numerics
 from sycam.language.signatures import Operator
@@ -24,21 +22,11 @@ def is_declared(operator: Operator) -> bool:
 
 
 def version_text(operator: Operator) -> str:
-    """What tells two versions of a declared operator apart: the text of its function and of what
-    that uses; its own text only where that is all that can be read; empty for SyCAM's own."""
+    """What tells two versions of a declared operator apart, see
+    :func:`sycam.digests.version_digest`; empty for SyCAM's own."""
     if not is_declared(operator):
         return ""
-    function = operator.overloads[0].function
-    try:
-        return standalone_source(function)
-    except OptionError:
-        pass
-    try:
-        return _own_text(function)
-    except OSError:  # typed at a prompt
-        codes = list(_codes(function.__code__))
-        plain = [c for code in codes for c in code.co_consts if not isinstance(c, CodeType)]
-        return f"{[(code.co_code.hex(), code.co_names) for code in codes]} {plain}"
+    return version_digest(operator.overloads[0].function)
 
 
 def standalone_source(function: Callable) -> str:
@@ -59,11 +47,10 @@ def standalone_source(function: Callable) -> str:
         if f.__closure__:
             raise _unfit(function, f"{f.__name__!r} is defined inside another function")
         try:
-            text = _own_text(f)
+            text = function_text(f)
         except OSError:
             raise _unfit(function, f"the text of {f.__name__!r} is not known") from None
-        for name in sorted(_globals(f, text)):
-            value = f.__globals__[name]
+        for name, value in sorted(_read(f, text).items()):
             home = getattr(value, "__module__", None) or ""
             if isinstance(value, ModuleType) and value.__name__.split(".")[0] in _PACKAGES:
                 alias = "" if name == value.__name__ else f" as {name}"
@@ -85,28 +72,13 @@ def standalone_source(function: Callable) -> str:
     return "\n\n\n".join(filter(None, [head, *reversed(definitions.values())])) + "\n"
 
 
-def _own_text(function: Callable) -> str:
-    """The function's text without its decorators; OSError where it is not known."""
-    text = textwrap.dedent(inspect.getsource(function))
-    node = ast.parse(text).body[0]
-    return "\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno])
-
-
-def _globals(function: FunctionType, text: str) -> set[str]:
-    """Names of the function's module that it reads when it is defined or called."""
+def _read(function: FunctionType, text: str) -> dict[str, object]:
+    """What the function reads of its module, the names of its defaults included."""
     node = ast.parse(text).body[0]
     defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d is not None]
     names = {n.id for d in defaults for n in ast.walk(d) if isinstance(n, ast.Name)}
-    for code in _codes(function.__code__):
-        names |= {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-    return names & function.__globals__.keys()
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
+    values = function.__globals__
+    return globals_read(function) | {n: values[n] for n in names if n in values}
 
 
 def _unfit(function: Callable, reason: str) -> OptionError:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -11,13 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.errors import OptionError, unknown_name
+from sycam.digests import version_digest
+from sycam.errors import OptionError
 from sycam.metrics.context import Context
+from sycam.metrics.option_text import written
 
-EXACT = "exact"  # the metric sees more than the scaled heatmap: its weights, its other inputs
+WEIGHTS = "weights"  # the metric sees the weights themselves
+EXACT = "exact"  # it sees the weighted sum after the ReLU, before scaling
 POSITIVE_SCALE = "positive-scale"  # c * L scores as L does, for c > 0
 RANKING = "ranking"  # only the order of the pixels, with ties, matters
-INVARIANCES = (EXACT, POSITIVE_SCALE, RANKING)
+INVARIANCES = (WEIGHTS, EXACT, POSITIVE_SCALE, RANKING)
 FAMILIES = {
     "removal": "what the network says when pixels are removed in the order of the heatmap",
     "confidence": "what it says of the image multiplied by the heatmap",
@@ -28,13 +35,14 @@ FAMILIES = {
     "composite": "several metrics as one number",
     "custom": "metrics of your own",
 }
+_SLUG = 60  # characters of a folder's name, at most
 
 
 class Metric(ABC):
     """Heatmaps to scores.
 
     An implementation is deterministic, scores each candidate and each image on its own, and does
-    not change its arguments.
+    not change its arguments. Keywords of its constructor are its options; each has a default.
 
     Attributes:
         name: what ``sycam metrics`` lists.
@@ -49,12 +57,12 @@ class Metric(ABC):
         invariance: the coarsest of :data:`INVARIANCES` under which scores are equal.
         needs_masks: whether it compares with ground truth.
         volumes: whether it is defined for ``[N,C,D,H,W]``.
-        of_weights: whether it is defined only for weights and maps of the language.
         leaves: names of leaves that it reads.
         passes: forward passes on perturbed images for one candidate and one image, at most.
         measurements: forward and backward passes for one candidate and one image, at most.
         shared_measurements: the same for one image, whatever the number of candidates.
         components: names of what :meth:`score` returns for an image, where that is not one score.
+        origin: ``FILE.py:NAME`` of a metric that was found in a user's file, else empty.
     """
 
     name: ClassVar[str]
@@ -69,12 +77,12 @@ class Metric(ABC):
     invariance: ClassVar[str] = POSITIVE_SCALE
     needs_masks: ClassVar[bool] = False
     volumes: ClassVar[bool] = True
-    of_weights: ClassVar[bool] = False
     leaves: ClassVar[frozenset[str]] = frozenset()
     passes: int = 0
     measurements: int = 0
     shared_measurements: int = 0
     components: tuple[str, ...] = ()
+    origin: str = ""
 
     @abstractmethod
     def score(self, maps: Tensor, context: Context) -> Tensor:
@@ -98,19 +106,52 @@ class Metric(ABC):
         return
 
     @property
-    def text(self) -> str:
-        """What :func:`find_metric` finds it by."""
-        return self.name
-
-    @property
-    def slug(self) -> str:
-        """The text as a part of a folder's name."""
-        return self.name
-
-    @property
     def options(self) -> dict[str, object]:
         """Settings that change the score: part of a run's identity."""
         return {}
+
+    @classmethod
+    def parameters(cls) -> Mapping[str, inspect.Parameter]:
+        """The options that text can set, with defaults and types."""
+        return signature(cls).parameters
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether it is defined only for weights and maps of the language."""
+        return self.invariance == WEIGHTS
+
+    @property
+    def looks_elsewhere(self) -> bool:
+        """Whether it looks at heatmaps of changed inputs, or of another class or network."""
+        return bool(self.measurements or self.shared_measurements)
+
+    @property
+    def text(self) -> str:
+        """What :func:`sycam.metrics.find_metric` makes an equal metric of: the name, and the
+        options that are not at their defaults."""
+        own, usual = self.options, type(self)().options
+        said = [
+            f"{name}={written(own[name])}" for name in self.parameters() if own[name] != usual[name]
+        ]
+        return (self.origin or self.name) + (":" + ",".join(said) if said else "")
+
+    @property
+    def slug(self) -> str:
+        """The text as part of a folder's name: letters, digits and hyphens, at most 60."""
+        text = self.text
+        plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+        if plain == text and len(text) <= _SLUG:
+            return text
+        # Other texts may look the same without their signs.
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{plain[: _SLUG - 9].rstrip('-')}-{digest}".lstrip("-")
+
+    @property
+    def version(self) -> str:
+        """Digest of the code of a metric that is not SyCAM's own, else empty: part of a run's
+        identity."""
+        own = type(self).__module__.partition(".")[0] == "sycam"
+        return "" if own else version_digest(type(self))
 
     def fit(self, values: np.ndarray) -> Any:
         """What the search images decide for a candidate, to be used on others; None for most.
@@ -172,10 +213,20 @@ def register(metric: type[Metric]) -> type[Metric]:
     return metric
 
 
-def find_metric(name: str | Metric) -> Metric:
-    """The metric called ``name``; UnknownNameError, with the nearest names, where none is."""
-    if isinstance(name, Metric):
-        return name
-    if name not in METRICS:
-        raise unknown_name("metric", str(name), METRICS, "sycam metrics lists all")
-    return METRICS[name]()
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Within this context metrics may be registered; afterwards they are forgotten."""
+    before = dict(_registry)
+    try:
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
+
+
+def signature(function: Callable) -> inspect.Signature:
+    """A signature, with its types where they can be told."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except NameError:  # a type that is imported for type checkers only
+        return inspect.signature(function)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import OptionError
-from sycam.evidence import Classifier, Evidence, Stack
+from sycam.evidence import Classifier, Evidence, Layer, Stack
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target
 
@@ -23,17 +23,19 @@ class Candidates(Protocol):
     def heatmaps(
         self,
         key: str,
-        images: Tensor,
+        images: Tensor | Callable[[], Tensor],
         target: Target | Resolved | None = None,
-        network: nn.Module | None = None,
+        network: nn.Module | Callable[[], nn.Module] | None = None,
     ) -> Tensor:
         """Their heatmaps where the inputs are the same for all candidates.
 
         Args:
             key: names the inputs; what is measured under a key is shared by all candidates.
-            images: ``[N,C,H,W]``, a variant of each image of the context.
+            images: ``[N,C,H,W]``, a variant of each image of the context; or a function that makes
+                them, called only where nothing is kept under the key.
             target: what is explained; what the context explains if None.
-            network: a copy of the network with other weights; the network itself if None.
+            network: a copy of the network with other weights, or a function that makes one; the
+                network itself if None.
 
         Returns:
             Tensor[P,N,H,W] in [0, 1]; a degenerate map is zero.
@@ -59,9 +61,10 @@ class Candidates(Protocol):
 
 
 class Source(Protocol):
-    """The network as it was given, to be measured again."""
+    """The network as it was given, to be measured again at its target layers."""
 
     network: nn.Module
+    layers: Sequence[Layer]
 
     def remeasure(
         self,

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
+from sycam.metrics.baselines import BASELINES, baseline_fill, baseline_images
 from sycam.metrics.context import Context
-from sycam.metrics.perturbation import removal_probabilities
+from sycam.metrics.perturbation import Interval, one_of, removal_probabilities
+
+_OPTIONS = (
+    "The area is that of the trapezoid rule over the share of pixels, at `steps` equal steps "
+    "(`steps=\"paper\"`: one row of pixels a step). `baseline` is what removed pixels show: "
+    "\"zero\" in the input scale, the image's \"mean\" colour or the \"blur\"red image. Tied "
+    "pixels are ordered by a wide blur of the heatmap, then by a permutation common to all "
+    "candidates; TorchCAM takes ties in raster order, rounds the step up to whole pixels and "
+    "starts insertion from zero."
+)  # fmt: skip
 
 
 class _Curve(Metric):
     family = "removal"
     source = "Petsiuk et al., RISE: Randomized Input Sampling for Explanation, BMVC 2018"
 
-    def __init__(self, steps: int | str = 20):
-        """
-        Args:
-            steps: number of equal steps, or ``"paper"`` for one row of pixels a step.
-        """
+    def __init__(self, steps: int | str, baseline: str):
         if steps != "paper" and (not isinstance(steps, int) or steps < 1):
             raise OptionError(f"steps must be a positive integer or 'paper', got {steps!r}")
         self.steps = steps
+        self.baseline = one_of("baseline", baseline, BASELINES)
 
     @property
     def passes(self) -> int:
@@ -33,7 +40,35 @@ class _Curve(Metric):
 
     @property
     def options(self) -> dict[str, object]:
-        return {"steps": self.steps}
+        return {"steps": self.steps, "baseline": self.baseline}
+
+    @abstractmethod
+    def _interval(self, cut: int, pixels: int) -> Interval:
+        """The ranks that are removed where the curve has passed ``cut`` pixels."""
+
+    def score(self, maps: Tensor, context: Context) -> Tensor:
+        cuts = self._cuts(context.size)
+        removed = [self._interval(cut, cuts[-1]) for cut in cuts]
+        fill = baseline_fill(self.baseline, context)
+        return area_under(removal_probabilities(maps, removed, fill, self.baseline, context), cuts)
+
+    def bound(self, context: Context) -> Tensor:
+        """The area where all points but the two ends, which are known, are the best possible."""
+        cuts = self._cuts(context.size)
+        best = super().bound(context)[:, None].repeat(1, len(cuts))
+        for place in (0, -1):
+            gone = self._interval(cuts[place], cuts[-1]) == (0, cuts[-1])
+            best[:, place] = self._empty(context) if gone else context.clean
+        return area_under(best, cuts)
+
+    def _empty(self, context: Context) -> Tensor:
+        """``[N]`` probability of the target where all pixels are removed."""
+        return context.once(
+            ("baseline probability", self.baseline),
+            lambda: context.classifier.probability(
+                baseline_images(self.baseline, context).expand_as(context.images), context.targets
+            ),
+        )
 
     def _cuts(self, size: tuple[int, ...]) -> list[int]:
         pixels, steps = math.prod(size), size[-2] if self.steps == "paper" else self.steps
@@ -48,54 +83,63 @@ def area_under(probabilities: Tensor, cuts: list[int]) -> Tensor:
 
 @register
 class Deletion(_Curve):
-    """Area under the probability while the most relevant pixels are set to 0, first to last."""
+    """Area under the probability while the most relevant pixels are removed, first to last."""
 
     name = "deletion"
-    summary = "area under the probability while the most relevant pixels are zeroed first"
+    summary = "area under the probability while the most relevant pixels are removed first"
+    definition = (
+        "The probability of the class while pixels are removed from the most to the least "
+        f"relevant, as the area under its curve. {_OPTIONS}"
+    )
+    formula = (
+        r"\int_0^1 p_c\big(x \text{ with the } t \text{ most relevant pixels removed}\big)\,"
+        r"\mathrm{d}t"
+    )
+    traps = (
+        "Removed pixels leave edges that a network was never trained on: scattered pixels drop the "
+        "probability fast, whatever they show. It sees only the order of the pixels."
+    )
     higher_is_better = False
 
-    def score(self, maps: Tensor, context: Context) -> Tensor:
-        cuts = self._cuts(context.size)
+    def __init__(self, steps: int | str = 20, baseline: str = "zero"):
+        """
+        Args:
+            steps: number of equal steps, or ``"paper"`` for one row of pixels a step.
+            baseline: what removed pixels show: ``"zero"``, ``"mean"`` or ``"blur"``.
+        """
+        super().__init__(steps, baseline)
 
-        def fill(images: Tensor, removed: Tensor, _index: Tensor) -> Tensor:
-            return images.masked_fill(removed[:, None], 0.0)
-
-        removed = [(0, cut) for cut in cuts]
-        return area_under(removal_probabilities(maps, removed, fill, "zero", context), cuts)
+    def _interval(self, cut: int, pixels: int) -> Interval:
+        return 0, cut
 
 
 @register
 class Insertion(_Curve):
-    """Area under the probability while the most relevant pixels replace those of a blurred image.
-
-    The blur is an 11x11 Gaussian of sigma 5 at 224 pixels, scaled with the image's shorter side.
-    """
+    """Area under the probability while the most relevant pixels appear on the baseline."""
 
     name = "insertion"
     summary = "area under the probability while relevant pixels appear first on a blurred image"
-
-    def score(self, maps: Tensor, context: Context) -> Tensor:
-        cuts = self._cuts(context.size)
-        blurred = context.once("blurred", lambda: blur_baseline(context.images))
-
-        def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
-            return torch.where(removed[:, None], blurred[index], images)
-
-        shown = [(cut, cuts[-1]) for cut in cuts]
-        return area_under(removal_probabilities(maps, shown, fill, "blur", context), cuts)
-
-
-def blur_baseline(images: Tensor) -> Tensor:
-    """Images ``[N,C,H,W]`` (volumes slice by slice) blurred as insertion's starting point; borders
-    are reflected."""
-    scale = min(images.shape[-2:]) / 224
-    radius = max(1, round(5 * scale))
-    places = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (places / max(5 * scale, 0.5)) ** 2)
-    kernel = kernel / kernel.sum()
-    flat = images.flatten(0, -3)[:, None]
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="reflect"), kernel[None, None, None])
-    flat = F.conv2d(
-        F.pad(flat, (0, 0, radius, radius), mode="reflect"), kernel[None, None, :, None]
+    definition = (
+        "The probability of the class while pixels appear from the most to the least relevant, as "
+        "the area under its curve; the blur that it starts from has 11x11 pixels and sigma 5 at "
+        f"224 pixels and scales with the shorter side. {_OPTIONS}"
     )
-    return flat.view_as(images)
+    formula = (
+        r"\int_0^1 p_c\big(\text{baseline with the } t \text{ most relevant pixels of } x\big)\,"
+        r"\mathrm{d}t"
+    )
+    traps = (
+        "From a blurred image the network recognises much before a pixel appears, which favours "
+        "maps that sharpen edges, object or not. It sees only the order of the pixels."
+    )
+
+    def __init__(self, steps: int | str = 20, baseline: str = "blur"):
+        """
+        Args:
+            steps: number of equal steps, or ``"paper"`` for one row of pixels a step.
+            baseline: what is shown before pixels appear: ``"zero"``, ``"mean"`` or ``"blur"``.
+        """
+        super().__init__(steps, baseline)
+
+    def _interval(self, cut: int, pixels: int) -> Interval:
+        return cut, pixels

@@ -1,248 +1,420 @@
 /* The compiled engine of sycam/metrics/imputation.py: the same algorithm, one image at a time, so
- * that it never leaves the cache. Compiled once for float and once for double (REAL). */
+ * that it never leaves the cache. Compiled once for float and once for double (REAL).
+ *
+ * Colours share the mask, so they lie side by side as one wide grid: a row is `colours` segments,
+ * the last columns of each being padding that is never missing, so that zeros stay there and every
+ * loop runs over whole vectors. A segment of a coarser grid is half as wide: columns 2j and 2j + 1
+ * make column j. Rows without a missing pixel keep zeros and are skipped. Neighbours along a row
+ * come from shuffled registers: unaligned loads of what was just stored would wait for it. */
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <math.h>
 
-/* One level: fields of (h + 2) rows of s = w + 2 values, with a ring of zeros. */
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX2__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+#define W ((int)(BYTES / sizeof(REAL)))
+typedef REAL V __attribute__((vector_size(BYTES)));
+typedef __typeof__((V){0} > (V){0}) I; /* integers of the same size */
+
+#define COARSEST 8 /* cells along the shorter side at which coarsening ends, after one step at least */
+#define SWEEPS 6   /* of Jacobi on the coarsest grid */
+#define CACHE 1000000 /* bytes of the finest grid beyond which colours are solved one by one */
+
+static inline I iota(void) {
+    I out;
+    for (int k = 0; k < W; k++) out[k] = k;
+    return out;
+}
+
+#ifdef __clang__
+static inline V shuffle(V a, V b, I places) {
+    V out;
+    for (int k = 0; k < W; k++) out[k] = places[k] < W ? a[places[k]] : b[places[k] - W];
+    return out;
+}
+#else
+#define shuffle(a, b, places) __builtin_shuffle(a, b, places)
+#endif
+#define LEFT(before, x) shuffle(before, x, iota() + (W - 1))
+#define RIGHT(x, after) shuffle(x, after, iota() + 1)
+#define LOW(a, b) shuffle(a, b, (iota() >> 1) + (iota() & 1) * W)
+#define HIGH(a, b) shuffle(a, b, (iota() >> 1) + (iota() & 1) * W + W / 2)
+#define EVEN(a, b) shuffle(a, b, 2 * iota())
+#define ODD(a, b) shuffle(a, b, 2 * iota() + 1)
+
+static inline REAL total(V x) {
+    REAL sum = 0;
+    for (int k = 0; k < W; k++) sum += x[k];
+    return sum;
+}
+
+/* Fields have rows 0 to h + 2 of n vectors; those outside 1 to h are zero. */
 typedef struct {
-    int h, w, s;
-    REAL *missing, *inverse, *diagonal, *share, *error, *residual, *spare;
+    int h, w, segment, n;
+    V *missing, *known, *share, *value, *residual, *error, *spare;
+    V *direction, *product;      /* of conjugate gradients, at the finest grid */
+    V *inverse[2], *diagonal[2]; /* [n] of the outer and the inner rows; see diagonals() */
+    V *left, *right;             /* [n] weight of the nearer coarse column in interpolation */
+    uint8_t *active;             /* [h + 2] whether a pixel of the row is missing */
 } Grid;
 
-#define ROWS(g) for (int i = 1; i <= (g)->h; i++)
-#define COLUMNS(g) for (int j = 1; j <= (g)->w; j++)
+#define ROW(g, field, i) ((field) + (size_t)(i) * (g)->n)
+#define INNER(g, i) ((i) > 1 && (i) < (g)->h)
+#define ACTIVE(g, i) for (int i = 1; i <= (g)->h; i++) if ((g)->active[i])
 
-static REAL *take(REAL **pool, const Grid *g) {
-    REAL *field = *pool;
-    *pool += (size_t)(g->h + 2) * g->s;
-    return field;
+/* body for each vector b of row i of x, with mean: the weighted sum of the pixels' neighbours. */
+#define FOLD(b) ((a_[b] + c_[b]) * (REAL)(1.0 / 12) + b_[b] * (REAL)(1.0 / 6))
+#define MEANS(g, x, i, mean, body) do { \
+    const V *restrict a_ = ROW(g, x, (i) - 1), *restrict b_ = ROW(g, x, i); \
+    const V *restrict c_ = ROW(g, x, (i) + 1); \
+    V before_ = {0}, here_ = FOLD(0); \
+    for (int b = 0; b < (g)->n; b++) { \
+        V after_ = b + 1 < (g)->n ? FOLD(b + 1) : (V){0}; \
+        V mean = LEFT(before_, here_) + RIGHT(here_, after_) + 2 * here_ - b_[b] * (REAL)(1.0 / 3); \
+        body \
+        before_ = here_, here_ = after_; \
+    } } while (0)
+
+/* out = missing * inverse * (residual + mean of the neighbours); returns its product with q */
+static V smooth_row(const Grid *g, const V *x, V *out, int i, const V *q) {
+    const V *restrict r = ROW(g, g->residual, i), *restrict m = ROW(g, g->missing, i);
+    const V *restrict v = g->inverse[INNER(g, i)];
+    V *restrict o = ROW(g, out, i), sum = {0};
+    if (q) {
+        q = ROW(g, q, i);
+        MEANS(g, x, i, mean, { o[b] = m[b] * v[b] * (r[b] + mean); sum += o[b] * q[b]; });
+    } else {
+        MEANS(g, x, i, mean, { o[b] = m[b] * v[b] * (r[b] + mean); });
+    }
+    return sum;
 }
 
-/* 12 times the weighted sum of the neighbours of x[j], where up and down are the rows around. */
-static inline REAL around(const REAL *x, int s, int j) {
-    return x[j - s - 1] + x[j - s + 1] + x[j + s - 1] + x[j + s + 1]
-         + 2 * (x[j - s] + x[j + s] + x[j - 1] + x[j + 1]);
-}
-
-static void sum_cells(const Grid *fine, const REAL *x, const Grid *g, REAL *out) {
-    ROWS(g) {
-        const REAL *a = x + (size_t)(2 * i - 1) * fine->s, *b = a + fine->s;
-        REAL *o = out + (size_t)i * g->s;
-        COLUMNS(g) o[j] = a[2 * j - 1] + a[2 * j] + b[2 * j - 1] + b[2 * j];
+/* x += missing * row i of the bilinear interpolation of y (nearest beyond its edge). */
+static void add_interpolated(const Grid *g, V *x, const V *y, int i) {
+    const Grid *c = g + 1;
+    int near = (i + 1) / 2, far = i % 2 ? near - 1 : near + 1;
+    far = far < 1 ? 1 : far > c->h ? c->h : far;
+    const V *restrict a = ROW(c, y, near), *restrict f = ROW(c, y, far);
+    const V *restrict m = ROW(g, g->missing, i);
+    V *restrict o = ROW(g, x, i);
+#define DOWN(b) (a[b] * (REAL)0.75 + f[b] * (REAL)0.25)
+    V before = {0}, here = DOWN(0);
+    for (int b = 0; b < c->n; b++) {
+        V after = b + 1 < c->n ? DOWN(b + 1) : (V){0};
+        V even = c->left[b] * here + LEFT(before, here) * (REAL)0.25;
+        V odd = c->right[b] * here + RIGHT(here, after) * (REAL)0.25;
+        o[2 * b] += m[2 * b] * LOW(even, odd);
+        if (2 * b + 1 < g->n) o[2 * b + 1] += m[2 * b + 1] * HIGH(even, odd);
+        before = here, here = after;
     }
 }
 
-/* x += missing * bilinear interpolation of the coarser field (nearest beyond its edge). */
-static void add_interpolated(const Grid *g, REAL *x, const Grid *coarse, const REAL *y, REAL *row) {
-    ROWS(g) {
-        int c = (i + 1) / 2, n = i % 2 ? c - 1 : c + 1;
-        n = n < 1 ? 1 : n > coarse->h ? coarse->h : n;
-        const REAL *near = y + (size_t)c * coarse->s, *far = y + (size_t)n * coarse->s;
-        COLUMNS(coarse) row[j] = (REAL)0.75 * near[j] + (REAL)0.25 * far[j];
-        row[0] = row[1];
-        row[coarse->w + 1] = row[coarse->w];
-        REAL *o = x + (size_t)i * g->s;
-        const REAL *m = g->missing + (size_t)i * g->s;
-        int pairs = g->w / 2;
-        for (int j = 1; j <= pairs; j++) {
-            o[2 * j - 1] += m[2 * j - 1] * ((REAL)0.75 * row[j] + (REAL)0.25 * row[j - 1]);
-            o[2 * j] += m[2 * j] * ((REAL)0.75 * row[j] + (REAL)0.25 * row[j + 1]);
-        }
-        if (g->w % 2) o[g->w] += m[g->w] * ((REAL)0.75 * row[pairs + 1] + (REAL)0.25 * row[pairs]);
+/* Sums over 2x2 cells: row i of the coarser field out. */
+static void sum_cells(const Grid *g, const V *x, V *out, int i) {
+    const V *restrict a = ROW(g, x, 2 * i - 1), *restrict c = ROW(g, x, 2 * i);
+    V *restrict o = ROW(g + 1, out, i);
+    for (int b = 0; b < g[1].n; b++) {
+        V low = a[2 * b] + c[2 * b], high = {0};
+        if (2 * b + 1 < g->n) high = a[2 * b + 1] + c[2 * b + 1];
+        o[b] = EVEN(low, high) + ODD(low, high);
     }
 }
 
-static void cycle(Grid *g, int levels, REAL *row) {
-    size_t size = (size_t)(g->h + 2) * g->s;
-    for (size_t k = 0; k < size; k++) g->error[k] = g->residual[k] * g->inverse[k];
+/* The residual that error = inverse * residual leaves, summed over cells, where a cell is missing:
+ * rows 2i - 1 and 2i of the grid to row i of the next. */
+static void restrict_row(Grid *g, int i) {
+    V *restrict o = ROW(g + 1, g[1].residual, i), low = {0};
+    const V *restrict m = ROW(g + 1, g[1].missing, i), *restrict e = g->error;
+    const V *a = ROW(g, e, 2 * i - 2), *d = ROW(g, e, 2 * i - 1);
+    const V *f = ROW(g, e, 2 * i), *h = ROW(g, e, 2 * i + 1);
+    /* Two rows of the stencil at once: [1 3 3 1] down the columns. */
+#define FOUR(b) ((a[b] + h[b] + 3 * (d[b] + f[b])) * (REAL)(1.0 / 12))
+    V before = {0}, here = FOUR(0);
+    for (int b = 0; b < g->n; b++) {
+        V after = b + 1 < g->n ? FOUR(b + 1) : (V){0};
+        V mean = LEFT(before, here) + RIGHT(here, after) + 2 * here - (d[b] + f[b]) * (REAL)(1.0 / 3);
+        if (b % 2 == 0) low = mean;
+        else o[b / 2] = m[b / 2] * (EVEN(low, mean) + ODD(low, mean));
+        before = here, here = after;
+    }
+    if (g->n % 2) { V none = {0}; o[g->n / 2] = m[g->n / 2] * (EVEN(low, none) + ODD(low, none)); }
+}
+
+static void swap(Grid *g) { V *kept = g->error; g->error = g->spare; g->spare = kept; }
+
+/* One V-cycle from zero: error is about the one whose residual is given. Returns its product
+ * with q. */
+static REAL cycle(Grid *g, int levels, const V *q) {
+    ACTIVE(g, i) {
+        const V *restrict r = ROW(g, g->residual, i), *restrict v = g->inverse[INNER(g, i)];
+        V *restrict e = ROW(g, g->error, i);
+        for (int b = 0; b < g->n; b++) e[b] = r[b] * v[b];
+    }
+    V sum = {0};
     if (levels > 1) {
-        ROWS(g) {
-            size_t at = (size_t)i * g->s;
-            const REAL *x = g->error + at, *m = g->missing + at;
-            REAL *o = g->spare + at;
-            COLUMNS(g) o[j] = m[j] * (REAL)(1.0 / 12) * around(x, g->s, j);
+        ACTIVE(g + 1, i) restrict_row(g, i);
+        cycle(g + 1, levels - 1, NULL);
+        for (int i = 1; i <= g->h + 1; i++) {
+            if (i <= g->h && g->active[i]) add_interpolated(g, g->error, g[1].error, i);
+            if (g->active[i - 1]) sum += smooth_row(g, g->error, g->spare, i - 1, q);
         }
-        sum_cells(g, g->spare, g + 1, g[1].residual);
-        cycle(g + 1, levels - 1, row);
-        add_interpolated(g, g->error, g + 1, g[1].error, row);
+        swap(g);
+    } else {
+        for (int k = 1; k <= SWEEPS; k++) {
+            sum = (V){0};
+            ACTIVE(g, i) sum += smooth_row(g, g->error, g->spare, i, k == SWEEPS ? q : NULL);
+            swap(g);
+        }
     }
-    for (int sweep = levels > 1 ? 1 : 3; sweep; sweep--) {
-        ROWS(g) {
-            size_t at = (size_t)i * g->s;
-            const REAL *x = g->error + at, *r = g->residual + at, *v = g->inverse + at;
-            REAL *o = g->spare + at;
-            COLUMNS(g) o[j] = v[j] * (r[j] + (REAL)(1.0 / 12) * around(x, g->s, j));
-        }
-        REAL *swap = g->error; g->error = g->spare; g->spare = swap;
+    return total(sum);
+}
+
+/* residual = missing * (mean of the neighbours - diagonal * value) */
+static void defect(Grid *g) {
+    ACTIVE(g, i) {
+        const V *restrict m = ROW(g, g->missing, i), *restrict x = ROW(g, g->value, i);
+        const V *restrict d = g->diagonal[INNER(g, i)];
+        V *restrict r = ROW(g, g->residual, i);
+        MEANS(g, g->value, i, mean, { r[b] = m[b] * (mean - d[b] * x[b]); });
     }
 }
 
-/* residual holds the known averages of each level; error becomes the guess. */
-static void first_guess(Grid *g, int levels, REAL *row) {
-    for (int l = 1; l < levels; l++) {
-        sum_cells(g + l - 1, g[l - 1].residual, g + l, g[l].residual);
-        size_t size = (size_t)(g[l].h + 2) * g[l].s;
-        for (size_t k = 0; k < size; k++) g[l].residual[k] *= g[l].share[k];
+/* value holds the known pixels of the finest grid and becomes the guess: holes are filled from ever
+ * coarser averages of the known, and one cycle on each coarser grid improves what is handed on. */
+static void first_guess(Grid *g, int levels, int colours) {
+    for (int l = 1; l < levels; l++) for (int i = 1; i <= g[l].h; i++) {
+        sum_cells(g + l - 1, g[l - 1].value, g[l].value, i);
+        V *restrict x = ROW(g + l, g[l].value, i), *restrict s = ROW(g + l, g[l].share, i);
+        for (int b = 0; b < g[l].n; b++) x[b] *= s[b];
     }
     Grid *last = g + levels - 1;
-    REAL total = 0, known = 0;
-    ROWS(last) COLUMNS(last) {
-        size_t k = (size_t)i * last->s + j;
-        total += last->residual[k];
-        known += 1 - last->missing[k];
-    }
-    ROWS(last) COLUMNS(last) {
-        size_t k = (size_t)i * last->s + j;
-        last->error[k] = last->residual[k] + last->missing[k] * total / known;
-    }
-    for (int l = levels - 2; l >= 0; l--) {
-        Grid *f = g + l;
-        memcpy(f->error, f->residual, sizeof(REAL) * (size_t)(f->h + 2) * f->s);
-        add_interpolated(f, f->error, f + 1, f[1].error, row);
-        if (l == 0) break;
-        ROWS(f) {
-            size_t at = (size_t)i * f->s;
-            const REAL *x = f->error + at, *v = f->inverse + at, *d = f->diagonal + at;
-            REAL *o = f->spare + at;
-            COLUMNS(f) o[j] = x[j] + v[j] * ((REAL)(1.0 / 12) * around(x, f->s, j) - d[j] * x[j]);
+    for (int k = 0; k < colours; k++) {
+        REAL sum = 0, count = 0;
+        for (int turn = 0; turn < 2; turn++) for (int i = 1; i <= last->h; i++) {
+            REAL *x = (REAL *)ROW(last, last->value, i) + (size_t)k * last->segment;
+            REAL *m = (REAL *)ROW(last, last->missing, i) + (size_t)k * last->segment;
+            for (int j = 0; j < last->w; j++) {
+                if (turn) x[j] += m[j] * sum / count;
+                else sum += x[j], count += 1 - m[j];
+            }
         }
-        REAL *swap = f->error; f->error = f->spare; f->spare = swap;
+    }
+    for (Grid *c = last; c >= g; c--) {
+        if (c < last) ACTIVE(c, i) add_interpolated(c, c->value, c[1].value, i);
+        if (c == g) break;
+        defect(c);
+        cycle(c, (int)(last - c) + 1, NULL);
+        ACTIVE(c, i) {
+            V *restrict x = ROW(c, c->value, i), *restrict e = ROW(c, c->error, i);
+            for (int b = 0; b < c->n; b++) x[b] += e[b];
+        }
     }
 }
 
-/* The sums of the weights of the neighbours inside, which no mask changes. */
-static void diagonals(Grid *g, int levels) {
-    for (; levels--; g++) ROWS(g) COLUMNS(g) {
-        int y = (i > 1) + (i < g->h), x = (j > 1) + (j < g->w);
-        g->diagonal[(size_t)i * g->s + j] = (REAL)((2 * (x + y) + x * y) / 12.0);
-    }
-}
-
-/* A coarse cell is missing where all its fine ones are; share is 1 / the number of known ones. */
+/* From `known` of the finest grid: a coarse cell is missing where all its fine ones are; share is
+ * 1 / the number of known ones. Working fields are emptied in rows that were missing before. */
 static void hierarchy(Grid *g, int levels) {
     for (int l = 0; l < levels; l++) {
         Grid *c = g + l;
-        if (l) ROWS(c) {
-            const Grid *f = c - 1;
-            size_t at = (size_t)i * c->s;
-            const REAL *a = f->missing + (size_t)(2 * i - 1) * f->s;
-            const REAL *b = 2 * i <= f->h ? a + f->s : a;
-            REAL *o = c->missing + at, *share = c->share + at;
-            COLUMNS(c) {
-                /* Beyond an odd edge the last fine cell counts again: as missing, or known. */
-                int k = 2 * j - 1, right = 2 * j <= f->w ? k + 1 : k;
-                REAL known = 4 - a[k] - a[right] - b[k] - b[right];
-                o[j] = known == 0;
-                REAL cells = known;
-                if (right == k) cells -= 2 - a[k] - b[k];
-                if (b == a) cells -= right == k ? 1 - a[k] : 2 - a[k] - a[right];
-                share[j] = 1 / (cells > 1 ? cells : 1);
+        for (int i = 1; i <= c->h; i++) {
+            V *restrict known = ROW(c, c->known, i), *restrict m = ROW(c, c->missing, i), any = {0};
+            const V *restrict v = c->inverse[0];
+            if (l) {
+                sum_cells(c - 1, c[-1].known, c->share, i);
+                V *restrict s = ROW(c, c->share, i);
+                for (int b = 0; b < c->n; b++) {
+                    V some = __builtin_convertvector(-(s[b] > 0), V);
+                    known[b] = some;
+                    s[b] = 1 / (s[b] + (1 - some));
+                }
             }
-        }
-        ROWS(c) {
-            size_t at = (size_t)i * c->s;
-            const REAL *m = c->missing + at, *d = c->diagonal + at;
-            REAL *o = c->inverse + at;
-            COLUMNS(c) o[j] = m[j] / d[j];
+            for (int b = 0; b < c->n; b++) {
+                /* inverse is zero in the padding */
+                m[b] = __builtin_convertvector(-(v[b] > 0), V) * (1 - known[b]);
+                any += m[b];
+            }
+            int was = c->active[i];
+            c->active[i] = total(any) > 0;
+            if (!was || c->active[i]) continue;
+            V *fields[] = {c->residual, c->error, c->spare, c->direction, c->product};
+            for (int k = 0; k < (l ? 3 : 5); k++) memset(ROW(c, fields[k], i), 0, sizeof(V) * c->n);
         }
     }
 }
 
-static void solve(Grid *g, int levels, REAL *x, REAL *p, REAL *q, REAL *row,
-                  double tolerance, double least, double most, int cycles) {
-    int s = g->s;
-    size_t size = (size_t)(g->h + 2) * s;
-    memcpy(g->residual, x, sizeof(REAL) * size);
-    first_guess(g, levels, row);
-    memcpy(x, g->error, sizeof(REAL) * size);
-    memset(p, 0, sizeof(REAL) * size);
-    memset(q, 0, sizeof(REAL) * size);
-    ROWS(g) {
-        size_t at = (size_t)i * s;
-        const REAL *y = x + at, *m = g->missing + at, *d = g->diagonal + at;
-        REAL *o = g->residual + at;
-        COLUMNS(g) o[j] = m[j] * ((REAL)(1.0 / 12) * around(y, s, j) - d[j] * y[j]);
-    }
-    REAL energy = 1;
-    double change = 0;
+/* Conjugate gradients preconditioned by a cycle, from value to the solution. Returns whether all
+ * stayed finite. */
+static int solve(Grid *g, int levels, int colours,
+                 double tolerance, double least, double most, int cycles) {
+    V *p = g->direction, *q = NULL;
+    first_guess(g, levels, colours);
+    defect(g);
+    double energy = 1, change = 0;
     while (cycles--) {
-        cycle(g, levels, row);
-        REAL *z = g->error, *r = g->residual;
-        REAL overlap = 0, gain = 0;
-        for (size_t k = 0; k < size; k++) overlap += z[k] * q[k];
-        overlap /= energy;
         /* The new direction is made conjugate to the last one, whatever the rounding. */
-        for (size_t k = 0; k < size; k++) p[k] = z[k] - overlap * p[k];
-        energy = 0;
-        ROWS(g) {
-            size_t at = (size_t)i * s;
-            const REAL *y = p + at, *m = g->missing + at, *d = g->diagonal + at, *b = r + at;
-            REAL *o = q + at, e = 0, a = 0;
-            COLUMNS(g) {
-                o[j] = m[j] * (d[j] * y[j] - (REAL)(1.0 / 12) * around(y, s, j));
-                e += o[j] * y[j];
-                a += b[j] * y[j];
+        REAL overlap = (REAL)(cycle(g, levels, q) / energy);
+        V push = {0}, pull = {0};
+        for (int i = 0; i <= g->h; i++) {
+            if (i < g->h && g->active[i + 1]) {
+                const V *restrict z = ROW(g, g->error, i + 1);
+                V *restrict y = ROW(g, p, i + 1);
+                if (q) for (int b = 0; b < g->n; b++) y[b] = z[b] - overlap * y[b];
+                else memcpy(y, z, sizeof(V) * g->n);
             }
-            energy += e;
-            gain += a;
+            if (!g->active[i]) continue;
+            const V *restrict m = ROW(g, g->missing, i), *restrict r = ROW(g, g->residual, i);
+            const V *restrict d = g->diagonal[INNER(g, i)], *restrict y = ROW(g, p, i);
+            V *restrict o = ROW(g, g->product, i);
+            MEANS(g, p, i, mean, {
+                o[b] = m[b] * (d[b] * y[b] - mean);
+                push += o[b] * y[b];
+                pull += r[b] * y[b];
+            });
         }
+        q = g->product;
+        energy = total(push);
+        double gain = total(pull);
+        if (!isfinite(energy) || !isfinite(gain)) return 0;
         if (!(energy > 0)) break; /* nothing is missing, or the solution is exact */
-        REAL step = gain / energy;
-        for (size_t k = 0; k < size; k++) { x[k] += step * p[k]; r[k] -= step * q[k]; }
-        double before = change, square = (double)gain * step;
+        REAL step = (REAL)(gain / energy);
+        ACTIVE(g, i) {
+            V *restrict x = ROW(g, g->value, i), *restrict r = ROW(g, g->residual, i);
+            const V *restrict y = ROW(g, p, i), *restrict o = ROW(g, q, i);
+            for (int b = 0; b < g->n; b++) x[b] += step * y[b], r[b] -= step * o[b];
+        }
+        double before = change, square = gain * step / colours;
         change = square > 0 ? sqrt(square) : 0;
         double ratio = change < most * before ? change / before : most;
         if (ratio < least) ratio = least;
         if (!(change * ratio / (1 - ratio) > tolerance)) break;
     }
+    return 1;
 }
 
-/* images, filled: [count, colours, h, w]; removed: [count, h, w]. Returns 0, or 1: no memory. */
-int impute(const REAL *images, const uint8_t *removed, REAL *filled, int count, int colours,
-           int h, int w, double tolerance, double least, double most, int cycles) {
-    Grid g[32];
-    int levels = 0;
-    size_t need = 0;
-    for (int a = h, b = w;; a = (a + 1) / 2, b = (b + 1) / 2) {
-        g[levels].h = a, g[levels].w = b, g[levels].s = b + 2;
-        need += 7 * (size_t)(a + 2) * (b + 2);
-        levels++;
-        if (a <= 2 || b <= 2) break;
-    }
-    size_t size = (size_t)(h + 2) * (w + 2), pixels = (size_t)h * w;
-    REAL *memory = calloc(need + 3 * size + w + 4, sizeof(REAL)), *pool = memory;
-    if (!memory) return 1;
-    for (int l = 0; l < levels; l++) {
-        g[l].missing = take(&pool, g + l), g[l].inverse = take(&pool, g + l);
-        g[l].diagonal = take(&pool, g + l), g[l].share = take(&pool, g + l);
-        g[l].error = take(&pool, g + l), g[l].residual = take(&pool, g + l);
-        g[l].spare = take(&pool, g + l);
-    }
-    diagonals(g, levels);
-    REAL *x = take(&pool, g), *p = take(&pool, g), *q = take(&pool, g), *row = pool;
-    for (int n = 0; n < count; n++) {
-        const uint8_t *mask = removed + n * pixels;
-        ROWS(g) {
-            REAL *o = g->missing + (size_t)i * g->s;
-            COLUMNS(g) o[j] = mask[(size_t)(i - 1) * w + j - 1];
+/* The sums of the weights of the neighbours inside, and 1 / them: zero in the padding. */
+static void diagonals(Grid *g, int colours) {
+    for (int k = 0; k < colours; k++) for (int j = 0; j < g->w; j++) {
+        int at = k * g->segment + j, x = (j > 0) + (j < g->w - 1);
+        for (int inner = 0; inner < 2; inner++) {
+            int y = 1 + inner;
+            ((REAL *)g->diagonal[inner])[at] = (REAL)((2 * (x + y) + x * y) / 12.0);
+            ((REAL *)g->inverse[inner])[at] = (REAL)(12.0 / (2 * (x + y) + x * y));
         }
-        hierarchy(g, levels);
-        for (int c = 0; c < colours; c++) {
-            const REAL *from = images + (n * colours + c) * pixels;
-            REAL *to = filled + (n * colours + c) * pixels;
-            ROWS(g) COLUMNS(g) {
-                size_t k = (size_t)(i - 1) * w + j - 1;
-                x[(size_t)i * g->s + j] = mask[k] ? 0 : from[k];
-            }
-            solve(g, levels, x, p, q, row, tolerance, least, most, cycles);
-            ROWS(g) COLUMNS(g) {
-                size_t k = (size_t)(i - 1) * w + j - 1;
-                to[k] = mask[k] ? x[(size_t)i * g->s + j] : from[k];
+        ((REAL *)g->left)[at] = j ? (REAL)0.75 : 1;
+        ((REAL *)g->right)[at] = j < g->w - 1 ? (REAL)0.75 : 1;
+    }
+}
+
+static int half(int x) { return (x + 1) / 2; }
+
+/* Known pixels of one image into the grid. Returns how many there are of one colour. */
+static size_t put(Grid *g, const REAL *image, const uint8_t *removed, int colours) {
+    size_t known = 0;
+    for (int k = 0; k < colours; k++) for (int i = 1; i <= g->h; i++) {
+        const uint8_t *restrict gone = removed + (size_t)(i - 1) * g->w;
+        const REAL *restrict from = image + ((size_t)k * g->h + i - 1) * g->w;
+        REAL *restrict x = (REAL *)ROW(g, g->value, i) + k * g->segment;
+        REAL *restrict here = (REAL *)ROW(g, g->known, i) + k * g->segment;
+        int count = 0;
+        for (int j = 0; j < g->w; j++) {
+            here[j] = !gone[j];
+            x[j] = gone[j] ? 0 : from[j];
+            count += !gone[j];
+        }
+        if (!k) known += count;
+    }
+    return known;
+}
+
+/* The known pixels as they are, the others from the grid, with noise where it is given; filled has
+ * `depth` colours a pixel, side by side. */
+static void get(const Grid *g, const REAL *image, const uint8_t *removed, const REAL *noise,
+                REAL *filled, int colours, int depth) {
+    size_t pixels = (size_t)g->h * g->w;
+    for (int i = 1; i <= g->h; i++) for (int k = 0; k < colours; k++) {
+        size_t row = (size_t)(i - 1) * g->w, at = k * pixels + row;
+        const uint8_t *restrict gone = removed + row;
+        const REAL *restrict from = image + at, *restrict more = noise + (noise ? at : 0);
+        const REAL *restrict x = (REAL *)ROW(g, g->value, i) + k * g->segment;
+        REAL *restrict to = filled + row * depth + k;
+        if (noise) for (int j = 0; j < g->w; j++) to[j * depth] = gone[j] ? x[j] + more[j] : from[j];
+        else for (int j = 0; j < g->w; j++) to[j * depth] = gone[j] ? x[j] : from[j];
+    }
+}
+
+/* Sizes of the grids; their places too where memory is given. Returns the vectors needed. */
+static size_t lay_out(Grid *g, int h, int w, int colours, V *memory, uint8_t *flags, int *levels) {
+    int rows = h, columns = w;
+    for (*levels = 1;; ++*levels) {
+        int side = rows < columns ? rows : columns;
+        if (side <= COARSEST && (*levels > 1 || side <= COARSEST / 2)) break;
+        rows = half(rows), columns = half(columns);
+    }
+    int segment = (columns + 1) << (*levels - 1);
+    size_t vectors = 0;
+    rows = h, columns = w;
+    for (Grid *c = g; c < g + *levels; c++, rows = half(rows), columns = half(columns)) {
+        c->h = rows, c->w = columns, c->segment = segment >> (c - g);
+        c->n = (colours * c->segment + W - 1) / W;
+        V **fields[] = {&c->missing, &c->known, &c->share, &c->value, &c->residual, &c->error,
+                        &c->spare, &c->direction, &c->product};
+        V **lines[] = {c->inverse, c->inverse + 1, c->diagonal, c->diagonal + 1, &c->left, &c->right};
+        int kinds = c == g ? 9 : 7; /* the last two at the finest grid only */
+        for (int k = 0; k < kinds; k++, vectors += (size_t)(rows + 3) * c->n)
+            *fields[k] = memory + vectors;
+        for (int k = 0; k < 6; k++, vectors += c->n) *lines[k] = memory + vectors;
+        c->active = flags, flags += rows + 3;
+    }
+    return vectors;
+}
+
+#define NO_MEMORY (-1)
+
+/* images: [count, colours, h, w]; removed: [count, h, w]; filled: [count, h, w, colours]; noise, or
+ * NULL: [any, colours, h, w], of which image m takes row rows[m]. Returns count, or the place of the
+ * first image without a known pixel, or NO_MEMORY. */
+int impute(const REAL *images, const uint8_t *removed, const REAL *noise, const int64_t *rows,
+           REAL *filled, int count, int colours, int h, int w, double tolerance, double least,
+           double most, int cycles, int threads) {
+    int together = (size_t)7 * h * w * colours * sizeof(REAL) > CACHE ? 1 : colours, sound = count;
+    size_t pixels = (size_t)h * w, size = pixels * colours;
+    (void)threads; /* without OpenMP */
+#pragma omp parallel num_threads(threads) reduction(min : sound)
+    {
+        Grid g[32];
+        int levels, mine = count;
+        size_t vectors = lay_out(g, h, w, together, NULL, NULL, &levels), bytes = sizeof(V) * vectors;
+        V *memory = aligned_alloc(BYTES, bytes);
+        uint8_t *flags = calloc((size_t)2 * h + 256, 1);
+        int fresh = 0;
+        if (!memory || !flags) mine = NO_MEMORY;
+#pragma omp for schedule(dynamic)
+        for (int m = 0; m < count; m++) {
+            for (int k = 0; k < colours && mine == count; k += together) {
+                if (!fresh) {
+                    memset(memory, 0, bytes);
+                    lay_out(g, h, w, together, memory, flags, &levels);
+                    for (int l = 0; l < levels; l++) diagonals(g + l, together);
+                }
+                const uint8_t *gone = removed + m * pixels;
+                size_t at = m * size + k * pixels;
+                const REAL *more = noise ? noise + rows[m] * size + k * pixels : NULL;
+                if (!put(g, images + at, gone, together)) { mine = m; break; }
+                if (!k || !fresh) hierarchy(g, levels);
+                /* What is not finite would stay in the padding. */
+                fresh = solve(g, levels, together, tolerance, least, most, cycles);
+                get(g, images + at, gone, more, filled + m * size + k, together, colours);
             }
         }
+        sound = mine;
+        free(memory);
+        free(flags);
     }
-    free(memory);
-    return 0;
+    return sound;
 }

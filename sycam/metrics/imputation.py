@@ -59,7 +59,13 @@ MIN_CHUNK = 16
 
 
 def impute(
-    images: Tensor, removed: Tensor, *, tolerance: float = 1e-2, native: bool = False
+    images: Tensor,
+    removed: Tensor,
+    *,
+    tolerance: float = 1e-2,
+    native: bool = False,
+    noise: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Fill the removed pixels, within ``tolerance`` of the exact solution.
 
@@ -79,6 +85,8 @@ def impute(
             compiles for about a second, so it pays from some thousands of images on. Without a
             C compiler, or on another device, the torch engine serves; the two agree within the
             tolerance.
+        noise: ``[N, C, H, W]``, added to the removed pixels once they are filled.
+        rows: ``[B]`` int64, which of the N noises each image takes.
 
     Returns:
         ``[B, C, H, W]``: the known pixels bit for bit, the removed ones filled.
@@ -101,15 +109,21 @@ def impute(
     dtype = torch.float64 if precise else torch.float32
     with torch.no_grad():
         if native and images.device.type == "cpu" and native_available(dtype):
-            filled = solve_native(
-                images.to(dtype), removed, tolerance * _aspect(images), CONTRACTION, MAX_CYCLES
+            limit = tolerance * _aspect(images)
+            filled, sound = solve_native(
+                images.to(dtype), removed, limit, CONTRACTION, MAX_CYCLES, noise, rows
             )
+            if sound < len(images):
+                raise _nothing_known(removed)
             if dtype == images.dtype:
                 return filled
         else:
+            _check_known(removed)
             filled = torch.empty_like(images, memory_format=torch.contiguous_format)
             for part in _chunks(images):
                 filled[part] = _solve(images[part].to(dtype), removed[part], tolerance)
+            if noise is not None:
+                filled += noise.to(filled).index_select(0, rows)
         return torch.where(removed.unsqueeze(1), filled.to(images.dtype), images)
 
 
@@ -129,13 +143,19 @@ def _check(images: Tensor, removed: Tensor) -> None:
         )
     if removed.device != images.device:
         raise DataError(f"images are on {images.device}, removed on {removed.device}: use one")
-    whole = removed.flatten(1).all(1)
-    if bool(whole.any()):
-        first = int(whole.int().argmax())
-        raise DataError(
-            f"image {first} has no known pixel, so nothing determines the removed ones; keep at "
-            "least one"
-        )
+
+
+def _check_known(removed: Tensor) -> None:
+    if bool(removed.flatten(1).all(1).any()):
+        raise _nothing_known(removed)
+
+
+def _nothing_known(removed: Tensor) -> DataError:
+    first = int(removed.flatten(1).all(1).int().argmax())
+    return DataError(
+        f"image {first} has no known pixel, so nothing determines the removed ones; keep at "
+        "least one"
+    )
 
 
 def _chunks(images: Tensor) -> list[slice]:
@@ -339,6 +359,7 @@ def impute_exact(images: Tensor, removed: Tensor) -> Tensor:
         DataError: as ``impute``.
     """
     _check(images, removed)
+    _check_known(removed)
     count, colours, height, width = images.shape
     laplacian = _laplacian(height, width)
     filled = images.clone(memory_format=torch.contiguous_format)

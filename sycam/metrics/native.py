@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -19,6 +19,10 @@ _C_TYPES = {torch.float32: "float", torch.float64: "double"}
 # No -ffast-math: linking with it would change the whole process's floating-point mode.
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
           "-fassociative-math", "-shared", "-fPIC")  # fmt: skip
+# The first that the compiler knows: gcc avoids the widest vectors unless asked; OpenMP finds the
+# pool of threads that torch uses, so that no two pools wait actively on the same cores.
+_TUNING = (("-fopenmp", "-mprefer-vector-width=512"), ("-fopenmp",), ())
+_COMPILERS = ("cc", "gcc", "clang")
 
 
 def native_available(dtype: torch.dtype = torch.float32) -> bool:
@@ -33,23 +37,23 @@ def _function(dtype: torch.dtype) -> Callable[..., int] | None:
     The library lives in a temporary folder only while it is loaded: nothing is cached on disk
     that another process could exchange.
     """
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None:
-        return None
     text = files("sycam.metrics").joinpath("imputation.c").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source, library = Path(folder, "imputation.c"), Path(folder, "imputation.so")
         source.write_text(text, encoding="utf-8")
-        command = [compiler, *_FLAGS, f"-DREAL={_C_TYPES[dtype]}", source, "-o", library, "-lm"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-            function = ctypes.CDLL(str(library)).impute
-        except (OSError, subprocess.SubprocessError, AttributeError):
-            return None
-    function.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int] * 4
-    function.argtypes += [ctypes.c_double] * 3 + [ctypes.c_int]
-    function.restype = ctypes.c_int
-    return function
+        for compiler, tuning in product(filter(None, map(shutil.which, _COMPILERS)), _TUNING):
+            flags = (*_FLAGS, *tuning, f"-DREAL={_C_TYPES[dtype]}")
+            command = [compiler, *flags, source, "-o", library, "-lm"]
+            try:
+                subprocess.run(command, check=True, capture_output=True, timeout=60)
+                function = ctypes.CDLL(str(library)).impute
+            except (OSError, subprocess.SubprocessError, AttributeError):
+                continue
+            function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int] * 4
+            function.argtypes += [ctypes.c_double] * 3 + [ctypes.c_int] * 2
+            function.restype = ctypes.c_int
+            return function
+    return None
 
 
 def solve_native(
@@ -58,8 +62,10 @@ def solve_native(
     tolerance: float,
     contraction: tuple[float, float],
     cycles: int,
-) -> Tensor:
-    """Fill the removed pixels, one image after the other on each of torch's threads.
+    noise: Tensor | None = None,
+    rows: Tensor | None = None,
+) -> tuple[Tensor, int]:
+    """Fill the removed pixels, one image after the other on as many threads as torch uses.
 
     Args:
         images: ``[B, C, H, W]`` float32 or float64, on the CPU.
@@ -67,26 +73,32 @@ def solve_native(
         tolerance: of the update in the energy norm.
         contraction: least and most factor by which a cycle is believed to shrink the update.
         cycles: at most.
+        noise: ``[N, C, H, W]`` added to removed pixels.
+        rows: ``[B]`` int64, which of the N each image takes.
 
     Returns:
-        ``[B, C, H, W]``, the known pixels bit for bit.
+        ``[B, C, H, W]``, the known pixels bit for bit, in channels-last memory as networks like it;
+        and B, or the place of the first image
+        found to have no known pixel.
     """
     images, removed = images.contiguous(), removed.contiguous()
-    filled = torch.empty_like(images)
-    count, colours, height, width = images.shape
-    function = _function(images.dtype)
-    threads = max(1, min(torch.get_num_threads(), count))
-    share = max(1, -(-count // (4 * threads)))
-
-    def work(start: int) -> int:
-        end = min(start + share, count)
-        fields = (t[start:end].data_ptr() for t in (images, removed, filled))
-        return function(
-            *fields, end - start, colours, height, width, tolerance, *contraction, cycles
-        )
-
-    # ctypes lets go of the interpreter lock, so plain threads run at the same time.
-    with ThreadPoolExecutor(threads) as pool:
-        if any(pool.map(work, range(0, count, share))):
-            raise MemoryError("no memory left to impute")
-    return filled
+    filled = torch.empty_like(images, memory_format=torch.channels_last)
+    extra = (None, None)
+    if noise is not None:
+        noise, rows = noise.to(images.dtype).contiguous(), rows.contiguous()
+        extra = (noise.data_ptr(), rows.data_ptr())
+    threads = max(1, min(torch.get_num_threads(), len(images)))
+    found = _function(images.dtype)(
+        images.data_ptr(),
+        removed.data_ptr(),
+        *extra,
+        filled.data_ptr(),
+        *images.shape,
+        tolerance,
+        *contraction,
+        cycles,
+        threads,
+    )
+    if found < 0:
+        raise MemoryError("no memory left to impute")
+    return filled, found

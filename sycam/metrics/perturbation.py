@@ -8,10 +8,12 @@ filled and forwarded once, and what one metric asked of a batch of heatmaps serv
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from sycam.errors import OptionError
 from sycam.metrics.context import Context
 from sycam.metrics.ranking import relevance_ranks
 
@@ -20,11 +22,17 @@ Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
 ``index`` says which image of the context each is."""
 Interval = tuple[int, int]
 
-_ROUND = 512  # masks filled together: enough to share work, few enough for memory
+_ROUND = 512  # masks filled together, at most
+_ROUND_BYTES = 2**24  # of their images: they stay in the caches, and fit into any memory
 
 
 def removal_probabilities(
-    maps: Tensor, intervals: Sequence[Interval], fill: Fill, key: Hashable, context: Context
+    maps: Tensor,
+    intervals: Sequence[Interval],
+    fill: Fill,
+    key: Hashable,
+    context: Context,
+    targets: Tensor | None = None,
 ) -> Tensor:
     """Probability of the target after the removal of the pixels with rank in each interval.
 
@@ -33,20 +41,36 @@ def removal_probabilities(
         intervals: M half-open intervals ``(first, end)`` of ranks to remove; 0 is the most
             relevant pixel.
         fill: replaces the removed pixels.
-        key: names the fill with its settings, so that metrics that fill alike share passes.
+        key: names the fill with its settings, and the targets where they are given, so that
+            metrics that ask alike share passes.
         context: of the same N images.
+        targets: ``[N,T]`` several classes an image; the context's targets if None.
 
     Returns:
-        Tensor[P,N,M] float32.
+        Tensor[P,N,M] float32, or ``[P,N,M,T]`` of several classes.
     """
     ranks = ranks_of(maps, context)
     known: dict[Interval, Tensor] = context.shared(("removal", key), maps, dict)
     missing = [interval for interval in dict.fromkeys(intervals) if interval not in known]
     if missing:
         bounds = torch.tensor(missing, dtype=torch.int32, device=ranks.device)
-        found = removed_between(ranks, bounds.expand(*ranks.shape[:2], -1, -1), fill, context)
-        known.update(zip(missing, found.unbind(-1), strict=True))
-    return torch.stack([known[interval] for interval in intervals], -1)
+        bounds = bounds.expand(*ranks.shape[:2], -1, -1)
+        found = removed_between(ranks, bounds, fill, context, targets)
+        known.update(zip(missing, found.unbind(2), strict=True))
+    return torch.stack([known[interval] for interval in intervals], 2)
+
+
+def one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """The value of an option that has few; OptionError, naming them, where it is none of them."""
+    if value not in known:
+        expected = " or ".join(map(repr, known))
+        raise OptionError(f"{option} {value!r} is not known; expected {expected}")
+    return value
+
+
+def between(value: object, low: float, high: float) -> bool:
+    """Whether an option is a number between the two, neither of them."""
+    return isinstance(value, Real) and low < value < high
 
 
 def ranks_of(maps: Tensor, context: Context) -> Tensor:
@@ -67,28 +91,36 @@ def masked_probabilities(maps: Tensor, context: Context, inverse: bool = False) 
     """
 
     def forward() -> Tensor:
-        found = [
-            context.classifier.probability(
-                context.images * (1 - one if inverse else one)[:, None], context.targets
+        N, size, rows = len(context), _round(context), maps.flatten(0, 1)
+        found = torch.empty(len(rows), device=maps.device)
+        for start in range(0, len(rows), size):
+            shown = rows[start : start + size]
+            image = torch.arange(start, start + len(shown), device=maps.device) % N
+            masked = (
+                context.images.index_select(0, image) * (1 - shown if inverse else shown)[:, None]
             )
-            for one in maps
-        ]
-        return torch.stack(found)
+            found[start : start + size] = context.classifier.probability(
+                masked, context.targets[image]
+            )
+        return found.view(-1, N)
 
     return context.shared(("masked", inverse), maps, forward)
 
 
-def removed_between(ranks: Tensor, bounds: Tensor, fill: Fill, context: Context) -> Tensor:
+def removed_between(
+    ranks: Tensor, bounds: Tensor, fill: Fill, context: Context, targets: Tensor | None = None
+) -> Tensor:
     """Probability after the removal of the pixels between two ranks, which may differ by map.
 
     Args:
         ranks: ``[P,N,H*W]``.
         bounds: ``[P,N,M,2]`` int32, first rank and end of M intervals.
-        fill, context: as for :func:`removal_probabilities`.
+        fill, context, targets: as for :func:`removal_probabilities`.
 
     Returns:
-        Tensor[P,N,M] float32.
+        Tensor[P,N,M] float32, or ``[P,N,M,T]`` of several classes.
     """
+    targets = context.targets if targets is None else targets
     P, N, M = bounds.shape[:3]
     keys = _mask_keys(ranks, bounds, context)
     _, inverse = torch.unique(keys.flatten(), return_inverse=True)
@@ -99,20 +131,27 @@ def removed_between(ranks: Tensor, bounds: Tensor, fill: Fill, context: Context)
     first.scatter_reduce_(0, inverse, where, "amin")
     first = first.sort().values
     limits = bounds.reshape(-1, 2)
-    found = torch.empty(jobs, device=ranks.device)
-    for start in range(0, jobs, _ROUND):
-        job = first[start : start + _ROUND]
+    found = torch.empty(jobs, *targets.shape[1:], device=ranks.device)
+    size = _round(context)
+    # index_select copies whole rows, several times as fast as indexing by a tensor.
+    rows = ranks.flatten(0, 1)
+    for start in range(0, jobs, size):
+        job = first[start : start + size]
         image = job // M % N
-        rank = ranks[job // M // N, image]
+        rank = rows.index_select(0, job // M)
         low, high = limits[job].unbind(1)
         removed = ((rank >= low[:, None]) & (rank < high[:, None])).view(-1, *context.size)
-        perturbed = fill(context.images[image], removed, image)
-        found[start : start + _ROUND] = context.classifier.probability(
-            perturbed, context.targets[image]
-        )
+        perturbed = fill(context.images.index_select(0, image), removed, image)
+        found[start : start + size] = context.classifier.probability(perturbed, targets[image])
     slot = torch.empty(jobs, dtype=torch.int64, device=ranks.device)
     slot[inverse[first]] = torch.arange(jobs, device=ranks.device)
-    return found[slot[inverse]].view(P, N, M)
+    return found[slot[inverse]].view(P, N, M, *targets.shape[1:])
+
+
+def _round(context: Context) -> int:
+    """Masks filled together: a power of two, so that they make whole batches."""
+    fits = max(32, min(_ROUND, _ROUND_BYTES // context.images[0].nbytes))
+    return 1 << (fits.bit_length() - 1)
 
 
 def _mask_keys(ranks: Tensor, bounds: Tensor, context: Context) -> Tensor:

@@ -9,12 +9,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
 from sycam.evaluation import Table
-from sycam.metrics import METRICS, find_metric
+from sycam.metrics import Metric, find_metric
 from sycam.result import Result
 from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
 from sycam.validation import PUBLISHED, Row
@@ -30,11 +29,12 @@ class Watcher:
 
     Args:
         console: where to print; nothing is printed where it is None.
-        metric: name of the optimised metric.
+        metric: text of the optimised metric.
     """
 
     def __init__(self, console: Console | None, metric: str = ""):
-        self.console, self.metric = console, metric
+        self.console = console
+        self.metric = find_metric(metric) if metric else None
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._task = None
@@ -142,16 +142,15 @@ def plan_table(plan: Plan) -> RenderableType:
     return Group(table, line)
 
 
-def board_table(event: Scored, metric: str) -> RichTable:
+def board_table(event: Scored, metric: Metric) -> RichTable:
     """The front of score against cost, with the published CAMs in their place."""
     table = RichTable(title="Best formula of each cost, and the published CAMs", **_PLAIN)
     table.add_column("cost", justify="right")
-    table.add_column(metric, justify="right")
+    table.add_column(escape(metric.text), justify="right")
     table.add_column("formula", overflow="fold")
-    oriented = find_metric(metric).oriented
     front = [(c, "bold") for c in event.front[-_SHOWN:]]
     known = [(c, "cyan") for c in event.known if c.kind in PUBLISHED]
-    for c, style in sorted(front + known, key=lambda row: -oriented(row[0].mean)):
+    for c, style in sorted(front + known, key=lambda row: -metric.oriented(row[0].mean)):
         name = c.name if c.kind == "expression" else f"{c.name} ({c.kind})"
         table.add_row(str(c.cost or "-"), f"{c.mean:.4f}", escape(name), style=style)
     return table
@@ -172,6 +171,8 @@ def result_tables(result: Result) -> RenderableType:
         parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]")
         parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
     parts += ["", _heldout_table(result), _panel_table(result)]
+    if result.validation.guarded_images:
+        parts.append(_guards_table(result))
     if result.front:
         parts.append(_front_table(result))
     parts.append(verdict(result))
@@ -181,7 +182,7 @@ def result_tables(result: Result) -> RenderableType:
 def _heldout_table(result: Result) -> RichTable:
     validation = result.validation
     table = RichTable(
-        title=f"{result.metric} on {validation.images} held-out images ({_better(result.metric)})",
+        title=f"{escape(result.metric)} on {validation.images} held-out images ({_better(result)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
         "Holm-corrected; flat: images on which the map ranks nothing",
         **_PLAIN,
@@ -216,7 +217,7 @@ def _panel_table(result: Result) -> RichTable:
     )
     table.add_column("method", overflow="fold", min_width=14)
     for name in panel:
-        arrow = "↑" if find_metric(name).higher_is_better else "↓"
+        arrow = "↑" if result.validation.directions[name] else "↓"
         short = name.replace("energy-pointing-game", "energy p. g.")
         table.add_column(f"{short} {arrow}", justify="right")
     for row in result.validation.rows:
@@ -225,18 +226,41 @@ def _panel_table(result: Result) -> RichTable:
     return table
 
 
+def _guards_table(result: Result) -> RichTable:
+    """What every explanation should pass: a winner that ignores class or weights shows here."""
+    validation = result.validation
+    rows = [row for row in validation.rows if row.guards]
+    names = list(rows[0].guards)
+    table = RichTable(
+        title=f"Sanity, on {validation.guarded_images} held-out images",
+        caption="class-sensitivity: 0 is the same heatmap for another class; randomisation: 1 is "
+        "the same heatmap for a network with random upper layers",
+        **_PLAIN,
+    )
+    table.add_column("method", overflow="fold", min_width=14)
+    for name in names:
+        arrow = "↑" if validation.directions[name] else "↓"
+        table.add_column(f"{name} {arrow}", justify="right")
+    for row in rows:
+        cells = [f"{row.guards[m]:.3f}" for m in names]
+        table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
+    return table
+
+
 def _row_name(row: Row) -> str:
     return escape(row.name) if row.kind == "published" else f"{escape(row.name)} [dim]{row.kind}[/]"
 
 
-def _better(metric: str) -> str:
-    return f"{'higher' if find_metric(metric).higher_is_better else 'lower'} is better"
+def _better(result: Result) -> str:
+    # By the record: to look a user's metric up would run the file that defines it.
+    higher = result.validation.directions[result.metric]
+    return f"{'higher' if higher else 'lower'} is better"
 
 
 def _front_table(result: Result) -> RichTable:
     table = RichTable(title="Best formula of each cost on the search images", **_PLAIN)
     table.add_column("cost", justify="right")
-    table.add_column(result.metric, justify="right")
+    table.add_column(escape(result.metric), justify="right")
     table.add_column("formula", overflow="fold")
     for formula in result.front:
         table.add_row(str(formula.cost), f"{formula.score:.4f}", escape(formula.expression))
@@ -271,7 +295,7 @@ def evaluation_table(table: Table) -> RichTable:
     shown.add_column("method", overflow="fold")
     for metric in table.metrics:
         arrow = "↑" if table.directions[metric] else "↓"
-        shown.add_column(f"{metric} {arrow}", justify="right")
+        shown.add_column(f"{escape(metric)} {arrow}", justify="right")
     shown.add_column("flat", justify="right")
     best = {metric: table.best(metric) for metric in table.metrics}
     for method in table.methods:
@@ -302,14 +326,3 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def metrics_text() -> RenderableType:
-    """The metrics, a paragraph each."""
-    parts = []
-    for m in METRICS.values():
-        low, high = m.range
-        needs = "needs masks" if m.needs_masks else f"{find_metric(m.name).passes} passes an image"
-        parts.append(f"[bold]{m.name}[/]  {low:g} to {high:g}, {_better(m.name)}, {needs}")
-        parts.append(Padding(f"{m.summary}\n[dim]{m.source}[/]", (0, 0, 1, 4)))
-    return Group(*parts)

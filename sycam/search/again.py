@@ -14,6 +14,7 @@ from sycam.evidence import Classifier, Evidence, Stack
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target
 from sycam.kernels import Heatmaps
+from sycam.methods.published import ALWAYS
 from sycam.metrics import Context
 
 Make = Callable[[Evidence | Stack, Context], Heatmaps]
@@ -70,15 +71,19 @@ class Again:
     def heatmaps(
         self,
         key: str,
-        images: Tensor,
+        images: Tensor | Callable[[], Tensor],
         target: Target | Resolved | None = None,
-        network: nn.Module | None = None,
+        network: nn.Module | Callable[[], nn.Module] | None = None,
     ) -> Tensor:
         """Heatmaps ``[P,N,H,W]`` of inputs that all candidates share."""
-        # What was measured for other leaves does not serve.
-        key = f"{key} {sorted(self._leaves)}"
+        # What was measured for other dear leaves does not serve.
+        key = f"{key} {sorted(self._leaves - ALWAYS)}"
         if key in self._kept.found:
             return self._zeroed(self._together(*self._kept.found[key]))
+        if not isinstance(images, Tensor):
+            images = images()
+        if network is not None and not isinstance(network, nn.Module):
+            network = network()
         evidence, context = self._measure(images, target, network)
         self._kept.offer(key, evidence, context)
         return self._zeroed(self._together(evidence, context))

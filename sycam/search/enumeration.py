@@ -21,6 +21,7 @@ from sycam.kernels.program import leaf_value
 from sycam.language import Expression, Grammar, Production, apply
 from sycam.language.grammar import splits
 from sycam.language.signatures import COMMUTATIVE, IDEMPOTENT, INVOLUTION
+from sycam.metrics import WEIGHTS
 from sycam.search.equivalence import fingerprints, heat_keys, same, value_keys
 
 BLOCK = 256  # trees evaluated at once
@@ -61,7 +62,7 @@ class Enumerator:
         grammar: the space.
         leaves: measurements on the probe images, ``[n,K,h,w]``; the last ``confirm`` of the n
             images only confirm or contradict an equality seen on the others.
-        invariance: what the metric cannot see in a heatmap.
+        invariance: the coarsest difference between candidates that the metric cannot see.
         size: (H, W) of the images, or (D, H, W) of volumes.
         confirm: number of confirming images.
         depth: of the layer's grid, 1 for images.
@@ -151,8 +152,9 @@ class Enumerator:
         self, expressions: list[Expression], values: Tensor, level: Level
     ) -> Iterator[Expression]:
         sums = combine(values, self.leaves["activations"], expressions[0].sort)
-        keys = heat_keys(sums[:, : self.probes], self.invariance, self.size, self.depth)
-        confirming = heat_keys(sums[:, self.probes :], self.invariance, self.size, self.depth)
+        seen = values if self.invariance == WEIGHTS else sums
+        keys = heat_keys(seen[:, : self.probes], self.invariance, self.size, self.depth)
+        confirming = heat_keys(seen[:, self.probes :], self.invariance, self.size, self.depth)
         flat = is_degenerate(sums).all(1)
         for i, expression in enumerate(expressions):
             if flat[i]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sycam.kernels import upsample
-from sycam.metrics import EXACT, RANKING
+from sycam.metrics import EXACT, RANKING, WEIGHTS
 
 _DROPPED = 13  # of a double's 53 significant bits; 40 are kept
 _TINY = 1e-30  # only smaller entries count as zero
@@ -51,8 +51,9 @@ def heat_keys(sums: Tensor, invariance: str, size: tuple[int, ...], depth: int =
     """Keys of heatmaps under what a metric cannot see.
 
     Args:
-        sums: ``[B,n,h,w]`` (``[B,n,d*h,w]``) float64, ``sum_k w_k A_k`` before the ReLU.
-        invariance: ``exact``, ``positive-scale`` or ``ranking``.
+        sums: ``[B,n,h,w]`` (``[B,n,d*h,w]``) float64, ``sum_k w_k A_k`` before the ReLU; for
+            ``weights`` the values of the expressions instead.
+        invariance: ``weights``, ``exact``, ``positive-scale`` or ``ranking``.
         size: (H, W) of the image: a ranking is that of the upsampled map, since upsampling does
             not keep the order of the grid.
         depth: of the grid, 1 for images.
@@ -60,6 +61,8 @@ def heat_keys(sums: Tensor, invariance: str, size: tuple[int, ...], depth: int =
     Returns:
         Tensor[B] int64.
     """
+    if invariance == WEIGHTS:
+        return value_keys(sums)
     positive = sums.clamp(min=0)
     if invariance == EXACT:
         return value_keys(positive)

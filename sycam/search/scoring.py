@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.evidence import Evidence, Stack
+from sycam.evidence import Evidence, Stack, out_of_memory
 from sycam.kernels import Heatmaps, Kept, channel_totals, maps_of
 from sycam.language import Expression
 from sycam.metrics import Context, Metric
@@ -71,6 +71,7 @@ class Scorer:
     def __init__(self, metric: Metric, evidence: Evidence | Stack, context: Context):
         self.metric, self.evidence, self.context = metric, evidence, context
         self._usual: list[_Block] = []
+        self._most = len(context)  # images in a block, at most; halved where memory runs out
 
     def score(self, expressions: Sequence[Expression]) -> list[Score]:
         """One :class:`Score` an expression; a batch of expressions shares subexpressions."""
@@ -108,14 +109,11 @@ class Scorer:
     ) -> list[list[Score]]:
         columns: list[list[Tensor]] = [[] for _ in metrics]
         flat, finite = [], []
-        for block in self._blocks(count):
-            found = make(block)
+        for found, scores in self._of_blocks(count, make, again, metrics):
             flat.append(found.degenerate)
             finite.append(found.finite)
-            context = block.context.scoring(again(block), found.degenerate)
-            maps = ranking_maps(found, context)
-            for column, metric in zip(columns, metrics, strict=True):
-                column.append(metric.score(maps, context))
+            for column, score in zip(columns, scores, strict=True):
+                column.append(score)
         where = torch.cat(flat, 1).cpu().numpy()
         whole = torch.stack(finite).all(0).tolist()
         return [
@@ -131,15 +129,43 @@ class Scorer:
             for metric, column in zip(metrics, columns, strict=True)
         ]
 
+    def _of_blocks(
+        self,
+        count: int,
+        make: Callable[[_Block], Heatmaps],
+        again: Callable[[_Block], Again],
+        metrics: Sequence[Metric],
+    ) -> Iterator[tuple[Heatmaps, list[Tensor]]]:
+        """Heatmaps and their scores block by block; where memory runs out, in smaller blocks."""
+        done, blocks = 0, self._blocks(count)
+        while done < len(self.context):
+            block = next(block for block in blocks if block.start == done)
+            try:
+                found = make(block)
+                context = block.context.scoring(again(block), found.degenerate)
+                maps = ranking_maps(found, context)
+                scores = [metric.score(maps, context) for metric in metrics]
+            except Exception as error:
+                if len(block.context) == 1 or not out_of_memory(error):
+                    raise
+                self._most, self._usual = _power_of_two(len(block.context) - 1), []
+                blocks = self._blocks(count)
+                continue
+            done += len(block.context)
+            yield found, scores
+
     def _blocks(self, count: int) -> list[_Block]:
         """The images in parts; kept, so that noise and permutations are drawn once."""
         if self._usual and count <= _TOGETHER:
             return self._usual
-        step = max(1, _ELEMENTS // (max(count, _TOGETHER) * math.prod(self.context.size)))
+        fits = _ELEMENTS // (max(count, _TOGETHER) * math.prod(self.context.size))
+        # Powers of two, so that smaller blocks go on where larger ones ended.
+        step = _power_of_two(min(max(1, fits), self._most))
         parts = [slice(i, i + step) for i in range(0, len(self.context), step)]
         layers = len(self.evidence.layers)
         blocks = [
             _Block(
+                part.start,
                 self.evidence.subset(part),
                 self.context.subset(part),
                 [Kept(_ROOM // (len(parts) * layers)) for _ in range(layers)],
@@ -154,8 +180,9 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _Block:
-    """Images that are scored together."""
+    """Images that are scored together; ``start`` is the place of the first."""
 
+    start: int
     evidence: Evidence | Stack
     context: Context
     kept: list[Kept]
@@ -178,6 +205,11 @@ class _Block:
             self.context,
             self.kept_again,
         )
+
+
+def _power_of_two(limit: int) -> int:
+    """The largest that is at most ``limit``."""
+    return 1 << (limit.bit_length() - 1)
 
 
 def _maker(expressions: Sequence[Expression]) -> Make:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sycam.errors import NetworkError
-from sycam.evidence import Classifier
+from sycam.data import demo
+from sycam.errors import NetworkError, OptionError
+from sycam.evidence import Classifier, acceleration
 
 
 @pytest.mark.parametrize("batch", [None, 1, 3, 7, 100])
@@ -97,3 +101,163 @@ def test_a_network_that_cannot_be_copied(small_network):
     small_network.generator = (i for i in range(3))
     with pytest.raises(NetworkError, match="the network cannot be copied: TypeError"):
         Classifier(small_network)
+
+
+class Greedy(nn.Module):
+    """Runs out of memory above some images at a time, as a GPU or as torch's CPU allocator."""
+
+    def __init__(self, network: nn.Module, most: int, error: str):
+        super().__init__()
+        self.network, self.most, self.error = network, most, error
+        self.batches: list[int] = []
+
+    def forward(self, x):
+        if len(x) > self.most:
+            if self.error == "cuda":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            torch.empty(2**60)  # DefaultCPUAllocator: can't allocate memory
+        self.batches.append(len(x))
+        return self.network(x)
+
+
+@pytest.mark.parametrize("error", ["cuda", "cpu"])
+@pytest.mark.parametrize("most", [1, 5])
+def test_where_memory_runs_out_batches_are_halved(small_network, small_images, most, error):
+    images, targets = small_images.repeat(5, 1, 1, 1), torch.arange(35) % 5
+    expected = Classifier(small_network).probability(images, targets)
+    classifier = Classifier(Greedy(small_network, most, error), batch=32)
+    torch.testing.assert_close(classifier.probability(images, targets), expected, rtol=0, atol=1e-6)
+    assert classifier.passes == 35
+    assert classifier.batch == {1: 1, 5: 4}[most]
+    assert sum(classifier.network.batches) == 35  # no image was forwarded twice
+
+
+def test_memory_that_does_not_hold_one_image_is_said(small_network, small_images):
+    classifier = Classifier(Greedy(small_network, 0, "cuda"), batch=4)
+    with pytest.raises(torch.OutOfMemoryError):
+        classifier.probability(small_images, torch.zeros(7, dtype=torch.long))
+
+
+@pytest.mark.parametrize(("width", "expected"), [(1, 64), (512, 8), (4096, 4)])
+def test_the_batch_follows_the_largest_output_of_a_layer(width, expected):
+    """1 to 4096 channels of 16x16 floats: 1 KiB to 4 MiB an image, where 4 MiB in all fit."""
+    network = nn.Sequential(nn.Conv2d(3, width, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = Classifier(network)
+    classifier.probability(torch.rand(3, 3, 16, 16), torch.zeros(3, dtype=torch.long))
+    assert classifier.batch == expected
+
+
+class Folding(nn.Module):
+    """Convolutions with batch norms that have seen data, and a shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.conv = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.first, self.second = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 5)
+        self.train()
+        for _ in range(3):
+            self(torch.rand(16, 3, 16, 16))
+        self.eval()
+
+    def forward(self, x):
+        x = F.relu(self.first(self.stem(x)))
+        x = F.relu(x + self.second(self.conv(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def planned(network: nn.Module, passes: int, images: torch.Tensor, **options) -> Classifier:
+    classifier = Classifier(network, batch=len(images), **options)
+    before = classifier.probability(images, torch.zeros(len(images), dtype=torch.long))
+    form = classifier.plan(passes)
+    after = classifier.probability(images, torch.zeros(len(images), dtype=torch.long))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
+    assert form == classifier.form
+    return classifier
+
+
+def test_batch_norms_are_folded_where_passes_are_few():
+    classifier = planned(Folding(), 1000, torch.rand(8, 3, 16, 16))
+    assert classifier.form == "folded"
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in classifier.network.modules())
+
+
+def test_what_cannot_be_traced_stays_as_it_is(small_images):
+    class Branches(Folding):
+        def forward(self, x):
+            out = super().forward(x)
+            return out + 1 if float(x.sum()) > 0 else out
+
+    assert planned(Branches(), 1000, small_images).form == "eager"
+
+
+def test_a_folding_that_answers_differently_is_refused(small_images, monkeypatch):
+    def wrong(network):
+        twin = Folding()
+        twin.head.bias.data[0] += 1
+        return twin
+
+    monkeypatch.setattr("sycam.evidence.classifier.folded", wrong)
+    assert planned(Folding(), 1000, small_images).form == "eager"
+
+
+def test_compiling_is_decided_by_arithmetic():
+    small, large = nn.Linear(2, 2), nn.Sequential(*(nn.Linear(2, 2) for _ in range(200)))
+    # It must save 0.3 of the passes' time, and cost 8 s and 0.15 s a layer, with half in reserve.
+    assert acceleration.compiling_pays(small, 41)
+    assert not acceleration.compiling_pays(small, 40)
+    assert acceleration.compiling_pays(large, 191)
+    assert not acceleration.compiling_pays(large, 189)
+
+
+def measured_as(monkeypatch, *seconds: float) -> None:
+    """What the clock shows, whatever else runs on the machine."""
+    found = iter(seconds)
+    monkeypatch.setattr("sycam.evidence.classifier.seconds_of", lambda *_: next(found))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+def test_a_compiled_network_serves_batches_of_any_size(monkeypatch):
+    measured_as(monkeypatch, 2.0, 1.0)
+    images = demo.normalise(demo.scenes("heldout", 80).images).contiguous()
+    classifier = planned(demo.network(), 10**12, images[:32])
+    assert classifier.form == "compiled"
+    assert classifier.plan(10**12) == "compiled"
+    plain = Classifier(demo.network())
+    for count in (80, 32, 31, 17, 3):
+        targets = torch.arange(count) % 10
+        torch.testing.assert_close(
+            classifier.probability(images[:count], targets),
+            plain.probability(images[:count], targets),
+            rtol=0,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+def test_a_compiled_network_that_is_slower_is_not_taken(monkeypatch, small_network, small_images):
+    measured_as(monkeypatch, 1.0, 1.1)
+    assert planned(small_network, 10**12, small_images).form == "eager"
+
+
+def test_without_a_compiler_the_network_runs_eagerly(small_network, small_images, monkeypatch):
+    inductor = importlib.import_module("torch._inductor.config")
+    monkeypatch.setattr(inductor.cpp, "cxx", ("/no/such/compiler",))
+    monkeypatch.setattr(inductor, "force_disable_caches", True)
+    assert planned(small_network, 10**15, small_images).form == "eager"
+
+
+def test_bfloat16_is_near_float32(small_network, small_images):
+    targets = torch.arange(7) % 5
+    exact = Classifier(small_network).probability(small_images, targets)
+    found = Classifier(small_network, precision="bfloat16").probability(small_images, targets)
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).abs().max() < 1e-2
+
+
+def test_an_unknown_precision_is_named(small_network):
+    with pytest.raises(OptionError, match="precision 'float16' is not known; expected float32 or"):
+        Classifier(small_network, precision="float16")

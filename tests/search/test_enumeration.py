@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sycam.kernels import combine, evaluate, finish, is_degenerate
 from sycam.language import apply, load_grammar
 from sycam.language.grammar import read_grammar, splits
-from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING
+from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.equivalence import heat_keys
 
@@ -164,3 +164,18 @@ def test_equal_ranking_keys_mean_equal_pixel_order(seed):
 def test_tree_counts_are_those_of_the_recurrence(cost):
     _, levels = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), cost)
     assert [level.trees for level in levels] == load_grammar("gradient").tree_counts(cost)
+
+
+def test_weights_tell_apart_what_has_the_same_positive_part():
+    """One channel that is positive everywhere: what is negative everywhere else is not seen."""
+    measured = leaves()
+    measured["activations"] = measured["activations"][:, :1] + 1
+    measured["gradients"] = measured["gradients"][:, :1]
+    grammar = load_grammar("gradient")
+    pair = {
+        "G",
+        "relu(G)",
+    }  # the map's negative entries are cut, by the ReLU of the heatmap or ours
+    for invariance, expected in ((WEIGHTS, 2), (EXACT, 1), (POSITIVE_SCALE, 1)):
+        found, _ = run(Enumerator(grammar, measured, invariance, SIZE), 2)
+        assert len(pair & set(map(str, found))) == expected

@@ -1,0 +1,122 @@
+"""Faster forward passes of a fixed network: batch size, folded batch norms, compilation."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import NetworkError
+
+CACHE = 2**22  # bytes for the largest layer's output on a CPU: what the caches of two cores hold
+CPU_BATCHES = (4, 64)
+GPU_BATCHES = (4, 512)
+GPU_SHARE = 1 / 32  # of the GPU's memory for the largest layer's output; several are alive at once
+
+COMPILE_SECONDS = 8.0, 0.15  # to start the compiler, and for each module with parameters
+SAVED = 0.3  # share of the eager time that a compiled network usually saves
+MARGIN = 1.5  # what compiling must save, as a multiple of what it costs
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or what caused it, says that memory ran out."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+            return True  # what torch's CPU allocator says
+        error = error.__cause__
+    return False
+
+
+def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], object]) -> int:
+    """Images a forward pass: a power of two, from the largest output of a module for one image.
+
+    On a CPU that output, for all images of a batch, should stay in the caches; on a GPU the batch
+    is as large as its memory allows. It does not depend on how busy the machine is.
+
+    Args:
+        network: watched while it runs.
+        image: ``[1,...]``.
+        run: the forward pass.
+    """
+    sizes = [image.nbytes]
+
+    def watch(_module: nn.Module, _inputs: object, output: object) -> None:
+        sizes.extend(tensor.nbytes for tensor in _tensors(output))
+
+    handles = [module.register_forward_hook(watch) for module in network.modules()]
+    try:
+        run(image)
+    except NetworkError as error:
+        if out_of_memory(error):
+            raise
+        # Running the whole batch will say so better.
+    finally:
+        for handle in handles:
+            handle.remove()
+    if image.device.type == "cuda":
+        room = torch.cuda.get_device_properties(image.device).total_memory * GPU_SHARE
+        least, most = GPU_BATCHES
+    else:
+        room, (least, most) = CACHE, CPU_BATCHES
+        least = max(least, torch.get_num_threads())
+    fits = int(min(max(room // max(sizes), least), most))
+    return 1 << (fits.bit_length() - 1)
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from _tensors(part)
+
+
+def folded(network: nn.Module) -> nn.Module | None:
+    """The network with its batch norms folded into the convolutions before them, or None where
+    torch cannot trace it or there is none. The network is left as it is."""
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
+        return None
+    from torch.fx.experimental.optimization import fuse  # slow to import, and seldom needed
+
+    try:
+        return fuse(copy.deepcopy(network)).requires_grad_(False)
+    except Exception:  # whatever a user's forward does that cannot be traced
+        return None
+
+
+def compiling_pays(network: nn.Module, seconds: float) -> bool:
+    """Whether compiling saves more than it costs, if the passes planned take so many seconds."""
+    start, each = COMPILE_SECONDS
+    modules = sum(next(m.parameters(recurse=False), None) is not None for m in network.modules())
+    return seconds * SAVED > MARGIN * (start + each * modules)
+
+
+def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """The network compiled for batches of one shape, its weights as constants; None where the
+    compiler fails or is not there."""
+    import torch._inductor.config as inductor  # slow to import, and seldom needed
+
+    try:
+        fast = torch.compile(network, dynamic=False)
+        with inductor.patch(freezing=True), torch.no_grad():
+            fast(batch)
+    except Exception:  # no compiler, or operations that it does not know
+        return None
+    return fast
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
+    """The least wall-clock time of some runs; the first is not counted."""
+    found = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(time.perf_counter() - started)
+    return min(found[1:])

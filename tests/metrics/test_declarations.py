@@ -1,0 +1,50 @@
+"""What every metric promises: it describes itself, keeps its range and its bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sycam.data.images import ImageSet
+from sycam.errors import UnknownNameError
+from sycam.language import parse
+from sycam.metrics import METRICS, find_metric
+from sycam.search import Scorer
+from sycam.subject import Subject
+
+
+def masks_of(images: Tensor) -> Tensor:
+    return torch.rand(images[:, 0].shape, generator=torch.Generator().manual_seed(1)) > 0.6
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_every_metric_describes_itself_and_keeps_its_range_and_bound(
+    name, small_network: nn.Module, small_images
+):
+    metric = find_metric(name)
+    for text in (metric.summary, metric.source, metric.definition, metric.formula, metric.traps):
+        assert text.strip()
+    images = ImageSet.from_arrays(small_images[:4], masks=masks_of(small_images[:4]))
+    subject = Subject.prepare(small_network, "3", images)
+    expressions = [parse(text) for text in ("mean(G)", "relu(G)", "mean(relu(G)) * max(A)")]
+    leaves = metric.leaves.union(*(e.leaves for e in expressions))
+    evidence, context = subject.measure(images, leaves=leaves)
+    low, high = metric.range
+    for score in Scorer(metric, evidence, context).score(expressions):
+        assert len(score.values) == 4
+        if metric.components:
+            assert score.values.shape == (4, len(metric.components))
+            figure = metric.reduce(score.values)
+            assert np.isnan(figure) or low - 1e-6 <= figure <= high + 1e-6
+            continue
+        assert (low - 1e-6 <= score.values).all()
+        assert (score.values <= high + 1e-6).all()
+        bound = metric.bound(context).numpy()
+        assert (metric.oriented(score.values) <= metric.oriented(bound) + 1e-6).all()
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest_name():
+    with pytest.raises(UnknownNameError, match="did you mean 'road'"):
+        find_metric("raod")

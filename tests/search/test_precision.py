@@ -1,0 +1,58 @@
+"""Lower precision is used only where it leaves the ranking of the leaders alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sycam.errors import OptionError
+from sycam.evidence import Classifier
+from sycam.inputs import demo_images
+from sycam.methods import find_method
+from sycam.metrics import find_metric
+from sycam.search.precision import verify_precision
+from sycam.subject import Subject
+
+METHODS = [find_method(name) for name in ("grad-cam", "hirescam", "layer-cam", "xgrad-cam")]
+
+
+@pytest.fixture(scope="module")
+def measured():
+    images = demo_images("heldout", 6, 0)
+    subject = Subject.prepare("demo", "auto", images)
+    return subject, *subject.measure(images, leaves=frozenset())
+
+
+def test_bfloat16_keeps_the_ranking_on_the_demo(measured):
+    subject, evidence, context = measured
+    fast = Classifier(subject.network, precision="bfloat16")
+    metric = find_metric("deletion")
+    verify_precision(fast, metric, evidence, context, METHODS, images=4, leaders=1)
+    assert fast.passes > 0
+
+
+def test_a_swap_of_leaders_is_refused(measured):
+    """A network of another sign, as an extreme of imprecision: the best becomes the worst."""
+    subject, evidence, context = measured
+
+    class Opposite(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = subject.network
+
+        def forward(self, x):
+            return -self.network(x)
+
+    fast = Classifier(Opposite(), precision="bfloat16")
+    message = r"precision 'bfloat16' changes the ranking under 'deletion': '\w+' \(-?0\.\d+\) comes"
+    with pytest.raises(OptionError, match=message):
+        verify_precision(fast, find_metric("deletion"), evidence, context, METHODS, images=4)
+
+
+def test_equal_figures_may_go_either_way(measured):
+    _, evidence, context = measured
+    twins = [METHODS[0], METHODS[0]]
+    fast = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 10)))
+    verify_precision(fast, find_metric("deletion"), evidence, context, twins, images=2)
+    assert torch.is_grad_enabled()
