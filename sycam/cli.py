@@ -113,6 +113,9 @@ def synthesize(
             help="what the winner must be besides, like 'class-sensitivity>0.2'; repeatable"
         ),
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="of the network while searching: float32 or bfloat16 (verified)")
+    ] = "float32",
     device: Device = None,
     seed: Seed = 0,
     out: Annotated[
@@ -157,6 +160,7 @@ def synthesize(
             reshape=reshape,
             fusion=fusion,
             require=require or (),
+            precision=precision,
             out=out,
             notify=notify,
         )

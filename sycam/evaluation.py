@@ -156,6 +156,7 @@ def evaluate(
     cells, scores, degenerate = {}, {}, {}
     under = list(chosen.values())
     scorer = Scorer(under[0], evidence, context)
+    scorer.prepare(len(found), under)
     for done, (name, method) in enumerate(found.items(), 1):
         for metric, score in zip(under, scorer.score_under(under, method), strict=True):
             scores[name, metric.text] = metric.per_image(score.values)

@@ -17,6 +17,7 @@ import torch
 from sycam.data.images import ImageSet
 from sycam.digests import tensor_digest
 from sycam.errors import RunError
+from sycam.evidence import FLOAT32
 from sycam.language import Grammar
 from sycam.metrics import Metric
 from sycam.result import JOURNAL_FILE
@@ -31,6 +32,7 @@ def identity_of(
     metric: Metric,
     grammar: Grammar,
     requirements: Sequence[Requirement] = (),
+    precision: str = FLOAT32,
 ) -> str:
     """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
     labels, masks = searched.labels, searched.masks
@@ -52,6 +54,8 @@ def identity_of(
     }
     if requirements:
         facts["required"] = [[str(r), r.metric.options, r.metric.version] for r in requirements]
+    if precision != FLOAT32:
+        facts["precision"] = precision
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
-from sycam.evidence import Evidence, Layers, Reshape, Stack
+from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
 from sycam.evidence.targets import Target, is_callable
 from sycam.inputs import DEMO, Images, divide, read_images
 from sycam.kernels import Fusion
@@ -33,6 +33,7 @@ from sycam.search import (
     Scorer,
     pareto_front,
     select,
+    verify_precision,
 )
 from sycam.search.events import Note, Notify, Stage, Validated, ignore
 from sycam.subject import Subject, check_volumes
@@ -65,6 +66,7 @@ def synthesize(
     reshape: Reshape = None,
     fusion: Fusion = "mean",
     require: Sequence[str] = (),
+    precision: str = "float32",
     out: str | Path | None = None,
     notify: Notify = ignore,
 ) -> Result:
@@ -94,6 +96,9 @@ def synthesize(
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
         require: what the winner must be besides, on the search images, like
             ``"class-sensitivity>0.2"``: a metric, one of ``< <= > >=`` and a number.
+        precision: of the network on perturbed images while searching: ``"float32"``, or
+            ``"bfloat16"``, which is refused where it changes the ranking of the leaders among the
+            published CAMs. Held-out figures are in float32.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
@@ -128,9 +133,13 @@ def synthesize(
     evidence, context = subject.measure(searched, notify, leaves)
     for one in watched:
         one.check(context)
+    known = scored_along(grammar.leaves)
+    known = [m for m in known if m.has_weights or not metric.of_weights]
+    if precision != FLOAT32:
+        context = _in_precision(precision, subject, metric, evidence, context, known)
 
     # Only now, when all that was given has proved usable, is anything written.
-    identity = identity_of(subject, searched, metric, grammar, requirements)
+    identity = identity_of(subject, searched, metric, grammar, requirements, precision)
     folder = open_folder(out, f"{subject.name}-{metric.slug}-{identity[:8]}")
     scorer = Scorer(metric, evidence, context)
     enumerator = Enumerator(
@@ -143,8 +152,7 @@ def synthesize(
     journal = Journal(folder / JOURNAL_FILE, identity, metric)
     try:
         search = ExactSearch(enumerator, scorer, journal, limit, max_cost, notify)
-        known = scored_along(grammar.leaves)
-        outcome = search.run([m for m in known if m.has_weights or not metric.of_weights])
+        outcome = search.run(known)
     finally:
         journal.close()
 
@@ -188,6 +196,22 @@ def synthesize(
     )
     result.save(folder)
     return result
+
+
+def _in_precision(
+    precision: str,
+    subject: Subject,
+    metric: Metric,
+    evidence: Evidence | Stack,
+    context: Context,
+    known: Sequence[Method],
+) -> Context:
+    """The context with a classifier of another precision, which ranks as float32 does."""
+    slow = subject.classifier
+    fast = Classifier(subject.network, slow.device, score=slow.score, precision=precision)
+    verify_precision(fast, metric, evidence, context, known)
+    clean = fast.probability(context.images, context.targets)
+    return replace(context, classifier=fast, clean=clean, kept={})
 
 
 def _available(grammar: Grammar, subject: Subject, images: ImageSet, notify: Notify) -> Grammar:

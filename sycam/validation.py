@@ -165,6 +165,7 @@ def validate(
     """
     notify(Stage("Validating on held-out images", len(entrants)))
     scorer, columns = Scorer(metric, evidence, context), []
+    scorer.prepare(len(entrants), [metric, *panel])
     for done, entrant in enumerate(entrants, 1):
         columns.append(scorer.score_under([metric, *panel], entrant.method))
         notify(Step(done))

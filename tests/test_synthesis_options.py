@@ -232,3 +232,24 @@ def test_a_metric_of_other_classes_tells_the_score_from_its_size(tmp_path):
         result = search(tmp_path / metric, grammar=str(grammar), metric=metric, max_cost=4)
         found[metric] = {formula.expression for formula in result.hall}
     assert found == {"iou": {"mean(G)"}, "class-sensitivity": {"mean(G)", "y * mean(G)"}}
+
+
+def test_a_search_in_bfloat16_is_validated_in_float32(tmp_path):
+    options = {"metric": "deletion", "search_images": 16, "heldout": 16}
+    fast = search(tmp_path / "fast", precision="bfloat16", **options)
+    slow = search(tmp_path / "slow", **options)
+    assert fast.record["identity"] != slow.record["identity"]
+    # Searched with fewer digits: the same scores within these, but not the same.
+    found = {f.expression: f.score for f in fast.hall}
+    shared = [(found[f.expression], f.score) for f in slow.hall if f.expression in found]
+    assert len(shared) > 10
+    assert any(a != b for a, b in shared)
+    assert all(a == pytest.approx(b, abs=0.02) for a, b in shared)
+    for row in fast.validation.rows:
+        if row.kind == "published":
+            assert row.heldout == slow.validation.row(row.name).heldout
+
+
+def test_a_precision_that_is_not_known(tmp_path):
+    with pytest.raises(OptionError, match="expected float32 or bfloat16"):
+        search(tmp_path, precision="float16")

@@ -4,7 +4,7 @@ from sycam.evidence.acceleration import out_of_memory
 from sycam.evidence.cache import Cache, default_folder
 from sycam.evidence.capture import Evidence, layer_gradients, measure
 from sycam.evidence.channel_scores import add_leaves, measure_leaves
-from sycam.evidence.classifier import Classifier
+from sycam.evidence.classifier import FLOAT32, Classifier
 from sycam.evidence.head import has_linear_head
 from sycam.evidence.layers import SOUGHT, Layer, Layers, as_layers, find_layer, varies
 from sycam.evidence.loading import load_network
@@ -13,6 +13,7 @@ from sycam.evidence.stack import Stack
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 
 __all__ = [
+    "FLOAT32",
     "SOUGHT",
     "Cache",
     "Classifier",

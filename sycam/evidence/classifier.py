@@ -22,7 +22,8 @@ from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 
-PRECISIONS = ("float32", "bfloat16")
+FLOAT32 = "float32"
+PRECISIONS = (FLOAT32, "bfloat16")
 AGREEMENT = 1e-5  # within which a faster form of the network must give the same probabilities
 
 
@@ -57,7 +58,7 @@ class Classifier:
         device: torch.device | None = None,
         batch: int | None = None,
         score: Callable[[object], Tensor] | None = None,
-        precision: str = "float32",
+        precision: str = FLOAT32,
     ):
         if precision not in PRECISIONS:
             raise OptionError(

@@ -78,6 +78,7 @@ class ExactSearch:
         recorded = set(self.journal.known)
         self.budget.start()
         before = self.scorer.context.classifier.passes
+        self._prepare(sum(_journal_name(m) not in recorded for m in known))
         outcome.known = self._score_known(known)
         for level_or_chunk in self._chunks(self._planned_stream()):
             if isinstance(level_or_chunk, Level):
@@ -105,7 +106,7 @@ class ExactSearch:
 
     def _score_known(self, known: Sequence[Method]) -> list[Candidate]:
         self.notify(Stage("Scoring published CAMs and controls", len(known)))
-        names = [m.name if m.expression is None else str(m.expression) for m in known]
+        names = list(map(_journal_name, known))
         missing = {
             name: method
             for name, method in zip(names, known, strict=True)
@@ -175,8 +176,14 @@ class ExactSearch:
                 exhausted=exhausted,
             )
         )
+        self._prepare(self._planned - len(self.journal.known))
         self.notify(Stage("Scoring candidates"))
         return chain(ahead, stream)
+
+    def _prepare(self, count: int) -> None:
+        if count > 0:
+            self.notify(Stage("Preparing the network"))
+            self.scorer.prepare(count)
 
     def _chunks(self, stream: Iterator[Expression | Level]) -> Iterator[list[Expression] | Level]:
         chunk: list[Expression] = []
@@ -209,3 +216,8 @@ class ExactSearch:
                 known=tuple(outcome.known),
             )
         )
+
+
+def _journal_name(method: Method) -> str:
+    """A known method is on record as its expression, if it has one."""
+    return method.name if method.expression is None else str(method.expression)

@@ -52,7 +52,7 @@ def verify_precision(
             if slow[first] - slow[second] > 10**-DIGITS and quick[first] < quick[second]:
                 before, after = methods[first].name, methods[second].name
                 raise OptionError(
-                    f"precision {fast.precision!r} changes the ranking under {metric.name!r}: "
+                    f"precision {fast.precision!r} changes the ranking under {metric.text!r}: "
                     f"{before!r} ({slow[first]:.5f}) comes before {after!r} "
                     f"({slow[second]:.5f}) in float32, and after it ({quick[first]:.5f} and "
                     f"{quick[second]:.5f}) in {fast.precision} on {len(slow_context)} images; "

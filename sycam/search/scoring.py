@@ -73,6 +73,17 @@ class Scorer:
         self._usual: list[_Block] = []
         self._most = len(context)  # images in a block, at most; halved where memory runs out
 
+    def prepare(self, count: int, metrics: Sequence[Metric] = ()) -> None:
+        """Make the network as fast as pays for scoring so many candidates.
+
+        Args:
+            count: of candidates.
+            metrics: that score them; the scorer's own if none.
+        """
+        each = sum(metric.passes for metric in metrics or [self.metric])
+        if passes := count * len(self.context) * each:
+            self.context.classifier.plan(passes)
+
     def score(self, expressions: Sequence[Expression]) -> list[Score]:
         """One :class:`Score` an expression; a batch of expressions shares subexpressions."""
         leaves = frozenset().union(*(e.leaves for e in expressions))
