@@ -37,17 +37,21 @@ from sycam.subject import Subject
 
 FORMULAS = ("mean(G)", "G", "relu(G)", "sum(G * A) / sum(A)", "mean(relu(G)) * max(A)", "max(G)",
             "abs(G)", "topmean(A)")  # fmt: skip
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 METRICS = ("road", "insertion", "deletion", "average-drop", "iou", "energy-pointing-game")
 
 
+clock = time.perf_counter
+
+
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median wall-clock time of ``work``, which has run once before."""
+    """Median time of ``work``, which has run once before."""
     work()
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         work()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return statistics.median(times)
 
 
@@ -161,13 +165,14 @@ def peer_seconds(
     library, score, share = PEERS[metric.name]
     ours = float(metric.score(maps[None], context).mean())
     score(metric.name, subject, context.subset(slice(0, 1)), maps[:1])  # warms it up
-    started = time.perf_counter()
+    started = clock()
     theirs = score(metric.name, subject, context, maps)
-    spent = (time.perf_counter() - started) * share
+    spent = (clock() - started) * share
     return library, spent / len(maps), theirs, ours
 
 
 def main() -> None:
+    global clock
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="demo", choices=LAYERS)
     parser.add_argument("--metrics", default=",".join(METRICS))
@@ -175,9 +180,12 @@ def main() -> None:
     parser.add_argument("--peer-count", type=int, help="images that peers score")
     parser.add_argument("--candidates", type=int, default=8, choices=range(1, 9))
     parser.add_argument("--repeats", type=int, default=3)
+    said = "cpu: processor time, for one thread on a machine that others use"
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help=said)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--eager", action="store_true", help="do not compile the network")
     options = parser.parse_args()
+    clock = CLOCKS[options.clock]
     small = options.network in ("demo", "resnet20")
     count = options.count or (32 if small else 4)
     few = slice(0, options.peer_count or (4 if small else 1))
@@ -202,7 +210,8 @@ def main() -> None:
     limit = min(bare.values())
 
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, {subject.classifier.device}")  # fmt: skip
+          f"torch {torch.__version__}, {subject.classifier.device}, "
+          f"{options.clock} time")  # fmt: skip
     print(f"network {subject.name} ({form}, batches of {subject.classifier.batch}), layer "
           f"{subject.layer_names}, images {tuple(context.images.shape[1:])}")  # fmt: skip
     print("bare forward pass, ms an image: "

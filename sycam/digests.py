@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 _PLAIN = bool | int | float | complex | str | bytes | None | torch.dtype | torch.device | PurePath
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # parameters, hooks, mode: told otherwise, or not
 _nonces: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 
 
@@ -33,18 +34,12 @@ def tensor_digest(tensor: Tensor) -> str:
 def network_digest(network: nn.Module) -> str:
     """SHA-256 of what a network computes, as far as it can be read.
 
-    Structure (as it prints itself), parameters, all buffers, the code of each module's class and
-    the plain values, functions and tensors among a module's attributes.
+    Structure (as it prints itself), parameters, all buffers, the methods of each module's class
+    (with what they call and read, see :func:`content_digest`; of an installed package's class the
+    text of ``forward``) and the plain values, functions and tensors among a module's attributes,
+    but for private lists, sets and mappings.
     """
-    total = hashlib.sha256(repr(network).encode())
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        total.update(f"{name} {tensor_digest(tensor)}".encode())
-    for name, module in network.named_modules():
-        total.update(f"{name} {_code(inspect.unwrap(type(module).forward))}".encode())
-        for key, value in sorted(vars(module).items()):
-            if not key.startswith("_") and key != "training":
-                total.update(f"{key} {content_digest(value) or type(value)}".encode())
-    return total.hexdigest()
+    return _Content().network(network)
 
 
 def content_digest(value: object) -> str | None:
@@ -107,6 +102,7 @@ class _Content:
 
     def __init__(self) -> None:
         self._told: dict[object, int] = {}
+        self._modules: dict[int, int] = {}
 
     def of(self, value: object, depth: int = 0) -> str:
         if depth > 12:
@@ -120,7 +116,7 @@ class _Content:
                 raise _UnreadableError
             return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
         if isinstance(value, nn.Module):
-            return network_digest(value)
+            return self.network(value)
         if isinstance(value, functools.partial):
             return self.of((value.func, value.args, value.keywords), depth + 1)
         if isinstance(value, FunctionType | type):
@@ -149,6 +145,44 @@ class _Content:
         kind = type(value)
         code = _class_text(kind) if _installed(kind.__module__) else self.of(kind, depth)
         return f"{code} {self.of(vars(value), depth + 1)}"
+
+    def network(self, network: nn.Module) -> str:
+        """See :func:`network_digest`."""
+        if id(network) in self._modules:  # a module may hold, in a list or a method, what holds it
+            return f"module {self._modules[id(network)]}"
+        self._modules[id(network)] = len(self._modules)
+        total = hashlib.sha256(repr(network).encode())
+        for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+            total.update(f"{name} {tensor_digest(tensor)}".encode())
+        for name, module in network.named_modules():
+            total.update(f"{name} {self._module_class(type(module))}".encode())
+            for key, value in sorted(vars(module).items()):
+                # Private containers are where modules keep what they have seen.
+                seen = key.startswith("_") and isinstance(value, list | dict | set)
+                if key not in _OF_EVERY_MODULE and not seen:
+                    total.update(f"{key} {self._read(value) or type(value)}".encode())
+        return total.hexdigest()
+
+    def _module_class(self, kind: type) -> str:
+        """What the methods of a module's class compute; ``__init__`` shows in what it made."""
+        if _installed(kind.__module__):
+            return _code(inspect.unwrap(getattr(kind, "forward", kind)))
+        parts = [self._module_class(base) for base in kind.__bases__]
+        for name, value in vars(kind).items():
+            value = getattr(value, "fget", getattr(value, "__func__", value))
+            if name == "__init__" or (name.startswith("__") and not callable(value)):
+                continue
+            # What a function reads of its module may be unreadable; its own text is not.
+            text = _code(inspect.unwrap(value)) if isinstance(value, FunctionType) else ""
+            parts.append(f"{name} {self._read(value) or text}")
+        return str(parts)
+
+    def _read(self, value: object) -> str | None:
+        """The content of a value, None where it cannot be told."""
+        try:
+            return self.of(value)
+        except (_UnreadableError, RecursionError):
+            return None
 
     def _function(self, function: FunctionType, depth: int) -> str:
         cells = [cell.cell_contents for cell in function.__closure__ or ()]

@@ -57,7 +57,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str = "") 
     """
     known = list(known)
     folded = {n.casefold(): n for n in known}
-    near = [folded[n] for n in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+    wanted = name.casefold()
+    close = difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
+    near = [folded[n] for n in ([wanted] if wanted in folded else close)]
     if near:
         hint = f"did you mean {' or '.join(repr(n) for n in near)}?"
     elif len(known) <= 12:

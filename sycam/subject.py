@@ -168,6 +168,7 @@ class Subject:
         leaves: Collection[str],
         target: Target | Resolved | None = None,
         network: nn.Module | None = None,
+        keep: bool = True,
     ) -> Evidence | Stack:
         """Evidence of changed images, or of a copy of the network with other weights.
 
@@ -176,8 +177,9 @@ class Subject:
             leaves: names of leaves to measure.
             target: what is explained; the subject's own target if None.
             network: a copy whose layers have the same names; the network itself if None.
+            keep: dear leaves on disk, which is worth it for images that are met again.
         """
-        cache = Cache(default_folder())
+        cache = Cache(default_folder() if keep else None)
         measured = []
         for layer in self.layers:
             if network is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from sycam.search import (
     Outcome,
     Requirement,
     Scorer,
+    in_precision,
     pareto_front,
     select,
     verify_precision,
@@ -210,8 +211,7 @@ def _in_precision(
     slow = subject.classifier
     fast = Classifier(subject.network, slow.device, score=slow.score, precision=precision)
     verify_precision(fast, metric, evidence, context, known)
-    clean = fast.probability(context.images, context.targets)
-    return replace(context, classifier=fast, clean=clean, kept={})
+    return in_precision(context, fast)
 
 
 def _available(grammar: Grammar, subject: Subject, images: ImageSet, notify: Notify) -> Grammar:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from sycam.errors import OptionError
 from sycam.evidence import Evidence
-from sycam.methods import Method
+from sycam.methods import ALWAYS, Method
 from sycam.metrics import Context, Metric
 from sycam.search import Score, Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
@@ -21,6 +21,12 @@ RESAMPLES = 9999
 GUARDED = 64  # held-out images on which the sanity guards are measured
 _AT_ONCE = 333  # resamples of a figure that is no mean, computed together
 CONFIDENCE = 0.95
+
+
+_CONCERNS = {
+    "class-sensitivity": (lambda v: v < 0.05, "it hardly changes with the class explained"),
+    "randomisation": (lambda v: v > 0.95, "it hardly changes with the network's weights"),
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,16 @@ class Validation:
     def winner(self) -> Row | None:
         """The winner's row."""
         return next((row for row in self.rows if row.kind == "winner"), None)
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What is wrong with the winner whatever it scores: sanity guards that it fails."""
+        guards = self.winner.guards if self.winner else {}
+        return tuple(
+            f"{said} ({name} {guards[name]:.3f})"
+            for name, (fails, said) in _CONCERNS.items()
+            if name in guards and fails(guards[name])
+        )
 
 
 @dataclass(frozen=True)
@@ -235,7 +251,13 @@ def _guarded(
         else:
             usable.append(guard)
     wanted = [i for i, e in enumerate(entrants) if e.kind in ("winner", "published", "control")]
-    if not usable:
+    dear = [i for i in wanted if not entrants[i].method.leaves <= ALWAYS]
+    if dear and usable:
+        # Their leaves would be measured anew for each other class and network.
+        said = ", ".join(entrants[i].method.name for i in dear)
+        notify(Note(f"sanity guards are left out for what reads dear leaves: {said}"))
+    wanted = [i for i in wanted if i not in dear]
+    if not usable or not wanted:
         return {}
     notify(Stage("Checking sanity", len(wanted)))
     small, found = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
@@ -298,7 +320,7 @@ def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = No
 def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
     """Mean of ``[N]`` values with its bootstrap interval; the mean alone where they are equal."""
     mean = float(np.mean(values))
-    if len(values) < 2 or np.ptp(values) == 0:
+    if len(values) < 2 or np.ptp(values) == 0 or not np.isfinite(mean):
         return Interval(mean, mean, mean)
     found = stats.bootstrap(
         (values,),
@@ -312,8 +334,9 @@ def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
 
 
 def sign_flip_p(differences: np.ndarray, seed: int = 0) -> float:
-    """Two-sided p of a mean difference of 0, by flipping the signs of paired differences."""
-    if not np.any(differences):
+    """Two-sided p of a mean difference of 0, by flipping the signs of paired differences; 1 where
+    there is no difference, or one that is undefined."""
+    if not np.any(differences) or not np.isfinite(differences).all():
         return 1.0
     return float(
         stats.permutation_test(
@@ -328,8 +351,10 @@ def sign_flip_p(differences: np.ndarray, seed: int = 0) -> float:
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided Wilcoxon signed-rank test."""
-    return float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+    """Two-sided Wilcoxon signed-rank test; 1 where :func:`sign_flip_p` is."""
+    if not np.any(differences) or not np.isfinite(differences).all():
+        return 1.0
+    return float(stats.wilcoxon(differences).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

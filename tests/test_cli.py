@@ -233,3 +233,24 @@ def test_bad_input_is_one_message_and_exit_code_2(arguments, words, capsys, tmp_
     assert words in err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_many_metrics_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    names = ["complexity", "entropy", "sparseness", "iou", "dice", "energy-pointing-game"]
+    asked = [part for name in names for part in ("--metric", name)]
+    for methods in (["grad-cam", "layer-cam"], ["mean(relu(G)) * max(A)"]):
+        code, out, _ = sycam(capsys, "evaluate", *methods, *asked, "--quiet")
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= 100
+        assert "…" not in out
+        assert out.count("flat") == 1
+        assert all(f"{word} " in out for word in (*methods, *names))
+        assert out.count(" [0.") == len(methods) * len(names)
+
+
+def test_the_requirement_that_left_no_winner_is_named(tmp_path, capsys):
+    options = ["--require", "class-sensitivity>0.9999", "--out", tmp_path / "run", "--quiet"]
+    code, out, _ = sycam(capsys, "synthesize", *FAST, *options)
+    assert code == 0
+    assert "a known CAM or fails class-sensitivity>0.9999." in " ".join(out.split())

@@ -6,6 +6,7 @@ import copy
 import functools
 import subprocess
 import sys
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.digests import content_digest, network_digest, tensor_digest, version_digest
-from sycam.errors import OptionError
+from sycam.errors import NetworkError, OptionError
 from sycam.evidence.loading import import_file
 from sycam.targets import Similarity
 
@@ -201,3 +202,50 @@ def test_networks_that_compute_something_else():
     digests = {network_digest(n) for n in (base, *others)}
     assert len(digests) == 6
     assert tensor_digest(torch.zeros(2, 3)) != tensor_digest(torch.zeros(3, 2))
+
+
+FORWARDS = """
+import torch
+from torch import nn
+
+SCALE = {scale}
+
+def scaled(x):
+    return x * SCALE
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self._private = {private}
+        self.loader = iter([])  # nothing can read it
+
+    def body(self, x):
+        return x + {shift}
+
+    def forward(self, x):
+        return scaled(self.body(x)) * self._private
+"""
+
+
+def test_what_a_network_calls_counts(tmp_path):
+    """Scores, and dear leaves on disk, of another version were taken for this one's: only the text
+    of forward counted, and no attribute with an underscore."""
+    base, digests = {"scale": 1, "private": 1, "shift": 1}, []
+    for i, change in enumerate(({}, {}, {"scale": 2}, {"private": 2}, {"shift": 2})):
+        file = tmp_path / f"version{i}.py"
+        file.write_text(FORWARDS.format(**base | change), encoding="utf-8")
+        network = vars(import_file(file, "network", NetworkError))["Plain"]()
+        digests.append(network_digest(network))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
+
+
+def test_a_network_that_holds_itself():
+    def with_forward(factor: int) -> nn.Module:
+        network = nn.Sequential(nn.Identity())
+        network.parts = [network]
+        network.forward = MethodType(lambda self, x: self[0](x) * factor, network)
+        return network
+
+    assert network_digest(with_forward(2)) == network_digest(with_forward(2))
+    assert network_digest(with_forward(2)) != network_digest(with_forward(3))

@@ -71,13 +71,13 @@ def test_a_requirement_that_is_met_changes_nothing(search, free):
 
 def test_where_nothing_meets_it_there_is_no_winner(search, tmp_path):
     events = []
-    result = search(events, out=tmp_path / "run", require=["energy-pointing-game>1"])
+    result = search(events, out=tmp_path / "run", require=["energy-pointing-game>0.999"])
     assert result.best is None
     assert any("meets the requirements" in e.text for e in events if isinstance(e, Note))
     # What was measured is on record: the same command measures nothing again.
     journal = tmp_path / "run" / "scores-energy-pointing-game.jsonl"
     before = journal.read_bytes()
-    search(out=tmp_path / "run", require=["energy-pointing-game>1"])
+    search(out=tmp_path / "run", require=["energy-pointing-game>0.999"])
     assert journal.read_bytes() == before
 
 
@@ -98,7 +98,9 @@ def test_a_requirement_by_its_text(text, figure, met):
     assert str(Requirement.parse(str(found))) == str(found)
 
 
-@pytest.mark.parametrize("text", ["", "iou", "iou=0.2", "iou>", ">0.2", "iou>high", "iou>0.1>0.2"])
+@pytest.mark.parametrize(
+    "text", ["", "iou", "iou=0.2", "iou>", ">0.2", "iou>high", "iou>0.1>0.2", "iou>nan"]
+)
 def test_text_that_is_no_requirement(text):
     with pytest.raises(OptionError, match=r"like class-sensitivity>0\.2"):
         Requirement.parse(text)
@@ -107,3 +109,21 @@ def test_text_that_is_no_requirement(text):
 def test_an_unknown_metric_in_a_requirement():
     with pytest.raises(UnknownNameError, match="did you mean 'road'"):
         Requirement.parse("raod>0.2")
+
+
+def test_thresholds_are_told_apart():
+    """Six digits were told, so that runs with other requirements had one identity."""
+    first, second = (str(Requirement.parse(f"road>0.123456{i}")) for i in (1, 2))
+    assert first != second
+
+
+def test_two_requirements_on_one_metric_measure_it_once(search, tmp_path):
+    search(out=tmp_path / "run", require=["energy-pointing-game>0", "energy-pointing-game<=1"])
+    journal = tmp_path / "run" / "scores-energy-pointing-game.jsonl"
+    assert len(journal.read_bytes().splitlines()) == 2  # the identity, and the winner
+
+
+def test_a_requirement_that_nothing_can_meet():
+    with pytest.raises(OptionError, match="can never be met: iou is between 0 and 1"):
+        Requirement.parse("iou>1")
+    assert Requirement.parse("iou>=1").met(1.0)

@@ -185,6 +185,17 @@ def test_the_whole_space_to_the_cost_bound_is_reported_complete(tmp_path):
     assert sum(level["candidates"] for level in levels) == result.record["search"]["candidates"]
 
 
+def test_a_budget_that_ends_inside_the_last_batch_leaves_the_level_incomplete(tmp_path):
+    """The level was reported complete, and the run stopped by its cost bound."""
+    whole = run_with(tmp_path / "whole", max_cost=2, budget=1000).record["search"]
+    short = run_with(tmp_path / "short", max_cost=2, budget=whole["candidates"] - 1)
+    assert short.record["search"]["candidates"] == whole["candidates"] - 1
+    assert (short.record["search"]["complete_cost"], short.record["search"]["stopped"]) == (
+        1,
+        "budget",
+    )
+
+
 def test_target_label_explains_the_label(tmp_path):
     result = run_with(tmp_path / "run", budget=8, target="label")
     assert result.record["settings"]["target"] == "label"

@@ -14,6 +14,7 @@ from sycam.errors import OptionError, RunError, SycamError
 from sycam.evidence import Cache
 from sycam.export import export
 from sycam.inputs import demo_images
+from sycam.report.console import verdict
 from sycam.report.explain import explain
 from sycam.search.events import Note, Stage
 from sycam.targets import Contrast, Logit, Similarity
@@ -253,3 +254,19 @@ def test_a_search_in_bfloat16_is_validated_in_float32(tmp_path):
 def test_a_precision_that_is_not_known(tmp_path):
     with pytest.raises(OptionError, match="expected float32 or bfloat16"):
         search(tmp_path, precision="float16")
+
+
+def test_a_winner_that_ignores_the_class_is_no_explanation(tmp_path):
+    """Of activations alone: the same heatmap whatever is explained, and whatever follows."""
+    grammar = tmp_path / "blind.lark"
+    grammar.write_text(
+        '?start: weight\n?weight: "max" "(" map ")" -> max\n | "mean" "(" map ")" -> mean\n'
+        '?map: "A" -> activations\n%ignore " "\n'
+    )
+    result = search(tmp_path, grammar=str(grammar))
+    assert result.validation.winner.guards == {"class-sensitivity": 0.0, "randomisation": 1.0}
+    class_blind, weight_blind = result.validation.concerns
+    assert class_blind == "it hardly changes with the class explained (class-sensitivity 0.000)"
+    assert weight_blind.startswith("it hardly changes with the network's weights")
+    assert class_blind in verdict(result)
+    assert verdict(search(tmp_path / "seeing")).count("Do not trust") == 0

@@ -54,3 +54,10 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
 def test_equal_values_have_no_width():
     found = mean_interval(np.full(5, 0.25))
     assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)
+
+
+def test_an_undefined_difference_is_no_evidence():
+    """Its p was 0, as every comparison with NaN fails."""
+    undefined = np.array([0.1, np.nan, 0.3])
+    assert sign_flip_p(undefined) == wilcoxon_p(undefined) == 1
+    assert np.isnan([mean_interval(undefined).mean, mean_interval(undefined).low]).all()

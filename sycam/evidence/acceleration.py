@@ -110,13 +110,17 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     return fast
 
 
-def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
-    """The least wall-clock time of some runs; the first is not counted."""
-    found = []
+def seconds_of(device: torch.device, *works: Callable[[], object], repeats: int = 5) -> list[float]:
+    """The least wall-clock time of each work, run in turn, so that other load on the machine meets
+    all alike; a first round is not counted."""
+    rounds = []
     for _ in range(repeats + 1):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - started)
-    return min(found[1:])
+        times = []
+        for work in works:
+            started = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+        rounds.append(times)
+    return [min(times) for times in zip(*rounds[1:], strict=True)]

@@ -140,9 +140,9 @@ class Classifier:
         with torch.no_grad(), self._arithmetic():
             if self.form == "eager":
                 self._take_folded(batch)
-            seconds = seconds_of(lambda: self.network(batch), self.device)
+            (seconds,) = seconds_of(self.device, lambda: self.network(batch))
             if compiling_pays(self.network, seconds / len(batch) * passes):
-                self._take_compiled(batch, seconds)
+                self._take_compiled(batch)
         return self.form
 
     def _take_folded(self, batch: Tensor) -> None:
@@ -151,11 +151,12 @@ class Classifier:
             self.network = twin.to(memory_format=self._layout)
             self.form = "folded"
 
-    def _take_compiled(self, batch: Tensor, seconds: float) -> None:
+    def _take_compiled(self, batch: Tensor) -> None:
         fast = compiled(self.network, batch)
         if fast is None or not self._agrees(fast, batch):
             return
-        if seconds_of(lambda: fast(batch), self.device) < seconds:
+        slow, quick = seconds_of(self.device, lambda: self.network(batch), lambda: fast(batch))
+        if quick < slow:
             self._compiled, self.form = fast, "compiled"
 
     def _agrees(self, fast: Callable[[Tensor], Tensor], batch: Tensor) -> bool:

@@ -2,9 +2,10 @@
 
 from sycam.methods.cam import CAM
 from sycam.methods.method import KINDS, Method
-from sycam.methods.published import METHODS, find_expression, find_method, scored_along
+from sycam.methods.published import ALWAYS, METHODS, find_expression, find_method, scored_along
 
 __all__ = [
+    "ALWAYS",
     "CAM",
     "KINDS",
     "METHODS",

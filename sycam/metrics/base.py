@@ -53,7 +53,8 @@ class Metric(ABC):
         formula: the same in LaTeX.
         traps: how a search can game it, and what it does not see.
         higher_is_better: its direction.
-        range: lowest and highest score of an image.
+        range: lowest and highest score of an image, where a class is explained; a callable target
+            may have any value, which :meth:`bound` knows.
         invariance: the coarsest of :data:`INVARIANCES` under which scores are equal.
         needs_masks: whether it compares with ground truth.
         volumes: whether it is defined for ``[N,C,D,H,W]``.

@@ -86,6 +86,10 @@ class AverageGain(_Masked):
         won = (masked_probabilities(maps, context) - context.clean).clamp(min=0)
         return _share(won, 1 - context.clean)
 
+    def bound(self, context: Context) -> Tensor:
+        """The class becomes certain."""
+        return torch.full_like(context.clean, context.extremes[1])
+
 
 @register
 class IncreaseInConfidence(_Masked):
@@ -133,7 +137,7 @@ class DropInDeletion(_Masked):
 
     def bound(self, context: Context) -> Tensor:
         """All of the probability is lost."""
-        return context.clean
+        return context.clean - context.extremes[0]
 
 
 @register

@@ -72,6 +72,7 @@ class Source(Protocol):
         leaves: Collection[str],
         target: Target | Resolved | None = None,
         network: nn.Module | None = None,
+        keep: bool = True,
     ) -> Evidence | Stack:
         """Evidence of other images, or of another network of the same structure."""
 
@@ -119,6 +120,12 @@ class Context:
     def size(self) -> tuple[int, ...]:
         """Height and width of the images; depth, height and width of volumes."""
         return tuple(self.images.shape[2:])
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The least and the most that the network can say: of a probability 0 and 1; a callable
+        target has no ends."""
+        return (0.0, 1.0) if self.classifier.score is None else (-math.inf, math.inf)
 
     def subset(self, part: slice) -> Context:
         """The context of some of the images; it keeps nothing of what this one has kept."""

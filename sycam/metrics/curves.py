@@ -36,7 +36,7 @@ class _Curve(Metric):
 
     @property
     def passes(self) -> int:
-        return 224 if self.steps == "paper" else self.steps + 1
+        return 225 if self.steps == "paper" else self.steps + 1  # of an image with 224 rows
 
     @property
     def options(self) -> dict[str, object]:
@@ -55,7 +55,9 @@ class _Curve(Metric):
     def bound(self, context: Context) -> Tensor:
         """The area where all points but the two ends, which are known, are the best possible."""
         cuts = self._cuts(context.size)
-        best = super().bound(context)[:, None].repeat(1, len(cuts))
+        best = context.clean.new_full(
+            (len(context), len(cuts)), context.extremes[self.higher_is_better]
+        )
         for place in (0, -1):
             gone = self._interval(cuts[place], cuts[-1]) == (0, cuts[-1])
             best[:, place] = self._empty(context) if gone else context.clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -111,8 +112,11 @@ class Custom(Metric):
             return self.function(*arguments, **self._given)
         except SycamError:
             raise
-        except Exception as error:
-            raise self._fault(f"raised {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise self._fault(
+                f"raised {type(error).__name__}: {error} (line {last.lineno} of {last.filename})"
+            ) from error
 
     def _check(self, scores: Tensor) -> None:
         finite = scores.isfinite()

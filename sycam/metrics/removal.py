@@ -79,7 +79,7 @@ class TopKDrop(_TopShare):
 
     def bound(self, context: Context) -> Tensor:
         """All of the probability is lost."""
-        return context.clean
+        return context.clean - context.extremes[0]
 
 
 @register

@@ -200,6 +200,11 @@ class Road(_Removal):
         curves = self.curves(maps, context)
         return (curves["lerf"].mean(-1) - curves["morf"].mean(-1)) / 2
 
+    def bound(self, context: Context) -> Tensor:
+        """The class is certain without the least relevant pixels, and gone without the most."""
+        lowest, highest = context.extremes
+        return torch.full_like(context.clean, (highest - lowest) / 2)
+
 
 @register
 class RoadMorf(_Removal):
@@ -221,7 +226,7 @@ class RoadMorf(_Removal):
 
     def bound(self, context: Context) -> Tensor:
         """All of the probability is lost."""
-        return -context.clean
+        return context.extremes[0] - context.clean
 
 
 @register
@@ -243,4 +248,4 @@ class RoadLerf(_Removal):
 
     def bound(self, context: Context) -> Tensor:
         """The class becomes certain."""
-        return 1 - context.clean
+        return context.extremes[1] - context.clean

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from sycam.evaluation import Table
 from sycam.metrics import Metric, find_metric
@@ -20,6 +22,7 @@ from sycam.validation import PUBLISHED, Row
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
 _SHOWN = 8  # formulas of the live front
+_LONGEST = 28  # characters of a name before it is folded
 _STYLES = {"winner": "bold green", "control": "dim"}
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
 
@@ -166,7 +169,10 @@ def result_tables(result: Result) -> RenderableType:
         f"{result.record['grammar']['name']!r} (stopped by the {search['stopped']})"
     )
     if result.best is None:
-        parts.append("[bold red]No winner:[/] every candidate is degenerate or a known CAM.")
+        why = "is degenerate or a known CAM"
+        if result.record.get("refused"):
+            why = f"is degenerate, a known CAM or fails {' or '.join(result.record['required'])}"
+        parts.append(f"[bold red]No winner:[/] every candidate {escape(why)}.")
     else:
         parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]")
         parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
@@ -285,27 +291,86 @@ def verdict(result: Result) -> str:
             f"{validation.winner.sound:.4f} against {row.sound:.4f}"
         )
     if validation.beats_published:
-        return f"[bold green]The winner beats the best published CAM[/]: {facts}."
-    return f"[bold yellow]The winner does not beat the best published CAM[/]: {facts}."
+        said = f"[bold green]The winner beats the best published CAM[/]: {facts}."
+    else:
+        said = f"[bold yellow]The winner does not beat the best published CAM[/]: {facts}."
+    if validation.concerns:
+        said += (
+            f"\n[bold red]Do not trust it as an explanation[/]: "
+            f"{' and '.join(validation.concerns)}. "
+            '--require "class-sensitivity>0.2" searches for one that does.'
+        )
+    return said
 
 
-def evaluation_table(table: Table) -> RichTable:
-    """Methods by metrics, the best of each column in bold."""
-    shown = RichTable(title=f"Means over {table.images} images, 95 % intervals", **_PLAIN)
-    shown.add_column("method", overflow="fold")
-    for metric in table.metrics:
-        arrow = "↑" if table.directions[metric] else "↓"
-        shown.add_column(f"{escape(metric)} {arrow}", justify="right")
-    shown.add_column("flat", justify="right")
-    best = {metric: table.best(metric) for metric in table.metrics}
-    for method in table.methods:
-        cells = []
-        for metric in table.metrics:
-            c = table.cells[method, metric]
-            text = f"{c.mean:.4f} [{c.low:.3f}, {c.high:.3f}]"
-            cells.append(f"[bold]{escape(text)}[/]" if best[metric] == method else escape(text))
-        shown.add_row(escape(method), *cells, str(table.degenerate[method]))
-    return shown
+def evaluation_table(table: Table) -> RenderableType:
+    """Methods by metrics, the best under each metric in bold, no wider than the console."""
+    return _Evaluation(table)
+
+
+class _Evaluation:
+    """Turns methods and metrics round, or is cut into several tables, where it is too wide."""
+
+    def __init__(self, table: Table):
+        metrics = {m: f"{m} {'↑' if table.directions[m] else '↓'}" for m in table.metrics}
+        best = {m: table.best(m) for m in table.metrics}
+        cells = {}
+        for (method, metric), c in table.cells.items():
+            cell = Text(f"{c.mean:.4f} [{c.low:.3f}, {c.high:.3f}]")
+            cell.stylize("bold" if best[metric] == method else "")
+            cells[method, metrics[metric]] = cell
+        cells |= {(method, "flat"): Text(str(n)) for method, n in table.degenerate.items()}
+        self.title = f"Means over {table.images} images, 95 % intervals"
+        self.methods = list(table.methods)
+        self.metrics = [*metrics.values(), "flat"]
+        self.cells = cells
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        turned = {(metric, method): cell for (method, metric), cell in self.cells.items()}
+        upright = _blocks("method", self.methods, self.metrics, self.cells, options.max_width)
+        across = _blocks("metric", self.metrics, self.methods, turned, options.max_width)
+        chosen = across if len(across) < len(upright) else upright
+        chosen[0].title = self.title
+        yield from chosen
+
+
+def _blocks(
+    name: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Mapping[tuple[str, str], Text],
+    width: int,
+) -> list[RichTable]:
+    """One table, or several of the same rows, none wider than `width` if its cells can help it."""
+    space = 3  # around a column
+    first = min(max(len(text) for text in (name, *rows)), _LONGEST)
+    groups: list[list[str]] = [[]]
+    left = room = width - first - space - 1
+    for column in columns:
+        need = max(cells[row, column].cell_len for row in rows)
+        need = max(need, min(len(column), _LONGEST)) + space
+        if need > left and groups[-1]:
+            groups.append([])
+            left = room
+        groups[-1].append(column)
+        left -= need
+    found = []
+    for group in groups:
+        table = RichTable(**_PLAIN)
+        table.add_column(name, overflow="fold", max_width=_LONGEST)
+        for column in group:
+            least = max(cells[row, column].cell_len for row in rows)
+            table.add_column(
+                escape(column),
+                justify="right",
+                overflow="fold",
+                min_width=least,
+                max_width=max(least, _LONGEST),
+            )
+        for row in rows:
+            table.add_row(escape(row), *(cells[row, column] for column in group))
+        found.append(table)
+    return found
 
 
 def p_text(p: float) -> str:

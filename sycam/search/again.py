@@ -14,7 +14,7 @@ from sycam.evidence import Classifier, Evidence, Stack
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target
 from sycam.kernels import Heatmaps
-from sycam.methods.published import ALWAYS
+from sycam.methods import ALWAYS
 from sycam.metrics import Context
 
 Make = Callable[[Evidence | Stack, Context], Heatmaps]
@@ -91,7 +91,7 @@ class Again:
     def heatmaps_each(self, images: Tensor) -> Tensor:
         """Heatmaps ``[P,N,H,W]`` of each candidate's own inputs ``[P,N,C,H,W]``."""
         found = [
-            self._zeroed(make(*self._measure(own, None, None)))
+            self._zeroed(make(*self._measure(own, None, None, keep=False)))
             for make, own in zip(self._makers, images, strict=True)
         ]
         return torch.cat(found)
@@ -114,11 +114,15 @@ class Again:
         return self._evidence.layers[0]
 
     def _measure(
-        self, images: Tensor, target: Target | Resolved | None, network: nn.Module | None
+        self,
+        images: Tensor,
+        target: Target | Resolved | None,
+        network: nn.Module | None,
+        keep: bool = True,
     ) -> tuple[Evidence | Stack, Context]:
         context = self._context
         explained = context.explained if target is None else target
-        evidence = context.source.remeasure(images, self._leaves, explained, network)
+        evidence = context.source.remeasure(images, self._leaves, explained, network, keep)
         classifier = context.classifier
         if network is not None:
             classifier = Classifier(network, classifier.device, score=classifier.score)

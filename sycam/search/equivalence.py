@@ -12,7 +12,9 @@ from sycam.metrics import EXACT, RANKING, WEIGHTS
 
 _DROPPED = 13  # of a double's 53 significant bits; 40 are kept
 _TINY = 1e-30  # only smaller entries count as zero
-_GRID = 2.0**34  # resolution of a scaled heatmap
+_GRID = 2.0**34  # resolution of a scaled heatmap whose least value was subtracted
+_HEAT_DROPPED = 23  # of a double's 53 bits where nothing was: more are kept than float32 has
+_HEAT_TINY = 1e-38  # below the least positive float32, nearly
 
 
 @lru_cache(maxsize=64)
@@ -71,11 +73,23 @@ def heat_keys(sums: Tensor, invariance: str, size: tuple[int, ...], depth: int =
     scaled = (positive - low) / torch.where(span > 0, span, torch.ones_like(span))
     if invariance == RANKING:
         scaled = upsample(scaled, size, depth)
-        whole = _dense_ranks((scaled * _GRID).round().to(torch.int64).flatten(2))
+        whole = _dense_ranks(_rounded(scaled, low).flatten(2))
     else:
-        whole = (scaled * _GRID).round().to(torch.int64)
+        whole = _rounded(scaled, low)
     whole = whole.flatten(1)
     return (whole * _tokens(whole.shape[1])).sum(1)
+
+
+def _rounded(scaled: Tensor, low: Tensor) -> Tensor:
+    """Integers that differ where heatmaps differ by more than rounding.
+
+    Where the least value is 0, as after most ReLUs, values keep all their digits however small
+    they are beside the peak, and ranks tell them apart; a difference has those of the peak only.
+    """
+    grid = (scaled * _GRID).round().to(torch.int64)
+    bits = torch.where(scaled < _HEAT_TINY, 0.0, scaled).contiguous().view(torch.int64)
+    relative = (bits + (1 << (_HEAT_DROPPED - 1))) >> _HEAT_DROPPED
+    return torch.where(low > 0, grid, relative)
 
 
 def _dense_ranks(values: Tensor) -> Tensor:

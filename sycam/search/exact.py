@@ -85,6 +85,7 @@ class ExactSearch:
                 outcome.complete_cost = level_or_chunk.cost
                 continue
             chunk = level_or_chunk
+            whole = len(chunk)
             if self.budget.candidates is not None:
                 chunk = chunk[: max(0, self.budget.candidates - len(outcome.candidates))]
             fresh = sum(str(e) not in self.journal.known for e in chunk)
@@ -99,6 +100,9 @@ class ExactSearch:
                 Candidate(str(e), "expression", e, s) for e, s in zip(chunk, scores, strict=True)
             ]
             self._report(outcome)
+            if len(chunk) < whole:  # the level is not complete
+                outcome.stopped = "budget"
+                break
         outcome.levels = list(self.enumerator.levels)
         outcome.seconds = self.budget.elapsed
         outcome.passes = self.scorer.context.classifier.passes - before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from sycam.errors import OptionError
 from sycam.methods import Method
 from sycam.metrics import Metric, find_metric
+from sycam.metrics.option_text import written
 from sycam.search.journal import Journal
 from sycam.search.scoring import Scorer
 
@@ -41,15 +43,24 @@ class Requirement:
         found = _PARTS.fullmatch(text.strip()) if isinstance(text, str) else None
         try:
             threshold = float(found["threshold"])
+            if math.isnan(threshold):
+                raise ValueError
         except (TypeError, ValueError):
             raise OptionError(
                 f"requirement {text!r} is not understood; expected a metric, one of < <= > >= and "
                 "a number, like class-sensitivity>0.2"
             ) from None
-        return cls(find_metric(found["metric"].strip()), found["sign"], threshold)
+        required = cls(find_metric(found["metric"].strip()), found["sign"], threshold)
+        if not any(map(required.met, required.metric.range)):
+            low, high = required.metric.range
+            raise OptionError(
+                f"requirement {text!r} can never be met: {required.metric.text} is between "
+                f"{low:g} and {high:g}"
+            )
+        return required
 
     def __str__(self) -> str:
-        return f"{self.metric.text}{self.sign}{self.threshold:g}"
+        return f"{self.metric.text}{self.sign}{written(self.threshold)}"
 
     def met(self, figure: float) -> bool:
         """Whether a figure satisfies it; NaN never does."""
@@ -84,11 +95,14 @@ class Gate:
     ):
         self.refused: list[Refusal] = []
         self.scorer = scorer
-        self._checks = [(one, open_journal(one.metric)) for one in requirements]
+        metrics = {one.metric.text: one.metric for one in requirements}
+        self._journals = {text: open_journal(metric) for text, metric in metrics.items()}
+        self.requirements = requirements
 
     def __call__(self, method: Method) -> bool:
         """Whether a method meets all requirements; what it fails is noted in ``refused``."""
-        for requirement, journal in self._checks:
+        for requirement in self.requirements:
+            journal = self._journals[requirement.metric.text]
             if method.name not in journal.known:
                 (score,) = self.scorer.score_under([requirement.metric], method)
                 journal.append([method.name], [score])
@@ -100,5 +114,5 @@ class Gate:
 
     def close(self) -> None:
         """Close the journals."""
-        for _, journal in self._checks:
+        for journal in self._journals.values():
             journal.close()

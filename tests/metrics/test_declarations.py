@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
-from sycam.errors import UnknownNameError
+from sycam.errors import OptionError, UnknownNameError
 from sycam.language import parse
 from sycam.metrics import METRICS, find_metric
 from sycam.search import Scorer
@@ -48,3 +48,21 @@ def test_every_metric_describes_itself_and_keeps_its_range_and_bound(
 def test_an_unknown_metric_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownNameError, match="did you mean 'road'"):
         find_metric("raod")
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_bounds_hold_where_a_callable_is_explained(name, small_network, small_images):
+    """A callable's value has no ends, unlike a probability: five bounds were none."""
+    metric = find_metric(name)
+    images = ImageSet.from_arrays(small_images[:4], masks=masks_of(small_images[:4]))
+    subject = Subject.prepare(small_network, "3", images, target=lambda row: 30 * row[1] - 5)
+    evidence, context = subject.measure(images, leaves=metric.leaves | {"score"})
+    try:
+        metric.check(context)
+    except OptionError:
+        return
+    if metric.components:
+        return
+    bound = metric.bound(context).numpy()
+    for score in Scorer(metric, evidence, context).score([parse("mean(G)"), parse("-relu(G)")]):
+        assert (metric.oriented(score.values - bound) <= 1e-4).all()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.metrics import Context, Entropy, Sparseness
+from sycam.metrics.order import ascending
 
 METRICS = [Sparseness(), Entropy()]
 
@@ -55,3 +56,9 @@ def test_neither_scale_nor_place_nor_batch_mates_matter(seed, scale):
         torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
         alone = metric.score(maps[1:, 2:], context(1, (6, 5)))
         assert torch.equal(alone[0, 0], before[1, 2])
+
+
+def test_heatmaps_of_a_bfloat16_network_are_sorted():
+    """numpy, which sorts on a CPU, does not know bfloat16."""
+    values = torch.tensor([0.5, 0.25, 1.0], dtype=torch.bfloat16)
+    assert ascending(values).tolist() == [0.25, 0.5, 1.0]

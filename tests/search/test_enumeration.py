@@ -179,3 +179,17 @@ def test_weights_tell_apart_what_has_the_same_positive_part():
     for invariance, expected in ((WEIGHTS, 2), (EXACT, 1), (POSITIVE_SCALE, 1)):
         found, _ = run(Enumerator(grammar, measured, invariance, SIZE), 2)
         assert len(pair & set(map(str, found))) == expected
+
+
+@pytest.mark.parametrize("invariance", [POSITIVE_SCALE, RANKING])
+def test_values_far_below_the_peak_are_told_apart(invariance):
+    """A pixel a million million times weaker than the peak still has its rank."""
+    generator = torch.Generator().manual_seed(5)
+    peak = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    peak[..., 1, 2] = 1
+    weak = 1e-12 * torch.rand(peak.shape, generator=generator, dtype=torch.float64)
+    weak[..., 0, 0] = 0
+    others = [peak, peak + weak, peak + weak.flip(-1), (peak + weak) * 7]
+    keys = heat_keys(torch.cat(others), invariance, SIZE).tolist()
+    assert len(set(keys[:3])) == 3
+    assert keys[3] == keys[1]

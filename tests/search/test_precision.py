@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from sycam.evidence import Classifier
 from sycam.inputs import demo_images
 from sycam.methods import find_method
 from sycam.metrics import find_metric
-from sycam.search.precision import verify_precision
+from sycam.search.precision import in_precision, verify_precision
 from sycam.subject import Subject
 
 METHODS = [find_method(name) for name in ("grad-cam", "hirescam", "layer-cam", "xgrad-cam")]
@@ -56,3 +58,34 @@ def test_equal_figures_may_go_either_way(measured):
     fast = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 10)))
     verify_precision(fast, find_metric("deletion"), evidence, context, twins, images=2)
     assert torch.is_grad_enabled()
+
+
+def test_the_search_and_its_verification_see_the_same_clean_scores(measured):
+    """The clean images were verified in float32 and searched in the lower precision."""
+    subject, evidence, context = measured
+
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = subject.network
+
+        def forward(self, x):
+            return 2 * self.network(x)
+
+    fast = Classifier(Doubled())
+    used = in_precision(context, fast)
+    torch.testing.assert_close(used.clean, fast.probability(context.images, context.targets))
+    assert (used.clean - context.clean).abs().max() > 1e-3
+    seen = []
+
+    class Watched(type(find_metric("average-drop"))):
+        def score(self, maps, context):
+            seen.append((context.classifier, context.clean))
+            return super().score(maps, context)
+
+    with contextlib.suppress(OptionError):
+        verify_precision(fast, Watched(), evidence, context, METHODS[:2], images=4)
+    assert {id(classifier) for classifier, _ in seen} == {id(fast), id(context.classifier)}
+    for classifier, clean in seen:
+        expected = used if classifier is fast else context
+        torch.testing.assert_close(clean, expected.clean[:4])
