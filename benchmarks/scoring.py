@@ -27,7 +27,6 @@ import torch
 from subjects import LAYERS, images_for, subject_of
 from torch import Tensor
 
-from sycam.errors import UnknownNameError
 from sycam.evidence import Evidence
 from sycam.kernels import heatmaps
 from sycam.methods import find_method
@@ -37,21 +36,17 @@ from sycam.subject import Subject
 
 FORMULAS = ("mean(G)", "G", "relu(G)", "sum(G * A) / sum(A)", "mean(relu(G)) * max(A)", "max(G)",
             "abs(G)", "topmean(A)")  # fmt: skip
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 METRICS = ("road", "insertion", "deletion", "average-drop", "iou", "energy-pointing-game")
 
 
-clock = time.perf_counter
-
-
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median time of ``work``, which has run once before."""
+    """Median wall-clock time of ``work``, which has run once before."""
     work()
     times = []
     for _ in range(repeats):
-        started = clock()
+        started = time.perf_counter()
         work()
-        times.append(clock() - started)
+        times.append(time.perf_counter() - started)
     return statistics.median(times)
 
 
@@ -165,14 +160,13 @@ def peer_seconds(
     library, score, share = PEERS[metric.name]
     ours = float(metric.score(maps[None], context).mean())
     score(metric.name, subject, context.subset(slice(0, 1)), maps[:1])  # warms it up
-    started = clock()
+    started = time.perf_counter()
     theirs = score(metric.name, subject, context, maps)
-    spent = (clock() - started) * share
+    spent = (time.perf_counter() - started) * share
     return library, spent / len(maps), theirs, ours
 
 
 def main() -> None:
-    global clock
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="demo", choices=LAYERS)
     parser.add_argument("--metrics", default=",".join(METRICS))
@@ -180,12 +174,9 @@ def main() -> None:
     parser.add_argument("--peer-count", type=int, help="images that peers score")
     parser.add_argument("--candidates", type=int, default=8, choices=range(1, 9))
     parser.add_argument("--repeats", type=int, default=3)
-    said = "cpu: processor time, for one thread on a machine that others use"
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help=said)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--eager", action="store_true", help="do not compile the network")
     options = parser.parse_args()
-    clock = CLOCKS[options.clock]
     small = options.network in ("demo", "resnet20")
     count = options.count or (32 if small else 4)
     few = slice(0, options.peer_count or (4 if small else 1))
@@ -199,10 +190,7 @@ def main() -> None:
         import_torchvision()  # grad-cam and Quantus need it, whose operators may not load
     scorers: dict[str, Scorer] = {}
     for name in options.metrics.split(","):
-        try:
-            scorers[name] = Scorer(find_metric(name), evidence, context)
-        except UnknownNameError:
-            print(f"metric {name} does not exist here: left out")
+        scorers[name] = Scorer(find_metric(name), evidence, context)
     warm = images_for(options.network, 64).images
     subject.classifier.probability(warm, context.targets[:1].expand(len(warm)))
     form = subject.classifier.plan(1 if options.eager else 10**12)
@@ -210,8 +198,7 @@ def main() -> None:
     limit = min(bare.values())
 
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, {subject.classifier.device}, "
-          f"{options.clock} time")  # fmt: skip
+          f"torch {torch.__version__}, {subject.classifier.device}")  # fmt: skip
     print(f"network {subject.name} ({form}, batches of {subject.classifier.batch}), layer "
           f"{subject.layer_names}, images {tuple(context.images.shape[1:])}")  # fmt: skip
     print("bare forward pass, ms an image: "

@@ -15,7 +15,9 @@ BASELINES = ("zero", "mean", "blur")
 def baseline_fill(name: str, context: Context) -> Fill:
     """A fill that shows one of :data:`BASELINES` wherever pixels are removed."""
     baseline = baseline_images(name, context)
-    return lambda images, removed, index: torch.where(removed[:, None], baseline[index], images)
+    return lambda images, removed, index: torch.where(
+        removed[:, None], baseline.index_select(0, index), images
+    )
 
 
 def baseline_images(name: str, context: Context) -> Tensor:

@@ -138,21 +138,30 @@ class _Removal(Metric):
         return "road", self.noise, self.tolerance, self.solver
 
     def _filler(self, context: Context) -> Fill:
+        noise = None
+        if self.noise:
+            noise = context.once(("noise", self.noise), lambda: context.noise * self.noise)
+
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
+            if self.ties != "plateau":
+                return self._imputed(images, removed, noise, index)
             # Without a known pixel the equations have no solution.
-            empty = removed.flatten(1).all(1)[:, None, None]
-            missing = removed & ~empty
-            if self.solver == "exact":
-                filled = impute_exact(images, missing)
-            else:
-                filled = impute(images, missing, tolerance=self.tolerance, native=True)
-            filled.masked_fill_(empty[:, None], 0.0)
-            if self.noise:
-                places = removed[:, None].to(filled.dtype)
-                filled.addcmul_(context.noise[index], places, value=self.noise)
+            empty = removed.flatten(1).all(1)
+            filled = self._imputed(images, removed & ~empty[:, None, None], noise, index)
+            filled[empty] = 0.0 if noise is None else noise[index[empty]]
             return filled
 
         return fill
+
+    def _imputed(
+        self, images: Tensor, removed: Tensor, noise: Tensor | None, index: Tensor
+    ) -> Tensor:
+        if self.solver == "multigrid":
+            return impute(
+                images, removed, tolerance=self.tolerance, native=True, noise=noise, rows=index
+            )
+        filled = impute_exact(images, removed)
+        return filled if noise is None else filled + removed[:, None] * noise[index]
 
 
 def plateau_bounds(maps: Tensor, kept: Sequence[int]) -> dict[str, Tensor]:

@@ -125,7 +125,12 @@ class Again:
         evidence = context.source.remeasure(images, self._leaves, explained, network, keep)
         classifier = context.classifier
         if network is not None:
-            classifier = Classifier(network, classifier.device, score=classifier.score)
+            classifier = Classifier(
+                network,
+                classifier.device,
+                score=classifier.score,
+                precision=classifier.precision,
+            )
         # Methods that run the network themselves, or that are no function of the layer, look here.
         changed = replace(
             context.subset(slice(None)),
