@@ -152,11 +152,12 @@ def evaluate(
     evidence, context = subject.measure(image_set, notify, leaves)
     for metric in chosen.values():
         metric.check(context)
-    notify(Stage("Scoring", len(found)))
     cells, scores, degenerate = {}, {}, {}
     under = list(chosen.values())
     scorer = Scorer(under[0], evidence, context)
+    notify(Stage("Preparing the network"))
     scorer.prepare(len(found), under)
+    notify(Stage("Scoring", len(found)))
     for done, (name, method) in enumerate(found.items(), 1):
         for metric, score in zip(under, scorer.score_under(under, method), strict=True):
             scores[name, metric.text] = metric.per_image(score.values)

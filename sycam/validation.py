@@ -179,9 +179,10 @@ def validate(
         seed: of bootstrap and sign flips.
         notify: watches the progress.
     """
-    notify(Stage("Validating on held-out images", len(entrants)))
     scorer, columns = Scorer(metric, evidence, context), []
+    notify(Stage("Preparing the network"))
     scorer.prepare(len(entrants), [metric, *panel])
+    notify(Stage("Validating on held-out images", len(entrants)))
     for done, entrant in enumerate(entrants, 1):
         columns.append(scorer.score_under([metric, *panel], entrant.method))
         notify(Step(done))

@@ -49,8 +49,8 @@ class SensitivityAxiom(_Axiom):
         "d_k is the drop of the explained score y when channel k is set to zero, w_k sum(A_k) the "
         "sum over places of the channel's part of the map before the ReLU: the sum of the absolute "
         "differences over channels, by the sum of |d_k|. Where all d_k are 0 it is 0 for a map "
-        "whose totals are 0, too, and 1 for any other. NaN for a formula that is no weighting of "
-        "the activations."
+        "whose totals are 0, too, and 1 for any other. It is defined for weightings of the "
+        "activations only."
     )
     formula = (
         r"\frac{\sum_k |d_k - \sum_{ij} w_k A_{k,ij}|}{\sum_k |d_k|}, \quad d_k = y - y_{A_k := 0}"
@@ -78,7 +78,7 @@ class ConservationAxiom(_Axiom):
     definition = (
         "The absolute difference of the explained score y and the sum over channels and places of "
         "w_k A_k, the map before the ReLU, by |y|. Where y is 0 it is 0 for a map whose sum is 0, "
-        "too, and 1 for any other. NaN for a formula that is no weighting of the activations."
+        "too, and 1 for any other. It is defined for weightings of the activations only."
     )
     formula = r"\frac{|y - \sum_k \sum_{ij} w_k A_{k,ij}|}{|y|}"
     traps = (
