@@ -131,3 +131,17 @@ class GivenMaps:
 def given_maps() -> type[GivenMaps]:
     """Makes a TorchCAM extractor of a network and heatmaps ``[N,H,W]``."""
     return GivenMaps
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[int]:
+    """Grows by the number of images whenever changed inputs are measured."""
+    counts = []
+    remeasure = Subject.remeasure
+
+    def counted(self, images, *rest):
+        counts.append(len(images))
+        return remeasure(self, images, *rest)
+
+    monkeypatch.setattr(Subject, "remeasure", counted)
+    return counts
