@@ -13,7 +13,7 @@ from sycam.errors import OptionError
 from sycam.evidence import Evidence
 from sycam.methods import ALWAYS, Method
 from sycam.metrics import Context, Metric
-from sycam.search import Score, Scorer
+from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 
 PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
@@ -188,11 +188,12 @@ def validate(
         notify(Step(done))
     scores = [column[0] for column in columns]
     others = {m.text: [column[i].mean for column in columns] for i, m in enumerate(panel, 1)}
-    guarded = _guarded(entrants, guards, scorer, seed, notify)
+    guarded = _guarded(entrants, guards, scorer, notify)
     # Images on which no method's map is degenerate.
     sound = ~np.any([score.flat for score in scores], axis=0)
     winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
-    comparisons = _compare(winner, entrants, scores, metric, seed)
+    added = [metric.per_image(s.values, e.fitted) for s, e in zip(scores, entrants, strict=True)]
+    comparisons = _compare(winner, entrants, list(map(metric.oriented, added)), seed)
     rows = [
         Row(
             name=entrant.method.name,
@@ -205,7 +206,7 @@ def validate(
             degenerate=score.degenerate,
             panel={name: means[i] for name, means in others.items()},
             against=comparisons.get(i),
-            scores=tuple(metric.per_image(score.values, entrant.fitted).tolist()),
+            scores=tuple(added[i].tolist()),
             guards=guarded.get(i, {}),
         )
         for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
@@ -237,7 +238,6 @@ def _guarded(
     entrants: Sequence[Entrant],
     guards: Sequence[Metric],
     scorer: Scorer,
-    seed: int,
     notify: Notify,
 ) -> dict[int, dict[str, float]]:
     """Figures of the guards by the place of the entrant."""
@@ -272,18 +272,13 @@ def _guarded(
 def _compare(
     winner: int | None,
     entrants: Sequence[Entrant],
-    scores: Sequence[Score],
-    metric: Metric,
+    scores: Sequence[np.ndarray],
     seed: int,
 ) -> dict[int, Comparison]:
     if winner is None:
         return {}
     others = [i for i, e in enumerate(entrants) if e.kind in (*PUBLISHED, "control")]
-    per_image = {
-        i: metric.oriented(metric.per_image(scores[i].values, entrants[i].fitted))
-        for i in {winner, *others}
-    }
-    differences = {i: per_image[winner] - per_image[i] for i in others}
+    differences = {i: scores[winner] - scores[i] for i in others}
     raw = [sign_flip_p(differences[i], seed) for i in others]
     corrected = holm(raw)
     return {

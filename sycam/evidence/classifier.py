@@ -45,6 +45,7 @@ class Classifier:
 
     Attributes:
         passes: images forwarded so far.
+        plain: the copy as the user built it, whatever form runs: for methods that look inside.
         form: ``"eager"``, ``"folded"`` or ``"compiled"``, see :meth:`plan`.
 
     Raises:
@@ -77,6 +78,7 @@ class Classifier:
         self._layout = torch.contiguous_format if volumes else torch.channels_last
         self.network = twin.to(self.device).eval().requires_grad_(False)
         self.network.to(memory_format=self._layout)
+        self.plain = self.network
         self.batch = self._wanted = batch
         self.passes = 0
         self.form = "eager"

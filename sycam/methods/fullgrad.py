@@ -41,7 +41,7 @@ def fullgrad(_evidence: Evidence, context: Context, beside: float = 0.0) -> Heat
     Raises:
         NetworkError: the score cannot be differentiated with respect to the image.
     """
-    network = copy.deepcopy(context.classifier.network)
+    network = copy.deepcopy(context.classifier.plain)
     network.to(memory_format=torch.contiguous_format)  # not every network runs channels last
     maps = []
     with untouched(network):

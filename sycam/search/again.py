@@ -49,6 +49,7 @@ class Again:
         together: the heatmaps of all.
         totals: their channel totals ``[P,N,K]`` from one layer's leaves.
         leaves: names of the leaves that they read.
+        runs: whether they run the network themselves.
         evidence: of the images.
         context: of the same images, with a source.
         kept: evidence of changed inputs.
@@ -60,13 +61,14 @@ class Again:
         together: Make,
         totals: Totals,
         leaves: frozenset[str],
+        runs: bool,
         evidence: Evidence | Stack,
         context: Context,
         kept: KeptEvidence,
     ):
         self._makers, self._together, self._totals = makers, together, totals
         self._leaves, self._evidence, self._context = leaves, evidence, context
-        self._kept = kept
+        self._runs, self._kept = runs, kept
 
     def heatmaps(
         self,
@@ -76,8 +78,8 @@ class Again:
         network: nn.Module | Callable[[], nn.Module] | None = None,
     ) -> Tensor:
         """Heatmaps ``[P,N,H,W]`` of inputs that all candidates share."""
-        # What was measured for other dear leaves does not serve.
-        key = f"{key} {sorted(self._leaves - ALWAYS)}"
+        # What was measured for other dear leaves does not serve, nor without the network's copy.
+        key = f"{key} {sorted(self._leaves - ALWAYS)} {self._runs and network is not None}"
         if key in self._kept.found:
             return self._zeroed(self._together(*self._kept.found[key]))
         if not isinstance(images, Tensor):
@@ -124,7 +126,7 @@ class Again:
         explained = context.explained if target is None else target
         evidence = context.source.remeasure(images, self._leaves, explained, network, keep)
         classifier = context.classifier
-        if network is not None:
+        if network is not None and self._runs:
             classifier = Classifier(
                 network,
                 classifier.device,

@@ -91,7 +91,7 @@ class Scorer:
             len(expressions),
             lambda b: maps_of(expressions, b.evidence, b.context.size, b.kept),
             lambda b: b.again(
-                [_maker([e]) for e in expressions], _maker(expressions), expressions, leaves
+                [_maker([e]) for e in expressions], _maker(expressions), expressions, leaves, False
             ),
             [self.metric],
         )[0]
@@ -106,7 +106,9 @@ class Scorer:
         found = self._scored(
             1,
             lambda b: method.heatmaps(b.evidence, b.context),
-            lambda b: b.again([method.heatmaps], method.heatmaps, weights, method.leaves),
+            lambda b: b.again(
+                [method.heatmaps], method.heatmaps, weights, method.leaves, method.runs
+            ),
             metrics,
         )
         return [scores[0] for scores in found]
@@ -205,6 +207,7 @@ class _Block:
         together: Make,
         expressions: Sequence[Expression],
         leaves: frozenset[str],
+        runs: bool,
     ) -> Again:
         """The candidates on other inputs; ``expressions`` are those that have weights, or none."""
         return Again(
@@ -212,6 +215,7 @@ class _Block:
             together,
             lambda leaves: channel_totals(expressions, leaves, self.evidence.layers[0].depth),
             leaves,
+            runs,
             self.evidence,
             self.context,
             self.kept_again,

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sycam import CAM
-from sycam.data.images import load_images
+from sycam.data.images import ImageSet, load_images
 from sycam.errors import NetworkError
 from sycam.evidence import measure
 from sycam.methods import find_method
 from sycam.methods.fullgrad import BATCH, folded_bias
+from sycam.subject import Subject
 from sycam.targets import Contrast, Probability
 
 TOLERANCE = 1e-5
@@ -193,3 +194,20 @@ def test_fullgrad_explains_the_target_that_is_asked_for(small_network, small_ima
         assert (cam(small_images, target) - logit).abs().max() > 1e-3
     margin = cam(small_images, Contrast(1, references=(2,), gamma=1.0))
     torch.testing.assert_close(margin, cam(small_images, lambda row: row[1] - row[2]))
+
+
+def test_an_engine_that_folds_batch_norms_scores_the_network_as_it_was_built():
+    """A convolution with a bias before a batch norm has two bias terms; folded, they are one."""
+    torch.manual_seed(2)
+    norm = nn.BatchNorm2d(4)
+    norm.running_mean.normal_()
+    nn.init.normal_(norm.bias)
+    layers = [nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)]
+    network = nn.Sequential(*layers).eval()
+    images = ImageSet.from_arrays(torch.rand(4, 3, 8, 8))
+    evidence, context = Subject.prepare(network, "2", images).measure(images)
+    before = find_method("fullgrad").heatmaps(evidence, context).maps
+    context.classifier.batch = 4
+    context.classifier.probability(context.images, context.targets)
+    assert context.classifier.plan(1) == "folded"
+    assert torch.equal(find_method("fullgrad").heatmaps(evidence, context).maps, before)
