@@ -14,6 +14,7 @@ from sycam.methods import CAM
 from sycam.metrics import metric
 from sycam.result import Formula, Result, load
 from sycam.synthesis import synthesize
+from sycam.verification import Verification, verify
 from sycam.version import __version__
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Result",
     "SycamError",
     "Table",
+    "Verification",
     "__version__",
     "evaluate",
     "learn_fusion",
@@ -33,4 +35,5 @@ __all__ = [
     "operator",
     "synthesize",
     "testing",
+    "verify",
 ]

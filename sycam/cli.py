@@ -30,7 +30,9 @@ from sycam.report import methods as show_methods
 from sycam.report import metrics as show_metrics
 from sycam.report.explain import explain as draw
 from sycam.report.explain import overview
+from sycam.report.run_pictures import draw_front, draw_heldout
 from sycam.search.events import Validated
+from sycam.search.selection import DEFAULT_RULE, RULES
 
 app = typer.Typer(
     help="Name the property a heatmap should have; get the class activation map that has it.",
@@ -38,6 +40,8 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode="rich",
 )
+
+ROAD = "road"
 
 Network = Annotated[str, typer.Option(help="demo, or FILE.py:FACTORY (a function without "
                                       "arguments that returns an nn.Module)")]  # fmt: skip
@@ -84,7 +88,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print only the resul
 
 @app.command()
 def synthesize(
-    metric: Annotated[str, typer.Option(help="what to optimise (see: sycam metrics)")] = "road",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what to optimise (see: sycam metrics), road if none; repeat for a Pareto front"
+        ),
+    ] = None,
     grammar: Annotated[str, typer.Option(help="NAME or FILE.lark (see: sycam grammars)")] = (
         "gradient"
     ),
@@ -104,7 +113,14 @@ def synthesize(
     size: Size = None,
     search_images: Annotated[int, typer.Option(help="how many images to search on")] = 64,
     heldout_images: Annotated[int, typer.Option(help="how many images to validate on")] = 256,
-    max_cost: Annotated[int, typer.Option(help="highest cost of an expression")] = 6,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="race: drop poor candidates early, then go beyond the cost bound; exact: every "
+            "candidate to the cost bound; guided: beyond the bound at once",
+        ),
+    ] = "race",
+    max_cost: Annotated[int, typer.Option(help="highest cost that is enumerated")] = 4,
     budget: Annotated[str, typer.Option(help="90s, 20m, 2h, or a number of candidates")] = "5m",
     target: Target = "predicted",
     require: Annotated[
@@ -116,6 +132,36 @@ def synthesize(
     precision: Annotated[
         str, typer.Option(help="of the network while searching: float32 or bfloat16 (verified)")
     ] = "float32",
+    guess: Annotated[
+        list[str] | None, typer.Option(help="an expression to try first; repeatable")
+    ] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="end at the first expression above: a number, best-published")
+    ] = None,
+    select: Annotated[
+        str, typer.Option(help=f"how the winner is chosen: {', '.join(RULES)}")
+    ] = DEFAULT_RULE,
+    delta: Annotated[
+        float, typer.Option(help="of a race: probability of losing the best, at most")
+    ] = 0.05,
+    tolerance: Annotated[
+        float | None, typer.Option(help="of a race: what is better by less may be lost")
+    ] = None,
+    equivalence: Annotated[
+        str, typer.Option(help="which expressions count as one: values, metric, both or none")
+    ] = "values",
+    sampler: Annotated[
+        str, typer.Option(help="beyond the cost bound: grammar, tpe, random or evolution")
+    ] = "grammar",
+    storage: Annotated[
+        str | None, typer.Option(help="URL of an Optuna storage that several runs share")
+    ] = None,
+    constants: Annotated[
+        bool, typer.Option(help="tune constants of the leaders at the end")
+    ] = True,
+    scope: Annotated[
+        str, typer.Option(help="global, or per-class: besides, the best for each class")
+    ] = "global",
     device: Device = None,
     seed: Seed = 0,
     out: Annotated[
@@ -135,7 +181,7 @@ def synthesize(
     console = _console(as_json)
     finished: list[Validated] = []
     _declare(operators)
-    with _interruptible(), show.Watcher(None if quiet else console, metric) as watch:
+    with _interruptible(), show.Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
 
         def notify(event) -> None:
             if isinstance(event, Validated):
@@ -148,9 +194,20 @@ def synthesize(
             network,
             layer or _layer(network),
             image_set,
-            metric=metric,
+            metric=metric or ROAD,
             grammar=grammar,
             max_cost=max_cost,
+            mode=mode,
+            guess=guess or (),
+            threshold=threshold,
+            select=select,
+            delta=delta,
+            tolerance=tolerance,
+            equivalence=equivalence,
+            sampler=sampler,
+            storage=storage,
+            constants=constants,
+            scope=scope,
             budget=budget,
             search_images=search_images,
             heldout=load_images(heldout, **scale) if heldout else heldout_images,
@@ -164,17 +221,21 @@ def synthesize(
             out=out,
             notify=notify,
         )
-    picture = None
+    pictures = {"figures and costs of the front": draw_front(result),
+                "search against held-out figures": draw_heldout(result)}  # fmt: skip
     if result.best is not None:
         picture = overview(result, finished[0].subject, finished[0].images)
+        pictures = {"heatmaps on held-out images": picture} | pictures
     if as_json:
         print(json.dumps(result.to_dict(), ensure_ascii=False, default=str))
         return
     console.print(show.result_tables(result))
     if not quiet:
         console.print(f"\nKept in [bold]{escape(str(result.path))}[/]", soft_wrap=True)
-        if picture:
-            console.print(f"  {escape(str(picture))}   heatmaps on held-out images", soft_wrap=True)
+        for said, picture in pictures.items():
+            if picture:
+                console.print(f"  {escape(str(picture))}   {said}", soft_wrap=True)
+        if result.best is not None:
             console.print(
                 f"  sycam export {escape(str(result.path))} -o my_cam.py --name MyCAM   "
                 "a class that needs only torch",
@@ -238,7 +299,7 @@ def evaluate(
             layer or _layer(network),
             _images(images, masks=masks, boxes=boxes, **scale),
             methods or None,
-            metric or ["road"],
+            metric or [ROAD],
             target=target,
             device=device,
             seed=seed,
@@ -250,6 +311,31 @@ def evaluate(
         print(json.dumps(table.to_dict(), ensure_ascii=False))
     else:
         console.print(show.evaluation_table(table))
+
+
+@app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    operators: Operators = None,
+    device: Device = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Derive a run again: its search from the journal, its scores from the network.
+
+    Exit code 1 where a claim does not hold.
+    """
+    console = _console(as_json)
+    _declare(operators)
+    with show.Watcher(None if quiet else console) as watch:
+        done = sycam.verify(run, device=device, notify=watch)
+    if as_json:
+        checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
+        print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
+    else:
+        console.print(show.verification_table(done))
+    if not done.holds:
+        raise typer.Exit(1)
 
 
 @app.command()

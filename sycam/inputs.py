@@ -43,7 +43,8 @@ def demo_images(split_name: str, count: int, seed: int) -> ImageSet:
     scenes = demo.scenes(split_name, count, seed=seed)
     images = demo.normalise(scenes.images).contiguous()
     names = [f"{split_name}[{i}]" for i in range(count)]
-    return ImageSet.from_arrays(images, scenes.labels, scenes.masks, names, demo.MEAN, demo.STD)
+    made = ImageSet.from_arrays(images, scenes.labels, scenes.masks, names, demo.MEAN, demo.STD)
+    return replace(made, origin={"source": DEMO})
 
 
 def divide(

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import optuna
 import scipy
 import torch
 
@@ -21,9 +23,14 @@ from sycam.evidence import FLOAT32
 from sycam.language import Grammar
 from sycam.metrics import Metric
 from sycam.result import JOURNAL_FILE
-from sycam.search import Budget, Outcome, Requirement
+from sycam.search import Requirement, SearchOptions
+from sycam.search.contest import FLAT, OVERFLOW
 from sycam.subject import Subject, reshape_text
 from sycam.version import __version__
+
+if TYPE_CHECKING:
+    from sycam.hunt import Hunt
+    from sycam.task import Task
 
 
 def identity_of(
@@ -75,27 +82,22 @@ def open_folder(out: str | Path | None, name: str) -> Path:
     return folder
 
 
-def record_of(
-    subject: Subject,
-    searched: ImageSet,
-    unseen: ImageSet,
-    metric: Metric,
-    grammar: Grammar,
-    limit: Budget,
-    max_cost: int,
-    outcome: Outcome,
-) -> dict:
+def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
     """All that is needed to understand and repeat the run, as plain data."""
+    subject, metric, outcome = task.subject, task.metric, found.outcome
+    searched, unseen, grammar = task.searched, task.unseen, task.grammar
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "identity": task.identity,
         "settings": {
             "metric": metric.text,
+            "metrics": [goal.text for goal in task.goals],
             "metric_options": metric.options,
             "grammar": grammar.name,
-            "max_cost": max_cost,
-            "budget": str(limit),
             "target": subject.target_text,
             "seed": subject.seed,
+            "precision": task.precision,
+            "search": options.to_dict(),
         },
         "environment": {
             "sycam": __version__,
@@ -103,6 +105,7 @@ def record_of(
             "torch": torch.__version__,
             "numpy": np.__version__,
             "scipy": scipy.__version__,
+            "optuna": optuna.__version__,
             "device": str(subject.classifier.device),
             "threads": torch.get_num_threads(),
             "machine": platform.machine(),
@@ -120,6 +123,8 @@ def record_of(
         "data": {
             "search_images": len(searched),
             "heldout_images": len(unseen),
+            "search_origin": searched.origin,
+            "heldout_origin": unseen.origin,
             "shape": list(searched.images.shape[1:]),
             "mean": list(searched.mean),
             "std": list(searched.std),
@@ -127,13 +132,15 @@ def record_of(
         },
         "grammar": {"name": grammar.name, "digest": grammar.digest, "text": grammar.text},
         "search": {
-            "candidates": len(outcome.candidates),
+            "candidates": sum(outcome.phases.values()),
+            "finished": len(outcome.candidates),
             "complete_cost": outcome.complete_cost,
             "stopped": outcome.stopped,
             "seconds": round(outcome.seconds, 3),
             "resumed": outcome.resumed,
             "passes": outcome.passes,
-            "ineligible": sum(not c.eligible for c in outcome.candidates),
+            "ineligible": sum(s.dropped in (FLAT, OVERFLOW) for s in outcome.dropped),
+            "guided": outcome.guided,
             "levels": [asdict(level) for level in outcome.levels],
             "known": [
                 {
@@ -147,4 +154,6 @@ def record_of(
                 for c in outcome.known
             ],
         },
+        "required": [str(r) for r in task.requirements],
+        "refused": [asdict(r) for r in found.refused],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,9 +19,10 @@ from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.validation import PUBLISHED, Comparison, Interval, Row, Validation
 
-SCHEMA = 2
+SCHEMA = 3
 RESULT_FILE = "result.json"
 JOURNAL_FILE = "scores.jsonl"
+STUDY_FILE = "study.log"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Result:
         return tuple(r for r in self.validation.rows if r.kind in (*PUBLISHED, "control"))
 
     @property
+    def certificate(self) -> Mapping[str, Any]:
+        """What was searched, see :func:`sycam.search.certificate.certificate_of`."""
+        return self.record["certificate"]
+
+    @property
     def metric(self) -> str:
         """Name of the optimised metric."""
         return self.validation.metric
@@ -107,7 +114,9 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all."""
-        text = json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False)
+        data = _finite(self.to_dict())
+        data["digest"] = digest_of(data)
+        text = json.dumps(data, indent=1, ensure_ascii=False)
         draft = folder / (RESULT_FILE + ".part")
         try:
             draft.write_text(text + "\n", encoding="utf-8")
@@ -151,6 +160,13 @@ def load(path: str | Path) -> Result:
             f"'{file}' is damaged: {type(error).__name__}: {error}; "
             "the same sycam synthesize command writes it again from the journal"
         ) from None
+
+
+def digest_of(data: Mapping[str, Any]) -> str:
+    """SHA-256 of a result as it is written, without the digest itself."""
+    plain = {key: value for key, value in data.items() if key != "digest"}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _from_dict(data: dict[str, Any], folder: Path) -> Result:

@@ -158,6 +158,7 @@ class Subject:
             masks=None if images.masks is None else images.masks.to(pixels.device),
             seed=self.seed,
             explained=explained,
+            outputs=evidence.outputs,
             source=self,
         )
         return evidence, context

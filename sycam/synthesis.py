@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,42 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
-from sycam.errors import OptionError
-from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
-from sycam.evidence.targets import Target, is_callable
-from sycam.inputs import DEMO, Images, divide, read_images
+from sycam.evidence import Evidence, Layers, Reshape, Stack
+from sycam.evidence.targets import Target
+from sycam.hunt import Hunt, hunt
+from sycam.inputs import Images
 from sycam.kernels import Fusion
-from sycam.language import Grammar, load_grammar
-from sycam.methods import Method, find_method, scored_along
+from sycam.language import Expression, Grammar, parse_weights
+from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
-from sycam.record import identity_of, open_folder, record_of
-from sycam.result import JOURNAL_FILE, Formula, Result
-from sycam.search import (
-    Budget,
-    Candidate,
-    Enumerator,
-    ExactSearch,
-    Gate,
-    Journal,
-    Outcome,
-    Requirement,
-    Scorer,
-    in_precision,
-    pareto_front,
-    select,
-    verify_precision,
-)
-from sycam.search.events import Note, Notify, Stage, Validated, ignore
-from sycam.subject import Subject, check_volumes
-from sycam.validation import Entrant, Validation, validate
+from sycam.metrics.goals import Goals
+from sycam.record import open_folder, record_of
+from sycam.result import Formula, Result
+from sycam.search import Budget, Candidate, Scorer, SearchOptions, parse_threshold
+from sycam.search.events import Note, Notify, Stage, Step, Validated, ignore
+from sycam.search.pareto import describe, pareto_front
+from sycam.search.selection import DEFAULT_RULE
+from sycam.specialisation import specialisation
+from sycam.task import Task
+from sycam.validation import Entrant, Interval, Validation, interval, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
 HALL = 20  # formulas kept in the result with their scores
+FRONT = 6  # of the front's formulas, the best, are scored on the held-out images as well
 _SAID = 5  # refused candidates that are told
-_PART = 32  # images whose heatmaps are compared at once
-SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
-PROBE_BYTES = 1 << 20  # of one map's values on all probe images
 
 
 def synthesize(
@@ -55,9 +43,9 @@ def synthesize(
     images: Images,
     labels: Tensor | Sequence[int] | None = None,
     masks: Tensor | np.ndarray | None = None,
-    metric: str | Metric = "road",
+    metric: str | Metric | Sequence[str | Metric] = "road",
     grammar: str | Grammar = "gradient",
-    max_cost: int = 6,
+    max_cost: int = 4,
     budget: str | int = "5m",
     search_images: int = 64,
     heldout: int | ImageSet = 256,
@@ -68,6 +56,17 @@ def synthesize(
     fusion: Fusion = "mean",
     require: Sequence[str] = (),
     precision: str = "float32",
+    mode: str = "race",
+    select: str = DEFAULT_RULE,
+    delta: float = 0.05,
+    tolerance: float | None = None,
+    equivalence: str = "values",
+    sampler: str = "grammar",
+    storage: str | None = None,
+    constants: bool = True,
+    threshold: float | str | None = None,
+    guess: Sequence[str | Expression] = (),
+    scope: str = "global",
     out: str | Path | None = None,
     notify: Notify = ignore,
 ) -> Result:
@@ -82,7 +81,7 @@ def synthesize(
         images: ``[N,C,H,W]`` in the network's input scale, an ``ImageSet``, or ``"demo"``.
         labels: ``[N]`` true classes, needed only for ``target="label"``.
         masks: ``[N,H,W]`` ground truth, needed only for localisation metrics.
-        metric: what to optimise; ``sycam metrics`` lists the names.
+        metric: what to optimise; ``sycam metrics`` lists the names. Several give a Pareto front.
         grammar: the search space: a shipped grammar's name, a ``.lark`` file or a ``Grammar``.
         max_cost: highest cost of an expression that is enumerated.
         budget: ``"90s"``, ``"20m"``, or a number of candidates; no part of a run's identity.
@@ -100,222 +99,191 @@ def synthesize(
         precision: of the network on perturbed images while searching: ``"float32"``, or
             ``"bfloat16"``, which is refused where it changes the ranking of the leaders among the
             published CAMs. Held-out figures are in float32.
+        mode: ``"race"``: poor candidates are dropped early, with proposals beyond the cost bound
+            where budget remains; ``"exact"``: every distinct candidate up to the cost bound, with
+            a certificate; ``"guided"``: proposals from the second cost on.
+        select: how the winner is chosen among the candidates that saw all search images, see
+            :mod:`sycam.search.selection`.
+        delta: of a race: probability of losing what exact mode finds best, at most.
+        tolerance: of a race: candidates better by less may be lost; in units of the metric.
+        equivalence: which expressions count as one: ``"values"``, ``"metric"`` (the oracle of
+            Luque-Cerpa et al. 2025), ``"both"``, ``"none"``.
+        sampler: what proposes beyond the cost bound: ``"grammar"``, ``"tpe"``, ``"random"`` or
+            ``"evolution"``.
+        storage: URL of an Optuna storage for the proposals, which several runs may share.
+        constants: whether constants of the leaders are tuned at the end.
+        threshold: end at the first expression above: a number or ``"best-published"``.
+        guess: expressions to try first.
+        scope: ``"global"``, or ``"per-class"``: besides, the best expression of each class.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
 
     Returns:
-        The winner, its rivals, the front and the held-out evidence.
+        The winner, its rivals, the front and the held-out evidence. Ctrl-C ends the search early,
+        and what was found is validated all the same.
 
     Raises:
         SycamError: for anything given that cannot be used; the message says how to mend it.
     """
-    if not isinstance(max_cost, int) or max_cost < 1:
-        raise OptionError(f"max_cost must be a positive integer, got {max_cost!r}")
-    limit, metric = Budget.parse(budget), find_metric(metric)
-    require = [require] if isinstance(require, str) else require
-    requirements = [Requirement.parse(text) for text in require]
-    watched = (metric, *(r.metric for r in requirements))
-    needs_masks = any(m.needs_masks for m in watched)
-    grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
-    if not (isinstance(images, str) and images == DEMO):
-        images = read_images(images, labels, masks)
-        for one in watched:
-            check_volumes(one, images)
-    searched, unseen = divide(images, heldout, search_images, seed, needs_masks)
-    for line in dict.fromkeys((*searched.skipped, *unseen.skipped)):
-        notify(Note(line))
-    subject = Subject.prepare(
-        network, layer, searched, target, device, seed, notify, reshape, fusion
+    options = SearchOptions(
+        budget=Budget.parse(budget),
+        mode=mode,
+        max_cost=max_cost,
+        delta=delta,
+        tolerance=tolerance,
+        rule=select,
+        equivalence=equivalence,
+        sampler=sampler,
+        storage=storage,
+        constants=constants,
+        threshold=parse_threshold(threshold),
+        guesses=_guesses(guess),
+        scope=scope,
     )
-    notify(Stage("Measuring activations and gradients", len(searched)))
-    grammar = _available(grammar, subject, searched, notify)
-    leaves = grammar.leaves.union(*(m.leaves for m in watched))
-    evidence, context = subject.measure(searched, notify, leaves)
-    for one in watched:
-        one.check(context)
-    known = scored_along(grammar.leaves)
-    known = [m for m in known if m.has_weights or not metric.of_weights]
-    if precision != FLOAT32:
-        context = _in_precision(precision, subject, metric, evidence, context, known)
-
+    task = Task.prepare(
+        network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
+        device, seed, reshape, fusion, require, precision, options.guesses, notify,
+    )  # fmt: skip
     # Only now, when all that was given has proved usable, is anything written.
-    identity = identity_of(subject, searched, metric, grammar, requirements, precision)
-    folder = open_folder(out, f"{subject.name}-{metric.slug}-{identity[:8]}")
-    scorer = Scorer(metric, evidence, context)
-    enumerator = Enumerator(
-        grammar,
-        _probe(subject, evidence, context, metric, grammar.leaves),
-        metric.invariance,
-        context.size,
-        depth=evidence.layers[0].depth,
-    )
-    journal = Journal(folder / JOURNAL_FILE, identity, metric)
-    try:
-        search = ExactSearch(enumerator, scorer, journal, limit, max_cost, notify)
-        outcome = search.run(known)
-    finally:
-        journal.close()
-
-    gate = Gate(
-        requirements,
-        scorer,
-        lambda m: Journal(folder / f"scores-{m.slug}.jsonl", f"{identity} {m.text}", m),
-    )
-    notify(Stage("Choosing the winner"))
-    try:
-        disguised = _Disguise(scorer, grammar.leaves)
-        winner = select(outcome.candidates, metric, lambda c: _refused(c, disguised, gate))
-    finally:
-        gate.close()
-    for refusal in gate.refused[:_SAID]:
-        notify(
-            Note(
-                f"{refusal.expression} is refused: {refusal.requirement} is required, it has "
-                f"{refusal.figure:.4g}"
-            )
-        )
-    if winner is None:
-        without = "meets the requirements and differs" if requirements else "differs"
-        notify(Note(f"no eligible candidate {without} from the published CAMs: no winner"))
+    metric, subject, unseen = task.metric, task.subject, task.unseen
+    folder = open_folder(out, f"{subject.name}-{metric.slug}-{task.identity[:8]}")
+    found = hunt(task, options, folder, notify=notify)
+    _say(found, task, notify)
     notify(Stage("Measuring held-out images", len(unseen)))
-    measured = subject.measure(unseen, notify, grammar.leaves | metric.leaves)
-    validation = _validate(subject, unseen, metric, outcome, winner, measured, notify)
+    leaves = task.grammar.leaves.union(metric.leaves, *(g.leaves for g in options.guesses))
+    measured = subject.measure(unseen, notify, leaves)
+    validation = _validate(task, found, measured, notify)
     notify(Validated(subject, unseen, validation))
+    front = pareto_front(found.outcome.candidates, metric)
+    scored = _scored_unseen(task, found, front, measured, notify)
     result = Result(
-        best=winner and _formula(winner, metric, validation),
-        front=tuple(_formula(c, metric) for c in pareto_front(outcome.candidates, metric)),
-        hall=tuple(_formula(c, metric) for c in _hall(outcome, metric)),
+        best=found.winner and _formula(found.winner, metric, validation.winner.heldout),
+        front=tuple(_formula(c, metric, _interval(c, task, scored)) for c in front),
+        hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
-        record=record_of(subject, searched, unseen, metric, grammar, limit, max_cost, outcome)
-        | {
-            "identity": identity,
-            "required": [str(r) for r in requirements],
-            "refused": [asdict(r) for r in gate.refused],
-        },
+        record=record_of(task, options, found) | _evidence(task, options, found, measured, scored),
         path=folder,
     )
     result.save(folder)
     return result
 
 
-def _in_precision(
-    precision: str,
-    subject: Subject,
-    metric: Metric,
-    evidence: Evidence | Stack,
-    context: Context,
-    known: Sequence[Method],
-) -> Context:
-    """The context with a classifier of another precision, which ranks as float32 does."""
-    slow = subject.classifier
-    fast = Classifier(subject.network, slow.device, score=slow.score, precision=precision)
-    verify_precision(fast, metric, evidence, context, known)
-    return in_precision(context, fast)
+def _guesses(guess: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
+    if isinstance(guess, str):
+        guess = [guess]
+    found = [parse_weights(g) if isinstance(g, str) else g for g in guess]
+    return tuple(dict.fromkeys(found))
 
 
-def _available(grammar: Grammar, subject: Subject, images: ImageSet, notify: Notify) -> Grammar:
-    """The grammar without the leaves that this network does not have."""
-    if "class_weights" not in grammar.leaves or subject.has_linear_head(images):
-        return grammar
-    notify(Note("leaf C left out: no linear head follows the layer's global average pooling"))
-    return grammar.without({"class_weights"})
+def _say(found: Hunt, task: Task, notify: Notify) -> None:
+    for refusal in found.refused[:_SAID]:
+        notify(
+            Note(
+                f"{refusal.expression} is refused: {refusal.requirement} is required, it has "
+                f"{refusal.figure:.4g}"
+            )
+        )
+    if found.winner is None:
+        without = "meets the requirements and differs" if task.requirements else "differs"
+        notify(Note(f"no eligible candidate {without} from the published CAMs: no winner"))
+    if found.doubts and found.doubts.resolution.warning:
+        notify(Note(found.doubts.resolution.warning))
 
 
-def _probe(
-    subject: Subject,
-    evidence: Evidence | Stack,
-    context: Context,
-    metric: Metric,
-    leaves: frozenset[str],
-) -> dict[str, Tensor]:
-    """Two to five of the search images' measurements, by what their values take in memory.
-
-    Where the metric looks at other inputs, also those of each image's least likely class, whose
-    score has mostly another sign.
-    """
-    first = evidence.layers[0]
-    one = first.activations[0].numel() * 8
-    count = min(len(first), max(2, min(5, PROBE_BYTES // one)))
-    found = {name: tensor[:count] for name, tensor in first.leaves.items()}
-    several = first.outputs is not None and first.outputs.shape[1] > 1
-    if metric.looks_elsewhere and several and not is_callable(subject.target):
-        classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
-        other = subject.remeasure(context.images[:count], leaves, classes[:count]).layers[0].leaves
-        found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
-                 if name in other}  # fmt: skip
-    return found
+def _scored_unseen(
+    task: Task,
+    found: Hunt,
+    front: Sequence[Candidate],
+    measured: tuple[Evidence | Stack, Context],
+    notify: Notify,
+) -> dict[str, np.ndarray]:
+    """Held-out scores of the front's best and of the winners of the classes, by expression."""
+    wanted = [] if isinstance(task.metric, Goals) else list(front[-FRONT:])
+    if found.classes:
+        wanted += [c.candidate for c in found.classes if c.candidate]
+        wanted += [found.winner] if found.winner else []
+    wanted = list(dict.fromkeys(c.expression for c in wanted))
+    if not wanted:
+        return {}
+    notify(Stage("Scoring the front on held-out images", len(wanted)))
+    scorer, values = Scorer(task.metric, *measured), {}
+    for done, expression in enumerate(wanted, 1):
+        values[str(expression)] = scorer.score_method(find_method(expression)).values
+        notify(Step(done))
+    return values
 
 
-def _refused(candidate: Candidate, disguised: _Disguise, gate: Gate) -> bool:
-    """Whether a candidate cannot win; the dear check comes last."""
-    return disguised(candidate) or not gate(find_method(candidate.expression))
+def _interval(
+    candidate: Candidate, task: Task, scored: Mapping[str, np.ndarray]
+) -> Interval | None:
+    """Of a candidate that was scored on the held-out images under the one metric."""
+    if candidate.name not in scored or isinstance(task.metric, Goals):
+        return None
+    fitted = task.metric.fit(candidate.score.values)
+    return interval(scored[candidate.name], task.metric, task.subject.seed, fitted)
 
 
-class _Disguise:
-    """Whether a candidate's heatmaps are those of a published CAM or control on all images."""
-
-    def __init__(self, scorer: Scorer, leaves: frozenset[str]):
-        self.scorer = scorer
-        self.known = scored_along(leaves)
-        self._maps: dict[tuple[str, int], Tensor] = {}  # of the known, made when first looked at
-
-    def __call__(self, candidate: Candidate) -> bool:
-        method = find_method(candidate.expression)
-        alike = list(self.known)
-        for start in range(0, len(self.scorer.context), _PART):
-            ours = self._heatmaps(method, start)
-            alike = [k for k in alike if (ours - self._of(k, start)).abs().max() <= SAME]
-            if not alike:
-                return False
-        return True
-
-    def _of(self, known: Method, start: int) -> Tensor:
-        key = (known.name, start)
-        if key not in self._maps:
-            self._maps[key] = self._heatmaps(known, start)
-        return self._maps[key]
-
-    def _heatmaps(self, method: Method, start: int) -> Tensor:
-        part = slice(start, start + _PART)
-        evidence, context = self.scorer.evidence.subset(part), self.scorer.context.subset(part)
-        return method.heatmaps(evidence, context).maps
+def _evidence(
+    task: Task,
+    options: SearchOptions,
+    found: Hunt,
+    measured: tuple[Evidence | Stack, Context],
+    scored: Mapping[str, np.ndarray],
+) -> dict:
+    """What the result says of the search besides the winner: plain data."""
+    said = {"certificate": found.certificate}
+    if found.doubts is not None:
+        said |= asdict(found.doubts)
+    if isinstance(task.metric, Goals):
+        front = pareto_front(found.outcome.candidates, task.metric)
+        said["goals"] = asdict(describe(front, found.outcome.known, task.metric, found.winner))
+    if found.classes:
+        classes = measured[1].targets.cpu().numpy()
+        gains = specialisation(
+            found.classes, task.metric, found.winner, classes, scored, task.subject.seed
+        )
+        said["classes"] = asdict(gains)
+    return said
 
 
 def _validate(
-    subject: Subject,
-    unseen: ImageSet,
-    metric: Metric,
-    outcome: Outcome,
-    winner: Candidate | None,
+    task: Task,
+    found: Hunt,
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
 ) -> Validation:
-    def entrant(method: Method, kind: str, found: Candidate) -> Entrant:
-        return Entrant(method, kind, found.mean, metric.fit(found.score.values))
+    # Of several goals the first is compared, the others are shown beside it.
+    metric, *others = task.goals
+    unseen, winner = task.unseen, found.winner
 
-    entrants = [entrant(find_method(c.name), c.kind, c) for c in outcome.known]
+    def entrant(method: Method, kind: str, c: Candidate) -> Entrant:
+        values = task.metric.part(c.score.values, 0) if others else c.score.values
+        return Entrant(method, kind, float(metric.reduce(values)), metric.fit(values))
+
+    entrants = [entrant(find_method(c.name), c.kind, c) for c in found.outcome.known]
     if winner is not None:
         entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
-    others = [find_metric(name) for name in PANEL if name != metric.text]
+    goals = {goal.text for goal in task.goals}
+    others += [find_metric(name) for name in PANEL if name not in goals]
     panel = [m for m in others if unseen.masks is not None or not m.needs_masks]
     panel = [m for m in panel if unseen.images.ndim == 4 or m.volumes]
     guards = [find_metric(name) for name in GUARDS]
-    return validate(entrants, metric, panel, guards, *measured, subject.seed, notify)
+    return validate(entrants, metric, panel, guards, *measured, task.subject.seed, notify)
 
 
-def _hall(outcome: Outcome, metric: Metric) -> list[Candidate]:
+def _hall(found: Hunt, metric: Metric) -> list[Candidate]:
     """The eligible candidates with the highest means."""
-    eligible = [c for c in outcome.candidates if c.eligible]
+    eligible = [c for c in found.outcome.candidates if c.eligible]
     return sorted(eligible, key=lambda c: -metric.oriented(c.mean))[:HALL]
 
 
-def _formula(candidate: Candidate, metric: Metric, validation: Validation | None = None) -> Formula:
+def _formula(candidate: Candidate, metric: Metric, heldout: Interval | None = None) -> Formula:
     return Formula(
         expression=candidate.name,
         cost=candidate.cost,
         score=candidate.mean,
         degenerate=candidate.score.degenerate,
-        heldout=validation.winner.heldout if validation else None,
+        heldout=heldout,
         scores=tuple(metric.per_image(candidate.score.values).tolist()),
     )

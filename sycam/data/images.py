@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ class ImageSet:
         mean: length C; ``images * std + mean`` lies in 0..1 and is the picture.
         std: length C.
         skipped: one line an image, or kind of image, that was left out.
+        origin: arguments of :func:`load_images` that read them, or None.
     """
 
     images: Tensor
@@ -43,6 +45,7 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     skipped: tuple[str, ...] = ()
+    origin: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -184,7 +187,10 @@ def load_images(
         )
     else:
         raw = read_archive(source, size=size)
-    return _to_network_scale(raw, mean, std)
+    paths = {"source": source, "masks": masks, "boxes": boxes}
+    origin = {k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()}
+    origin |= {k: None if v is None else list(v) for k, v in (("mean", mean), ("std", std))}
+    return replace(_to_network_scale(raw, mean, std), origin=origin | {"size": size})
 
 
 def load_files(

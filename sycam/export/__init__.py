@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 from pathlib import Path
 
 from sycam.errors import OptionError, RunError
@@ -27,13 +26,12 @@ def export(result: Result, path: str | Path, name: str = "SynthesisedCAM") -> Pa
         The path written.
 
     Raises:
-        OptionError: ``name`` is no Python identifier, or ``path`` does not end in ``.py``.
+        OptionError: ``name`` is no Python identifier or the name of something else in the module,
+            or ``path`` does not end in ``.py``.
         RunError: the run has no winner, is of several layers or of a transformer, or the file
             cannot be written.
     """
     path = Path(path)
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise OptionError(f"class name {name!r} is not a Python identifier")
     if path.suffix != ".py":
         raise OptionError(f"export path '{path}' must end in .py")
     if result.best is None:

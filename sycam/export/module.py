@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
+import keyword
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 from sycam.errors import OptionError
@@ -30,9 +32,12 @@ def module_source(expression: Expression, name: str, provenance: str = "") -> st
     """Source of a module with the class ``name`` for an expression.
 
     Raises:
-        OptionError: a leaf cannot be measured outside SyCAM, or a user's operator cannot be
-            written down, or has the name of something else in the module.
+        OptionError: ``name`` is no Python identifier, a leaf cannot be measured outside SyCAM, or
+            a user's operator cannot be written down; or class or operator have the name of
+            something else in the module.
     """
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise OptionError(f"class name {name!r} is not a Python identifier")
     program = Program(expression)
     leaves = [op.symbol for op in program.leaves]
     further = [symbol for symbol in leaves if symbol not in _IN_ONE_PASS]
@@ -56,10 +61,14 @@ def module_source(expression: Expression, name: str, provenance: str = "") -> st
         template = _replaced(template, default, _channel_leaves(further))
     template = template.replace(standalone.ExportedCAM.__name__, name)
 
-    imports, functions = _merged(texts, taken=_names(template) | _locals(expression, leaves))
+    imports, functions = _merged(
+        texts, taken={*dict(_names(template)), *_locals(expression, leaves)}
+    )
     imports = [*_imports(standalone), *imports]
     parts = [_docstring(expression, name, leaves, provenance), _sorted(imports)]
-    return "\n\n".join(parts) + "\n\n" + "\n\n\n".join([*functions, template.strip()]) + "\n"
+    source = "\n\n".join(parts) + "\n\n" + "\n\n\n".join([*functions, template.strip()]) + "\n"
+    _check_names(source)
+    return source
 
 
 def _docstring(expression: Expression, name: str, leaves: list[str], provenance: str) -> str:
@@ -138,18 +147,38 @@ def _merged(texts: Iterable[str], taken: set[str]) -> tuple[list[str], list[str]
                 continue
             named = node.targets[0].id if isinstance(node, ast.Assign) else node.name
             if named in taken or definitions.setdefault(named, segment) != segment:
-                raise OptionError(
-                    f"cannot export: {named!r} would mean two things in the module; rename the "
-                    "operator's function, or what it uses, or the class"
-                )
+                raise _ambiguous(named)
     return imports, list(definitions.values())
 
 
-def _names(text: str) -> set[str]:
-    """What a module's text defines at its top."""
-    nodes = ast.parse(text).body
-    named = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return named | {t.id for node in nodes if isinstance(node, ast.Assign) for t in node.targets}
+def _ambiguous(name: str) -> OptionError:
+    return OptionError(
+        f"cannot export: {name!r} would mean two things in the module; rename the operator's "
+        "function, or what it uses, or the class"
+    )
+
+
+def _check_names(source: str) -> None:
+    """Refuse a class or operator that takes the name of an import, a builtin or each other."""
+    meanings: dict[str, str] = {}
+    for name, meaning in _names(source):
+        reserved = hasattr(builtins, name) or name[:2] == name[-2:] == "__"
+        if reserved or meanings.setdefault(name, meaning) != meaning:
+            raise _ambiguous(name)
+
+
+def _names(text: str) -> Iterator[tuple[str, str]]:
+    """What a module's text names at its top, as Python reads it (NFKC), and what that means."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, f"line {node.lineno}"
+        elif isinstance(node, ast.Assign):
+            yield from ((target.id, f"line {node.lineno}") for target in node.targets)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                # `import a.b` names a.
+                named = alias.asname or alias.name.partition(".")[0]
+                yield named, f"{getattr(node, 'module', '')}.{alias.name}"
 
 
 def _locals(expression: Expression, leaves: list[str]) -> set[str]:

@@ -78,7 +78,7 @@ def _graph(program: Program) -> fx.GraphModule:
     }
     activations = values[leaf("A")]
     size, depth = graph.placeholder("size"), graph.placeholder("depth")
-    for op in program.constants:
+    for op in program.constants.values():
         values[leaf(op.symbol)] = graph.call_method("new_full", (activations, (1, 1, 1), op.value))
 
     def value(node: sympy.Basic) -> fx.Node:

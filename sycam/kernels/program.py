@@ -75,7 +75,7 @@ def evaluate(
 
 
 def leaf_value(leaf: Expression, leaves: Mapping[str, Tensor], like: Tensor) -> Tensor:
-    """The tensor of a leaf: measured, or a constant shaped as a scalar of the image."""
+    """The tensor of a leaf: measured, or a number shaped as a scalar of the image."""
     if leaf.operator.value is not None:
         return like.new_full((1, 1, 1), leaf.operator.value)
     return leaves[leaf.operator.name]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from functools import cached_property
+from itertools import count
 
 import sympy
 from sympy.printing.printer import Printer
 
 from sycam.errors import ExpressionError
 from sycam.language import Expression
-from sycam.language.operators import OPERATORS
+from sycam.language.numbers import is_number
+from sycam.language.operators import OPERATORS, place
 from sycam.language.signatures import HEAT, SCALAR, WEIGHT, Operator, Overload
 from sycam.language.symbolic import Operation, from_sympy, leaf, to_sympy
 
@@ -60,10 +62,14 @@ class Program:
         return [op for op in OPERATORS.values() if op.name in names]
 
     @cached_property
-    def constants(self) -> list[Operator]:
-        """The constants that the expression names, in the table's order."""
-        found = {n.operator.name for n in self.expression.nodes() if n.operator.value is not None}
-        return [op for op in OPERATORS.values() if op.name in found]
+    def constants(self) -> dict[str, Operator]:
+        """The numbers that the expression names, in the order of expressions, by the names that
+        the program gives them."""
+        found = {n.operator for n in self.expression.nodes() if n.operator.value is not None}
+        index = count()
+        return {
+            f"c{next(index)}" if is_number(op) else op.name: op for op in sorted(found, key=place)
+        }
 
     @cached_property
     def functions(self) -> list[Callable]:
@@ -82,7 +88,7 @@ class TorchPrinter(Printer):
     def __init__(self, program: Program):
         super().__init__()
         self.program = program
-        self._constants = {leaf(op.symbol): op.name for op in program.constants}
+        self._constants = {leaf(op.symbol): name for name, op in program.constants.items()}
 
     def _print_Function(self, node: Operation) -> str:  # noqa: N802 - sympy looks it up by this name
         overload = self.program.overload(node)
@@ -121,7 +127,8 @@ def weighted_sum_source(expression: Expression, name: str = "weighted_sum") -> s
     program = Program(expression)
     printer = TorchPrinter(program)
     lines = [f'"""``[..., h, w]`` before the ReLU, by ``{expression}``."""']
-    lines += [f"{op.name} = A.new_full((1, 1, 1), {op.value})" for op in program.constants]
+    for constant, op in program.constants.items():
+        lines.append(f"{constant} = A.new_full((1, 1, 1), {op.value})")
     lines += [f"{symbol} = {printer.doprint(tree)}" for symbol, tree in program.steps]
     value = expression.operator.symbol
     if expression.children:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from sycam.errors import ExpressionError
-from sycam.language.operators import ORDER, operator
+from sycam.language.numbers import magnitude
+from sycam.language.operators import number_leaf, operator, place
 from sycam.language.signatures import Operator, Overload
 
 
@@ -59,7 +60,7 @@ class Expression:
 
     @property
     def leaves(self) -> frozenset[str]:
-        """Names of the leaves that must be measured (constants left out)."""
+        """Names of the leaves that must be measured (numbers left out)."""
         return frozenset(
             node.operator.name
             for node in self.nodes()
@@ -68,7 +69,7 @@ class Expression:
 
     def sort_key(self) -> tuple:
         """A total order that does not depend on the history of the process: cost, then shape."""
-        return (self.cost, ORDER[self.operator.name], tuple(c.sort_key() for c in self.children))
+        return (self.cost, place(self.operator), tuple(c.sort_key() for c in self.children))
 
 
 _interned: WeakValueDictionary[tuple, Expression] = WeakValueDictionary()
@@ -77,9 +78,11 @@ _interned: WeakValueDictionary[tuple, Expression] = WeakValueDictionary()
 def apply(name: str, *children: Expression) -> Expression:
     """The expression that applies operator ``name`` to ``children``.
 
+    A number's name is its text, as in ``apply("0.37")``.
+
     Raises:
         UnknownNameError: no such operator.
-        ExpressionError: the operator has no typing for these arguments.
+        ExpressionError: the operator has no typing for these arguments, or a number out of range.
 
     >>> str(apply("mean", apply("gradients")))
     'mean(G)'
@@ -105,6 +108,20 @@ def apply(name: str, *children: Expression) -> Expression:
         object.__setattr__(node, slot, value)
     _interned[key] = node
     return node
+
+
+def number(value: float) -> Expression:
+    """The scalar of a number, to six significant digits; a negative one is ``neg`` of a number.
+
+    Raises:
+        ExpressionError: no number, NaN or infinite, or neither 0 nor from 1e-37 to 1e38 before
+            its sign.
+
+    >>> number(-0.37)
+    Expression('-0.37')
+    """
+    leaf = apply(number_leaf(magnitude(value)).name)
+    return apply("neg", leaf) if value < 0 else leaf
 
 
 def _mistyped(op: Operator, children: tuple[Expression, ...]) -> str:

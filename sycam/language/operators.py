@@ -14,6 +14,14 @@ from torch import Tensor
 
 from sycam.errors import UnknownNameError, unknown_name
 from sycam.language import numerics
+from sycam.language.numbers import (
+    constant,
+    is_number,
+    no_function,
+    number_operator,
+    read_number,
+    rounded,
+)
 from sycam.language.signatures import (
     BROADCAST,
     COMMUTATIVE,
@@ -33,17 +41,8 @@ from sycam.language.signatures import (
 
 
 def _leaf(name: str, symbol: str, sort: str, latex: str, meaning: str, price: str) -> Operator:
-    typing = (Overload((), sort, _no_function),)
+    typing = (Overload((), sort, no_function),)
     return Operator(name, typing, latex, meaning, symbol=symbol, price=price)
-
-
-def _constant(name: str, symbol: str, latex: str, value: float) -> Operator:
-    typing = (Overload((), SCALAR, _no_function),)
-    return Operator(name, typing, latex, f"the constant {symbol}", symbol=symbol, value=value)
-
-
-def _no_function(*_: Tensor) -> Tensor:
-    raise TypeError("a leaf is looked up, not computed")
 
 
 def _unary(
@@ -68,9 +67,10 @@ def _elementwise(
     latex: str,
     meaning: str,
     *laws: str,
+    sorts: tuple[str, ...] = (WEIGHT, MAP),
     algebra: Callable[..., Any] | None = None,
 ) -> Operator:
-    typings = {sort: (sort, function) for sort in (WEIGHT, MAP)}
+    typings = {sort: (sort, function) for sort in sorts}
     return _unary(name, typings, latex, meaning, *laws, algebra=algebra)
 
 
@@ -154,9 +154,9 @@ _TABLE = (
         "the class's weights of a linear head after global average pooling (the original CAM)",
         "nothing",
     ),
-    _constant("one", "1", "1", 1.0),
-    _constant("two", "2", "2", 2.0),
-    _constant("half", "0.5", r"\frac{{1}}{{2}}", 0.5),
+    constant("one", "1", 1.0),  # any other number is a leaf as well, but in no grammar
+    constant("two", "2", 2.0),
+    constant("half", r"\frac{{1}}{{2}}", 0.5),
     Operator(
         "channelsum",
         (Overload((MAP,), HEAT, numerics.sum_channels),),
@@ -221,6 +221,7 @@ _TABLE = (
         INVOLUTION,
         ODD,
         HOMOGENEOUS,
+        sorts=BROADCAST,  # of a scalar as well, for numbers below zero
         algebra=lambda sympy, t: -t,
     ),
     _elementwise(
@@ -325,14 +326,39 @@ _ORDER = {op.name: i for i, op in enumerate(_TABLE)}
 OPERATORS: Mapping[str, Operator] = MappingProxyType(_OPERATORS)
 ORDER: Mapping[str, int] = MappingProxyType(_ORDER)  # of operators, for the order of expressions
 LEAVES: Mapping[str, Operator] = MappingProxyType({op.symbol: op for op in _TABLE if op.is_leaf})
+_CONSTANTS = {op.value: op for op in _TABLE if op.value is not None}
 
 
 def operator(name: str) -> Operator:
-    """The operator called ``name``; UnknownNameError, with the nearest names, where none is."""
+    """The operator called ``name``; of a number, like ``"0.37"``, the leaf that stands for it.
+
+    Raises:
+        UnknownNameError: there is none; with the nearest names.
+        ExpressionError: a number that is out of range.
+    """
     try:
         return OPERATORS[name]
     except KeyError:
+        if name[:1].isdecimal() or name[:1] == ".":
+            return number_leaf(read_number(name))
         raise unknown_operator(name) from None
+
+
+def number_leaf(value: float) -> Operator:
+    """The leaf of a number that is not negative, to six significant digits.
+
+    Raises:
+        ExpressionError: NaN, or out of range.
+    """
+    value = rounded(value)
+    return _CONSTANTS.get(value) or number_operator(value)
+
+
+def place(op: Operator) -> tuple[float, ...]:
+    """Of an operator in the order of expressions; numbers stand after the last constant."""
+    if is_number(op):
+        return ORDER["half"], op.value
+    return (ORDER[op.name],)
 
 
 def unknown_operator(name: str) -> UnknownNameError:

@@ -34,7 +34,8 @@ def parse(text: str, sort: str | None = None) -> Expression:
         sort: if given, the sort that the expression must have.
 
     Raises:
-        ExpressionError: syntax (with a caret under the place), wrong arity or sort.
+        ExpressionError: syntax (with a caret under the place), wrong arity or sort, a number out of
+            range.
         UnknownNameError: an operator that does not exist, with the nearest names.
 
     >>> parse("mean(G)").sort
@@ -92,15 +93,8 @@ def _build(tree: Tree | Token, depth: int = 1) -> Expression:
         if symbol in OPERATORS:
             raise ExpressionError(f"{symbol!r} needs arguments, like {symbol}(G)")
         raise unknown_name("leaf", symbol, [*LEAVES, *OPERATORS], "sycam grammars lists all")
-    if kind == "constant":
-        constants = {op.value: op for op in LEAVES.values() if op.value is not None}
-        found = constants.get(float(children[0]))
-        if found is None:
-            known = ", ".join(op.symbol for op in constants.values())
-            raise ExpressionError(
-                f"constant {children[0][:_SHOWN]} is not in the language; there are {known}"
-            )
-        return apply(found.name)
+    if kind == "number":
+        return apply(str(children[0]))
     if kind == "call":
         symbol = str(children[0])
         if symbol in LEAVES:

@@ -17,6 +17,8 @@ def to_text(expression: Expression) -> str:
     op = expression.operator
     if op.is_leaf:
         return op.symbol
+    if op.name == "neg" and expression.children[0].operator.value is not None:
+        return f"-{to_text(expression.children[0])}"
     if not op.precedence:
         return f"{op.name}({', '.join(map(to_text, expression.children))})"
     left, right = expression.children
@@ -52,7 +54,8 @@ def to_latex(expression: Expression) -> str:
     for child in expression.children:
         text = to_latex(child)
         if not op.precedence:
-            bare = _delimits(op) or child.operator.is_leaf or child.operator.name in _CLOSED
+            single = child.operator.is_leaf and "^" not in text  # a number may be a power of ten
+            bare = _delimits(op) or single or child.operator.name in _CLOSED
         elif op.name == "div":
             bare = True
         else:

@@ -10,12 +10,13 @@ Importing this module imports sympy, which takes half a second: ``import sycam``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import sympy
 
 from sycam.errors import ExpressionError, SycamError
 from sycam.language.expression import Expression, apply
+from sycam.language.numbers import DIGITS, is_number, number_text
 from sycam.language.operators import LEAVES
 
 
@@ -34,10 +35,10 @@ def operation(name: str) -> type[Operation]:
     return type(name, (Operation,), {})
 
 
-@cache
+@lru_cache(maxsize=4096)
 def leaf(symbol: str) -> sympy.Expr:
-    """A leaf as sympy writes it: a real symbol, or an exact number for a constant."""
-    if LEAVES[symbol].value is not None:
+    """A leaf as sympy writes it: a real symbol, or an exact number."""
+    if symbol not in LEAVES or LEAVES[symbol].value is not None:
         return sympy.Rational(symbol)  # a Float would make sympy evaluate what it is given to
     return sympy.Symbol(symbol, real=True)
 
@@ -67,7 +68,7 @@ def from_sympy(
     """The expression of a tree of :func:`to_sympy`.
 
     Args:
-        tree: functions of the operator table, leaves and constants; no ordinary algebra.
+        tree: functions of the operator table, leaves and numbers; no ordinary algebra.
         named: what other symbols stand for, such as those that ``sympy.cse`` introduces.
 
     Raises:
@@ -99,6 +100,10 @@ def _name(node: sympy.Basic) -> str:
     for symbol, op in LEAVES.items():
         if node == leaf(symbol):
             return op.name
+    if isinstance(node, sympy.Rational) and node >= 0:
+        text = number_text(float(node))
+        if sympy.Rational(text) == node:  # not so of a third
+            return text
     raise ExpressionError(
         f"{node} ({type(node).__name__}) is no operator or leaf of the language; expected a tree "
         "of to_sympy(), not one of ordinary algebra"
@@ -112,7 +117,7 @@ def simplify(expression: Expression) -> sympy.Expr:
     name. The form may differ in meaning from the expression: division is taken as exact, so that
     what cancels is lost where it is 0 (``A * G / G`` becomes ``A``, but is 0 where G is);
     ``exp`` is taken without its ceiling at t = 20; and whether a symbol is one number an image, a
-    channel or a place is not seen.
+    channel or a place is not seen. Numbers are computed with exactly, and shown to six digits.
 
     >>> from sycam.language import parse
     >>> simplify(parse("neg(A - G) + square(abs(A)) / A"))
@@ -128,4 +133,8 @@ def simplify(expression: Expression) -> sympy.Expr:
             made[node] = operation(op.name)(*arguments)
         else:
             made[node] = op.algebra(sympy, *arguments)
-    return sympy.simplify(made[expression], ratio=1)  # never longer than it was
+    found = sympy.simplify(made[expression], ratio=1)  # never longer than it was
+    if not any(is_number(node.operator) for node in made):
+        return found
+    fractions = (r for r in found.atoms(sympy.Rational) if r.q > 2)  # 37/100, as sympy sees 0.37
+    return found.xreplace({r: sympy.Float(r, DIGITS) for r in fractions})

@@ -20,6 +20,11 @@ def baseline_fill(name: str, context: Context) -> Fill:
     )
 
 
+def baseline_key(name: str) -> tuple[str, str]:
+    """Names the fill of :func:`baseline_fill`, for metrics that share its passes."""
+    return __name__, name
+
+
 def baseline_images(name: str, context: Context) -> Tensor:
     """The images of the context with all pixels removed, of their shape or one that is broadcast
     to it.
@@ -36,7 +41,7 @@ def baseline_images(name: str, context: Context) -> Tensor:
         "mean": lambda: images.mean(tuple(range(2, images.ndim)), keepdim=True),
         "blur": lambda: blur_baseline(images),
     }
-    return context.once(("baseline", name), make[name])
+    return context.once((__name__, name), make[name])
 
 
 def blur_baseline(images: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def _coherencies(maps: Tensor, context: Context, metric: str) -> Tensor:
         again = candidates.heatmaps_each(context.images * maps[:, :, None])
         return (pearson(maps.flatten(2), again.flatten(2)) + 1) / 2
 
-    return context.shared("coherency", maps, measure)
+    return context.shared((__name__, "coherency"), maps, measure)
 
 
 class _Harmonic(Metric):

@@ -91,6 +91,8 @@ class Context:
         masks: ``[N,H,W]`` bool ground truth, or None.
         seed: of everything random.
         explained: the scalar that heatmaps explain, where it is not the class's logit.
+        outputs: ``[N,classes]`` class scores on the clean images; None where nobody measured them,
+            or where a callable explains a network that returns something else.
         source: measures the network again; None where nothing can be measured.
         candidates: those being scored, on other inputs; None outside an engine.
         degenerate: ``[P,N]`` bool, whose heatmaps ranked nothing (and were replaced by a random
@@ -107,6 +109,7 @@ class Context:
     masks: Tensor | None = None
     seed: int = 0
     explained: Resolved | None = None
+    outputs: Tensor | None = None
     source: Source | None = None
     candidates: Candidates | None = None
     degenerate: Tensor | None = None
@@ -137,6 +140,7 @@ class Context:
             digests=self.digests[part],
             masks=None if self.masks is None else self.masks[part],
             explained=None if self.explained is None else self.explained.subset(part),
+            outputs=None if self.outputs is None else self.outputs[part],
             candidates=None,
             degenerate=None,
             kept={},
@@ -148,13 +152,17 @@ class Context:
         return replace(self, candidates=candidates, degenerate=degenerate, work={})
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` returns, made at most once for these images, whatever the candidates."""
+        """What ``make`` returns, made at most once for these images, whatever the candidates.
+
+        All metrics share the keys; those of SyCAM's own are tuples that begin with a module's name.
+        """
         if key not in self.kept:
             self.kept[key] = make()
         return self.kept[key]
 
     def shared(self, key: Hashable, maps: Tensor, make: Callable[[], Any]) -> Any:
-        """What ``make`` returns, made at most once for one batch of heatmaps by an engine."""
+        """What ``make`` returns, made at most once for one batch of heatmaps by an engine; keys as
+        for :meth:`once`."""
         if self.work is None:
             return make()
         found = self.work.get((key, id(maps)))
@@ -162,6 +170,19 @@ class Context:
             # The maps are kept beside it, so that no other tensor takes their id.
             found = self.work[key, id(maps)] = (maps, make())
         return found[1]
+
+    def class_scores(self, metric: str) -> Tensor:
+        """``[N,classes]`` the outputs.
+
+        Raises:
+            OptionError: they were not measured.
+        """
+        if self.outputs is None:
+            raise OptionError(
+                f"metric {metric!r} compares classes, and the context holds no outputs of the "
+                "network; use sycam.evaluate or sycam.synthesize, or set Context.outputs"
+            )
+        return self.outputs
 
     def again(self, metric: str) -> Candidates:
         """The candidates on other inputs.
@@ -195,7 +216,8 @@ class Context:
         """``[N,C,H,W]`` standard normal noise, common to all candidates."""
         shape = self.images.shape[1:]
         return self.once(
-            "noise", lambda: self.drawn("noise", lambda g: torch.randn(shape, generator=g))
+            (__name__, "noise"),
+            lambda: self.drawn("noise", lambda g: torch.randn(shape, generator=g)),
         )
 
     @property
@@ -203,13 +225,14 @@ class Context:
         """``[N,H*W]`` a permutation of the pixels, common to all candidates."""
         pixels = math.prod(self.size)
         return self.once(
-            "shuffle", lambda: self.drawn("shuffle", lambda g: torch.randperm(pixels, generator=g))
+            (__name__, "shuffle"),
+            lambda: self.drawn("shuffle", lambda g: torch.randperm(pixels, generator=g)),
         )
 
     @property
     def random_maps(self) -> Tensor:
         """``[N,H,W]`` uniform in [0, 1]: what a map that ranks nothing is scored as."""
         return self.once(
-            "random map",
+            (__name__, "random map"),
             lambda: self.drawn("random map", lambda g: torch.rand(self.size, generator=g)),
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
-from sycam.metrics.baselines import BASELINES, baseline_fill, baseline_images
+from sycam.metrics.baselines import BASELINES, baseline_fill, baseline_images, baseline_key
 from sycam.metrics.context import Context
 from sycam.metrics.perturbation import Interval, one_of, removal_probabilities
 
@@ -36,7 +36,8 @@ class _Curve(Metric):
 
     @property
     def passes(self) -> int:
-        return 225 if self.steps == "paper" else self.steps + 1  # of an image with 224 rows
+        # Without the two ends; of an image with 224 rows.
+        return 223 if self.steps == "paper" else self.steps - 1
 
     @property
     def options(self) -> dict[str, object]:
@@ -48,25 +49,42 @@ class _Curve(Metric):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         cuts = self._cuts(context.size)
-        removed = [self._interval(cut, cuts[-1]) for cut in cuts]
-        fill = baseline_fill(self.baseline, context)
-        return area_under(removal_probabilities(maps, removed, fill, self.baseline, context), cuts)
+        curve = torch.empty(*maps.shape[:2], len(cuts), device=maps.device)
+        between, intervals = [], []
+        for place, known in enumerate(self._known(cuts, context)):
+            if known is None:
+                between.append(place)
+                intervals.append(self._interval(cuts[place], cuts[-1]))
+            else:
+                curve[..., place] = known
+        if between:
+            fill, key = baseline_fill(self.baseline, context), baseline_key(self.baseline)
+            curve[..., between] = removal_probabilities(maps, intervals, fill, key, context)
+        return area_under(curve, cuts)
 
     def bound(self, context: Context) -> Tensor:
         """The area where all points but the two ends, which are known, are the best possible."""
         cuts = self._cuts(context.size)
-        best = context.clean.new_full(
-            (len(context), len(cuts)), context.extremes[self.higher_is_better]
-        )
-        for place in (0, -1):
-            gone = self._interval(cuts[place], cuts[-1]) == (0, cuts[-1])
-            best[:, place] = self._empty(context) if gone else context.clean
-        return area_under(best, cuts)
+        best = torch.full_like(context.clean, context.extremes[self.higher_is_better])
+        points = [best if known is None else known for known in self._known(cuts, context)]
+        return area_under(torch.stack(points, -1), cuts)
+
+    def _known(self, cuts: list[int], context: Context) -> list[Tensor | None]:
+        """``[N]`` the probability at each cut where it is the same for all heatmaps: where nothing
+        or everything is removed."""
+        known: list[Tensor | None] = []
+        for cut in cuts:
+            first, end = self._interval(cut, cuts[-1])
+            if first == end:
+                known.append(context.clean)
+            else:
+                known.append(self._empty(context) if end - first == cuts[-1] else None)
+        return known
 
     def _empty(self, context: Context) -> Tensor:
         """``[N]`` probability of the target where all pixels are removed."""
         return context.once(
-            ("baseline probability", self.baseline),
+            (__name__, "baseline probability", self.baseline),
             lambda: context.classifier.probability(
                 baseline_images(self.baseline, context).expand_as(context.images), context.targets
             ),

@@ -44,7 +44,7 @@ class ClassSensitivity(Metric):
         "Noise that depends on the class scores 1. It guards a search against maps that ignore "
         "the class; it does not say that the right class is shown."
     )
-    shared_measurements = 2  # the classes are chosen by the scores on the clean images
+    shared_measurements = 1
 
     def __init__(self, other: str = "random"):
         """
@@ -60,12 +60,14 @@ class ClassSensitivity(Metric):
     def check(self, context: Context) -> None:
         """Refuse callable targets and networks with one output."""
         if context.source is not None:
-            self._classes(context.subset(slice(0, 1)))
+            self._classes(context)
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         again = context.again(self.name)
-        classes = context.once(("other class", self.other), lambda: self._classes(context))
-        other = again.heatmaps(f"class {self.other}", context.images, target=classes)
+        classes = context.once(
+            (__name__, "other class", self.other), lambda: self._classes(context)
+        )
+        other = again.heatmaps(f"{__name__}: class {self.other}", context.images, target=classes)
         alike = pearson(maps.flatten(2), other.flatten(2)).clamp(min=0)
         return (1 - alike).masked_fill(context.degenerate, 0.0)
 
@@ -76,7 +78,7 @@ class ClassSensitivity(Metric):
                 f"metric {self.name!r} compares classes, but a callable is explained; explain a "
                 "class, like target='predicted'"
             )
-        scores = context.source.remeasure(context.images, frozenset(), context.explained).outputs
+        scores = context.class_scores(self.name)
         if scores.shape[1] < 2:
             raise OptionError(
                 f"metric {self.name!r} compares classes, but the network has one output; "
@@ -155,14 +157,14 @@ class Randomisation(Metric):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         again = context.again(self.name)
-        modules = context.once(("modules", self.scope), lambda: self._modules(context))
+        modules = context.once((__name__, "modules", self.scope), lambda: self._modules(context))
         stages = min(self.stages, len(modules))
         ranks = _ranks(maps)
         total = maps.new_zeros(maps.shape[:2])
         for stage in range(1, stages + 1):
             top = modules[: round(stage * len(modules) / stages)]
             network = partial(reinitialised, context.source.network, top, context.seed)
-            key = f"randomised {self.scope} {len(top)}"
+            key = f"{__name__}: randomised {self.scope} {len(top)}"
             found = again.heatmaps(key, context.images, network=network)
             total += pearson(ranks, _ranks(found))
         return (total / stages).masked_fill(context.degenerate, 1.0)

@@ -63,7 +63,7 @@ class _Overlap(Localisation):
                 both.append(count_true(chosen & masks))
             return torch.stack(both), torch.stack(hot), count_true(masks)
 
-        return context.shared(("overlap", self.threshold), maps, count)
+        return context.shared((__name__, "overlap", self.threshold), maps, count)
 
 
 def count_true(chosen: Tensor) -> Tensor:

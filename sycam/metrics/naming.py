@@ -24,7 +24,7 @@ from sycam.language.parsing import caret, complaint, pointed
 from sycam.language.parsing import quoted as shortened
 from sycam.metrics.base import METRICS, Metric
 from sycam.metrics.composition import FUNCTIONS, Call, Composite, Mixture, Term
-from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted
+from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
 
 LONGEST = 2000  # characters
 _EXPECTED = (
@@ -34,6 +34,7 @@ _EXPECTED = (
 _DEEPEST = 100  # levels of nesting, each term of a sum being one
 _PLAIN_PATH = re.compile(r"[^\s()*,+:='\"-][^\s()*,+:='\"]*\.py")
 _FILE = re.compile(r"(?P<path>'[^']*'|\"[^\"]*\"|[^:]*):(?P<name>\w+)(?::(?P<options>.*))?", re.S)
+_OPTION_BEGUN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _imported: dict[tuple[Path, str], ModuleType] = {}
 
 
@@ -89,13 +90,32 @@ def _mixture(text: str) -> Mixture:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
         raise OptionError(
-            f"cannot read metric {shortened(text)}: {complaint(error)}; expected {_EXPECTED}\n"
+            f"cannot read metric {shortened(text)}: "
+            f"{_half_an_option(text, error) or f'{complaint(error)}; expected {_EXPECTED}'}\n"
             f"{caret(text, error)}"
         ) from None
     mixture = _read(tree, text.split("\n"), 1)
     if len(mixture.text) > LONGEST:
         raise OptionError(f"metric is too long, written out (at most {LONGEST} characters)")
     return mixture
+
+
+def _half_an_option(text: str, error: UnexpectedInput) -> str:
+    """What to write where Lark stumbled over a metric's colon; empty anywhere else."""
+    place = error.pos_in_stream or 0
+    begun = _OPTION_BEGUN.search(text[:place])
+    if not text.startswith(":", place) or begun is None or begun[0] not in METRICS:
+        return ""
+    name = begun[0]
+    known = METRICS[name].parameters()
+    if not known:
+        return f"metric {name!r} has no options; leave out the colon"
+    named = re.match(r":\s*(\w*)", text[place:])[1]
+    option = named if named in known else next(iter(known))
+    return (
+        f"an option needs a value, like {name}:{option}={written(known[option].default)}; "
+        f"options of {name}: {', '.join(known)}"
+    )
 
 
 def _read(tree: Tree, lines: list[str], depth: int) -> Mixture:

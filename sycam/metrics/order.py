@@ -57,7 +57,7 @@ def labelled_order(maps: Tensor, context: Context) -> LabelledOrder:
             torch.cumsum(key & 1, -1, dtype=torch.int32, out=count[:, 1:])
         return LabelledOrder(keys, inside)
 
-    return context.shared("labelled order", maps, sort)
+    return context.shared((__name__, "labelled order"), maps, sort)
 
 
 def ascending(values: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def removal_probabilities(
         Tensor[P,N,M] float32, or ``[P,N,M,T]`` of several classes.
     """
     ranks = ranks_of(maps, context)
-    known: dict[Interval, Tensor] = context.shared(("removal", key), maps, dict)
+    known: dict[Interval, Tensor] = context.shared((__name__, "removal", key), maps, dict)
     missing = [interval for interval in dict.fromkeys(intervals) if interval not in known]
     if missing:
         bounds = torch.tensor(missing, dtype=torch.int32, device=ranks.device)
@@ -75,7 +75,9 @@ def between(value: object, low: float, high: float) -> bool:
 
 def ranks_of(maps: Tensor, context: Context) -> Tensor:
     """Ranks of the pixels, shared by the metrics of one batch of heatmaps."""
-    return context.shared("ranks", maps, lambda: relevance_ranks(maps, context.shuffles))
+    return context.shared(
+        (__name__, "ranks"), maps, lambda: relevance_ranks(maps, context.shuffles)
+    )
 
 
 def masked_probabilities(maps: Tensor, context: Context, inverse: bool = False) -> Tensor:
@@ -104,7 +106,7 @@ def masked_probabilities(maps: Tensor, context: Context, inverse: bool = False) 
             )
         return found.view(-1, N)
 
-    return context.shared(("masked", inverse), maps, forward)
+    return context.shared((__name__, "masked", inverse), maps, forward)
 
 
 def removed_between(

@@ -65,7 +65,8 @@ class PointingGame(Localisation):
         targets = context.masks
         if self.tolerance:
             targets = context.once(
-                ("widened masks", self.tolerance), lambda: _widened(targets, self.tolerance)
+                (__name__, "widened masks", self.tolerance),
+                lambda: _widened(targets, self.tolerance),
             )
         targets = targets.flatten(1)
         scores = []
@@ -105,7 +106,9 @@ class EnergyPointingGame(Localisation):
     )
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
-        return context.shared("energy inside", maps, lambda: _energy_inside(maps, context.masks))
+        return context.shared(
+            (__name__, "energy inside"), maps, lambda: _energy_inside(maps, context.masks)
+        )
 
 
 def _energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
@@ -236,7 +239,7 @@ def _areas(maps: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         roc, precision = (torch.cat(areas).view(maps.shape[:2]).to(maps.dtype) for areas in found)
         return roc, precision
 
-    return context.shared("areas", maps, measure)
+    return context.shared((__name__, "areas"), maps, measure)
 
 
 def _curve_areas(keys: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.evidence.capture import forward
-from sycam.evidence.outputs import check_outputs
+from sycam.evidence.outputs import probabilities
 from sycam.metrics.base import Metric, register
-from sycam.metrics.baselines import BASELINES, baseline_fill
+from sycam.metrics.baselines import BASELINES, baseline_fill, baseline_key
 from sycam.metrics.context import Context
 from sycam.metrics.perturbation import between, one_of, removal_probabilities
 
@@ -48,7 +47,9 @@ class _TopShare(Metric):
         """Probabilities ``[P,N]``, or ``[P,N,T]`` of several targets, without those pixels."""
         count = max(1, round(self.share * math.prod(context.size)))
         fill = baseline_fill(self.baseline, context)
-        key = self.baseline if targets is None else (self.baseline, self.name)
+        key = (
+            baseline_key(self.baseline) if targets is None else (__name__, self.name, self.baseline)
+        )
         return removal_probabilities(maps, [(0, count)], fill, key, context, targets)[:, :, 0]
 
 
@@ -130,20 +131,16 @@ def _rivals(context: Context) -> tuple[Tensor, Tensor]:
             "metric 'relative-drop' compares two classes, and a callable target has none; explain "
             "a class, or use top-k-drop"
         )
-    return context.once("rivals", lambda: _find_rivals(context))
-
-
-def _find_rivals(context: Context) -> tuple[Tensor, Tensor]:
-    classifier, images, targets = context.classifier, context.images, context.targets
-    with torch.inference_mode():
-        classes = check_outputs(forward(classifier.network, images[:1]), 1).shape[1]
-    if classes < 2:
+    scores = context.class_scores(RelativeDrop.name)
+    if scores.shape[1] < 2:
         raise OptionError(
             "metric 'relative-drop' compares two classes, and the network has a single output; "
             "use top-k-drop"
         )
-    each = torch.arange(classes, device=images.device).expand(len(images), -1)
-    found = classifier.probability(images, each)
-    rival = found.scatter(1, targets[:, None], -1.0).argmax(1)
-    pair = torch.stack([targets, rival], 1)
-    return pair, found.gather(1, pair)
+    targets = context.targets[:, None]
+    found = probabilities(scores.float())
+    rival = found.scatter(1, targets, -1.0).argmax(1, keepdim=True)
+    # The class's own is known by the fast copy of the network that sees the removals.
+    return torch.cat([targets, rival], 1), torch.stack(
+        [context.clean, found.gather(1, rival)[:, 0]], 1
+    )

@@ -115,12 +115,12 @@ class Responsiveness(Metric):
     def score(self, maps: Tensor, context: Context) -> Tensor:
         again = context.again(self.name)
         changes = context.once(
-            ("changed predictions", self._copies), lambda: self._changes(context)
+            (__name__, "changed predictions", self._copies), lambda: self._changes(context)
         )
-        regions = context.once("superpixels", lambda: Regions.of(context.images))
+        regions = context.once((__name__, "superpixels"), lambda: Regions.of(context.images))
 
         def ranks(key: str, images: Tensor | Callable[[], Tensor]) -> Tensor:
-            return regions.ranks(again.heatmaps(f"predicted {key}", images, target="predicted"))
+            return regions.ranks(again.heatmaps(f"{__name__}: {key}", images, target="predicted"))
 
         clean = ranks("clean", context.images)
         parts = maps.new_zeros(*maps.shape[:2], 4, dtype=torch.float64)

@@ -121,7 +121,7 @@ class _Removal(Metric):
 
         def probabilities(side: str) -> Tensor:
             return context.shared(
-                ("plateaus", side, self.percentiles, *self._key),
+                (__name__, "plateaus", side, self.percentiles, *self._key),
                 maps,
                 lambda: removed_between(
                     ranks_of(maps, context), bounds[side], self._filler(context), context
@@ -135,12 +135,14 @@ class _Removal(Metric):
 
     @property
     def _key(self) -> tuple:
-        return "road", self.noise, self.tolerance, self.solver
+        return __name__, self.noise, self.tolerance, self.solver
 
     def _filler(self, context: Context) -> Fill:
         noise = None
         if self.noise:
-            noise = context.once(("noise", self.noise), lambda: context.noise * self.noise)
+            noise = context.once(
+                (__name__, "noise", self.noise), lambda: context.noise * self.noise
+            )
 
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
             if self.ties != "plateau":

@@ -63,7 +63,7 @@ class MaxSensitivity(Metric):
         again = context.again(self.name)
         worst = maps.new_zeros(maps.shape[:2])
         for noise in self._noises:
-            found = again.heatmaps(str(noise), partial(noise.applied, context))
+            found = again.heatmaps(f"{__name__}: {noise}", partial(noise.applied, context))
             worst = torch.maximum(worst, _norm(found - maps))
         norm = _norm(maps)
         return worst / torch.where(norm > 0, norm, 1.0)
@@ -132,7 +132,7 @@ class Equivariance(Metric):
     def score(self, maps: Tensor, context: Context) -> Tensor:
         again = context.again(self.name)
         found = again.heatmaps(
-            f"{self.transform} {self.amount!r}", lambda: self._moved(context.images)
+            f"{__name__}: {self.transform} {self.amount!r}", lambda: self._moved(context.images)
         )
         inside = self._inside(maps)
         expected = self._moved(maps)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markup import escape
@@ -16,15 +15,16 @@ from rich.text import Text
 
 from sycam.evaluation import Table
 from sycam.metrics import Metric, find_metric
+from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.result import Result
 from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
 from sycam.validation import PUBLISHED, Row
+from sycam.verification import Verification
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
 _SHOWN = 8  # formulas of the live front
 _LONGEST = 28  # characters of a name before it is folded
 _STYLES = {"winner": "bold green", "control": "dim"}
-_PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
 
 
 class Watcher:
@@ -96,7 +96,7 @@ class Watcher:
             self.console.print(event.text)
 
     def _scored(self, event: Scored) -> None:
-        detail = f"{event.scored} scored, cost {event.cost}"
+        detail = f"{event.scored} candidates, {event.dropped} dropped, cost {event.cost}"
         if event.rate:
             detail += f", {event.rate:.1f}/s"
         if event.resumed:
@@ -113,7 +113,7 @@ class Watcher:
 
 def plan_table(plan: Plan) -> RenderableType:
     """Candidates × images × passes, and the estimated time, before scoring starts."""
-    table = RichTable(title="Search space", **_PLAIN)
+    table = RichTable(title="Search space", **PLAIN)
     for title in ("cost", "trees", "distinct heatmaps"):
         table.add_column(title, justify="right")
     known = {level.cost: level for level in plan.levels}
@@ -147,7 +147,7 @@ def plan_table(plan: Plan) -> RenderableType:
 
 def board_table(event: Scored, metric: Metric) -> RichTable:
     """The front of score against cost, with the published CAMs in their place."""
-    table = RichTable(title="Best formula of each cost, and the published CAMs", **_PLAIN)
+    table = RichTable(title="Best formula of each cost, and the published CAMs", **PLAIN)
     table.add_column("cost", justify="right")
     table.add_column(escape(metric.text), justify="right")
     table.add_column("formula", overflow="fold")
@@ -176,13 +176,40 @@ def result_tables(result: Result) -> RenderableType:
     else:
         parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]")
         parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
+        parts += map(escape, _doubts(result))
     parts += ["", _heldout_table(result), _panel_table(result)]
     if result.validation.guarded_images:
         parts.append(_guards_table(result))
-    if result.front:
+    if goals := result.record.get("goals"):
+        parts.append(goals_table(goals))
+    elif result.front:
         parts.append(_front_table(result))
+    if classes := result.record.get("classes"):
+        parts += [classes_table(classes, _better(result)), gain_text(classes)]
     parts.append(verdict(result))
     return Group(*parts)
+
+
+def _doubts(result: Result) -> list[str]:
+    """How far the search images bear the choice; nothing where it is not on record."""
+    if "stability" not in result.record:
+        return []
+    stability, resolution = result.record["stability"], result.record["resolution"]
+    first, *others = stability["contenders"]
+    again = f"Stable?  wins {first['share']:.0%} of {stability['resamples']:,} bootstraps"
+    if others:
+        again += f", next {others[0]['expression']} {others[0]['share']:.0%}"
+    again += (
+        f"; expect {result.metric} {stability['expected']:.4f} on other images, where the search "
+        f"images promise {first['score']:.4f}"
+    )
+    if resolution["enough"]:
+        told = f"Images   {resolution['images']} search images tell it from its next rivals"
+    else:
+        told = f"Images   {resolution['warning']}"
+    if resolution["alike"]:
+        told += f"; {len(resolution['alike'])} of the leaders score nearly the same as it"
+    return [again, told]
 
 
 def _heldout_table(result: Result) -> RichTable:
@@ -191,7 +218,7 @@ def _heldout_table(result: Result) -> RichTable:
         title=f"{escape(result.metric)} on {validation.images} held-out images ({_better(result)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
         "Holm-corrected; flat: images on which the map ranks nothing",
-        **_PLAIN,
+        **PLAIN,
     )
     table.add_column("method", overflow="fold", min_width=14)
     table.add_column("search", justify="right", no_wrap=True)
@@ -219,7 +246,7 @@ def _panel_table(result: Result) -> RichTable:
     """The metrics that were not optimised: a winner that games its metric shows here."""
     panel = list(result.validation.rows[0].panel)
     table = RichTable(
-        title=f"Not optimised, on the same {result.validation.images} images", **_PLAIN
+        title=f"Not optimised, on the same {result.validation.images} images", **PLAIN
     )
     table.add_column("method", overflow="fold", min_width=14)
     for name in panel:
@@ -241,7 +268,7 @@ def _guards_table(result: Result) -> RichTable:
         title=f"Sanity, on {validation.guarded_images} held-out images",
         caption="class-sensitivity: 0 is the same heatmap for another class; randomisation: 1 is "
         "the same heatmap for a network with random upper layers",
-        **_PLAIN,
+        **PLAIN,
     )
     table.add_column("method", overflow="fold", min_width=14)
     for name in names:
@@ -264,12 +291,16 @@ def _better(result: Result) -> str:
 
 
 def _front_table(result: Result) -> RichTable:
-    table = RichTable(title="Best formula of each cost on the search images", **_PLAIN)
+    table = RichTable(title="Best formula of each cost on the search images", **PLAIN)
     table.add_column("cost", justify="right")
     table.add_column(escape(result.metric), justify="right")
+    table.add_column("held-out", justify="right")
     table.add_column("formula", overflow="fold")
     for formula in result.front:
-        table.add_row(str(formula.cost), f"{formula.score:.4f}", escape(formula.expression))
+        heldout = f"{formula.heldout.mean:.4f}" if formula.heldout else ""
+        table.add_row(
+            str(formula.cost), f"{formula.score:.4f}", heldout, escape(formula.expression)
+        )
     return table
 
 
@@ -356,7 +387,7 @@ def _blocks(
         left -= need
     found = []
     for group in groups:
-        table = RichTable(**_PLAIN)
+        table = RichTable(**PLAIN)
         table.add_column(name, overflow="fold", max_width=_LONGEST)
         for column in group:
             least = max(cells[row, column].cell_len for row in rows)
@@ -373,9 +404,21 @@ def _blocks(
     return found
 
 
-def p_text(p: float) -> str:
-    """A p value for people."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def verification_table(done: Verification) -> RenderableType:
+    """Each claim with what became of it."""
+    table = RichTable(**PLAIN)
+    table.add_column("")
+    table.add_column("claim", overflow="fold")
+    for check in done.checks:
+        sign, style = ("holds", "green") if check.holds else ("FAILS", "bold red")
+        said = escape(check.claim if check.holds else f"{check.claim}: {check.found}")
+        table.add_row(f"[{style}]{sign}[/]", said)
+    verdict_ = (
+        "[bold green]Verified.[/]"
+        if done.holds
+        else "[bold red]Not verified: do not rely on this result.[/]"
+    )
+    return Group(table, verdict_)
 
 
 def duration(seconds: float) -> str:

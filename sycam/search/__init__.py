@@ -1,19 +1,20 @@
 """Which candidates, in which order, when to stop, and which one wins."""
 
 from sycam.search.budget import Budget
+from sycam.search.engine import Outcome, Search
 from sycam.search.enumeration import Enumerator, Level
-from sycam.search.exact import ExactSearch, Outcome
 from sycam.search.journal import Journal
+from sycam.search.options import SearchOptions, parse_threshold
 from sycam.search.precision import in_precision, verify_precision
 from sycam.search.requirements import Gate, Refusal, Requirement
 from sycam.search.scoring import Score, Scorer, ranking_maps
 from sycam.search.selection import Candidate, pareto_front, rank, select
+from sycam.search.stages import stages_of
 
 __all__ = [
     "Budget",
     "Candidate",
     "Enumerator",
-    "ExactSearch",
     "Gate",
     "Journal",
     "Level",
@@ -22,10 +23,14 @@ __all__ = [
     "Requirement",
     "Score",
     "Scorer",
+    "Search",
+    "SearchOptions",
     "in_precision",
     "pareto_front",
+    "parse_threshold",
     "rank",
     "ranking_maps",
     "select",
+    "stages_of",
     "verify_precision",
 ]

@@ -141,6 +141,7 @@ class Again:
             clean=evidence.probability,
             classifier=classifier,
             digests=[tensor_digest(image) for image in images],
+            outputs=evidence.layers[0].outputs,
             explained=explained if isinstance(explained, Resolved) else None,
         )
         return evidence, changed

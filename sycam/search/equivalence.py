@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.stats import rankdata
 from torch import Tensor
 
 from sycam.kernels import upsample
@@ -13,6 +16,7 @@ from sycam.metrics import EXACT, RANKING, WEIGHTS
 _DROPPED = 13  # of a double's 53 significant bits; 40 are kept
 _TINY = 1e-30  # only smaller entries count as zero
 _GRID = 2.0**34  # resolution of a scaled heatmap whose least value was subtracted
+_PORTRAIT = 16  # cells along a side
 _HEAT_DROPPED = 23  # of a double's 53 bits where nothing was: more are kept than float32 has
 _HEAT_TINY = 1e-38  # below the least positive float32, nearly
 
@@ -78,6 +82,28 @@ def heat_keys(sums: Tensor, invariance: str, size: tuple[int, ...], depth: int =
         whole = _rounded(scaled, low)
     whole = whole.flatten(1)
     return (whole * _tokens(whole.shape[1])).sum(1)
+
+
+def portraits(sums: Tensor) -> np.ndarray:
+    """Vectors that are near each other where heatmaps order their places alike.
+
+    Args:
+        sums: ``[B,n,h,w]`` float64 before the ReLU.
+
+    Returns:
+        ``[B,F]``: of each image the places' mean ranks by ``relu(sums)``, from 0 to 1, on a grid
+        of at most 16 by 16.
+    """
+    positive = sums.clamp(min=0)
+    sides = tuple(min(side, _PORTRAIT) for side in positive.shape[-2:])
+    if sides != positive.shape[-2:]:
+        positive = F.adaptive_avg_pool2d(positive, sides)
+    flat = positive.flatten(2)
+    # Differences in the last digits are rounding.
+    peak = flat.amax(-1, keepdim=True)
+    steps = (flat / torch.where(peak > 0, peak, torch.ones_like(peak)) * _GRID).round()
+    ranks = rankdata(steps.numpy(), axis=-1) / steps.shape[-1]
+    return ranks.reshape(len(ranks), -1)
 
 
 def _rounded(scaled: Tensor, low: Tensor) -> Tensor:

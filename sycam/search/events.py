@@ -43,7 +43,7 @@ class Plan:
         passes: forward passes a candidate and image, at most.
         measurements: forward and backward passes a candidate and image, at most.
         shared_measurements: the same an image, whatever the number of candidates.
-        seconds: measured time to score one candidate.
+        seconds: measured time to score one candidate on all images.
         budget: in words.
         reachable: candidates that the budget is expected to reach.
         exhausted: whether the enumeration reached the cost bound.
@@ -67,8 +67,10 @@ class Scored:
     """The state of the search after a batch.
 
     Attributes:
-        scored: candidates scored so far, those resumed included.
+        scored: candidates that entered so far, those resumed included.
+        dropped: how many of them dropped out before they saw all images.
         resumed: how many of them came from the journal.
+        phase: ``guesses``, ``exhaustive``, ``guided`` or ``constants``.
         cost: of the expressions at work.
         share: estimated share of the work done, 0 to 1.
         elapsed: seconds.
@@ -78,7 +80,9 @@ class Scored:
     """
 
     scored: int
+    dropped: int
     resumed: int
+    phase: str
     cost: int
     share: float
     elapsed: float

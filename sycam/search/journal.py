@@ -14,61 +14,114 @@ import numpy as np
 from sycam.errors import RunError
 from sycam.metrics import Metric
 from sycam.search.scoring import Score
+from sycam.search.stages import Stage
 
-VERSION = 1
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+VERSION = 2
+_FAR = 1 << 40  # a byte behind any journal: what is locked on Windows, where locks stop readers
 
 
 class Journal:
-    """A file with one line a finished batch of candidates.
+    """A file with one line a finished batch of candidates, which one process at a time may use.
 
-    Each line ends in a checksum. Opening the file cuts off a line that a crash left half-written;
-    what was recorded before it is kept.
+    Each line ends in a checksum. A last line that a crash left half-written is cut off; a damaged
+    line in the middle is passed over, and what it held is computed again.
 
     Args:
         path: the file; made if absent.
         identity: digest of what the scores depend on; a file of another identity is refused.
         metric: what the scores are of.
+        stages: in which the images are scored.
+        writable: whether anything will be appended; if not, the file must exist, and is neither
+            locked nor mended.
+
+    Attributes:
+        known: scores by name and number of the stage.
+        damaged: lines passed over.
+
+    Raises:
+        RunError: another run's file, one that another process uses, or one that cannot be read.
     """
 
-    def __init__(self, path: Path, identity: str, metric: Metric):
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        metric: Metric,
+        stages: Sequence[Stage],
+        writable: bool = True,
+    ):
         self.path, self.metric = path, metric
-        self.known: dict[str, Score] = {}
+        self.known: dict[tuple[str, int], Score] = {}
+        self.damaged = 0
+        self._file = None
+        header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
         try:
-            content = path.read_bytes() if path.exists() else b""
-            good = self._replay(content, identity)
-            self._file = open(path, "ab")  # noqa: SIM115 - stays open for the run
+            if not writable:
+                self._replay(path.read_bytes(), header)
+                return
+            # Unbuffered: a line goes out in one call, which no Ctrl-C can cut in two.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - stays open for the run
+            self._lock()
+            content = path.read_bytes()
+            good = self._replay(content, header)
             if good < len(content):
                 self._file.truncate(good)
             if good == 0:
-                self._write({"version": VERSION, "identity": identity})
+                self._write(header)
         except OSError as error:
+            self.close()
             raise RunError(f"cannot use journal '{path}': {error}") from None
+        except RunError:
+            self.close()
+            raise
 
-    def _replay(self, content: bytes, identity: str) -> int:
-        """Read records up to the first that is damaged; return where the good part ends."""
-        good = 0
-        for number, line in enumerate(content.splitlines(keepends=True)):
+    def _lock(self) -> None:
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                self._file.seek(_FAR)
+                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise RunError(
+                f"another process is at work on the run in '{self.path.parent}'; wait for it, or "
+                "choose another --out"
+            ) from None
+
+    def _replay(self, content: bytes, header: dict) -> int:
+        """Read the records; return where the last whole line ends."""
+        *lines, torn = content.split(b"\n")
+        if not lines:
+            return 0
+        first = _decode(lines[0])
+        if first is None:
+            raise RunError(
+                f"journal '{self.path}' is damaged in its first line, so that it cannot be told "
+                "whose scores it holds; choose another --out, or delete it to begin anew"
+            )
+        if first != header:
+            raise RunError(
+                f"'{self.path.parent}' holds another run (other network, images, metric, grammar "
+                "or options, or another version's); choose another --out"
+            )
+        for line in lines[1:]:
             record = _decode(line)
             if record is None:
-                break
-            if number == 0:
-                if record.get("identity") != identity:
-                    raise RunError(
-                        f"'{self.path.parent}' holds another run (other network, images, metric, "
-                        "grammar or options); choose another --out"
-                    )
-            else:
-                for entry in record["candidates"]:
-                    self.known[entry["name"]] = Score.of(
-                        self.metric,
-                        np.array(entry["scores"]),
-                        entry["degenerate"],
-                        entry["finite"],
-                    )
-            good += len(line)
-        return good
+                self.damaged += 1
+                continue
+            for entry in record["candidates"]:
+                self.known[entry["name"], record["stage"]] = Score.of(
+                    self.metric, np.array(entry["scores"]), entry["degenerate"], entry["finite"]
+                )
+        return len(content) - len(torn)
 
-    def append(self, names: Sequence[str], scores: Sequence[Score]) -> None:
+    def append(self, stage: int, names: Sequence[str], scores: Sequence[Score]) -> None:
         """Record a finished batch; it is on disk when this returns."""
         entries = [
             {
@@ -79,15 +132,15 @@ class Journal:
             }
             for name, score in zip(names, scores, strict=True)
         ]
-        self._write({"time": round(time.time(), 3), "candidates": entries})
-        self.known.update(zip(names, scores, strict=True))
+        self._write({"time": round(time.time(), 3), "stage": stage, "candidates": entries})
+        self.known.update(((n, stage), s) for n, s in zip(names, scores, strict=True))
 
     def _write(self, record: dict) -> None:
         text = json.dumps(record, separators=(",", ":"))
-        line = f"{text}\t{zlib.crc32(text.encode()):08x}\n"
+        line = f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
         try:
-            self._file.write(line.encode())
-            self._file.flush()
+            if self._file.write(line) < len(line):
+                raise OSError("the disk took only a part of a line")
             os.fsync(self._file.fileno())
         except OSError as error:
             raise RunError(
@@ -96,15 +149,14 @@ class Journal:
             ) from None
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file and let other processes use it."""
+        if self._file is not None:
+            self._file.close()
 
 
 def _decode(line: bytes) -> dict | None:
-    """The record of a line, or None where the line is torn or damaged."""
-    text, separator, check = line.rstrip(b"\n").rpartition(b"\t")
-    if not line.endswith(b"\n") or not separator:
-        return None
-    if f"{zlib.crc32(text):08x}".encode() != check:
+    """The record of a line without its end, or None where it is torn or damaged."""
+    text, separator, check = line.rpartition(b"\t")
+    if not separator or f"{zlib.crc32(text):08x}".encode() != check:
         return None
     return json.loads(text)

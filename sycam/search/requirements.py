@@ -16,6 +16,7 @@ from sycam.search.journal import Journal
 from sycam.search.scoring import Scorer
 
 _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_TURNED = re.compile(r"=\s*([<>])")  # => and =<
 _PARTS = re.compile(r"(?P<metric>[^<>]+?)\s*(?P<sign>[<>]=?)\s*(?P<threshold>[^<>=]+)")
 
 
@@ -40,6 +41,12 @@ class Requirement:
         Raises:
             OptionError, UnknownNameError: text that is no requirement.
         """
+        if isinstance(text, str) and (turned := _TURNED.search(text)):
+            meant = _TURNED.sub(r"\1=", text)
+            raise OptionError(
+                f"requirement {text!r} holds {turned[0]!r}, which is no sign; did you mean "
+                f"{meant!r}?"
+            )
         found = _PARTS.fullmatch(text.strip()) if isinstance(text, str) else None
         try:
             threshold = float(found["threshold"])
@@ -103,10 +110,10 @@ class Gate:
         """Whether a method meets all requirements; what it fails is noted in ``refused``."""
         for requirement in self.requirements:
             journal = self._journals[requirement.metric.text]
-            if method.name not in journal.known:
+            if (method.name, 0) not in journal.known:
                 (score,) = self.scorer.score_under([requirement.metric], method)
-                journal.append([method.name], [score])
-            figure = journal.known[method.name].mean
+                journal.append(0, [method.name], [score])
+            figure = journal.known[method.name, 0].mean
             if not requirement.met(figure):
                 self.refused.append(Refusal(method.name, str(requirement), figure))
                 return False

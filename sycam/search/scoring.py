@@ -66,10 +66,14 @@ class Scorer:
         metric: what :meth:`score` and :meth:`score_method` score by.
         evidence: measurements on the N images.
         context: what the metric may look at, of the same images.
+        share: of the memory for kept values, 0 to 1.
     """
 
-    def __init__(self, metric: Metric, evidence: Evidence | Stack, context: Context):
+    def __init__(
+        self, metric: Metric, evidence: Evidence | Stack, context: Context, share: float = 1.0
+    ):
         self.metric, self.evidence, self.context = metric, evidence, context
+        self._share = share
         self._usual: list[_Block] = []
         self._most = len(context)  # images in a block, at most; halved where memory runs out
 
@@ -181,8 +185,8 @@ class Scorer:
                 part.start,
                 self.evidence.subset(part),
                 self.context.subset(part),
-                [Kept(_ROOM // (len(parts) * layers)) for _ in range(layers)],
-                KeptEvidence(_ROOM_AGAIN // len(parts)),
+                [Kept(int(_ROOM * self._share) // (len(parts) * layers)) for _ in range(layers)],
+                KeptEvidence(int(_ROOM_AGAIN * self._share) // len(parts)),
             )
             for part in parts
         ]

@@ -9,7 +9,20 @@ import numpy as np
 
 from sycam.language import Expression
 from sycam.metrics import Metric
+from sycam.search.rules import DEFAULT_RULE, RULES, allowance, ordering
 from sycam.search.scoring import Score
+
+__all__ = [
+    "DEFAULT_RULE",
+    "DEGENERATE_SHARE",
+    "RULES",
+    "Candidate",
+    "allowance",
+    "paired_scores",
+    "pareto_front",
+    "rank",
+    "select",
+]
 
 DEGENERATE_SHARE = 0.05  # a candidate with more degenerate maps than this cannot win
 
@@ -59,36 +72,54 @@ def pareto_front(candidates: Sequence[Candidate], metric: Metric) -> tuple[Candi
     return tuple(front)
 
 
-def rank(candidates: Sequence[Candidate], metric: Metric) -> list[Candidate]:
+def rank(
+    candidates: Sequence[Candidate], metric: Metric, rule: str = DEFAULT_RULE, seed: int = 0
+) -> list[Candidate]:
     """Eligible candidates in the order in which they should win.
 
-    One-standard-error rule: of the candidates whose mean, paired image by image, is within one
-    standard error of the highest, the cheapest comes first; the rest follow by mean. The mean of
-    the best of many is biased upwards; a cheaper formula that cannot be told from it is the
-    better bet on unseen images.
+    The mean of the best of many is biased upwards. What each rule makes of that is said in
+    :data:`sycam.search.rules.RULES`; ``benchmarks/selection.py`` compares them on held-out images.
+
+    Args:
+        candidates: scored on the same images.
+        metric: that scored them.
+        rule: of ``RULES``.
+        seed: of the folds of ``cross-fit``.
+
+    Raises:
+        UnknownNameError: no such rule.
     """
-    eligible = sorted(
-        (c for c in candidates if c.eligible),
-        key=lambda c: (-metric.oriented(c.mean), c.expression.sort_key()),
-    )
-    if not eligible:
-        return []
-    best = metric.oriented(metric.per_image(eligible[0].score.values))
-    count = len(best)
-
-    def close(candidate: Candidate) -> bool:
-        behind = best - metric.oriented(metric.per_image(candidate.score.values))
-        error = behind.std(ddof=1) / np.sqrt(count) if count > 1 else 0.0
-        return behind.mean() <= error
-
-    near = [c for c in eligible if close(c)]
-    near.sort(key=lambda c: (c.cost, -metric.oriented(c.mean)))
-    chosen = set(map(id, near))
-    return near + [c for c in eligible if id(c) not in chosen]
+    ordered = in_order(candidates)
+    costs = np.array([c.cost for c in ordered])
+    return [ordered[i] for i in ordering(paired_scores(ordered, metric), costs, rule, seed)]
 
 
 def select(
-    candidates: Sequence[Candidate], metric: Metric, is_known: Callable[[Candidate], bool]
+    candidates: Sequence[Candidate],
+    metric: Metric,
+    is_known: Callable[[Candidate], bool],
+    rule: str = DEFAULT_RULE,
+    seed: int = 0,
 ) -> Candidate | None:
     """The winner: the first by :func:`rank` that is no published CAM or control in disguise."""
-    return next((c for c in rank(candidates, metric) if not is_known(c)), None)
+    return next((c for c in rank(candidates, metric, rule, seed) if not is_known(c)), None)
+
+
+def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that are eligible, in the language's own order: ties go to the first."""
+    return sorted((c for c in candidates if c.eligible), key=lambda c: c.expression.sort_key())
+
+
+def paired_scores(candidates: Sequence[Candidate], metric: Metric) -> np.ndarray:
+    """``[C,N]`` what each image adds to each candidate's figure, higher is better.
+
+    Rows have the figures as their means. Where the figure is no mean they are jackknife
+    pseudo-values, shifted by the bias that these correct for.
+    """
+    if not candidates:
+        return np.empty((0, 0))
+    scores = np.stack([metric.oriented(metric.per_image(c.score.values)) for c in candidates])
+    if metric.components:
+        figures = metric.oriented(np.array([c.mean for c in candidates]))
+        scores = scores + (figures - scores.mean(1))[:, None]
+    return scores

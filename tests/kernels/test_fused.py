@@ -47,6 +47,17 @@ def test_volumes_agree_with_the_evaluator(random_leaves):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "text", ["0.37 * mean(G) + max(A)", "above(A, 1.7) * G - 0.37 * A / 3", "-1e-3 * G + 0.5 * A"]
+)
+def test_numbers_agree_with_the_evaluator(text, random_leaves):
+    leaves = random_leaves(7, 5)
+    found = fused(parse(text), compile=False)(leaves, SIZE).maps[0]
+    expected = heatmaps([parse(text)], leaves, SIZE).maps[0]
+    assert expected.amax() == 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
 def test_flat_and_overflowing_maps_are_zeros(random_leaves):
     leaves = random_leaves(7, 5, dtype=torch.float32)
     flat = fused(parse("neg(A)"), compile=False)(leaves, SIZE)
@@ -69,7 +80,7 @@ def test_a_missing_leaf_is_named():
 def test_a_compiled_graph_agrees_at_every_shape(random_leaves):
     if not compiles():
         pytest.skip("torch finds no C++ compiler")
-    expression = parse("mean(relu(G)) * max(A) + mean(relu(G))")
+    expression = parse("mean(relu(G)) * max(A) + 0.37 * mean(relu(G))")
     compiled = fused(expression)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

@@ -25,6 +25,8 @@ TEXTS = (
     "A",
     "mean(relu(G)) * max(A)",
     "1 + 2",
+    "0.37 * mean(G) - 1.7e-3 * max(A)",
+    "above(A, 0.37) * -0.37",
 )
 
 
@@ -58,6 +60,12 @@ def test_a_batch_equals_each_alone(leaves):
         assert torch.equal(value, evaluate([expression], leaves)[0]), str(expression)
     assert all(torch.equal(leaves[name], kept[name]) for name in leaves)
     assert evaluate([], leaves) == []
+
+
+def test_numbers_are_computed_with(leaves):
+    (found,) = evaluate([parse("0.37 * mean(G) + max(A) / 3 - -1e-2")], leaves)
+    mean, largest = leaves["gradients"].mean((-2, -1)), leaves["activations"].amax((-2, -1))
+    torch.testing.assert_close(found[..., 0, 0], 0.37 * mean + largest / 3 + 0.01)
 
 
 def test_the_order_of_the_batch_does_not_matter(leaves):

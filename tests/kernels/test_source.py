@@ -76,6 +76,8 @@ def test_volumes_agree_with_the_evaluator(name, printed, random_leaves):
 TEXTS = [
     "A", "C", "channelsum(relu(G * A))", "smooth(smooth(softmax(S)))", "y * p * D + MI",
     "mean(G - 0.5 * H)", "mean(above(A, 1 + p)) * (1 + 2)", "2 * G + 2 * A",
+    "0.37 * mean(G) + max(A) / 3", "above(A, 1.7) * G - 0.37 * A", "-0.37 * G + (0.37 * p + 1e-3)",
+    "smooth(2.5e6 * G)", "0 * G + A",
 ]  # fmt: skip
 
 
@@ -110,6 +112,15 @@ def weighted_sum(A: Tensor, G: Tensor, depth: int = 1) -> Tensor:
     return torch.einsum("...k,...khw->...hw", weights[..., 0, 0], A)
 '''
     )
+
+
+def test_what_numbers_look_like():
+    text = weighted_sum_source(parse("0.37 * mean(G) + 2 * mean(above(A, 1.7)) * 0.37"))
+    assert [line.strip() for line in text.splitlines() if "new_full" in line] == [
+        "two = A.new_full((1, 1, 1), 2.0)",
+        "c0 = A.new_full((1, 1, 1), 0.37)",
+        "c1 = A.new_full((1, 1, 1), 1.7)",
+    ]
 
 
 def test_only_the_leaves_that_are_named_are_taken():

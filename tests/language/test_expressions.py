@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import re
 from itertools import product
 
 import pytest
@@ -24,8 +25,10 @@ from sycam.language import (
     parse_weights,
     to_latex,
 )
+from sycam.language.expression import number
 from sycam.language.grammar import splits
 from sycam.language.signatures import COMMUTATIVE
+from sycam.language.symbolic import from_sympy, to_sympy
 
 GRADIENT = load_grammar("gradient")
 MAX_COST = 4
@@ -71,6 +74,8 @@ def any_expression(draw, sort: str | None = None, depth: int = 5) -> Expression:
     sort = sort or draw(st.sampled_from(["scalar", "weight", "map", "heat"]))
     leaves = [op.name for op in OPERATORS.values() if op.is_leaf and op.overloads[0].result == sort]
     if leaves and (depth == 0 or draw(st.integers(0, 3)) == 0):
+        if sort == "scalar" and draw(st.booleans()):
+            return number(draw(st.sampled_from([0.37, 1.7, 3, 1e-5, 2.5e6, -0.37])))
         return apply(draw(st.sampled_from(leaves)))
     choices = by_sort(sort)
     if depth == 0:  # a weight or a heat: the cheapest way down to a leaf
@@ -140,10 +145,75 @@ def test_text_and_latex_tell_all_expressions_apart(expressions):
         ("0.50 * G", "0.5 * G"),
         ("2.0*G\n+ 1", "2 * G + 1"),
         ("above( A ,2 )", "above(A, 2)"),
+        ("0.370*G", "0.37 * G"),
+        (".5*G", "0.5 * G"),
+        ("5e-1*G", "0.5 * G"),
+        ("2.*G", "2 * G"),
+        ("1E+06 * G", "1e6 * G"),
+        ("0.00001 * G", "1e-5 * G"),
+        ("0.123456789 * G", "0.123457 * G"),
+        ("-0.37 * G", "-0.37 * G"),
+        ("A - -0.37", "A - -0.37"),
+        ("neg(1)*G", "-1 * G"),
+        ("--3*G", "neg(-3) * G"),
     ],
 )
 def test_reading_and_printing(text, printed):
     assert str(parse(text)) == printed
+
+
+# --- numbers -----------------------------------------------------------------------------------
+
+VALUES = st.floats(1e-37, 1e38)
+
+
+@given(VALUES, st.sampled_from(["{} * G", "above(A, {})", "A - {}", "-{} * mean(G)", "{} / A"]))
+def test_a_number_is_read_to_six_digits_and_printed_as_it_is_read(value, form):
+    expression = parse(form.format(f"{value!r}"))
+    assert parse(str(expression)) is expression
+    assert pickle.loads(pickle.dumps(expression)) is expression  # noqa: S301
+    assert from_sympy(to_sympy(expression)) is expression
+    (leaf,) = (n for n in expression.nodes() if n.operator.value is not None)
+    assert leaf.operator.value == pytest.approx(value, rel=5.1e-6)
+    assert len(re.sub(r"e-?\d+|\.|^0\.0*", "", str(leaf)).strip("0")) <= 6
+    assert (leaf.sort, leaf.cost) == ("scalar", apply("half").cost)
+    assert expression.leaves <= {"activations", "gradients"}
+
+
+@given(VALUES, VALUES)
+def test_equal_numbers_are_one_object_and_others_are_ordered(a, b):
+    first, second = number(a), number(b)
+    assert number(first.operator.value) is first is parse(str(first))
+    assert number(-a) is parse(f"-{first}")
+    assert (first is second) == (first.operator.value == second.operator.value)
+    both = [parse(f"{n} * G") for n in (first, second, apply("half"), apply("one"))]
+    assert len({e.sort_key() for e in both}) == len(set(both))
+    ordered = sorted(both, key=Expression.sort_key)
+    both.reverse()
+    assert sorted(both, key=Expression.sort_key) == ordered
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [(("2", "2.0", "2.", "20e-1", "2.0000001"), "two"), (("0.5", ".5", "5e-1", "0.50"), "half")],
+)
+def test_the_tables_constants_are_known_however_they_are_written(texts, name):
+    assert {parse(text) for text in texts} == {apply(name)}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e-40, 1e40, "x"])
+def test_what_is_no_number_of_the_language_is_refused(value):
+    with pytest.raises(ExpressionError, match="number"):
+        number(value)
+
+
+def test_forgotten_numbers_are_freed_and_built_anew():
+    for _ in range(3):
+        made = [parse(f"{i}.25 * G") for i in range(50)]
+        assert [str(e) for e in made] == [f"{i}.25 * G" for i in range(50)]
+        assert [parse(f"{i}.25 * G") for i in range(50)] == made
+        del made
+        gc.collect()
 
 
 # --- hash-consing ------------------------------------------------------------------------------
@@ -255,7 +325,15 @@ def test_an_unknown_name_comes_with_the_nearest(text, near):
         ("relu(1)", r"given 1 \(scalar\)"),
         ("A(G)", "'A' is a leaf and takes no arguments"),
         ("relu", r"'relu' needs arguments, like relu\(G\)"),
-        ("3 * G", "constant 3 is not in the language; there are 1, 2, 0.5"),
+        ("above(A, 1.7, 2)", r"'above' takes"),
+        ("1e999 * G", "number 1e999 is out of range: it must be 0 or from 1e-37 to 1e38"),
+        ("1e-999 * G", "number 1e-999 is out of range"),
+        ("G + 1e39", r"number 1e\+39 is out of range"),
+        ("nan * G", "'nan' is not known"),
+        ("inf", "'inf' is not known"),
+        ("0." + "3" * 300, "has 302 characters"),
+        ("1_000 * G", "unexpected '_000'"),
+        ("٣ * G", "unexpected character"),
         ("activations", "needs arguments|is not known"),
     ],
 )

@@ -1,191 +1,35 @@
 """Whatever text comes in, a typed refusal or a success comes out, soon, and nothing is run.
 
-The tests marked ``fuzz`` do the same at length (``pytest -m fuzz``, about six minutes).
+The tests marked ``fuzz`` do the same at length (``pytest -m fuzz``, about ten minutes).
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import random
+import re
+import subprocess
 import sys
-import time
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from any_text import (
+    PIECES,
+    SEEDS,
+    TOKENS,
+    any_expression_text,
+    any_grammar_text,
+    check_expression,
+    check_grammar,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sycam.errors import ExpressionError, SycamError
-from sycam.language import (
-    OPERATORS,
-    heatmap_latex,
-    load_grammar,
-    parse,
-    read_grammar,
-    to_text,
-)
-from sycam.language.grammar_source import folder, grammar_names
-from sycam.language.operators import LEAVES
-from sycam.language.signatures import SCALAR
+from sycam.errors import ExpressionError
+from sycam.language import parse
 
-SECONDS = {"expression": 2, "grammar": 10}  # of processor time, a call
 EXPRESSIONS, GRAMMARS = 100_000, 5_000  # texts of the long version
-
-RUNS = {  # audit events (PEP 578) of running or changing something
-    "exec", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "os.remove",
-    "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree", "socket.connect",
-    "socket.bind", "pickle.find_class", "marshal.loads", "ctypes.dlopen", "code.__new__",
-}  # fmt: skip
-
-SHIPPED = [load_grammar(name) for name in grammar_names()]  # compiled before the first measurement
-FILES = {n: (folder() / f"{n}.lark").read_text(encoding="utf-8") for n in grammar_names()}
-SEEDS = (
-    "mean(G)",
-    "sum(relu(G) / (2 + sum(A) * G))",
-    "mean(above(A, 2)) * softmax(S) - D",
-    "channelsum(relu(G * A))",
-    "smooth(smooth(-G - 0.5 * H))",
-    "normalize(MI) * C + y / p",
-)
-TOKENS = (
-    *LEAVES, *(name for name, op in OPERATORS.items() if not op.is_leaf),
-    "(", ")", ",", "+", "-", "*", "/", " ", "\n", "3", "1e9", "0.50", "()", "**", "((", "))",
-    "__import__('os').system('true')", "lambda: 0", "A.__class__", "{0}", "%s", "mean", "Ω", "\x00",
-    "\u2028", "'", '"', "#", "\\",
-)  # fmt: skip
-PIECES = (
-    "?start: w\n", "start", "weight", "map", "scalar", "heat", ":", "|", "->", '"A"', '"mean"',
-    '"("', "(", ")", "[", "]", "{", "}", "*", "+", "?", "~ 3", "~1..99999999", "!", ".2",
-    "/[a-z]+/", "/(a|b)*a(a|b){30}/", "_X", "NAME", "NAME: /x/\n", "%ignore", "%import common.WS\n",
-    "%extend", "%override", "%declare X\n", "%base gradient\n", "%base full\n", "%base ../x.lark\n",
-    "\n", " ", "// c\n", "# c\n", "\\\n", "\\x", '"\\u12"', '""', '" "', '"a"i', '"a".."z"', "\x00",
-    "é", "1", *OPERATORS,
-)  # fmt: skip
-
-
-@contextmanager
-def watched(kind: str):
-    """Fails where the block takes too long or runs anything."""
-    seen: list[str] = []
-    _listeners.append(seen)
-    started = time.process_time()
-    try:
-        yield
-    finally:
-        took = time.process_time() - started
-        _listeners.remove(seen)
-    assert seen == []
-    assert took < SECONDS[kind]
-
-
-_listeners: list[list[str]] = []
-
-
-def _hear(event: str, arguments: tuple) -> None:
-    if _listeners:
-        writes = (
-            event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-        )
-        if event in RUNS or writes:
-            _listeners[-1].append(event)
-
-
-sys.addaudithook(_hear)  # cannot be taken away again, but listens only inside `watched`
-
-
-def check_expression(text: str) -> bool:
-    """Whether it is an expression; if so, what is printed of it reads as the same."""
-    with watched("expression"):
-        try:
-            expression = parse(text)
-        except SycamError:
-            return False
-        assert parse(to_text(expression)) is expression
-        assert expression.sort == SCALAR or heatmap_latex(expression)
-        for grammar in SHIPPED:
-            try:  # what a shipped grammar reads means the same everywhere
-                assert grammar.parse(text) is expression
-            except ExpressionError:
-                continue
-            assert expression in grammar
-    return True
-
-
-def check_grammar(text: str) -> bool:
-    """Whether it is a grammar; if so, it can be counted and its text says all of it."""
-    with watched("grammar"):
-        try:
-            grammar = read_grammar(text)
-        except SycamError:
-            return False
-        assert min(grammar.tree_counts(4)) >= 0
-        assert all(p.operator.name in OPERATORS for p in grammar.productions)
-        if "%base" in text:
-            assert read_grammar(grammar.text).digest == grammar.digest
-    return True
-
-
-# --- generators: the same for hypothesis and for the long run -----------------------------------
-
-
-def any_expression_text(rng: random.Random) -> str:
-    kind = rng.randrange(5)
-    if kind == 0:
-        return "".join(
-            chr(rng.choice((rng.randrange(128), rng.randrange(0xD800)))) for _ in range(12)
-        )
-    if kind == 1:
-        return "".join(rng.choices(TOKENS, k=rng.randrange(30)))
-    if kind == 2:
-        return nested(rng)
-    text = rng.choice(SEEDS)
-    for _ in range(rng.randrange(4)):
-        text = mutated(text, rng, TOKENS)
-    return text * rng.choice((1, 1, 1, 30)) if rng.random() < 0.2 else text
-
-
-def nested(rng: random.Random) -> str:
-    """Deep or long, on one side or the other, mostly well formed."""
-    depth = rng.choice((3, 30, 99, 100, 101, 500, 2000, 20_000))
-    opening = rng.choice(("(", "-", "relu(", "abs(", "A+", "A*(", "G/(1+", "smooth("))
-    closing = ")" * opening.count("(")
-    text = opening * depth + rng.choice(("A", "mean(G)", "")) + closing * depth
-    return text if rng.random() < 0.7 else mutated(text, rng, TOKENS)
-
-
-def mutated(text: str, rng: random.Random, pieces: tuple[str, ...]) -> str:
-    """One place deleted, doubled, replaced or added to."""
-    start = rng.randrange(len(text) + 1)
-    end = min(len(text), start + rng.randrange(1, 8))
-    middle = rng.choice(("", text[start:end] * 2, rng.choice(pieces)))
-    return text[:start] + middle + text[rng.choice((start, end)) :]
-
-
-def any_grammar_text(rng: random.Random) -> str:
-    kind = rng.randrange(8)
-    if kind == 0:
-        return "".join(rng.choices(PIECES, k=rng.randrange(40)))
-    if kind == 1:
-        return "%base gradient\n%extend " + "".join(rng.choices(PIECES, k=rng.randrange(12)))
-    text = FILES[rng.choice(("information", "perturbation", "spatial", "gradient", "full"))]
-    for _ in range(rng.randrange(1, 4)):
-        lines = text.split("\n")
-        i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
-        manner = rng.randrange(6)
-        if manner == 0:
-            del lines[i]
-        elif manner == 1:
-            lines.insert(j, lines[i])
-        elif manner == 2:
-            lines[i], lines[j] = lines[j], lines[i]
-        elif manner == 3:
-            lines[i] = lines[i].split("->")[0] + f"-> {rng.choice((*OPERATORS, 'meen', 'x'))}"
-        elif manner == 4:
-            lines[i] = lines[i].replace("map", "weight") if rng.random() < 0.5 else lines[j]
-        else:
-            lines[i] = mutated(lines[i], rng, PIECES)
-        text = "\n".join(lines)
-    return text
-
 
 # --- in every run -------------------------------------------------------------------------------
 
@@ -254,6 +98,46 @@ def test_long_expressions_are_refused_in_one_short_message(text):
     with pytest.raises(ExpressionError) as caught:
         parse(text)
     assert len(str(caught.value)) < 500
+
+
+# --- guided by coverage -------------------------------------------------------------------------
+
+HARNESS = Path(__file__).with_name("coverage_fuzz.py")
+needs_atheris = pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None,
+    reason="atheris, which guides the fuzzer by coverage, is not installed: pip install "
+    "'sycam[fuzz]'",
+)
+
+
+def fuzz(kind: str, folder: Path, runs: int, seconds: int) -> int:
+    """Runs the fuzzer beside this process, which it would end; how many texts it tried."""
+    corpus = folder / "corpus"
+    command = [sys.executable, HARNESS, kind, "--seed", "1", "--corpus", corpus,
+               "--faults", folder, "--runs", str(runs), "--seconds", str(seconds)]  # fmt: skip
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False,
+        cwd=HARNESS.parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert len(list(corpus.iterdir())) > 10  # coverage did guide it
+    return int(re.search(r"Done (\d+) runs", done.stderr)[1])
+
+
+@needs_atheris
+def test_texts_guided_by_coverage_are_expressions_or_refusals(tmp_path):
+    assert fuzz("expression", tmp_path, runs=2000, seconds=8) > 200
+
+
+@needs_atheris
+@pytest.mark.fuzz
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("kind", "runs"), [("expression", 100_000), ("grammar", 20_000), ("export", 10_000)]
+)
+def test_many_texts_guided_by_coverage(kind, runs, tmp_path):
+    assert fuzz(kind, tmp_path, runs, seconds=240) > 1000
 
 
 # --- at length ----------------------------------------------------------------------------------

@@ -77,7 +77,8 @@ def test_every_typing_of_every_operator_survives():
 @pytest.mark.parametrize(
     "text",
     ["A * G / G", "G + A", "A + G", "A - A", "1 + 2 + G", "0.5 * (2 * G)", "(A * G) * A",
-     "A * (G * A)", "neg(neg(G))", "exp(G) * exp(A)", "(1 + 1) * G", "square(A) * A"],
+     "A * (G * A)", "neg(neg(G))", "exp(G) * exp(A)", "(1 + 1) * G", "square(A) * A",
+     "0.37 * (0.37 * G)", "0.1 + 0.2 + G", "-0.37 * G", "neg(-3) * G", "1e-5 / 1e5 * G", "0 * G"],
 )  # fmt: skip
 def test_sympy_neither_reorders_nor_merges_nor_cancels(text):
     assert from_sympy(to_sympy(parse(text))) is parse(text)
@@ -103,7 +104,9 @@ def test_the_deepest_expression_survives():
     [
         (sympy.Symbol("A", real=True) + 1, "Add"),
         (sympy.Symbol("Q"), "Q"),
-        (sympy.Integer(7), "7"),
+        (sympy.Rational(1, 3), "1/3"),  # no decimal
+        (sympy.Integer(-7), "-7"),  # neg(7) is
+        (sympy.Float("0.37"), "0.37"),
         (operation("mean")(sympy.Integer(2)), r"'mean' takes \(map\)"),
         (operation("mean")(), "nothing"),
         (operation("wibble")(sympy.Symbol("A", real=True)), "'wibble' is not known"),
@@ -142,6 +145,8 @@ def test_a_tree_too_deep_is_refused():
         ("softmax(S) + softmax(S)", "2*softmax(S)"),
         ("exp(G) * exp(A)", "exp(A + G)"),
         ("channelsum(relu(G * A))", "channelsum(Max(0, A*G))"),
+        ("0.37 * mean(G) + max(A)", "max(A) + 0.37*mean(G)"),
+        ("0.1 * G + 0.2 * G", "0.3*G"),
     ],
 )
 def test_simplified_forms(text, form):
@@ -193,6 +198,9 @@ def test_simplified_forms_keep_the_value_where_nothing_is_zero():
         ("mean(G - 0.5 * H)", r"\overline{G_k - \frac{1}{2} \cdot H_k}"),
         ("mean(G) * normalize(MI)", r"\overline{G_k} \cdot \frac{\mathrm{MI}_k}{\|\cdot\|_1}"),
         ("y * D", r"y \cdot D_k"),
+        ("0.37 * C", r"0.37 \cdot C_k"),
+        ("2.5e-7 * C / 1e6", r"\frac{2.5 \cdot 10^{-7} \cdot C_k}{10^{6}}"),
+        ("above(A, 1e6)", r"\left[A_k > \mu + \left(10^{6}\right)\,\sigma\right]"),
         ("(1 - p) * C", r"\left(1 - p\right) \cdot C_k"),
         ("square(D - C)", r"\left(D_k - C_k\right)^{2}"),
         ("abs(S) / y", r"\frac{\left|S_k\right|}{y}"),

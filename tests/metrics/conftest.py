@@ -74,13 +74,16 @@ def context12(network12) -> Callable[..., Context]:
         generator = torch.Generator().manual_seed(7)
         images = torch.randn(count, colours, 12, 12, generator=generator)
         classifier = Classifier(network)
-        targets = network(images).argmax(1)
+        with torch.no_grad():
+            outputs = network(images)
+        targets = outputs.argmax(1)
         return Context(
             images=images,
             targets=targets,
             clean=classifier.probability(images, targets),
             classifier=classifier,
             digests=[f"image {i}" for i in range(count)],
+            outputs=outputs,
         )
 
     return build

@@ -45,6 +45,20 @@ def test_they_are_areas_under_the_literal_curves(network12, context12, maps12, b
             assert found[i] == pytest.approx(np.trapezoid(curve, fractions), abs=1e-5)
 
 
+@pytest.mark.parametrize("metric", [Deletion, Insertion])
+@pytest.mark.parametrize("steps", [1, 2, 6])
+def test_the_two_ends_cost_no_pass_of_a_candidate(context12, maps12, metric, steps):
+    ctx = context12()
+    measured = metric(steps, "blur")
+    passes = []
+    for seed in (1, 2):  # two batches of two candidates: the empty images are forwarded once
+        before = ctx.classifier.passes
+        measured.score(maps12(2, seed=seed), ctx)
+        passes.append(ctx.classifier.passes - before)
+    assert measured.passes == steps - 1
+    assert passes == [3 + 6 * measured.passes, 6 * measured.passes]
+
+
 @pytest.mark.parametrize("baseline", ["zero", "mean", "blur"])
 @pytest.mark.parametrize("steps", [12, 144])
 def test_torchcam_agrees_where_there_are_no_ties(
@@ -152,7 +166,7 @@ def test_paper_steps_remove_one_row_of_pixels_a_step(context12, maps12):
     ctx, maps = context12(2), maps12(1, 2)
     before = ctx.classifier.passes
     Deletion(steps="paper").score(maps, ctx)
-    assert ctx.classifier.passes - before == 2 * (12 + 1)
+    assert ctx.classifier.passes - before == 2 * 12  # the clean image's is known
 
 
 def test_more_steps_than_pixels_change_nothing(context12, maps12):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,29 @@ def test_what_is_not_declared_is_not_seen(context12, maps12):
     context = sycam.metrics.Context(**{**vars(context), "masks": torch.ones(3, 12, 12).bool()})
     find_metric(peek).score(maps12(1), context)
     assert seen == [None]
+
+
+KEYS = ("noise", "shuffle", "random map", "ranks", "rivals", "superpixels", "coherency", "blur")
+
+
+@pytest.mark.parametrize("first", ["keeper", "others"])
+def test_a_metric_may_keep_things_under_any_key(first, context12, maps12):
+    """SyCAM's own plain words were keys of the same table."""
+    others = find_metric("road - deletion:baseline=blur + insertion + relative-drop")
+
+    @sycam.metric
+    def keeper(heatmaps, context):
+        kept = [context.once(key, lambda: 2.0) for key in KEYS]
+        kept += [context.shared(key, heatmaps, lambda: 2.0) for key in KEYS]
+        assert kept == [2.0] * len(kept)
+        return heatmaps.mean((-2, -1))
+
+    own, maps = find_metric(keeper), maps12(2)
+    alone = others.score(maps, context12())
+    context = replace(context12(), work={})  # as an engine shares it
+    metrics = [own, others] if first == "keeper" else [others, own]
+    found = {metric: metric.score(maps, context) for metric in metrics}
+    assert torch.equal(found[others], alone)
 
 
 FAULTS = [

@@ -13,11 +13,13 @@ from scipy import stats
 from torch import nn
 
 import sycam
+from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.evidence import find_layer
 from sycam.metrics import ClassSensitivity, Randomisation
 from sycam.metrics.correlation import average_ranks, pearson
 from sycam.metrics.guards import modules_in_order, reinitialised
+from sycam.subject import Subject
 
 TEXT = "mean(relu(G))"  # flat on no image, so that the references are defined
 ALL = ["7", "5", "2", "0"]  # the small network's modules with parameters, from the top
@@ -119,6 +121,20 @@ def test_a_map_of_the_explained_class_alone_is_sensitive(small_images, score):
     network[4].bias.data.fill_(0)
     found = score("class-sensitivity", network, small_images, ["mean(G)"], layer="1")
     assert (found == 1).all()
+
+
+@pytest.mark.parametrize("other", ["random", "runner-up", "least"])
+def test_only_the_other_class_is_measured(other, small_network, small_images, score, measured):
+    """The clean images' class scores, by which it is chosen, are known."""
+    score(ClassSensitivity(other), small_network, small_images, [TEXT, "mean(A)"])
+    assert sum(measured) == 7 * ClassSensitivity.shared_measurements == 7
+
+
+def test_the_context_of_a_subject_holds_the_outputs(small_network, small_images):
+    images = ImageSet.from_arrays(small_images)
+    _, context = Subject.prepare(small_network, "3", images).measure(images)
+    torch.testing.assert_close(context.outputs, small_network(small_images).detach())
+    assert torch.equal(context.subset(slice(2, 4)).outputs, context.outputs[2:4])
 
 
 def test_networks_and_targets_without_classes_are_refused(small_network, small_images, score):

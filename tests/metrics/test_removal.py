@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -48,12 +50,38 @@ def test_the_rival_of_a_class_that_is_not_predicted_is_the_predicted_one(
     predicted = ctx.targets
     other = (predicted + 1) % 4
     clean = ctx.classifier.probability(ctx.images, other)
-    turned = Context(ctx.images, other, clean, ctx.classifier, ctx.digests)
+    turned = replace(ctx, targets=other, clean=clean)
     lost = network12(ctx.images).softmax(1) - without_the_top(
         network12, ctx, maps[0], 7, torch.zeros_like(ctx.images)
     )
     expected = (lost.gather(1, other[:, None]) - lost.gather(1, predicted[:, None]))[:, 0]
     torch.testing.assert_close(RelativeDrop().score(maps, turned)[0], expected, atol=1e-6, rtol=0)
+
+
+def test_the_rival_costs_no_pass(context12, maps12):
+    """The class scores of the clean images are known where these were measured."""
+    passes = []
+    for metric in (TopKDrop(), RelativeDrop()):
+        ctx = context12()
+        before = ctx.classifier.passes
+        metric.check(ctx)
+        metric.score(maps12(2), ctx)
+        passes.append(ctx.classifier.passes - before)
+    assert passes == [6, 6]
+
+
+def test_without_class_scores_there_is_no_rival(context12, maps12):
+    with pytest.raises(OptionError, match="the context holds no outputs of the network"):
+        RelativeDrop().score(maps12(1), replace(context12(), outputs=None))
+
+
+def test_a_part_of_the_images_has_the_rivals_of_the_whole(context12, maps12):
+    ctx, maps = context12(), maps12(2)
+    part = slice(1, 3)
+    whole = RelativeDrop().score(maps, ctx)[:, part]
+    cut = ctx.subset(part)
+    assert torch.equal(cut.outputs, ctx.outputs[part])
+    torch.testing.assert_close(RelativeDrop().score(maps[:, part], cut), whole, atol=1e-6, rtol=0)
 
 
 def test_no_heatmap_beats_the_bounds(context12, maps12):
@@ -78,7 +106,8 @@ def test_a_single_output_has_no_rival(maps12):
     network = nn.Sequential(nn.Flatten(), nn.Linear(144, 1))
     images, targets = torch.randn(2, 1, 12, 12), torch.zeros(2, dtype=torch.int64)
     classifier = Classifier(network)
-    ctx = Context(images, targets, classifier.probability(images, targets), classifier, ["a", "b"])
+    clean, outputs = classifier.probability(images, targets), network(images).detach()
+    ctx = Context(images, targets, clean, classifier, ["a", "b"], outputs=outputs)
     with pytest.raises(OptionError, match="the network has a single output; use top-k-drop"):
         RelativeDrop().check(ctx)
     assert TopKDrop().score(maps12(2, 2), ctx).shape == (2, 2)

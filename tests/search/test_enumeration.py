@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sycam.errors import OptionError
 from sycam.kernels import combine, evaluate, finish, is_degenerate
 from sycam.language import apply, load_grammar
 from sycam.language.grammar import read_grammar, splits
+from sycam.language.signatures import COMMUTATIVE
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.equivalence import heat_keys
@@ -95,7 +98,7 @@ def test_every_candidate_lies_in_the_grammar():
 
 def test_values_are_recomputed_where_they_no_longer_fit_in_memory(monkeypatch):
     whole, _ = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), 3)
-    monkeypatch.setattr("sycam.search.enumeration.KEPT_BYTES", 2000)
+    monkeypatch.setattr("sycam.search.probe.KEPT_BYTES", 2000)
     frugal, _ = run(Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE), 3)
     assert frugal == whole
 
@@ -193,3 +196,103 @@ def test_values_far_below_the_peak_are_told_apart(invariance):
     keys = heat_keys(torch.cat(others), invariance, SIZE).tolist()
     assert len(set(keys[:3])) == 3
     assert keys[3] == keys[1]
+
+
+def variants(expression):
+    """The expression with the arguments of commutative operators in the other order."""
+    children = tuple(variants(child) for child in expression.children)
+    if COMMUTATIVE in expression.operator.laws:
+        children = children[::-1]
+    return apply(expression.operator.name, *children)
+
+
+def test_what_is_enumerated_represents_itself_and_its_commuted_variant():
+    grammar = load_grammar("gradient")
+    enumerator = Enumerator(grammar, leaves(), POSITIVE_SCALE, SIZE)
+    found, _ = run(enumerator, 3)
+    assert enumerator.represent_all(found) == found
+    assert enumerator.represent_all([variants(e) for e in found]) == found
+
+
+def test_every_tree_is_represented_by_an_enumerated_expression_of_the_same_heatmap():
+    grammar, measured = load_grammar("gradient"), leaves()
+    enumerator = Enumerator(grammar, measured, POSITIVE_SCALE, SIZE)
+    found, _ = run(enumerator, 3)
+    trees = list(dict.fromkeys(all_trees(grammar, 3)))
+    representatives = enumerator.represent_all(trees)
+    assert set(representatives) - {None} == set(found)
+    pairs = [p for p in zip(trees, representatives, strict=True) if p[1] is not None]
+    ours, theirs = (
+        finish(weighted_sums(side, measured), SIZE) for side in zip(*pairs, strict=True)
+    )
+    assert (ours - theirs).abs().max() < 1e-9
+    flat = weighted_sums([t for t, r in zip(trees, representatives, strict=True) if r is None],
+                         measured)  # fmt: skip
+    assert (is_degenerate(flat).all(1) | ~torch.isfinite(flat).flatten(1).all(1)).all()
+
+
+def test_a_class_that_was_proposed_is_not_enumerated_again():
+    grammar = load_grammar("gradient")
+    plain, levels = run(Enumerator(grammar, leaves(), POSITIVE_SCALE, SIZE), 3)
+    asked = Enumerator(grammar, leaves(), POSITIVE_SCALE, SIZE)
+    proposals = [
+        grammar.parse(t) for t in ("abs(abs(G))", "G * A", "relu(G) + relu(G)", "smooth(G)")
+    ]
+    representatives = set(asked.represent_all(proposals))
+    assert representatives == set(proposals)
+    found, again = run(asked, 3)
+    assert len(found) == len(plain) - len(proposals)
+    assert sum(level.anticipated for level in again) == len(proposals)
+    # What builds larger expressions is untouched: subexpressions and their number are the same.
+    assert [(level.built, level.values) for level in again] == [
+        (level.built, level.values) for level in levels
+    ]
+    assert asked.simplest(proposals[0]) == grammar.parse("abs(G)")
+    assert asked.represent(grammar.parse("abs(G)")) is proposals[0]
+
+
+def test_without_equivalence_each_distinct_expression_is_listed_once():
+    grammar, measured = load_grammar("gradient"), leaves()
+    trees = list(dict.fromkeys(all_trees(grammar, 3)))
+    sums = weighted_sums(trees, measured)
+    sound = torch.isfinite(sums).flatten(1).all(1) & ~is_degenerate(sums).all(1)
+    expected = {tree for tree, good in zip(trees, sound.tolist(), strict=True) if good}
+    for equivalence in ("none", "metric"):
+        enumerator = Enumerator(grammar, measured, POSITIVE_SCALE, SIZE, equivalence=equivalence)
+        found, _ = run(enumerator, 3)
+        assert len(found) == len(set(found))
+        assert set(found) == expected
+
+
+@pytest.mark.parametrize("equivalence", ["metric", "both"])
+def test_what_is_forgotten_builds_nothing(equivalence):
+    grammar = load_grammar("gradient")
+    enumerator = Enumerator(grammar, leaves(), POSITIVE_SCALE, SIZE, equivalence=equivalence)
+    dropped = grammar.parse("abs(G)")
+    found = []
+    for item in enumerator.candidates(3):
+        if isinstance(item, Level):
+            continue
+        found.append(item)
+        if item is dropped:
+            assert enumerator.forget(item)
+    assert not enumerator.forget(dropped)
+    assert not any(dropped in e.children for e in found)
+    assert enumerator.levels[1].forgotten == 1
+    assert any(grammar.parse("relu(G)") in e.children for e in found)
+
+
+def test_an_unknown_equivalence_is_refused():
+    with pytest.raises(OptionError, match="'value' is not known"):
+        Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE, equivalence="value")
+
+
+def test_portraits_are_alike_where_heatmaps_order_alike():
+    enumerator = Enumerator(load_grammar("gradient"), leaves(), POSITIVE_SCALE, SIZE)
+    a, doubled, other = (
+        enumerator.portrait(load_grammar("gradient").parse(t)) for t in ("G", "G + G", "abs(G)")
+    )
+    assert np.array_equal(a, doubled)
+    assert np.abs(a - other).max() > 0.1
+    assert a.min() >= 0
+    assert a.max() <= 1

@@ -1,0 +1,272 @@
+"""One search of a task, in a folder: journal, contest, winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sycam.errors import OptionError
+from sycam.methods import find_method
+from sycam.metrics import Metric
+from sycam.metrics.goals import Goals
+from sycam.result import JOURNAL_FILE, STUDY_FILE
+from sycam.search import Candidate, Gate, Journal, Outcome, Refusal, select, stages_of
+from sycam.search.certificate import certificate_of
+from sycam.search.contest import BOUND, Contest, Dropping
+from sycam.search.contest import RACE as RACED
+from sycam.search.engine import DEEPEST, Search
+from sycam.search.events import Notify, Stage, ignore
+from sycam.search.guided import Guide
+from sycam.search.options import BEST_PUBLISHED, EXACT, GUIDED, PER_CLASS, SearchOptions
+from sycam.search.pareto import Scale, compromise, pareto_front
+from sycam.search.per_class import Choice, Choose, class_winners
+from sycam.search.race import Bounds, Race
+from sycam.search.resolution import Resolution, resolution
+from sycam.search.scoreboard import Scoreboard
+from sycam.search.stability import Stability, stability
+from sycam.search.stages import Stage as Part
+from sycam.task import Disguise, Task
+from sycam.validation import PUBLISHED
+
+_FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """How far the search images bear the choice of the winner.
+
+    Attributes:
+        stability: whether it would win again.
+        resolution: whether they tell it from the next leaders.
+    """
+
+    stability: Stability
+    resolution: Resolution
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What a search of a task found.
+
+    Attributes:
+        outcome: the candidates.
+        winner: or None.
+        runner_up: the next that might have won, or None.
+        refused: candidates that failed a requirement, the best first.
+        certificate: what was searched, as plain data.
+        inadmissible: names of candidates found to be a known method in disguise, or to fail a
+            requirement; only those that might have won were asked.
+        classes: the winner of each class explained; empty where the scope is global.
+        doubts: about the choice, from the search images alone; None without a winner, for several
+            goals, and where a search is played again.
+    """
+
+    outcome: Outcome
+    winner: Candidate | None
+    runner_up: Candidate | None
+    refused: tuple[Refusal, ...]
+    certificate: dict
+    inadmissible: frozenset[str]
+    classes: tuple[Choice, ...] = ()
+    doubts: Doubts | None = None
+
+
+def hunt(
+    task: Task,
+    options: SearchOptions,
+    folder: Path,
+    script: Mapping[str, int] | None = None,
+    notify: Notify = ignore,
+) -> Hunt:
+    """Search, or play a recorded search again.
+
+    Args:
+        task: what is searched.
+        options: how.
+        folder: of the run, where its journals are.
+        script: how many candidates enter in each phase. Given, nothing is measured or written: all
+            scores must be in the journals.
+        notify: watches the progress.
+
+    Raises:
+        RunError: the folder holds another run or is in use; of a script, scores are missing.
+    """
+    again = script is not None
+    metric, stages = task.metric, stages_of(len(task.context), task.metric)
+    whole = (Part(0, len(task.context)),)
+    with ExitStack() as stack:
+        journal = Journal(folder / JOURNAL_FILE, task.identity, metric, stages, not again)
+        stack.enter_context(closing(journal))
+        board = Scoreboard(metric, task.evidence, task.context, journal, stages, not again)
+        gate = Gate(
+            task.requirements,
+            task.scorer,
+            lambda m: Journal(
+                folder / f"scores-{m.slug}.jsonl", f"{task.identity} {m.text}", m, whole, not again
+            ),
+        )
+        stack.enter_context(closing(gate))
+        disguised = Disguise(task.scorer, task.grammar.leaves)
+        admitted: dict[str, bool] = {}
+
+        def admissible(candidate: Candidate) -> bool:
+            if candidate.name not in admitted:  # the dear check comes last
+                method = find_method(candidate.expression)
+                admitted[candidate.name] = not disguised(candidate) and gate(method)
+            return admitted[candidate.name]
+
+        contest = Contest(
+            board, _dropping(task, options, stages), options.rule, admissible, task.subject.seed
+        )
+        enumerator = task.enumerator(options.equivalence)
+
+        def guide(stream):
+            study = None if again else options.storage or folder / STUDY_FILE
+            return Guide(
+                task.grammar,
+                options.sampler,
+                task.subject.seed,
+                DEEPEST,
+                study,
+                f"{task.subject.name} {metric.text} {task.identity[:8]}",
+                enumerator.represent,
+                stream,
+                enumerator.portrait,
+                shared=options.storage is not None,
+            )
+
+        search = Search(
+            contest,
+            enumerator,
+            options.budget,
+            min(options.max_cost, _FIRST_COSTS) if options.mode == GUIDED else options.max_cost,
+            None if options.mode == EXACT or isinstance(metric, Goals) else guide,
+            options.constants,
+            _threshold(options, task, board),
+            options.forgets,
+            script,
+            task.subject.seed,
+            notify,
+        )
+        outcome = search.run(task.known, options.guesses)
+        notify(Stage("Choosing the winner"))
+        first, second = _chosen(task, options, outcome, admissible)
+        classes = _of_classes(task, options, outcome, first, admissible)
+        # Before the doubts, which ask candidates that did not come near winning.
+        refused = tuple(gate.refused)
+        inadmissible = frozenset(name for name, good in admitted.items() if not good)
+        doubts = None if again else _doubts(task, options, outcome, first, admissible)
+    return Hunt(
+        outcome,
+        first,
+        second,
+        refused,
+        certificate_of(task, options, outcome, first, second),
+        inadmissible,
+        classes,
+        doubts,
+    )
+
+
+def _dropping(task: Task, options: SearchOptions, stages: Sequence[Part]) -> dict[str, Dropping]:
+    """When candidates drop out; never where no mean over all images decides who wins."""
+    metric, found = task.metric, {}
+    if metric.components or options.scope == PER_CLASS or options.forgets:
+        return found
+    if options.mode != EXACT or options.rule in Bounds.sound:
+        worst = metric.range[0] if metric.higher_is_better else metric.range[1]
+        bounds = metric.oriented(metric.bound(task.context).double().cpu().numpy())
+        found[BOUND] = Bounds(bounds, metric.oriented(worst))
+    if options.mode != EXACT:
+        ends = tuple(stage.stop for stage in stages)
+        found[RACED] = Race(options.delta, options.tolerance_of(metric), ends)
+    return found
+
+
+def _best_first(
+    refused: Sequence[Refusal], outcome: Outcome, metric: Metric
+) -> tuple[Refusal, ...]:
+    """Refusals by what the candidates scored: the first would have won."""
+    scores = {c.name: metric.oriented(c.mean) for c in outcome.candidates}
+    return tuple(sorted(refused, key=lambda r: -scores[r.expression]))
+
+
+def _threshold(options: SearchOptions, task: Task, board: Scoreboard) -> float | None:
+    """What a candidate's mean must exceed to end the search, in the metric's direction."""
+    if options.threshold is None:
+        return None
+    if isinstance(task.metric, Goals):
+        raise OptionError("a threshold is of one metric; several goals end by the budget")
+    if options.threshold != BEST_PUBLISHED:
+        return options.threshold
+    figures = [board.score_method(m).mean for m in task.known if m.kind in PUBLISHED]
+    metric = task.metric
+    return metric.oriented(max(map(metric.oriented, figures)))
+
+
+def _chosen(
+    task: Task,
+    options: SearchOptions,
+    outcome: Outcome,
+    admissible: Callable[[Candidate], bool],
+) -> tuple[Candidate | None, Candidate | None]:
+    """The winner and the next that might have won."""
+    choose = _rule(options, outcome, task.subject.seed)
+    winner = choose(outcome.candidates, task.metric, lambda c: not admissible(c))
+    if winner is None:
+        return None, None
+    others = [c for c in outcome.candidates if c is not winner]
+    return winner, choose(others, task.metric, lambda c: not admissible(c))
+
+
+def _of_classes(
+    task: Task,
+    options: SearchOptions,
+    outcome: Outcome,
+    winner: Candidate | None,
+    admissible: Callable[[Candidate], bool],
+) -> tuple[Choice, ...]:
+    """The winner of each class, by the rule that chose the winner of all."""
+    if options.scope != PER_CLASS:
+        return ()
+    return class_winners(
+        outcome.candidates,
+        task.metric,
+        task.context.targets.cpu().numpy(),
+        winner,
+        lambda c: not admissible(c),
+        _rule(options, outcome, task.subject.seed),
+    )
+
+
+def _rule(options: SearchOptions, outcome: Outcome, seed: int) -> Choose:
+    """How one of several candidates is chosen."""
+
+    def choose(
+        candidates: Sequence[Candidate], metric: Metric, out: Callable[[Candidate], bool]
+    ) -> Candidate | None:
+        if isinstance(metric, Goals):
+            scale = Scale.of(outcome.known, metric)
+            return compromise(pareto_front(candidates, metric), metric, scale, out)
+        return select(candidates, metric, out, options.rule, seed)
+
+    return choose
+
+
+def _doubts(
+    task: Task,
+    options: SearchOptions,
+    outcome: Outcome,
+    winner: Candidate | None,
+    admissible: Callable[[Candidate], bool],
+) -> Doubts | None:
+    if winner is None or isinstance(task.metric, Goals):
+        return None
+
+    def out(candidate: Candidate) -> bool:
+        return not admissible(candidate)
+
+    given = (outcome.candidates, task.metric, winner, out, options.rule, task.subject.seed)
+    return Doubts(stability(*given), resolution(*given))

@@ -1,0 +1,298 @@
+"""Pictures of what a search found: score against cost, goal against goal, search against held-out.
+
+Points carry numbers, which a key beside the picture explains: formulas are too long to stand in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from string import ascii_lowercase
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sycam.errors import OptionError, RunError
+
+OURS, KNOWN, CONTROL, MANY = "#0072b2", "#d55e00", "#777777", "#c8ccd0"  # Okabe and Ito's, greys
+LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
+_WIDTH = 52  # characters of a line of the key
+_SIDE = 4.6  # inches of a panel
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A formula or method in a picture.
+
+    Attributes:
+        name: its text.
+        figures: one a goal, in the goal's own direction.
+        cost: of the expression; None for a method that is computed directly.
+        control: whether it is a control rather than a published CAM.
+    """
+
+    name: str
+    figures: tuple[float, ...]
+    cost: int | None = None
+    control: bool = False
+
+
+def draw_cost_front(
+    front: Sequence[Mark],
+    known: Sequence[Mark],
+    goal: str,
+    higher_is_better: bool,
+    path: Path,
+    title: str = "",
+) -> Path:
+    """The best figure that each cost buys, with the published CAMs beside.
+
+    Args:
+        front: cheapest first; the first figure of each is drawn.
+        known: published CAMs and controls; those without a cost are lines across.
+        goal: the metric's text.
+        higher_is_better: its direction.
+        path: PNG file to write.
+        title: over the whole picture.
+
+    Raises:
+        OptionError: an empty front.
+        RunError: the file cannot be written.
+    """
+    _check(front, 1)
+    figure, (axis,) = _panels(1, front, known)
+    costs = [mark.cost for mark in front]
+    best = [mark.figures[0] for mark in front]
+    last = max(costs + [mark.cost for mark in known if mark.cost is not None]) + 0.6
+    axis.step([*costs, last], [*best, best[-1]], where="post", color=OURS, lw=1.4, zorder=3)
+    _ours(axis, costs, best)
+    for letter, mark in zip(_letters(known), known, strict=True):
+        colour = CONTROL if mark.control else KNOWN
+        if mark.cost is None:
+            axis.axhline(mark.figures[0], color=colour, lw=0.8, ls=":", zorder=1)
+            axis.annotate(letter, (1.01, mark.figures[0]), xycoords=("axes fraction", "data"),
+                          color=colour, fontsize=7, va="center")  # fmt: skip
+    placed = [(m, t) for m, t in zip(known, _letters(known), strict=True) if m.cost is not None]
+    _known(axis, [m.cost for m, _ in placed], [m.figures[0] for m, _ in placed], placed)
+    axis.set_xlim(min(costs) - 0.6, last)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _axes(axis, "cost of the expression", _better(goal, higher_is_better))
+    return _written(figure, path, title)
+
+
+def draw_goals(
+    front: Sequence[Mark],
+    known: Sequence[Mark],
+    goals: Sequence[str],
+    directions: Sequence[bool],
+    reference: Sequence[float],
+    path: Path,
+    chosen: str | None = None,
+    cloud: np.ndarray | None = None,
+    title: str = "",
+) -> Path:
+    """Goal against goal, one panel a pair, with the front and the published CAMs.
+
+    Of more than two goals, or where cost keeps a formula on the front, members of the front may
+    lie inside in a panel; the line joins those that nothing beats in the panel's two goals.
+
+    Args:
+        front: members, one figure a goal.
+        known: published CAMs and controls.
+        goals: the metrics' texts, two or more.
+        directions: whether higher is better, one a goal.
+        reference: where the hypervolume counts from, one figure a goal.
+        path: PNG file to write.
+        chosen: name of the member that is offered as the winner.
+        cloud: ``[n, goals]`` figures of all candidates.
+        title: over the whole picture.
+
+    Raises:
+        OptionError: an empty front, fewer than two goals, or figures of another number of goals.
+        RunError: the file cannot be written.
+    """
+    _check(front, len(goals))
+    if len(goals) < 2:
+        raise OptionError(f"goal against goal needs two or more goals, got {len(goals)}")
+    pairs = list(combinations(range(len(goals)), 2))
+    figure, axes = _panels(len(pairs), front, known)
+    for axis, (i, j) in zip(axes, pairs, strict=True):
+        if cloud is not None:
+            axis.scatter(cloud[:, i], cloud[:, j], s=5, color=MANY, lw=0, zorder=1)
+        points = np.array([(m.figures[i], m.figures[j]) for m in front])
+        edge = _edge(points, [directions[i], directions[j]])
+        axis.step(*edge.T, where="pre" if directions[i] else "post", color=OURS, lw=1, zorder=2)
+        _ours(axis, *points.T)
+        _known(axis, [m.figures[i] for m in known], [m.figures[j] for m in known],
+               list(zip(known, _letters(known), strict=True)))  # fmt: skip
+        axis.plot(reference[i], reference[j], "x", color="black", ms=7, zorder=4,
+                  label="reference of the hypervolume")  # fmt: skip
+        for mark in front:
+            if mark.name == chosen:
+                axis.plot(mark.figures[i], mark.figures[j], "o", ms=12, mfc="none", mec=OURS,
+                          mew=1.6, zorder=5, label="offered as the winner")  # fmt: skip
+        _axes(axis, _better(goals[i], directions[i]), _better(goals[j], directions[j]))
+    axes[0].legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    return _written(figure, path, title)
+
+
+def draw_agreement(
+    search: Sequence[float] | np.ndarray,
+    heldout: Sequence[float] | np.ndarray,
+    names: Sequence[str],
+    goal: str,
+    path: Path,
+    winner: str | None = None,
+    known: Sequence[tuple[str, float, float]] = (),
+    title: str = "",
+) -> Path:
+    """Figures on the search images against those on held-out images; what lies under the diagonal
+    (above it, where lower is better) was partly luck.
+
+    Args:
+        search: ``[n]`` figures of the formulas on the search images.
+        heldout: ``[n]`` those on the held-out images.
+        names: n texts.
+        goal: the metric's text.
+        path: PNG file to write.
+        winner: one of the names, which is ringed.
+        known: name, search and held-out figure of published CAMs.
+        title: over the whole picture.
+
+    Raises:
+        OptionError: no formula, or lengths that differ.
+        RunError: the file cannot be written.
+    """
+    if not len(names) or not len(search) == len(heldout) == len(names):
+        raise OptionError(
+            f"{len(names)} formulas with {len(search)} search and {len(heldout)} held-out "
+            "figures; expected one of each a formula"
+        )
+    marks = [Mark(n, (s, h)) for n, s, h in zip(names, search, heldout, strict=True)]
+    others = [Mark(n, (s, h)) for n, s, h in known]
+    figure, (axis,) = _panels(1, marks, others)
+    _ours(axis, search, heldout)
+    _known(axis, [m.figures[0] for m in others], [m.figures[1] for m in others],
+           list(zip(others, _letters(others), strict=True)))  # fmt: skip
+    for mark in marks:
+        if mark.name == winner:
+            axis.plot(*mark.figures, "o", ms=12, mfc="none", mec=OURS, mew=1.6, zorder=5)
+    every = np.array([m.figures for m in (*marks, *others)])
+    low, high = every.min(), every.max()
+    margin = 0.06 * (high - low or 1.0)
+    axis.set_xlim(low - margin, high + margin)
+    axis.set_ylim(low - margin, high + margin)
+    axis.axline((low, low), slope=1, color=MANY, lw=1, zorder=1)
+    axis.set_aspect("equal")
+    _axes(axis, f"{_short(goal, 40)}, search images", f"{_short(goal, 40)}, held-out images")
+    return _written(figure, path, title)
+
+
+def _check(front: Sequence[Mark], goals: int) -> None:
+    if not front:
+        raise OptionError("the front is empty: there is nothing to draw")
+    for mark in front:
+        if len(mark.figures) < goals:
+            raise OptionError(f"{mark.name} has {len(mark.figures)} figures for {goals} goals")
+
+
+def _panels(count: int, front: Sequence[Mark], known: Sequence[Mark]) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, and the key at their right."""
+    figure = Figure(figsize=(_SIDE * count + 3.8, _SIDE), layout="constrained")
+    FigureCanvasAgg(figure)
+    *axes, key = figure.subplots(1, count + 1, width_ratios=[_SIDE] * count + [3.8])
+    key.set_axis_off()
+    numbered = list(zip(front[:LISTED], range(1, LISTED + 1), strict=False))
+    left_out = len(front) - len(numbered)
+    lines = [(OURS, _line(str(n), mark)) for mark, n in numbered]
+    lines += [(OURS, f"    and {left_out} more, not numbered")] if left_out else []
+    lines += [(CONTROL if m.control else KNOWN, _line(letter, m))
+              for m, letter in zip(known, _letters(known), strict=True) if letter]  # fmt: skip
+    step = min(0.05, 1 / max(len(lines), 1))
+    for i, (colour, line) in enumerate(lines):
+        key.text(0, 1 - i * step, line, color=colour, fontsize=7, va="top", family="monospace",
+                 transform=key.transAxes, parse_math=False)  # fmt: skip
+    return figure, axes
+
+
+def _line(number: str, mark: Mark) -> str:
+    return f"{number:>2}  {_short(mark.name, _WIDTH - 4)}"
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _letters(known: Sequence[Mark]) -> list[str]:
+    """A letter for each mark, as far as they go."""
+    return [ascii_lowercase[i] if i < len(ascii_lowercase) else "" for i in range(len(known))]
+
+
+def _ours(axis: Axes, xs: Sequence[float], ys: Sequence[float]) -> None:
+    axis.scatter(xs, ys, s=22, color=OURS, zorder=4)
+    for number, (x, y) in enumerate(zip(xs, ys, strict=True), 1):
+        if number <= LISTED:
+            _number(axis, x, y, str(number), OURS, (4, 4))
+
+
+def _known(
+    axis: Axes,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    marks: Sequence[tuple[Mark, str]],
+) -> None:
+    for x, y, (mark, letter) in zip(xs, ys, marks, strict=True):
+        colour = CONTROL if mark.control else KNOWN
+        axis.scatter([x], [y], s=20, marker="v" if mark.control else "D", color=colour, zorder=3)
+        _number(axis, x, y, letter, colour, (4, -9))
+
+
+def _number(
+    axis: Axes, x: float, y: float, text: str, colour: str, offset: tuple[int, int]
+) -> None:
+    axis.annotate(
+        text, (x, y), xytext=offset, textcoords="offset points", color=colour, fontsize=7, zorder=6
+    )
+
+
+def _edge(points: np.ndarray, directions: Sequence[bool]) -> np.ndarray:
+    """``[n,2]`` the points that nothing beats in these two goals, in the order of the first."""
+    turned = points * np.where(directions, 1.0, -1.0)
+    order = np.lexsort((-turned[:, 1], -turned[:, 0]))
+    best, kept = -np.inf, []
+    for i in order:
+        if turned[i, 1] > best:
+            best = turned[i, 1]
+            kept.append(i)
+    found = points[kept]
+    return found[np.argsort(found[:, 0], kind="stable")]
+
+
+def _better(goal: str, higher: bool) -> str:
+    return f"{_short(goal, 48)} ({'higher' if higher else 'lower'} is better)"
+
+
+def _axes(axis: Axes, x: str, y: str) -> None:
+    axis.set_xlabel(x, fontsize=8)
+    axis.set_ylabel(y, fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.grid(color="#eceff1", lw=0.6)
+    axis.set_axisbelow(True)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
+def _written(figure: Figure, path: Path, title: str) -> Path:
+    if title:
+        figure.suptitle(title, fontsize=9, parse_math=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+    except OSError as error:
+        raise RunError(f"cannot write picture '{path}': {error}") from None
+    return path

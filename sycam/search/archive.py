@@ -1,0 +1,81 @@
+"""What is scored so far, and the best of it: the expressions that proposals set out from."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+
+from sycam.language import Expression
+
+Values = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An expression and its figures, higher being better; not ``complete``: of some images only."""
+
+    expression: Expression
+    values: Values
+    complete: bool = True
+
+
+class Archive:
+    """Scored expressions.
+
+    Args:
+        top: expressions that belong to the elite by a single value alone.
+        sample: see :meth:`sample`.
+    """
+
+    def __init__(self, top: int, sample: int):
+        self.top, self.size = top, sample
+        self.known: dict[Expression, Entry] = {}
+        self._front: list[Entry] = []
+        self._ranked: list[tuple[tuple, Entry]] = []
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def add(self, entry: Entry) -> None:
+        """Add an expression; what is known completely is not replaced."""
+        before = self.known.get(entry.expression)
+        if before is not None and (before.complete or not entry.complete):
+            return
+        self.known.pop(entry.expression, None)  # so that it is the latest
+        self.known[entry.expression] = entry
+        if not entry.complete:
+            return
+        if not any(_dominates(other, entry) for other in self._front):
+            self._front = [s for s in self._front if not _dominates(entry, s)] + [entry]
+        insort(self._ranked, (_best_first(entry), entry), key=lambda ranked: ranked[0])
+        del self._ranked[max(self.top, self.size // 2) :]
+
+    def elite(self) -> list[Entry]:
+        """Those that no other matches at a lower cost and, of a single value, the top.
+
+        Best first value first.
+        """
+        found = {s.expression: s for s in self._front}
+        if self._front and len(self._front[0].values) == 1:
+            found |= {s.expression: s for _, s in self._ranked[: self.top]}
+        return sorted(found.values(), key=_best_first)
+
+    def sample(self) -> list[Entry]:
+        """The best by the first value, and the latest: half of the sample's size of each."""
+        found = {s.expression: s for _, s in self._ranked[: self.size // 2]}
+        for expression in reversed(self.known):
+            if len(found) >= self.size:
+                break
+            found[expression] = self.known[expression]
+        return list(found.values())
+
+
+def _best_first(entry: Entry) -> tuple:
+    return (tuple(-v for v in entry.values), entry.expression.sort_key())
+
+
+def _dominates(a: Entry, b: Entry) -> bool:
+    """Whether ``a`` is at least as good in all and as cheap, and better in something."""
+    goals = [(*entry.values, -entry.expression.cost) for entry in (a, b)]
+    pairs = list(zip(*goals, strict=True))
+    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)

@@ -1,0 +1,401 @@
+"""The search: guesses, then every candidate by cost, then guided proposals, then constants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from sycam.language import Expression
+from sycam.methods import Method
+from sycam.search.budget import Budget
+from sycam.search.constants import tune
+from sycam.search.contest import BATCH, Contest, Standing
+from sycam.search.enumeration import Enumerator, Level
+from sycam.search.events import Note, Notify, Plan, Scored, Stage, ignore
+from sycam.search.selection import Candidate, pareto_front
+
+if TYPE_CHECKING:
+    from sycam.search.guided import Guide
+
+GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
+SETTLING = "settling"  # counted in batches
+DEEPEST = 12  # highest cost of what the guided phase proposes
+TUNED = 3  # leaders whose constants are tuned
+TRIALS = 24  # candidates for each of them
+_FOR_CONSTANTS = 0.1  # of the budget
+_FOR_SETTLING = 0.05  # of a budget in seconds, on top of it
+
+
+@dataclass
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        candidates: those that saw all search images, in their order.
+        dropped: those that did not.
+        known: published CAMs and controls, with their scores.
+        leaders: names of the candidates that have led, in turn.
+        levels: what enumeration did at each cost.
+        complete_cost: every distinct candidate up to this cost entered.
+        phases: how many candidates entered in each phase.
+        stopped: ``"cost bound"``, ``"budget"``, ``"threshold"``, ``"space"`` (nothing new is
+            proposed) or ``"interrupt"``.
+        seconds: spent in this go.
+        resumed: candidates found in the journal.
+        passes: forward passes on perturbed images in this go.
+        spent: scores of one candidate on one image that were needed, the journal's included.
+        brought_back: candidates dropped that the selection rule might have preferred.
+        unsettled: those of them for which the time did not suffice.
+        settling: batches that bringing back took.
+        guided: what the guided phase did, by kind of proposal.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    dropped: list[Standing] = field(default_factory=list)
+    known: list[Candidate] = field(default_factory=list)
+    leaders: list[str] = field(default_factory=list)
+    levels: list[Level] = field(default_factory=list)
+    complete_cost: int = 0
+    phases: dict[str, int] = field(default_factory=dict)
+    stopped: str = "cost bound"
+    seconds: float = 0.0
+    resumed: int = 0
+    passes: int = 0
+    spent: int = 0
+    brought_back: int = 0
+    unsettled: int = 0
+    settling: int = 0
+    guided: dict = field(default_factory=dict)
+
+
+class _StoppedError(Exception):
+    """The search ends here; the message says why."""
+
+
+class Search:
+    """Runs the phases on a contest.
+
+    Args:
+        contest: where candidates are scored.
+        enumerator: all candidates by cost.
+        budget: when to stop.
+        max_cost: highest cost enumerated.
+        guide: makes the proposer of the guided phase from the rest of the enumeration; None for a
+            search that ends with the cost bound.
+        constants: whether constants of the leaders are tuned at the end of the guided phase.
+        threshold: the search ends when an admissible candidate's mean exceeds it, in the metric's
+            own direction.
+        forgets: whether a candidate that scores as an earlier one did builds no larger ones.
+        script: how many candidates enter in each phase, and batches in settling, instead of the
+            budget: a recorded search is played again.
+        notify: called with the events of :mod:`sycam.search.events`.
+    """
+
+    def __init__(
+        self,
+        contest: Contest,
+        enumerator: Enumerator,
+        budget: Budget,
+        max_cost: int,
+        guide: Callable[[Iterator[Expression | Level]], Guide] | None = None,
+        constants: bool = True,
+        threshold: float | None = None,
+        forgets: bool = False,
+        script: Mapping[str, int] | None = None,
+        seed: int = 0,
+        notify: Notify = ignore,
+    ):
+        self.contest, self.enumerator, self.budget = contest, enumerator, budget
+        self.board, self.max_cost = contest.board, max_cost
+        self.make_guide, self.constants, self.threshold = guide, constants, threshold
+        self.forgets, self.script, self.seed, self.notify = forgets, script, seed, notify
+        self.outcome = Outcome()
+        # One enumeration, which the guided phase goes on with where the exhaustive one ended.
+        self._stream = enumerator.candidates(max_cost if guide is None else DEEPEST)
+        self._recorded = {name for name, stage in self.board.journal.known if stage == 0}
+        self._planned = 0
+        self._patterns: set[bytes] = set()  # scores seen, for the paper's oracle
+
+    def run(self, known: Sequence[Method], guesses: Sequence[Expression] = ()) -> Outcome:
+        """Score the known methods, then search until one of the ends is reached.
+
+        The first Ctrl-C ends the search with what it has found.
+        """
+        outcome = self.outcome
+        self.budget.start()
+        before = self.board.context.classifier.passes
+        try:
+            self._score_known(known)
+            for start in range(0, len(guesses), BATCH):
+                self._enter(guesses[start : start + BATCH], GUESSES)
+            self._exhaustive()
+            if self.make_guide is not None:
+                self._guided()
+        except _StoppedError as reason:
+            outcome.stopped = str(reason)
+        except KeyboardInterrupt:
+            outcome.stopped = "interrupt"
+            self.notify(Note("interrupted: what was found is validated (Ctrl-C again to quit)"))
+        if outcome.stopped != "interrupt":
+            self._settle()
+        outcome.candidates = list(self.contest.finished)
+        outcome.dropped = [s for s in self.contest.standings.values() if s.dropped]
+        outcome.leaders = list(self.contest.leaders)
+        outcome.levels = list(self.enumerator.levels)
+        outcome.spent = self.contest.spent
+        outcome.resumed = sum(str(e) in self._recorded for e in self.contest.standings)
+        outcome.seconds = self.budget.elapsed
+        outcome.passes = self.board.context.classifier.passes - before
+        return outcome
+
+    # --- phases -----------------------------------------------------------------------------
+
+    def _score_known(self, known: Sequence[Method]) -> None:
+        missing = sum(not self.board.has(m.name if m.expression is None else str(m.expression))
+                      for m in known)  # fmt: skip
+        self._prepare(missing)
+        self.notify(Stage("Scoring published CAMs and controls", len(known)))
+        self.outcome.known = [
+            Candidate(m.name, m.kind, m.expression, self.board.score_method(m)) for m in known
+        ]
+
+    def _exhaustive(self) -> None:
+        self.notify(Stage("Enumerating expressions"))
+        stream = self._bounded()
+        ahead = self._plan(stream)
+        self.notify(Stage("Scoring candidates"))
+        for item in _batches(chain(ahead, stream)):
+            if isinstance(item, Level):
+                self.outcome.complete_cost = item.cost
+            else:
+                self._enter(item, EXHAUSTIVE)
+
+    def _guided(self) -> None:
+        self.notify(Stage("Searching beyond the cost bound"))
+        guide = self.make_guide(self._stream)
+        for standing in self.contest.standings.values():
+            guide.add(standing.expression, standing.mean, standing.dropped is None)
+        oriented = self.contest.metric.oriented
+        for known in self.outcome.known:
+            if known.expression is not None and known.expression in self.enumerator.grammar:
+                guide.add(known.expression, oriented(known.mean), True)
+        try:
+            while batch := guide.ask(BATCH):
+                for standing in self._enter(batch, GUIDED):
+                    guide.tell(standing.expression, standing.mean, standing.dropped is None)
+        except _StoppedError as reason:
+            if str(reason) != "budget" or not self.constants:
+                raise
+        else:
+            self.outcome.stopped = "space"
+        finally:
+            self.outcome.guided = dict(guide.statistics)
+        if self.constants:
+            self._constants()
+            self.outcome.stopped = "budget"
+
+    def _constants(self) -> None:
+        self.notify(Stage("Tuning constants of the leaders"))
+        oriented = self.contest.metric.oriented
+        best = sorted(
+            (c for c in self.contest.finished if c.eligible),
+            key=lambda c: (-oriented(c.mean), c.expression.sort_key()),
+        )
+        leaders = [c.expression for c in best[:TUNED]]
+
+        def evaluate(batch: Sequence[Expression]) -> list[float]:
+            # What does not fit into the budget any more ends the phase.
+            return [s.mean for s in self._enter(batch, CONSTANTS)]
+
+        tune(leaders, evaluate, TRIALS, self.seed, lambda: self._spent(CONSTANTS, BATCH))
+
+    def _settle(self) -> None:
+        def stop() -> bool:
+            done, self.outcome.settling = self.outcome.settling, self.outcome.settling + 1
+            if self.script is not None:
+                ends = done >= self.script.get(SETTLING, 0)
+            else:
+                limit = self.budget.seconds
+                ends = limit is not None and self.budget.elapsed > limit * (1 + _FOR_SETTLING)
+            if ends:
+                self.outcome.settling = done
+            return ends
+
+        self.outcome.brought_back, self.outcome.unsettled = self.contest.settle(stop)
+        if self.outcome.unsettled:
+            self.notify(
+                Note(
+                    f"{self.outcome.unsettled} cheaper candidates that the selection rule might "
+                    "prefer were not scored to the end: the budget is spent"
+                )
+            )
+
+    def _bounded(self) -> Iterator[Expression | Level]:
+        """The enumeration up to the cost bound."""
+        for item in self._stream:
+            yield item
+            if isinstance(item, Level) and item.cost == self.max_cost:
+                return
+
+    # --- candidates into the contest -----------------------------------------------------------
+
+    def _enter(self, batch: Sequence[Expression], phase: str) -> list[Standing]:
+        """Score a batch.
+
+        Raises:
+            _StoppedError: nothing more fits into the budget, or the threshold is exceeded.
+        """
+        fitting = batch[: self._room(batch, phase)]
+        found = self.contest.enter(fitting) if fitting else []
+        self.outcome.phases[phase] = self.outcome.phases.get(phase, 0) + len(fitting)
+        if self.forgets:
+            self._forget(found)
+        if found:
+            self._report(phase, found[-1].expression.cost)
+        leader, metric = self.contest.leader, self.contest.metric
+        if (
+            self.threshold is not None
+            and leader is not None
+            and metric.oriented(leader.mean) > metric.oriented(self.threshold)
+        ):
+            raise _StoppedError("threshold")
+        if len(fitting) < len(batch):
+            raise _StoppedError("budget")
+        return found
+
+    def _room(self, batch: Sequence[Expression], phase: str) -> int:
+        """How many of a batch may enter."""
+        if self.script is not None:
+            return max(0, self.script.get(phase, 0) - self.outcome.phases.get(phase, 0))
+        if self.budget.candidates is not None:
+            reserve = self._reserved(phase) * self.budget.candidates
+            return max(0, math.ceil(self.budget.candidates - reserve) - self._entered)
+        new = sum(e not in self.contest.standings and not self.board.has(str(e)) for e in batch)
+        # At least one batch is scored, however short the time.
+        if new and self._entered and self._spent(phase, new):
+            return 0
+        return len(batch)
+
+    def _spent(self, phase: str, new: int) -> bool:
+        """Whether so many new candidates would exceed the budget."""
+        if self.script is not None:
+            return self.outcome.phases.get(phase, 0) >= self.script.get(phase, 0)
+        if self.budget.candidates is not None:
+            return self._entered >= self.budget.candidates
+        seconds = new * self.board.pace * self._images_each()
+        allowed = self.budget.seconds * (1 - self._reserved(phase))
+        return self.budget.elapsed + seconds > allowed
+
+    @property
+    def _entered(self) -> int:
+        return sum(self.outcome.phases.values())
+
+    def _reserved(self, phase: str) -> float:
+        """Share of the budget that a phase leaves to those after it."""
+        return _FOR_CONSTANTS if phase == GUIDED and self.constants else 0.0
+
+    def _images_each(self) -> float:
+        """Images that a candidate saw so far, on average."""
+        entered = len(self.contest.standings)
+        return self.contest.spent / entered if entered else float(self.board.images)
+
+    def _forget(self, found: Sequence[Standing]) -> None:
+        for standing in found:
+            if standing.dropped is None:
+                last = len(self.board.stages) - 1
+                pattern = self.board.of(str(standing.expression), last).values.tobytes()
+                if pattern in self._patterns:
+                    self.enumerator.forget(standing.expression)
+                self._patterns.add(pattern)
+
+    # --- what is said ------------------------------------------------------------------------
+
+    def _plan(self, stream: Iterator[Expression | Level]) -> list[Expression | Level]:
+        """Enumerate as far as the budget can reach, and say so."""
+        each = self.board.pace * self.board.images
+        if self.script is not None:
+            reach = self.script.get(EXHAUSTIVE, 0)
+        elif self.budget.seconds is not None:
+            left = max(0.0, self.budget.seconds - self.budget.elapsed)
+            # Resumed candidates cost nothing, so they come on top of what the time can pay for;
+            # where candidates drop out early, it pays for more.
+            dropping = self.board.images / self.board.stages[0].stop
+            dropping = max(1.0, dropping / 2) if self.contest.dropping else 1.0
+            reach = int(dropping * left / max(each, 1e-6)) + len(self._recorded)
+        else:
+            reach = self.budget.candidates
+        ahead: list[Expression | Level] = []
+        found, exhausted = 0, False
+        while found <= reach:
+            item = next(stream, None)
+            if item is None:
+                exhausted = True
+                break
+            ahead.append(item)
+            found += not isinstance(item, Level)
+        self._planned = min(found, reach)
+        metric = self.contest.metric
+        self.notify(
+            Plan(
+                levels=tuple(self.enumerator.levels),
+                trees=tuple(self.enumerator.grammar.tree_counts(self.max_cost)),
+                candidates=found,
+                images=self.board.images,
+                passes=metric.passes,
+                measurements=metric.measurements,
+                shared_measurements=metric.shared_measurements,
+                seconds=each,
+                budget=str(self.budget),
+                reachable=self._planned,
+                exhausted=exhausted,
+            )
+        )
+        self._prepare(self._planned - len(self._recorded))
+        return ahead
+
+    def _prepare(self, count: int) -> None:
+        """Make the network as fast as pays for so many candidates on all images."""
+        if count > 0 and self.board.measures:
+            self.notify(Stage("Preparing the network"))
+            self.board.prepare(count * self.board.images)
+
+    def _report(self, phase: str, cost: int) -> None:
+        elapsed = self.budget.elapsed
+        if self.budget.candidates is not None:
+            share = self._entered / max(1, min(self._planned, self.budget.candidates))
+        else:
+            share = max(self._entered / max(1, self._planned), elapsed / self.budget.seconds)
+        finished = self.contest.finished
+        self.notify(
+            Scored(
+                scored=self._entered,
+                dropped=len(self.contest.standings) - len(finished),
+                resumed=sum(str(e) in self._recorded for e in self.contest.standings),
+                phase=phase,
+                cost=cost,
+                share=min(share, 1.0),
+                elapsed=elapsed,
+                rate=1 / (self.board.pace * self._images_each()) if self.board.pace else 0.0,
+                front=pareto_front(finished, self.contest.metric),
+                known=tuple(self.outcome.known),
+            )
+        )
+
+
+def _batches(stream: Iterator[Expression | Level]) -> Iterator[list[Expression] | Level]:
+    """Candidates in batches that end where a level does."""
+    batch: list[Expression] = []
+    for item in stream:
+        if isinstance(item, Level):
+            if batch:
+                yield batch
+                batch = []
+            yield item
+            continue
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []

@@ -1,0 +1,67 @@
+"""Values of expressions on a few probe images, kept for reuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sycam.kernels import combine
+from sycam.kernels.program import leaf_value
+from sycam.language import Expression
+
+KEPT_BYTES = 3 * 2**30  # values kept for reuse; beyond, they are computed again when needed
+
+
+class Probe:
+    """Evaluates expressions on probe images in float64 on the CPU.
+
+    Args:
+        leaves: measurements by leaf name, ``[n,K,h,w]`` (``[n,K,d*h,w]``); the last ``confirm``
+            of the n images only confirm or contradict an equality seen on the others.
+        confirm: number of confirming images.
+        depth: of the layer's grid, 1 for images.
+    """
+
+    def __init__(self, leaves: Mapping[str, Tensor], confirm: int = 1, depth: int = 1):
+        self.leaves = {name: t.detach().double().cpu() for name, t in leaves.items()}
+        self.activations = self.leaves["activations"]
+        self.first = len(self.activations) - confirm  # images that equality is first seen on
+        self.depth = depth
+        self._values: dict[Expression, Tensor] = {}
+        self._kept = 0
+
+    def values_alike(self, expressions: Sequence[Expression]) -> Tensor:
+        """Values ``[B, n, ...]`` of expressions of one operator and typing."""
+        first = expressions[0]
+        if first.operator.is_leaf:
+            value = leaf_value(first, self.leaves, self.activations)
+            return value.expand(len(self.activations), *value.shape[-3:])[None]
+        arguments = [
+            torch.stack([self.value(e.children[i]) for e in expressions])
+            for i in range(first.operator.arity)
+        ]
+        return first.overload.compute(arguments, self.activations, self.depth)
+
+    def value(self, expression: Expression) -> Tensor:
+        """Value ``[n, ...]`` of one expression, kept or computed."""
+        value = self._values.get(expression)
+        return self.values_alike([expression])[0] if value is None else value
+
+    def remembered(self, expression: Expression) -> Tensor:
+        """As :meth:`value`, and the arguments' values are kept for the next expression."""
+        missing = [n for n in expression.nodes() if n not in self._values]
+        for node in missing[:-1]:
+            self.keep([node], self.value(node)[None])
+        return self.value(expression)
+
+    def sums(self, values: Tensor, sort: str) -> Tensor:
+        """``[B,n,h,w]``: the weighted sums of values ``[B, n, ...]`` before the ReLU."""
+        return combine(values, self.activations, sort)
+
+    def keep(self, expressions: Sequence[Expression], values: Tensor) -> None:
+        """Keep values ``[B, n, ...]`` while there is room."""
+        if self._kept < KEPT_BYTES:
+            self._kept += values.numel() * values.element_size()
+            self._values.update(zip(expressions, values, strict=True))

@@ -1,0 +1,43 @@
+"""In which stages a candidate sees the search images: few first, so that the poor end early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sycam.metrics import Metric
+
+FIRST = 16  # images of the first look: with fewer, no sign-flip test can reject at our levels
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Images ``start`` to ``stop`` of the search set.
+
+    The set comes in the order of its images' content hashes, so a stage is a random part of it.
+    """
+
+    start: int
+    stop: int
+
+    @property
+    def part(self) -> slice:
+        """As a slice."""
+        return slice(self.start, self.stop)
+
+
+def stages_of(count: int, metric: Metric) -> tuple[Stage, ...]:
+    """Stages that end at 16, 32, 64, … images, the last at all; one alone where the metric's
+    figure is no mean over images, so that a part of them says little.
+
+    >>> from sycam.metrics import find_metric
+    >>> [s.stop for s in stages_of(100, find_metric("road"))]
+    [16, 32, 64, 100]
+    """
+    ends = []
+    if not metric.components:
+        end = FIRST
+        while count - end >= end / 2:
+            ends.append(end)
+            end *= 2
+    ends.append(count)
+    return tuple(Stage(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))

@@ -1,0 +1,321 @@
+"""Deriving a result again: a run's claims from its grammar, its journal and its network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sycam.data.images import ImageSet, load_images
+from sycam.errors import RunError, SycamError
+from sycam.evidence.targets import Target
+from sycam.hunt import Hunt, hunt
+from sycam.inputs import DEMO, Images
+from sycam.language import read_grammar
+from sycam.methods import find_method
+from sycam.metrics import Metric
+from sycam.result import RESULT_FILE, Formula, Result, digest_of, load
+from sycam.search import Scorer, SearchOptions
+from sycam.search.events import Notify, Stage, ignore
+from sycam.task import Task
+from sycam.validation import holm, mean_interval, sign_flip_p, wilcoxon_p
+
+TOLERANCE = 1e-4  # between scores of two measurements: batches of other sizes round differently
+_STATISTICS = 1e-9  # of figures computed from scores on record
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim of a run.
+
+    Attributes:
+        claim: in words.
+        found: what is wrong with it; empty where it holds.
+    """
+
+    claim: str
+    found: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was derived again."""
+        return not self.found
+
+
+@dataclass
+class Verification:
+    """What became of a run's claims.
+
+    Attributes:
+        checks: in the order in which they were made.
+    """
+
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether all claims hold."""
+        return all(check.holds for check in self.checks)
+
+    @contextmanager
+    def claim(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Check a claim: the block calls what it is given with each fault; an error is one."""
+        faults: list[str] = []
+        try:
+            yield faults.append
+        except SycamError as error:
+            faults.append(str(error))
+        self.checks.append(Check(text, "; ".join(faults)))
+
+
+def verify(
+    run: str | Path,
+    network: nn.Module | str | None = None,
+    images: Images | None = None,
+    heldout: ImageSet | None = None,
+    metric: Metric | None = None,
+    target: Target | None = None,
+    device: str | torch.device | None = None,
+    notify: Notify = ignore,
+) -> Verification:
+    """Derive a run's result again.
+
+    The grammar is counted anew, the network and the images are measured anew; the recorded search
+    is played again from the journal, with every decision taken anew; the scores of winner and
+    runner-up, and on the held-out images those of the winner and the best published CAM, are
+    measured anew; intervals and p values are computed anew from the scores on record.
+
+    Args:
+        run: the run's folder.
+        network, images, heldout, metric, target: what was given from Python, and is therefore not
+            on record; what is on record if None.
+        device: where to run.
+        notify: watches the progress.
+
+    Raises:
+        RunError: there is no finished run, or what it ran on is not on record and was not given.
+    """
+    result, done = load(run), Verification()
+    folder = result.path
+    with done.claim("the file is as it was written") as fault:
+        data = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        if data.get("digest") != digest_of(data):
+            fault("its content does not have the digest that it states")
+    with done.claim("the held-out figures follow from the held-out scores") as fault:
+        _check_statistics(result, fault)
+    record = result.record
+    options = SearchOptions.from_dict(record["settings"]["search"])
+    if options.storage is not None:
+        raise RunError(
+            "the run's proposals came from a study that other runs share, so that its search "
+            "cannot be played again"
+        )
+    grammar = None
+    with done.claim(
+        "the grammar has the digest and the trees that the certificate states"
+    ) as fault:
+        grammar = read_grammar(record["grammar"]["text"], record["grammar"]["name"])
+        if {grammar.digest} != {record["grammar"]["digest"], result.certificate["grammar"]}:
+            fault(f"its digest is {grammar.digest}")
+        levels = result.certificate["levels"]
+        trees = grammar.tree_counts(len(levels))
+        if trees != [level["trees"] for level in levels]:
+            fault(f"the trees by cost are {trees}")
+    if grammar is None:
+        return done
+    task = None
+    with done.claim("network, images, metric and options are those of the run") as fault:
+        task = _task(result, grammar, network, images, heldout, metric, target, device, notify)
+        if task.identity != record["identity"]:
+            fault(_differences(task, record))
+    if task is None or not done.checks[-1].holds:
+        return done
+    found = None
+    with done.claim("the recorded search, played again, ends as the certificate states") as fault:
+        notify(Stage("Playing the search again"))
+        script = {**result.certificate["entered"], "settling": result.certificate["settling"]}
+        found = hunt(task, options, folder, script, notify)
+        _check_certificate(found, result, fault)
+    if found is None:
+        return done
+    with done.claim("winner, front and leaders have the scores of the journal") as fault:
+        _check_formulas(found, task, result, fault)
+    with done.claim("winner and runner-up, scored anew, have these scores") as fault:
+        notify(Stage("Scoring winner and runner-up again"))
+        _check_scores(found, task, fault)
+    with done.claim(
+        "winner and best published CAM, scored anew, have the held-out scores"
+    ) as fault:
+        notify(Stage("Scoring on held-out images again"))
+        _check_heldout(result, task, notify, fault)
+    return done
+
+
+def _task(
+    result: Result,
+    grammar: Any,
+    network: nn.Module | str | None,
+    images: Images | None,
+    heldout: ImageSet | None,
+    metric: Metric | None,
+    target: Target | None,
+    device: str | torch.device | None,
+    notify: Notify,
+) -> Task:
+    record = result.record
+    settings, data = record["settings"], record["data"]
+    network = network or record["network"]["source"]
+    images = _read(data["search_origin"]) if images is None else images
+    if heldout is None and data["heldout_origin"] != data["search_origin"]:
+        heldout = _read(data["heldout_origin"])
+    missing = [name for name, value in (("network", network), ("images", images)) if value is None]
+    for name, text in (("target", settings["target"]), ("reshape", record["network"]["reshape"])):
+        if str(text).startswith("callable") and (name == "reshape" or target is None):
+            missing.append(name)
+    if missing:
+        raise RunError(
+            f"the run was started from Python, so its {' and '.join(missing)} are not on record; "
+            "give them to sycam.verify"
+        )
+    names = settings["metrics"]
+    options = SearchOptions.from_dict(settings["search"])
+    return Task.prepare(
+        network,
+        record["network"]["layers"],
+        images,
+        metric=metric or (names[0] if len(names) == 1 else names),
+        grammar=grammar,
+        search_images=data["search_images"],
+        heldout=heldout if heldout is not None else data["heldout_images"],
+        target=settings["target"] if target is None else target,
+        device=device,
+        seed=settings["seed"],
+        reshape=record["network"]["reshape"],
+        fusion=_fusion(record["network"]["fusion"]),
+        require=record["required"],
+        precision=settings["precision"],
+        guesses=options.guesses,
+        notify=notify,
+    )
+
+
+def _read(origin: dict | None) -> ImageSet | str | None:
+    if origin is None:
+        return None
+    return DEMO if origin == {"source": DEMO} else load_images(**origin)
+
+
+def _fusion(fusion: str | list[float]) -> str | tuple[float, ...]:
+    return fusion if isinstance(fusion, str) else tuple(fusion)
+
+
+def _differences(task: Task, record: dict) -> str:
+    """Which part of the identity is another one."""
+    if task.subject.digest != record["network"]["digest"]:
+        return "the network computes something else than the run's"
+    if list(task.searched.images.shape[1:]) != record["data"]["shape"]:
+        return f"the images are {list(task.searched.images.shape[1:])}"
+    return "the images, masks, labels, metric or requirements are others, or SyCAM's version is"
+
+
+def _check_certificate(found: Hunt, result: Result, fault: Callable[[str], None]) -> None:
+    # Why it stopped is no decision that can be taken again.
+    again = json.loads(json.dumps(found.certificate))
+    stated = dict(result.certificate)
+    for key in dict.fromkeys((*stated, *again)):
+        if key != "stopped" and again.get(key) != stated.get(key):
+            fault(f"{key}: stated {stated.get(key)!r}, found {again.get(key)!r}"[:300])
+
+
+def _check_formulas(found: Hunt, task: Task, result: Result, fault: Callable[[str], None]) -> None:
+    scores = {c.name: c.score for c in found.outcome.candidates}
+    best = () if result.best is None else (result.best,)
+    if (found.winner and found.winner.name) != (best[0].expression if best else None):
+        fault(f"the winner is {found.winner and found.winner.name}")
+    stated = {
+        c["label"]: c["expression"]
+        for c in result.record.get("classes", {"classes": ()})["classes"]
+    }
+    again = {c.label: c.candidate and c.candidate.name for c in found.classes}
+    if again != stated:
+        fault(f"the winners of the classes are {again}, not {stated}"[:300])
+    for formula in dict.fromkeys((*best, *result.front, *result.hall)):
+        score = scores.get(formula.expression)
+        if score is None:
+            fault(f"{formula.expression} was not scored to the end")
+        elif not _same(formula, score.mean, task.metric.per_image(score.values)):
+            fault(f"{formula.expression} has {score.mean!r}, not {formula.score!r}")
+
+
+def _same(formula: Formula, mean: float, scores: np.ndarray) -> bool:
+    return formula.score == mean and list(formula.scores) == scores.tolist()
+
+
+def _check_scores(found: Hunt, task: Task, fault: Callable[[str], None]) -> None:
+    for candidate in (found.winner, found.runner_up):
+        if candidate is not None:
+            fresh = task.scorer.score_method(find_method(candidate.expression))
+            off = float(np.abs(fresh.values - candidate.score.values).max())
+            if not off <= TOLERANCE:
+                fault(f"{candidate.name} differs by up to {off:.2g} an image")
+
+
+def _check_heldout(
+    result: Result, task: Task, notify: Notify, fault: Callable[[str], None]
+) -> None:
+    validation, metric = result.validation, task.goals[0]
+    rows = [validation.winner]
+    if validation.best_published is not None:
+        rows.append(validation.row(validation.best_published))
+    evidence, context = task.subject.measure(
+        task.unseen, notify, task.grammar.leaves | metric.leaves
+    )
+    if len(context) != validation.images:
+        fault(f"there are {len(context)} held-out images, not {validation.images}")
+        return
+    scorer = Scorer(metric, evidence, context)
+    for row in filter(None, rows):
+        score = scorer.score_method(find_method(row.expression or row.name))
+        off = abs(score.mean - row.heldout.mean)
+        # A figure that the search images decide in part is told by the scores alone.
+        if not metric.components and not off <= TOLERANCE:
+            fault(f"{row.name} has {score.mean:.6f}, not {row.heldout.mean:.6f}")
+
+
+def _check_statistics(result: Result, fault: Callable[[str], None]) -> None:
+    """Means, intervals and p values of a metric whose figure is the mean of its scores."""
+    validation, seed = result.validation, result.record["settings"]["seed"]
+    winner = validation.winner
+    compared = [row for row in validation.rows if row.against is not None]
+    for row in validation.rows:
+        mean = float(np.mean(row.scores))
+        if result.certificate["averages"] and not abs(mean - row.heldout.mean) <= _STATISTICS:
+            fault(f"{row.name} has {mean:.6f} by its scores, not {row.heldout.mean:.6f}")
+    if winner is None or not compared:
+        return
+    sign = 1 if validation.directions[validation.metric] else -1
+    differences = [sign * (np.array(winner.scores) - np.array(r.scores)) for r in compared]
+    raw = [sign_flip_p(d, seed) for d in differences]
+    for row, d, p, corrected in zip(compared, differences, raw, holm(raw), strict=True):
+        again = (p, corrected, wilcoxon_p(d))
+        stated = (row.against.p, row.against.p_holm, row.against.p_wilcoxon)
+        interval = mean_interval(d, seed)
+        if not np.allclose(again, stated, rtol=0, atol=_STATISTICS):
+            fault(f"p values against {row.name} are {again}, not {stated}")
+        if not np.allclose(
+            (interval.mean, interval.low, interval.high),
+            (row.against.difference.mean, row.against.difference.low, row.against.difference.high),
+            rtol=0, atol=_STATISTICS,
+        ):  # fmt: skip
+            fault(f"the difference to {row.name} is {interval}, not {row.against.difference}")
+    best = validation.best_published and validation.row(validation.best_published)
+    beats = bool(best and best.against.difference.mean > 0 and best.against.p_holm < 0.05)
+    if beats != validation.beats_published:
+        fault(f"that the winner beats the best published CAM is {beats}")

@@ -1,0 +1,213 @@
+"""Dropping candidates early: the test is exact, the best is lost as rarely as promised."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sycam.language import load_grammar
+from sycam.language.sampling import all_expressions
+from sycam.metrics import Road, find_metric
+from sycam.search.contest import BOUND, RACE, Contest
+from sycam.search.race import Bounds, Race, sign_flip_tail
+from sycam.search.scoring import Score
+from sycam.search.stages import stages_of
+
+SPACE = all_expressions(load_grammar("gradient"), 3)
+FORMULAS = SPACE[:16] + SPACE[60:80]  # of cost 1, 2 and 3
+values = st.floats(-1, 1, allow_subnormal=False).map(lambda v: round(v, 3))
+
+
+class Table:
+    """A scoreboard of synthetic scores; higher is better."""
+
+    metric = Road()
+
+    def __init__(self, scores: dict, flat: dict | None = None):
+        self.scores = scores
+        self.images = len(next(iter(scores.values())))
+        self.stages = stages_of(self.images, self.metric)
+        self.flat = flat or {}
+
+    def of(self, name, stage):
+        stop = self.stages[stage].stop
+        flat = min(self.flat.get(name, 0), stop)
+        return Score.of(self.metric, self.scores[name][:stop], flat, True)
+
+    def score(self, expressions, stage):
+        return [self.of(str(e), stage) for e in expressions]
+
+
+def contest(
+    scores: np.ndarray,
+    kind: str,
+    rule: str = "argmax",
+    delta: float = 0.05,
+    tolerance: float = 0.0,
+    dearest_first: bool = False,
+    **more,
+) -> Contest:
+    """A contest of the rows of ``[C,N]`` scores, run to its end."""
+    candidates = FORMULAS[: len(scores)]
+    board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)}, **more)
+    ends = tuple(s.stop for s in board.stages)
+    dropping = {
+        "race": {RACE: Race(delta, tolerance, ends)},
+        "bound": {BOUND: Bounds(np.ones(board.images), -1.0)},
+        "none": {},
+    }[kind]
+    found = Contest(board, dropping, rule, lambda _: True)
+    if dearest_first:
+        candidates = candidates[::-1]
+    for start in range(0, len(candidates), 8):
+        found.enter(candidates[start : start + 8])
+    found.settle()
+    return found
+
+
+@given(st.lists(values, min_size=1, max_size=10))
+def test_the_tail_is_the_share_of_sign_patterns(differences):
+    d = np.array(differences)
+    sums = [np.dot(signs, d) for signs in product([1, -1], repeat=len(d))]
+    share = np.mean(np.array(sums) >= d.sum() - 1e-9)
+    found = sign_flip_tail(d)
+    assert found == pytest.approx(share) if d.sum() > 0 else found == 1.0
+
+
+@given(st.lists(values, min_size=25, max_size=80))
+def test_beyond_counting_the_tail_is_no_smaller_than_scipy_s(differences):
+    d = np.array(differences)
+    if not d.sum() > 0:
+        return
+    drawn = stats.permutation_test(
+        (d,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True,
+        n_resamples=999, alternative="greater", rng=0,
+    ).pvalue  # fmt: skip
+    assert sign_flip_tail(d) >= drawn - 0.06  # what 999 draws are uncertain by
+
+
+def test_from_the_first_stage_on_a_rejection_is_possible():
+    race = Race(0.05, 0.0, (16, 32, 64, 128, 200))
+    leader, seen = np.full(200, 0.5), np.full(16, 0.4)
+    assert race.drops(leader, seen, leaders=5)
+    assert not race.drops(leader, seen[:8], leaders=5)
+
+
+def test_what_is_behind_by_less_than_the_tolerance_may_go_what_is_ahead_by_more_may_not():
+    race = Race(0.05, 0.01, (16, 64))
+    leader = np.full(64, 0.5)
+    assert race.drops(leader, np.full(16, 0.5), 1)
+    assert race.drops(leader, np.full(16, 0.505), 1)
+    assert not race.drops(leader, np.full(16, 0.515), 1)
+
+
+def skewed(rng: np.random.Generator, candidates: int, images: int) -> np.ndarray:
+    """Scores as a metric gives them: images differ, candidates differ little, errors are skewed
+    to one side for some candidates and to the other for others."""
+    image = rng.normal(0, 0.1, images)
+    quality = rng.normal(0, 0.03, (candidates, 1))
+    side = rng.choice([-1, 1], (candidates, 1))
+    errors = side * (rng.exponential(0.08, (candidates, images)) - 0.08)
+    return 0.3 + image + quality + errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delta", [0.05, 0.2])
+def test_over_500_races_the_best_is_lost_no_more_often_than_delta_says(delta):
+    rng = np.random.default_rng(0)
+    lost = spent = 0
+    for _ in range(500):
+        scores = skewed(rng, candidates=24, images=96)
+        found = contest(scores, "race", delta=delta)
+        best = str(FORMULAS[int(scores.mean(1).argmax())])
+        lost += found.leader.name != best
+        spent += found.spent
+    assert lost <= 500 * delta
+    assert spent < 0.9 * 500 * scores.size  # and races it was: passes were saved
+
+
+def test_equal_candidates_are_the_hardest_case_and_one_of_them_wins():
+    """All differences have mean 0 in the long run: every drop of the best is an error."""
+    rng = np.random.default_rng(1)
+    lost = 0
+    for _ in range(200):
+        scores = 0.3 + rng.exponential(0.1, (12, 64)) * rng.choice([-1, 1], (12, 1))
+        scores -= scores.mean(1, keepdims=True) * (1 - 1e-3)
+        found = contest(scores, "race")
+        lost += found.leader.name != str(FORMULAS[int(scores.mean(1).argmax())])
+    assert lost <= 10
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.sampled_from(["argmax", "one-se"]), st.integers(20, 90))
+def test_bounds_drop_only_what_cannot_be_chosen(seed, rule, images):
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(-1, 1, (20, 1)) + rng.normal(0, 0.2, (20, images))
+    scores = scores.clip(-1, 1)
+    pruned, whole = contest(scores, "bound", rule), contest(scores, "none", rule)
+    assert pruned.choice().name == whole.choice().name
+    assert pruned.leader.name == whole.leader.name
+
+
+def test_bounds_save_work_where_the_leader_is_near_the_top():
+    scores = np.concatenate([np.full((1, 128), 0.98), np.zeros((23, 128))])
+    found = contest(scores, "bound")
+    assert found.spent < 0.5 * scores.size
+
+
+def test_settling_brings_back_what_one_standard_error_would_choose():
+    """A generous tolerance drops what the rule may prefer: the cheaper near the best."""
+    rng = np.random.default_rng(3)
+    agreed, spent, back = 0, 0, 0
+    for _ in range(40):
+        quality = np.r_[np.linspace(0.25, 0.3, 16), np.linspace(0.3, 0.302, 8)][:, None]
+        scores = quality + rng.normal(0, 0.02, (24, 128))
+        options = {"tolerance": 0.02, "dearest_first": True}
+        raced = contest(scores, "race", "one-se", **options)
+        whole = contest(scores, "none", "one-se", dearest_first=True)
+        near = scores.mean(1).max() - scores[FORMULAS.index(raced.choice().expression)].mean()
+        agreed += raced.choice().name == whole.choice().name or near <= 0.02
+        spent += raced.spent
+        back += raced.spent > contest(scores, "race", "argmax", **options).spent
+    assert agreed >= 38  # delta is 0.05
+    assert spent < 0.9 * 40 * scores.size
+    assert back > 5
+
+
+def test_what_ranks_nothing_on_too_many_images_is_out_at_once():
+    scores = np.full((9, 128), 0.5)
+    found = contest(scores, "none", flat={str(FORMULAS[8]): 7})
+    standing = found.standings[FORMULAS[8]]
+    assert (standing.dropped, standing.stage) == ("degenerate", 0)
+    assert len(found.finished) == 8
+
+
+def test_a_batch_that_is_interrupted_counts_not_at_all():
+    scores = skewed(np.random.default_rng(0), 16, 64)
+    candidates = FORMULAS[:16]
+    board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
+    found = Contest(board, {RACE: Race(0.05, 0.0, (16, 32, 64))}, "argmax", lambda _: True)
+    found.enter(candidates[:8])
+    before = (dict(found.standings), list(found.finished), list(found.leaders), found.leader)
+
+    def interrupted(expressions, stage):
+        if stage == 2:
+            raise KeyboardInterrupt
+        return [board.of(str(e), stage) for e in expressions]
+
+    found.board.score = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        found.enter(candidates[8:])
+    assert (found.standings, found.finished, found.leaders, found.leader) == before
+
+
+def test_stages_are_a_random_part_first_and_all_in_the_end():
+    road = find_metric("road")
+    assert [s.stop for s in stages_of(200, road)] == [16, 32, 64, 128, 200]
+    assert [s.stop for s in stages_of(20, road)] == [20]
+    assert [s.stop for s in stages_of(200, find_metric("hci"))] == [200]
