@@ -155,7 +155,7 @@ def hunt(
         first, second = _chosen(task, options, outcome, admissible)
         classes = _of_classes(task, options, outcome, first, admissible)
         # Before the doubts, which ask candidates that did not come near winning.
-        refused = tuple(gate.refused)
+        refused = _best_first(gate.refused, outcome, metric)
         inadmissible = frozenset(name for name, good in admitted.items() if not good)
         doubts = None if again else _doubts(task, options, outcome, first, admissible)
     return Hunt(

@@ -59,8 +59,6 @@ def test_the_winner_meets_what_the_best_formula_does_not(search, free):
     refused = {r["expression"]: r["figure"] for r in bound.record["refused"]}
     figure = energy(free, free.best.expression)
     assert refused[free.best.expression] == pytest.approx(figure, abs=1e-6)
-        energy(free, free.best.expression), abs=1e-6
-    )
     said = " ".join(e.text for e in events if isinstance(e, Note))
     assert f"{free.best.expression} is refused: energy-pointing-game>{least:g}" in said
 

@@ -5,10 +5,11 @@ from sycam.search.engine import Outcome, Search
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.journal import Journal
 from sycam.search.options import SearchOptions, parse_threshold
+from sycam.search.pareto import pareto_front
 from sycam.search.precision import in_precision, verify_precision
 from sycam.search.requirements import Gate, Refusal, Requirement
 from sycam.search.scoring import Score, Scorer, ranking_maps
-from sycam.search.selection import Candidate, pareto_front, rank, select
+from sycam.search.selection import Candidate, rank, select
 from sycam.search.stages import stages_of
 
 __all__ = [

@@ -34,8 +34,8 @@ def certificate_of(
     by phase; ``finished``: saw all images; ``dropped`` by rule; ``scores``: of one candidate on one
     image that were needed, and ``scores_without``: dropping none; ``stages``; ``delta`` and
     ``tolerance`` of a race; ``leaders``, in turn; ``rule`` of selection; ``winner`` and
-    ``runner_up`` with their figures; ``averages``: the (first) metric's figure is a mean over images;
-    ``candidates``: digest of who entered and how far each got.
+    ``runner_up`` with their figures; ``averages``: the (first) metric's
+    figure is a mean over images; ``candidates``: digest of who entered and how far each got.
     """
     metric = task.metric
     entered = len(outcome.candidates) + len(outcome.dropped)

@@ -15,7 +15,8 @@ from sycam.search.constants import tune
 from sycam.search.contest import BATCH, Contest, Standing
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.events import Note, Notify, Plan, Scored, Stage, ignore
-from sycam.search.selection import Candidate, pareto_front
+from sycam.search.pareto import pareto_front
+from sycam.search.selection import Candidate
 
 if TYPE_CHECKING:
     from sycam.search.guided import Guide

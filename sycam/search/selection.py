@@ -19,7 +19,6 @@ __all__ = [
     "Candidate",
     "allowance",
     "paired_scores",
-    "pareto_front",
     "rank",
     "select",
 ]
@@ -59,17 +58,6 @@ class Candidate:
         return self.score.finite and self.score.degenerate <= DEGENERATE_SHARE * len(
             self.score.values
         )
-
-
-def pareto_front(candidates: Sequence[Candidate], metric: Metric) -> tuple[Candidate, ...]:
-    """Eligible candidates that score higher than every candidate of the same or a lower cost."""
-    front: list[Candidate] = []
-    for candidate in sorted(
-        (c for c in candidates if c.eligible), key=lambda c: (c.cost, -metric.oriented(c.mean))
-    ):
-        if not front or metric.oriented(candidate.mean) > metric.oriented(front[-1].mean):
-            front.append(candidate)
-    return tuple(front)
 
 
 def rank(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 import torch
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -76,6 +77,7 @@ def test_another_seed_gives_other_proposals():
     assert follow(*guide("grammar", 1), 40) != follow(*guide("grammar", 2), 40)
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_any_sampler_of_optuna_will_do():
     made, space = guide(optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False))
     assert len(follow(made, space, 8)) == 8
@@ -119,6 +121,22 @@ def test_a_small_space_is_searched_to_its_end():
     assert set(found) == set(enumerator().represent_all(found))
     classes = sum(not isinstance(item, Level) for item in enumerator().candidates(2))
     assert len(found) == classes
+
+
+class Stubborn(RandomSampler):
+    """Chooses the first always."""
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return param_distribution.choices[0]
+
+
+def test_a_sampler_that_finds_nothing_new_is_followed_by_plain_order(tmp_path):
+    made, space = guide(Stubborn(), storage=tmp_path / "study.log")
+    found = follow(made, space, 24)
+    plain = [e for e in enumerator().candidates(3) if not isinstance(e, Level)]
+    assert len(set(found)) == 24
+    assert [e for e in found if e != found[0]] == [e for e in plain if e != found[0]][:23]
+    assert made.statistics["kinds"]["order"]["proposed"] == 23
 
 
 def test_the_study_file_opens_in_optuna_and_holds_the_expressions(tmp_path):

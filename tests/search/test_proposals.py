@@ -120,6 +120,22 @@ def test_the_surrogate_recovers_a_smooth_function_and_knows_what_it_does_not_kno
     assert covariance.shape == (50, 50)
 
 
+def test_one_hopeless_score_does_not_blind_the_surrogate():
+    space = SPACES["gradient"]
+    candidates = sample_expressions(space.grammar, 6, 60, 0)
+    portraits = {e: np.random.default_rng(i).random(3) for i, e in enumerate(candidates)}
+    figure = {e: float(portraits[e].sum()) for e in candidates}
+    ranks = []
+    for hopeless in (0.0, -1e6):
+        portray = portraits.get
+        proposer = GrammarProposer(space, 0, iter(candidates), portray, {"order": 1.0})
+        for e in candidates[:20]:
+            proposer.learn(Entry(e, (figure[e] if e is not candidates[0] else hopeless,)))
+        best = sorted(candidates[20:], key=figure.get, reverse=True)
+        ranks.append(np.mean([best.index(proposer.propose().expression) for _ in range(8)]))
+    assert max(ranks) < 10  # by chance 19.5
+
+
 def test_a_batch_is_not_the_same_thing_twice():
     covariance = np.eye(3)
     covariance[0, 1] = covariance[1, 0] = 1.0  # the first two look the same
