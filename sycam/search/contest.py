@@ -14,13 +14,14 @@ from sycam.search.scoreboard import Scoreboard
 from sycam.search.selection import DEGENERATE_SHARE, Candidate, select
 
 BATCH = 8  # candidates scored together; fixed, so that a resumed run forms the same batches
+PEERS = 48  # of the finished
 RACE, BOUND, FLAT, OVERFLOW = "race", "bound", "degenerate", "overflow"
 
 
 class Dropping(Protocol):
     """When a candidate drops out; see :class:`sycam.search.race.Race`."""
 
-    def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int) -> bool:
+    def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
         """Whether a candidate is dropped after the images seen."""
 
     def excludes(self, best: np.ndarray, seen: np.ndarray, rule: str) -> bool:
@@ -57,6 +58,8 @@ class Contest:
         admissible: whether a candidate may win: no published CAM in disguise, all requirements
             met. It is asked only of those that would lead.
         seed: of the selection rule.
+        known: ``[N]`` scores of published CAMs and controls, higher is better: with the best of
+            the finished the peers that a candidate is compared with.
         standings: of all candidates that entered, in their order.
         finished: those that saw all images.
         leaders: names of those that have led, in turn.
@@ -67,6 +70,7 @@ class Contest:
     rule: str
     admissible: Callable[[Candidate], bool]
     seed: int = 0
+    known: list[np.ndarray] = field(default_factory=list)
     standings: dict[Expression, Standing] = field(default_factory=dict)
     finished: list[Candidate] = field(default_factory=list)
     leaders: list[str] = field(default_factory=list)
@@ -164,7 +168,7 @@ class Contest:
 
     def _scored(self, active: Sequence[Expression], stage: int) -> list[Standing]:
         last = stage == len(self.board.stages) - 1
-        found = []
+        found, peers = [], self._peers() if self.dropping else None
         for expression, score in zip(active, self.board.score(active, stage), strict=True):
             standing = Standing(expression, stage, float(self.metric.oriented(score.mean)))
             self.standings[expression] = standing
@@ -179,10 +183,16 @@ class Contest:
                 leader = self._oriented(self._lead.score.values)
                 seen = self._oriented(score.values)
                 for reason, dropping in self.dropping.items():
-                    if dropping.drops(leader, seen, len(self.leaders)):
+                    if dropping.drops(leader, seen, len(self.leaders), peers):
                         standing.dropped, standing.against = reason, self._lead.name
                         break
         return found
+
+    def _peers(self) -> np.ndarray:
+        """``[P,N]`` scores of others that have seen all images, the best last."""
+        best = sorted(self.finished, key=lambda c: self.metric.oriented(c.mean))[-PEERS:]
+        scores = [*self.known, *(self._oriented(c.score.values) for c in best)]
+        return np.stack(scores) if scores else np.zeros((0, self.board.images))
 
     def _finish(self, candidate: Candidate) -> None:
         self.finished.append(candidate)

@@ -162,6 +162,12 @@ class Search:
         self.outcome.known = [
             Candidate(m.name, m.kind, m.expression, self.board.score_method(m)) for m in known
         ]
+        metric = self.contest.metric
+        self.contest.known = [
+            metric.oriented(c.score.values)
+            for c in self.outcome.known
+            if c.score.finite and not metric.components
+        ]
 
     def _exhaustive(self) -> None:
         self.notify(Stage("Enumerating expressions"))
@@ -211,7 +217,13 @@ class Search:
             # What does not fit into the budget any more ends the phase.
             return [s.mean for s in self._enter(batch, CONSTANTS)]
 
-        tune(leaders, evaluate, TRIALS, self.seed, lambda: self._spent(CONSTANTS, BATCH))
+        tune(
+            leaders,
+            evaluate,
+            TRIALS * len(leaders),
+            self.seed,
+            lambda: self._spent(CONSTANTS, BATCH),
+        )
 
     def _settle(self) -> None:
         def stop() -> bool:

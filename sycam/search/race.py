@@ -15,10 +15,17 @@ the looks at it. Images come in the order of their content hashes, so that those
 sample of all.
 
 The test assumes that differences are symmetric around their mean, as that of two similar scores
-mostly are; a simulation with skewed ones is in the tests. It draws nothing: up to 24 images the
-share of the sign patterns is counted exactly, beyond it is bounded by Hoeffding's inequality
-(JASA 1963) and by the bound of Bentkus and Dzindzalaite, "A tight Gaussian bound for weighted sums
-of Rademacher random variables" (Bernoulli 2015).
+mostly are. It draws nothing: up to 24 images the share of the sign patterns is counted exactly,
+beyond it is bounded by Hoeffding's inequality (JASA 1963) and by the bound of Bentkus and
+Dzindzalaite, "A tight Gaussian bound for weighted sums of Rademacher random variables" (Bernoulli
+2015).
+
+Some metrics are not symmetric at all: an average drop is 0 on most images and large on a few, which
+the images seen may lack. So a candidate must also be further behind than what is known to be no
+loser: the differences between the leader, or one of the next best, and its *peers*, the candidates
+and published CAMs that have seen all images, shifted to mean 0, on random parts of the images as large as that seen. Only
+what none of them reaches by chance, at the same level, is dropped. Where a few images decide, that
+is nobody until most images were seen.
 """
 
 from __future__ import annotations
@@ -32,6 +39,8 @@ from scipy.special import ndtr
 from sycam.search.rules import allowance
 
 COUNTED = 24  # images up to which sign patterns are counted
+LIKE_LEADERS = 4  # peers whose differences to the others count as well as the leader's
+PARTS = 1000  # random parts of the images that peers are seen on
 _BENTKUS = 1 / (4 * ndtr(-math.sqrt(2)))
 _ROUNDING = 1e-12  # a pattern whose sum is smaller by no more counts as reaching it
 
@@ -60,6 +69,12 @@ def sign_flip_tail(differences: np.ndarray) -> float:
     return min(bound, float(above.sum()) / 2.0 ** len(differences))
 
 
+def _ratio(total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """A sum over the root of the sum of squares, which lies between minus and plus the root of the
+    number of values; 0 where all are 0."""
+    return np.where(squares > 0, total / np.sqrt(np.where(squares > 0, squares, 1.0)), 0.0)
+
+
 def _pattern_sums(values: np.ndarray) -> np.ndarray:
     """``[2**n]`` sums of the values under all patterns of signs."""
     sums = np.zeros(1)
@@ -80,21 +95,48 @@ class Race:
     def __init__(self, delta: float, tolerance: float, ends: tuple[int, ...]):
         self.delta, self.tolerance, self.ends = delta, tolerance, ends
         self.looks = max(1, len(ends) - 1)
+        self._drawn: dict[int, np.ndarray] = {}
+        self._chances: dict[tuple, float] = {}
 
     def level(self, leaders: int) -> float:
         """Level of one look at the so-many-th leader; half of delta is kept for settling."""
         return self.delta / 2 / (leaders * (leaders + 1)) / self.looks
 
-    def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int) -> bool:
+    def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
         """Whether a candidate is dropped.
 
         Args:
             leader: ``[N]`` scores, higher is better.
             seen: ``[n]`` the candidate's.
             leaders: how many candidates have led so far.
+            peers: ``[P,N]`` scores of others that have seen all images, the best last.
         """
         behind = leader[: len(seen)] - seen + self.tolerance
-        return sign_flip_tail(behind) <= self.level(leaders)
+        level = self.level(leaders)
+        if sign_flip_tail(behind) > level:
+            return False
+        return _ratio(behind.sum(), behind @ behind) > self._chance(leader, peers, len(seen), level)
+
+    def _chance(self, leader: np.ndarray, peers: np.ndarray, count: int, level: float) -> float:
+        """The ratio that a peer of mean difference 0 exceeds with that probability, at most."""
+        key = (leader.tobytes(), len(peers), float(peers.sum()), count, level)
+        if key not in self._chances:
+            gaps = np.concatenate([one - peers for one in (leader, *peers[-LIKE_LEADERS:])])
+            gaps = gaps - gaps.mean(1, keepdims=True)
+            parts = self._parts(len(leader), count)
+            ratios = _ratio(gaps @ parts, (gaps * gaps) @ parts)
+            place = parts.shape[1] - 1 - int(level * parts.shape[1])
+            reached = np.partition(ratios, place, axis=1)[:, place] if len(ratios) else np.zeros(1)
+            self._chances = {k: v for k, v in self._chances.items() if k[0] == key[0]}
+            self._chances[key] = float(reached.max())
+        return self._chances[key]
+
+    def _parts(self, total: int, count: int) -> np.ndarray:
+        """``[N,PARTS]`` which images random parts of that size hold: 1 or 0."""
+        if count not in self._drawn:
+            order = np.random.default_rng(count).random((total, PARTS)).argsort(0)
+            self._drawn[count] = (order < count).astype(float)
+        return self._drawn[count]
 
     def excludes(self, best: np.ndarray, seen: np.ndarray, rule: str) -> bool:
         """Whether a dropped candidate is further behind the best than the selection rule allows.
@@ -126,7 +168,7 @@ class Bounds:
         self._bounds = bounds
         self._left = np.concatenate([np.cumsum(bounds[::-1])[::-1], [0.0]])
 
-    def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int) -> bool:
+    def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
         """Whether a candidate's mean must stay below the leader's; see :meth:`Race.drops`."""
         return self._highest(seen) < float(leader.mean()) - _ROUNDING
 

@@ -20,6 +20,7 @@ from sycam.search.stages import stages_of
 
 SPACE = all_expressions(load_grammar("gradient"), 3)
 FORMULAS = SPACE[:16] + SPACE[60:80]  # of cost 1, 2 and 3
+NOBODY = np.zeros((0, 200))
 values = st.floats(-1, 1, allow_subnormal=False).map(lambda v: round(v, 3))
 
 
@@ -94,16 +95,16 @@ def test_beyond_counting_the_tail_is_no_smaller_than_scipy_s(differences):
 def test_from_the_first_stage_on_a_rejection_is_possible():
     race = Race(0.05, 0.0, (16, 32, 64, 128, 200))
     leader, seen = np.full(200, 0.5), np.full(16, 0.4)
-    assert race.drops(leader, seen, leaders=5)
-    assert not race.drops(leader, seen[:8], leaders=5)
+    assert race.drops(leader, seen, 5, NOBODY)
+    assert not race.drops(leader, seen[:8], 5, NOBODY)
 
 
 def test_what_is_behind_by_less_than_the_tolerance_may_go_what_is_ahead_by_more_may_not():
     race = Race(0.05, 0.01, (16, 64))
-    leader = np.full(64, 0.5)
-    assert race.drops(leader, np.full(16, 0.5), 1)
-    assert race.drops(leader, np.full(16, 0.505), 1)
-    assert not race.drops(leader, np.full(16, 0.515), 1)
+    leader, nobody = np.full(64, 0.5), np.zeros((0, 64))
+    assert race.drops(leader, np.full(16, 0.5), 1, nobody)
+    assert race.drops(leader, np.full(16, 0.505), 1, nobody)
+    assert not race.drops(leader, np.full(16, 0.515), 1, nobody)
 
 
 def skewed(rng: np.random.Generator, candidates: int, images: int) -> np.ndarray:
@@ -129,6 +130,23 @@ def test_over_500_races_the_best_is_lost_no_more_often_than_delta_says(delta):
         spent += found.spent
     assert lost <= 500 * delta
     assert spent < 0.9 * 500 * scores.size  # and races it was: passes were saved
+
+
+@pytest.mark.slow
+def test_where_a_few_images_decide_the_best_is_not_lost_either():
+    """As under an average drop: 0 on most images, much on a few, which most parts of them lack.
+
+    A sign-flip test alone loses the best in nearly half of these races.
+    """
+    rng = np.random.default_rng(2)
+    lost = 0
+    for _ in range(100):
+        hit = rng.random((24, 128)) < rng.uniform(0.01, 0.05, (24, 1))
+        scores = -rng.exponential(0.002, (24, 1)) - 0.4 * hit * rng.random((24, 128))
+        found = contest(scores, "race")
+        best = scores.mean(1).max()
+        lost += best - found.leader.mean > 1e-12
+    assert lost <= 5
 
 
 def test_equal_candidates_are_the_hardest_case_and_one_of_them_wins():
