@@ -130,9 +130,10 @@ def verify(
             fault(f"the trees by cost are {trees}")
     if grammar is None:
         return done
+    given = _given(result, grammar, network, images, heldout, metric, target)
     task = None
     with done.claim("network, images, metric and options are those of the run") as fault:
-        task = _task(result, grammar, network, images, heldout, metric, target, device, notify)
+        task = Task.prepare(**given, device=device, notify=notify)
         if task.identity != record["identity"]:
             fault(_differences(task, record))
     if task is None or not done.checks[-1].holds:
@@ -158,7 +159,7 @@ def verify(
     return done
 
 
-def _task(
+def _given(
     result: Result,
     grammar: Any,
     network: nn.Module | str | None,
@@ -166,9 +167,12 @@ def _task(
     heldout: ImageSet | None,
     metric: Metric | None,
     target: Target | None,
-    device: str | torch.device | None,
-    notify: Notify,
-) -> Task:
+) -> dict[str, Any]:
+    """Arguments of :meth:`Task.prepare`, from what is on record and what was given.
+
+    Raises:
+        RunError: something is in neither.
+    """
     record = result.record
     settings, data = record["settings"], record["data"]
     network = network or record["network"]["source"]
@@ -186,24 +190,22 @@ def _task(
         )
     names = settings["metrics"]
     options = SearchOptions.from_dict(settings["search"])
-    return Task.prepare(
-        network,
-        record["network"]["layers"],
-        images,
-        metric=metric or (names[0] if len(names) == 1 else names),
-        grammar=grammar,
-        search_images=data["search_images"],
-        heldout=heldout if heldout is not None else data["heldout_images"],
-        target=settings["target"] if target is None else target,
-        device=device,
-        seed=settings["seed"],
-        reshape=record["network"]["reshape"],
-        fusion=_fusion(record["network"]["fusion"]),
-        require=record["required"],
-        precision=settings["precision"],
-        guesses=options.guesses,
-        notify=notify,
-    )
+    return {
+        "network": network,
+        "layer": record["network"]["layers"],
+        "images": images,
+        "metric": metric or (names[0] if len(names) == 1 else names),
+        "grammar": grammar,
+        "search_images": data["search_images"],
+        "heldout": heldout if heldout is not None else data["heldout_images"],
+        "target": settings["target"] if target is None else target,
+        "seed": settings["seed"],
+        "reshape": record["network"]["reshape"],
+        "fusion": _fusion(record["network"]["fusion"]),
+        "require": record["required"],
+        "precision": settings["precision"],
+        "guesses": options.guesses,
+    }
 
 
 def _read(origin: dict | None) -> ImageSet | str | None:

@@ -23,9 +23,9 @@ Dzindzalaite, "A tight Gaussian bound for weighted sums of Rademacher random var
 Some metrics are not symmetric at all: an average drop is 0 on most images and large on a few, which
 the images seen may lack. So a candidate must also be further behind than what is known to be no
 loser: the differences between the leader, or one of the next best, and its *peers*, the candidates
-and published CAMs that have seen all images, shifted to mean 0, on random parts of the images as large as that seen. Only
-what none of them reaches by chance, at the same level, is dropped. Where a few images decide, that
-is nobody until most images were seen.
+and published CAMs that have seen all images, shifted to mean 0, on random parts of the images as
+large as that seen. Only what none of them reaches by chance, at the same level, is dropped. Where a
+few images decide, that is nobody until most images were seen.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_the_package_agrees_where_every_channel_takes_a_pass(case, of_the_packag
     images, targets = case.images[:4], case.targets()[:4]
     expected = of_the_package(DEAR_OF_THE_PACKAGE[ours], case.net, case.narrow, images, targets)
     found = CAM(case.net, case.narrow, ours)(images, targets)
-    torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2 * TOLERANCE)
     assert (found.amax((1, 2)) == 1).any()
 
 

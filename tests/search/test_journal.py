@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
+import time
 
 import numpy as np
 import pytest
@@ -11,26 +13,39 @@ import pytest
 from sycam.errors import RunError
 from sycam.metrics import Road
 from sycam.search import Journal, Score
+from sycam.search.stages import Stage
 
 
 def score(i):
     return Score.of(Road(), np.array([i / 7, -i / 3]).round(7), i, True)
 
 
+STAGES = (Stage(0, 2),)
+
+
+def opened(path, identity="me", **options):
+    return Journal(path, identity, Road(), STAGES, **options)
+
+
+def known(path):
+    """Names on record, in their order."""
+    return [name for name, _ in opened(path, writable=False).known]
+
+
 def write(path, count=4):
-    journal = Journal(path, "me", Road())
+    journal = opened(path)
     for i in range(count):
-        journal.append([f"e{i}", f"f{i}"], [score(i), score(i + 1)])
+        journal.append(0, [f"e{i}", f"f{i}"], [score(i), score(i + 1)])
     journal.close()
     return path.read_bytes()
 
 
 def test_everything_appended_is_found_again(tmp_path):
     write(tmp_path / "j")
-    known = Journal(tmp_path / "j", "me", Road()).known
-    assert list(known) == [f"{letter}{i}" for i in range(4) for letter in "ef"]
-    assert known["e2"].values.tolist() == score(2).values.tolist()
-    assert known["e2"].degenerate == 2
+    found = opened(tmp_path / "j").known
+    assert list(found) == [(f"{letter}{i}", 0) for i in range(4) for letter in "ef"]
+    assert found["e2", 0].values.tolist() == score(2).values.tolist()
+    assert found["e2", 0].degenerate == 2
 
 
 def test_cut_at_any_byte_it_keeps_whole_batches_and_goes_on(tmp_path):
@@ -38,40 +53,80 @@ def test_cut_at_any_byte_it_keeps_whole_batches_and_goes_on(tmp_path):
     for end in range(len(whole) + 1):
         path = tmp_path / "cut"
         path.write_bytes(whole[:end])
-        journal = Journal(path, "me", Road())
-        assert len(journal.known) % 2 == 0
+        journal = opened(path)
         assert len(journal.known) // 2 == max(0, whole[:end].count(b"\n") - 1)
-        journal.append(["new"], [score(9)])
+        assert len(journal.known) % 2 == 0
+        journal.append(0, ["new"], [score(9)])
         journal.close()
-        again = Journal(path, "me", Road())
-        assert "new" in again.known
-        again.close()
+        assert "new" in known(path)
 
 
-def test_a_damaged_line_ends_what_is_trusted(tmp_path):
+def test_a_damaged_line_is_passed_over_and_nothing_else_is_lost(tmp_path):
     whole = bytearray(write(tmp_path / "j"))
-    place = whole.index(b"e2")
-    whole[place] ^= 1
+    whole[whole.index(b'"e2"') + 1] ^= 1
     (tmp_path / "j").write_bytes(whole)
-    assert list(Journal(tmp_path / "j", "me", Road()).known) == ["e0", "f0", "e1", "f1"]
+    journal = opened(tmp_path / "j")
+    assert [name for name, _ in journal.known] == ["e0", "f0", "e1", "f1", "e3", "f3"]
+    assert journal.damaged == 1
+    journal.append(0, ["e2", "f2"], [score(2), score(3)])
+    journal.close()
+    assert set(known(tmp_path / "j")) == {f"{letter}{i}" for i in range(4) for letter in "ef"}
+
+
+def test_a_damaged_first_line_is_refused_not_overwritten(tmp_path):
+    whole = bytearray(write(tmp_path / "j"))
+    whole[5] ^= 1
+    (tmp_path / "j").write_bytes(whole)
+    with pytest.raises(RunError, match="damaged in its first line"):
+        opened(tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == bytes(whole)
+
+
+def test_the_same_record_twice_counts_once(tmp_path):
+    whole = write(tmp_path / "j")
+    (tmp_path / "j").write_bytes(whole + whole.splitlines(keepends=True)[-1])
+    assert len(known(tmp_path / "j")) == 8
 
 
 def test_another_run_is_refused(tmp_path):
     write(tmp_path / "j")
     with pytest.raises(RunError, match="holds another run"):
-        Journal(tmp_path / "j", "you", Road())
+        opened(tmp_path / "j", "you")
+    with pytest.raises(RunError, match="holds another run"):
+        Journal(tmp_path / "j", "me", Road(), (Stage(0, 1), Stage(1, 2)))
+
+
+def hold(path, ready):
+    journal = opened(path)
+    ready.send(len(journal.known))
+    time.sleep(60)
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone_however_it_went(tmp_path):
+    write(tmp_path / "j")
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe()
+    process = context.Process(target=hold, args=(tmp_path / "j", there), daemon=True)
+    process.start()
+    assert here.poll(60)
+    with pytest.raises(RunError, match="another process"):
+        opened(tmp_path / "j")
+    assert len(known(tmp_path / "j")) == 8  # reading is free
+    process.kill()
+    process.join()
+    opened(tmp_path / "j").close()
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path, monkeypatch):
     write(tmp_path / "j", 2)
-    journal = Journal(tmp_path / "j", "me", Road())
+    journal = opened(tmp_path / "j")
 
     def full(_descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match="No space left"):
-        journal.append(["x"], [score(0)])
+        journal.append(0, ["x"], [score(0)])
     monkeypatch.undo()
     journal.close()
-    assert {"e0", "f1"} <= set(Journal(tmp_path / "j", "me", Road()).known)
+    assert {"e0", "f1"} <= set(known(tmp_path / "j"))
