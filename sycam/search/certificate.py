@@ -28,14 +28,14 @@ def certificate_of(
     """The certificate of a search.
 
     Its keys: ``mode``; ``grammar`` (digest); ``equivalence`` and ``invariance``, which tell
-    candidates apart, seen on ``probe_images``; ``levels`` (a line each cost: trees by recurrence,
-    expressions built, values, candidates, flat, overflowed, probe collisions as
+    candidates apart, seen on ``probe_images``; ``levels`` (a line each complete cost: trees by
+    recurrence, expressions built, values, candidates, flat, overflowed, probe collisions as
     ``disagreements``); ``complete_cost``: every distinct candidate up to it entered; ``entered``
     by phase; ``finished``: saw all images; ``dropped`` by rule; ``scores``: of one candidate on one
     image that were needed, and ``scores_without``: dropping none; ``stages``; ``delta`` and
     ``tolerance`` of a race; ``leaders``, in turn; ``rule`` of selection; ``winner`` and
-    ``runner_up`` with their figures; ``averages``: the (first) metric's
-    figure is a mean over images; ``candidates``: digest of who entered and how far each got.
+    ``runner_up`` with their figures; ``averages``: the (first) metric's figure is a mean over
+    images; ``candidates``: digest of who entered and how far each got.
     """
     metric = task.metric
     entered = len(outcome.candidates) + len(outcome.dropped)
@@ -46,7 +46,8 @@ def certificate_of(
         "equivalence": options.equivalence,
         "invariance": metric.invariance,
         "probe_images": task.probe_images,
-        "levels": [asdict(level) for level in outcome.levels],
+        # How far a level was enumerated that was not finished depends on the time that was left.
+        "levels": [asdict(v) for v in outcome.levels if v.cost <= outcome.complete_cost],
         "complete_cost": outcome.complete_cost,
         "entered": dict(outcome.phases),
         "finished": len(outcome.candidates),

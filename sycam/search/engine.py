@@ -196,13 +196,13 @@ class Search:
         except _StoppedError as reason:
             if str(reason) != "budget" or not self.constants:
                 raise
+            self.outcome.stopped = "budget"
         else:
             self.outcome.stopped = "space"
         finally:
             self.outcome.guided = dict(guide.statistics)
         if self.constants:
             self._constants()
-            self.outcome.stopped = "budget"
 
     def _constants(self) -> None:
         self.notify(Stage("Tuning constants of the leaders"))

@@ -1,0 +1,108 @@
+"""How a search is asked to go: guesses, thresholds, modes, an early end; and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import sycam
+from sycam.data import demo
+from sycam.errors import OptionError, SycamError
+from sycam.search.events import Scored
+
+OPTIONS = {
+    "metric": "average-drop", "budget": 48, "max_cost": 3, "search_images": 20, "heldout": 8,
+}  # fmt: skip
+
+
+def run(out, **changes):
+    return sycam.synthesize("demo", demo.LAYER, "demo", out=out, **(OPTIONS | changes))
+
+
+def entered(path):
+    """Names of the candidates in the order in which they were first scored."""
+    lines = (path / "scores.jsonl").read_text().splitlines()[1:]
+    records = [json.loads(line.rpartition("\t")[0]) for line in lines]
+    return list(dict.fromkeys(c["name"] for r in records for c in r["candidates"]))
+
+
+def test_ctrl_c_ends_with_the_best_so_far_and_the_same_command_goes_on(tmp_path):
+    whole = run(tmp_path / "whole")
+
+    def press(event):
+        if isinstance(event, Scored) and event.scored >= 16:
+            raise KeyboardInterrupt
+
+    early = run(tmp_path / "cut", notify=press)
+    assert early.record["search"]["stopped"] == "interrupt"
+    assert early.best is not None
+    assert early.validation.images == 8
+    assert sycam.verify(early.path).holds
+    again = run(tmp_path / "cut")
+    assert again.best == whole.best
+    assert again.certificate == whole.certificate
+    assert again.validation == whole.validation
+
+
+def test_a_guess_enters_first_and_may_win(tmp_path):
+    guess = "smooth(cube(symsqrt(G)))"
+    result = run(tmp_path / "run", guess=[guess, "mean(G) * max(A)"], budget=10)
+    assert result.certificate["entered"]["guesses"] == 2
+    known = len(result.record["search"]["known"])
+    assert entered(tmp_path / "run")[known : known + 2] == [guess, "mean(G) * max(A)"] or guess in {
+        f.expression for f in result.hall
+    }
+    assert sycam.verify(result.path).holds
+
+
+def test_a_search_ends_at_the_first_formula_above_the_threshold(tmp_path):
+    result = run(tmp_path / "run", threshold="best-published", budget=400)
+    assert result.record["search"]["stopped"] == "threshold"
+    published = [m["score"] for m in result.record["search"]["known"]
+                 if m["kind"] in ("published", "baseline")]  # fmt: skip
+    leader = result.certificate["leaders"][-1]
+    assert {f.expression: f.score for f in result.hall}[leader] < min(published)  # lower is better
+    easy = run(tmp_path / "easy", threshold=0.9)
+    assert easy.certificate["entered"] == {"exhaustive": 2}  # the first level has two
+
+
+def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
+    exact = run(tmp_path / "exact", mode="exact", max_cost=2, budget=1000)
+    assert exact.record["search"]["stopped"] == "cost bound"
+    assert set(exact.certificate["entered"]) == {"exhaustive"}
+    raced = run(tmp_path / "race", max_cost=2, budget=64, constants=False)
+    assert raced.certificate["entered"]["guided"] == 64 - exact.certificate["entered"]["exhaustive"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mode": "fast"}, "race, exact, guided"),
+        ({"select": "luck"}, "lower-bound"),
+        ({"delta": 0}, "between 0 and 1"),
+        ({"tolerance": -1}, "from 0 on"),
+        ({"equivalence": "metric"}, "use mode exact"),
+        ({"threshold": "high"}, "best-published"),
+        ({"guess": "mean(Q)"}, "Q"),
+        ({"scope": "local"}, "per-class"),
+        ({"sampler": "magic"}, "evolution"),
+    ],
+)
+def test_what_is_not_understood_is_said_before_anything_is_written(tmp_path, changes, words):
+    with pytest.raises(SycamError, match=words):
+        run(tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_papers_oracle_finds_as_good_a_formula(tmp_path):
+    options = {"mode": "exact", "max_cost": 2, "budget": 1000, "select": "argmax"}
+    ours = run(tmp_path / "values", **options)
+    theirs = run(tmp_path / "metric", equivalence="metric", **options)
+    assert theirs.best.score == pytest.approx(ours.best.score, abs=1e-6)
+    assert theirs.certificate["equivalence"] == "metric"
+
+
+def test_thresholds_are_of_one_metric(tmp_path):
+    with pytest.raises(OptionError, match="of one metric"):
+        run(tmp_path / "run", metric=["average-drop", "iou"], threshold=0.5)
