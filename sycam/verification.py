@@ -23,6 +23,7 @@ from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.result import RESULT_FILE, Formula, Result, digest_of, load
 from sycam.search import Scorer, SearchOptions
+from sycam.search.engine import GUIDED
 from sycam.search.events import Notify, Stage, ignore
 from sycam.task import Task
 from sycam.validation import holm, mean_interval, sign_flip_p, wilcoxon_p
@@ -231,9 +232,15 @@ def _check_certificate(found: Hunt, result: Result, fault: Callable[[str], None]
     # Why it stopped is no decision that can be taken again.
     again = json.loads(json.dumps(found.certificate))
     stated = dict(result.certificate)
-    for key in dict.fromkeys((*stated, *again)):
-        if key != "stopped" and again.get(key) != stated.get(key):
-            fault(f"{key}: stated {stated.get(key)!r}, found {again.get(key)!r}"[:300])
+    other = [k for k in dict.fromkeys((*stated, *again)) if again.get(k) != stated.get(k)]
+    other = [key for key in other if key != "stopped"]
+    for key in other:
+        fault(f"{key}: stated {stated.get(key)!r}, found {again.get(key)!r}"[:300])
+    if other and GUIDED in stated["entered"]:
+        fault(
+            "another machine may round otherwise and propose others: verify a guided run where it "
+            "was made"
+        )
 
 
 def _check_formulas(found: Hunt, task: Task, result: Result, fault: Callable[[str], None]) -> None:

@@ -98,6 +98,7 @@ def detail(grammar: Grammar, max_cost: int) -> RenderableType:
         leaves,
         operators,
         Text(f"Published CAMs that it holds: {known}"),
+        Text("Formulas of your own may hold any number, like 0.37 * mean(G)."),
     )
 
 
