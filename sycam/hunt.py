@@ -144,7 +144,7 @@ def hunt(
             min(options.max_cost, _FIRST_COSTS) if options.mode == GUIDED else options.max_cost,
             None if options.mode == EXACT or isinstance(metric, Goals) else guide,
             options.constants,
-            _threshold(options, task, board),
+            _threshold(options, metric),
             options.forgets,
             script,
             task.subject.seed,
@@ -193,17 +193,22 @@ def _best_first(
     return tuple(sorted(refused, key=lambda r: -scores[r.expression]))
 
 
-def _threshold(options: SearchOptions, task: Task, board: Scoreboard) -> float | None:
-    """What a candidate's mean must exceed to end the search, in the metric's direction."""
+def _threshold(
+    options: SearchOptions, metric: Metric
+) -> Callable[[Sequence[Candidate]], float] | None:
+    """From the known methods, what a candidate's mean must exceed to end the search."""
     if options.threshold is None:
         return None
-    if isinstance(task.metric, Goals):
+    if isinstance(metric, Goals):
         raise OptionError("a threshold is of one metric; several goals end by the budget")
-    if options.threshold != BEST_PUBLISHED:
-        return options.threshold
-    figures = [board.score_method(m).mean for m in task.known if m.kind in PUBLISHED]
-    metric = task.metric
-    return metric.oriented(max(map(metric.oriented, figures)))
+
+    def threshold(known: Sequence[Candidate]) -> float:
+        if options.threshold != BEST_PUBLISHED:
+            return options.threshold
+        figures = [c.mean for c in known if c.kind in PUBLISHED]
+        return metric.oriented(max(map(metric.oriented, figures)))
+
+    return threshold
 
 
 def _chosen(

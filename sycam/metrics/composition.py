@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.metrics.base import INVARIANCES, Metric
+from sycam.metrics.base import Metric
 from sycam.metrics.confidence import harmonic_mean
 from sycam.metrics.context import Context
+from sycam.metrics.several import Several
 
 HEAVIEST = 10**9  # a weight and its inverse, at most
 _LONGEST = 10**60  # numerators and denominators, so that the text reads back
@@ -249,7 +250,7 @@ FUNCTIONS = {
 }
 
 
-class Composite(Metric):
+class Composite(Several):
     """A formula of metrics.
 
     Where the figure of each metric is a mean over images, scores are combined image by image, and
@@ -280,11 +281,10 @@ class Composite(Metric):
         mixture.check()
         self.mixture = mixture
         self._terms = {term.text: term.metric for term in mixture.terms()}
-        self.metrics = tuple(self._terms.values())
+        components = self._take(self._terms.values())
         of_images = not any(m.components for m in self.metrics)
         self.name = self.summary = mixture.text
         self.formula = mixture.latex
-        self.source = "; ".join(dict.fromkeys(m.source for m in self.metrics))
         self.definition = (
             f"{mixture.text}, computed from the scores of each image, then averaged over the images"
             if of_images
@@ -292,16 +292,7 @@ class Composite(Metric):
         )
         self.higher_is_better = mixture.sense > 0
         self.range = mixture.range
-        self.invariance = min((m.invariance for m in self.metrics), key=INVARIANCES.index)
-        self.needs_masks = any(m.needs_masks for m in self.metrics)
-        self.volumes = all(m.volumes for m in self.metrics)
-        self.leaves = frozenset().union(*(m.leaves for m in self.metrics))
-        self.passes = sum(m.passes for m in self.metrics)
-        self.measurements = sum(m.measurements for m in self.metrics)
-        self.shared_measurements = sum(m.shared_measurements for m in self.metrics)
-        self.components = () if of_images else tuple(
-            f"{m.text} {c}".rstrip() for m in self.metrics for c in m.components or ("",)
-        )  # fmt: skip
+        self.components = () if of_images else components
 
     @property
     def text(self) -> str:
@@ -320,10 +311,6 @@ class Composite(Metric):
         if self.components:
             return torch.cat([s if s.ndim > 2 else s[..., None] for s in scores], -1)
         return self._combined(scores)
-
-    def check(self, context: Context) -> None:
-        for metric in self.metrics:
-            metric.check(context)
 
     def fit(self, values: np.ndarray) -> Any:
         if not self.components:
@@ -347,14 +334,6 @@ class Composite(Metric):
 
     def _combined(self, scores: Sequence[Tensor]) -> Tensor:
         return self.mixture.value(dict(zip(self._terms, scores, strict=True)))
-
-    def _apart(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """``[..., N]`` or ``[..., N, c]`` of each metric, from all components."""
-        start = 0
-        for metric in self.metrics:
-            width = len(metric.components)
-            yield values[..., start : start + width] if width else values[..., start]
-            start += width or 1
 
 
 def _sign(weight: Fraction) -> int:

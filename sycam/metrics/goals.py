@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.metrics.base import INVARIANCES, Metric
+from sycam.metrics.base import Metric
 from sycam.metrics.context import Context
+from sycam.metrics.several import Several
 
 
-class Goals(Metric):
+class Goals(Several):
     """Two or more metrics as one that returns the scores of each.
 
     It stands wherever one metric does (scorer, journal, a run's identity). Where one figure is
@@ -59,19 +60,9 @@ class Goals(Metric):
         first = self.metrics[0]
         self.name = self.summary = " & ".join(texts)
         self.formula = rf"\left({', '.join(map(_latex, texts))}\right)"
-        self.source = "; ".join(dict.fromkeys(m.source for m in self.metrics))
         self.definition = f"{', '.join(texts)}: a figure of each; where one must do, {texts[0]}"
         self.higher_is_better, self.range = first.higher_is_better, first.range
-        self.invariance = min((m.invariance for m in self.metrics), key=INVARIANCES.index)
-        self.needs_masks = any(m.needs_masks for m in self.metrics)
-        self.volumes = all(m.volumes for m in self.metrics)
-        self.leaves = frozenset().union(*(m.leaves for m in self.metrics))
-        self.passes = sum(m.passes for m in self.metrics)
-        self.measurements = sum(m.measurements for m in self.metrics)
-        self.shared_measurements = sum(m.shared_measurements for m in self.metrics)
-        self.components = tuple(
-            f"{m.text} {c}".rstrip() for m in self.metrics for c in m.components or ("",)
-        )
+        self.components = self._take(self.metrics)
 
     @property
     def text(self) -> str:
@@ -99,13 +90,9 @@ class Goals(Metric):
         return torch.cat([s if m.components else s[..., None]
                           for m, s in zip(self.metrics, scores, strict=True)], -1)  # fmt: skip
 
-    def check(self, context: Context) -> None:
-        for metric in self.metrics:
-            metric.check(context)
-
     def fit(self, values: np.ndarray) -> list[Any]:
         """What the search images decide for each goal."""
-        return [m.fit(v) for m, v in zip(self.metrics, self._parts(values), strict=True)]
+        return [m.fit(v) for m, v in zip(self.metrics, self._apart(values), strict=True)]
 
     def reduce(self, values: np.ndarray, fitted: Sequence[Any] | None = None) -> np.ndarray:
         """The figure of the first goal."""
@@ -125,12 +112,12 @@ class Goals(Metric):
         Returns:
             ndarray[..., goals], NaN where a figure is undefined.
         """
-        each = zip(self.metrics, self._parts(values), fitted or self._nothing, strict=True)
+        each = zip(self.metrics, self._apart(values), fitted or self._nothing, strict=True)
         return np.stack([m.reduce(v, f) for m, v, f in each], -1)
 
     def part(self, values: np.ndarray, i: int) -> np.ndarray:
         """The scores of one goal, ``[..., N]`` or ``[..., N, c]`` as its own metric expects."""
-        return list(self._parts(values))[i]
+        return list(self._apart(values))[i]
 
     def bound(self, context: Context) -> Tensor:
         return self.metrics[0].bound(context)
@@ -138,13 +125,6 @@ class Goals(Metric):
     @property
     def _nothing(self) -> list[None]:
         return [None] * len(self.metrics)
-
-    def _parts(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        start = 0
-        for metric in self.metrics:
-            width = len(metric.components)
-            yield values[..., start : start + width] if width else values[..., start]
-            start += width or 1
 
 
 def _latex(text: str) -> str:

@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sycam.errors import OptionError, RunError
+from sycam.errors import OptionError
+from sycam.report.pictures import written
 
 OURS, KNOWN, CONTROL, MANY = "#0072b2", "#d55e00", "#777777", "#c8ccd0"  # Okabe and Ito's, greys
 LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
@@ -290,9 +291,4 @@ def _axes(axis: Axes, x: str, y: str) -> None:
 def _written(figure: Figure, path: Path, title: str) -> Path:
     if title:
         figure.suptitle(title, fontsize=9, parse_math=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-    except OSError as error:
-        raise RunError(f"cannot write picture '{path}': {error}") from None
-    return path
+    return written(figure, path)

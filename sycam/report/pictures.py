@@ -68,6 +68,11 @@ def draw_grid(
     if title:
         figure.suptitle(title, fontsize=9)
     figure.tight_layout()
+    return written(figure, path)
+
+
+def written(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG; RunError where that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=130)

@@ -56,7 +56,7 @@ class Contest:
         dropping: when they drop out, by reason; nobody does where it is empty.
         rule: how the winner will be selected.
         admissible: whether a candidate may win: no published CAM in disguise, all requirements
-            met. It is asked only of those that would lead.
+            met. It is asked only of those that would lead, of some again.
         seed: of the selection rule.
         known: ``[N]`` scores of published CAMs and controls, higher is better: with the best of
             the finished the peers that a candidate is compared with.
@@ -75,7 +75,6 @@ class Contest:
     finished: list[Candidate] = field(default_factory=list)
     leaders: list[str] = field(default_factory=list)
     _lead: Candidate | None = None
-    _known: dict[str, bool] = field(default_factory=dict)  # who may win, once asked
 
     def enter(self, batch: Sequence[Expression]) -> list[Standing]:
         """Score new candidates until each has dropped out or seen all images."""
@@ -144,7 +143,7 @@ class Contest:
     def choice(self) -> Candidate | None:
         """The selection rule's choice among the finished."""
         return select(
-            self.finished, self.metric, lambda c: not self._admitted(c), self.rule, self.seed
+            self.finished, self.metric, lambda c: not self.admissible(c), self.rule, self.seed
         )
 
     @property
@@ -198,14 +197,9 @@ class Contest:
         self.finished.append(candidate)
         oriented = self.metric.oriented
         ahead = self._lead is None or oriented(candidate.mean) > oriented(self._lead.mean)
-        if ahead and candidate.eligible and self._admitted(candidate):
+        if ahead and candidate.eligible and self.admissible(candidate):
             self._lead = candidate
             self.leaders.append(candidate.name)
-
-    def _admitted(self, candidate: Candidate) -> bool:
-        if candidate.name not in self._known:
-            self._known[candidate.name] = self.admissible(candidate)
-        return self._known[candidate.name]
 
     def _oriented(self, values: np.ndarray) -> np.ndarray:
         return self.metric.oriented(values)

@@ -87,8 +87,8 @@ class Search:
         guide: makes the proposer of the guided phase from the rest of the enumeration; None for a
             search that ends with the cost bound.
         constants: whether constants of the leaders are tuned at the end of the guided phase.
-        threshold: the search ends when an admissible candidate's mean exceeds it, in the metric's
-            own direction.
+        threshold: from the known methods, the figure at which the search ends when an admissible
+            candidate exceeds it, in the metric's own direction.
         forgets: whether a candidate that scores as an earlier one did builds no larger ones.
         script: how many candidates enter in each phase, and batches in settling, instead of the
             budget: a recorded search is played again.
@@ -103,7 +103,7 @@ class Search:
         max_cost: int,
         guide: Callable[[Iterator[Expression | Level]], Guide] | None = None,
         constants: bool = True,
-        threshold: float | None = None,
+        threshold: Callable[[Sequence[Candidate]], float] | None = None,
         forgets: bool = False,
         script: Mapping[str, int] | None = None,
         seed: int = 0,
@@ -111,7 +111,8 @@ class Search:
     ):
         self.contest, self.enumerator, self.budget = contest, enumerator, budget
         self.board, self.max_cost = contest.board, max_cost
-        self.make_guide, self.constants, self.threshold = guide, constants, threshold
+        self.make_guide, self.constants, self._threshold = guide, constants, threshold
+        self.threshold: float | None = None  # once the known methods are scored
         self.forgets, self.script, self.seed, self.notify = forgets, script, seed, notify
         self.outcome = Outcome()
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
@@ -162,6 +163,8 @@ class Search:
         self.outcome.known = [
             Candidate(m.name, m.kind, m.expression, self.board.score_method(m)) for m in known
         ]
+        if self._threshold is not None:
+            self.threshold = self._threshold(self.outcome.known)
         metric = self.contest.metric
         self.contest.known = [
             metric.oriented(c.score.values)
