@@ -1,0 +1,3 @@
+from sycam.cli import main
+
+main()

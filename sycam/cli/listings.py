@@ -1,0 +1,120 @@
+"""Commands that list and show what there is: metrics, methods, grammars."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sycam.cli.options import AsJson, Operators, declare_operators
+from sycam.language import grammar_names, load_grammar
+from sycam.methods import METHODS, find_method
+from sycam.metrics import METRICS, find_metric
+from sycam.report import grammars as show_grammars
+from sycam.report import methods as show_methods
+from sycam.report import metrics as show_metrics
+
+metrics_app = typer.Typer(invoke_without_command=True)
+
+
+@metrics_app.callback()
+def metrics(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the metrics by what they ask of a heatmap, or show one."""
+    if context.invoked_subcommand:
+        return
+    found = [find_metric(name) for name in METRICS]
+    if as_json:
+        print(json.dumps([show_metrics.summary(m) for m in found], ensure_ascii=False))
+    else:
+        Console(highlight=False).print(show_metrics.listing(found))
+
+
+@metrics_app.command("show", context_settings={"ignore_unknown_options": True})
+def show_metric(
+    metric: Annotated[
+        str, typer.Argument(help="NAME, NAME:option=value, FILE.py:NAME, or a formula of these")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show one metric: definition, LaTeX, options, how it can be gamed, what it needs, source.
+
+    Example:
+
+      sycam metrics show "0.7*road + 0.3*iou"
+    """
+    found = find_metric(metric)
+    if as_json:
+        print(json.dumps(show_metrics.description(found), ensure_ascii=False))
+    else:
+        Console(highlight=False).print(show_metrics.detail(found))
+
+
+methods_app = typer.Typer(invoke_without_command=True)
+
+
+@methods_app.callback()
+def methods(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the published CAMs, baselines, variants and controls, or show one."""
+    if context.invoked_subcommand:
+        return
+    if as_json:
+        print(json.dumps([show_methods.summary(m) for m in METHODS.values()], ensure_ascii=False))
+    else:
+        Console(highlight=False).print(show_methods.listing(METHODS.values()))
+
+
+@methods_app.command("show")
+def show_method(
+    name: Annotated[str, typer.Argument(help="a method's name, or an expression of your own")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one method: formula, LaTeX, what it reads and what that takes, paper."""
+    method = find_method(name)
+    if as_json:
+        print(json.dumps(show_methods.description(method), ensure_ascii=False))
+    else:
+        Console(highlight=False).print(show_methods.detail(method))
+
+
+grammars_app = typer.Typer(invoke_without_command=True)
+MaxCost = Annotated[int, typer.Option(min=1, max=30, help="count trees up to this cost")]
+
+
+@grammars_app.callback()
+def grammars(
+    context: typer.Context,
+    max_cost: MaxCost = 6,
+    operators: Operators = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the grammars, or show one: what they measure, and their number of trees by cost."""
+    declare_operators(operators)
+    if context.invoked_subcommand:
+        return
+    found = [load_grammar(name) for name in grammar_names()]
+    found.sort(key=lambda g: g.tree_counts(max_cost)[::-1])
+    if as_json:
+        print(json.dumps([show_grammars.summary(g, max_cost) for g in found]))
+    else:
+        Console(highlight=False).print(show_grammars.listing(found, max_cost))
+
+
+@grammars_app.command("show")
+def show_grammar(
+    grammar: Annotated[str, typer.Argument(help="NAME or FILE.lark")],
+    max_cost: MaxCost = 6,
+    operators: Operators = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one grammar: its text, leaves with prices, operators, published CAMs."""
+    declare_operators(operators)
+    found = load_grammar(grammar)
+    if as_json:
+        print(json.dumps(show_grammars.description(found, max_cost), ensure_ascii=False))
+    else:
+        console = Console(highlight=False)
+        console.print(escape(found.text), soft_wrap=True)
+        console.print(show_grammars.detail(found, max_cost))

@@ -1,0 +1,66 @@
+"""Commands on a finished run: draw it, verify it, hand it over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sycam
+from sycam.cli.options import AsJson, Device, Operators, Quiet, console_for, declare_operators
+from sycam.export import export as export_result
+from sycam.report import console as show
+from sycam.report.explain import explain as draw
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    images: Annotated[list[Path] | None, typer.Argument(help="image files")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="FILE.py:FACTORY, for a run started from Python")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder; RUN/explanations by default")] = None,
+    operators: Operators = None,
+    device: Device = None,
+) -> None:
+    """Draw the winner's heatmaps beside Grad-CAM's, one PNG an image."""
+    declare_operators(operators)
+    for path in draw(sycam.load(run), images or (), network, out, device):
+        print(path)
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    operators: Operators = None,
+    device: Device = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Derive a run again: its search from the journal, its scores from the network.
+
+    Exit code 1 where a claim does not hold.
+    """
+    console = console_for(as_json)
+    declare_operators(operators)
+    with show.Watcher(None if quiet else console) as watch:
+        done = sycam.verify(run, device=device, notify=watch)
+    if as_json:
+        checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
+        print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
+    else:
+        console.print(show.verification_table(done))
+    if not done.holds:
+        raise typer.Exit(1)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the .py file to write")],
+    name: Annotated[str, typer.Option(help="of the class")] = "SynthesisedCAM",
+    operators: Operators = None,
+) -> None:
+    """Write the winner as a Python class that needs only torch."""
+    declare_operators(operators)
+    print(export_result(sycam.load(run), out, name))

@@ -1,0 +1,200 @@
+"""The main job as a command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+import sycam
+from sycam.cli.options import (
+    ROAD,
+    AsJson,
+    Boxes,
+    Device,
+    Fused,
+    LayerNames,
+    Masks,
+    Mean,
+    Network,
+    Operators,
+    Quiet,
+    Reshaped,
+    Seed,
+    Size,
+    Source,
+    Std,
+    Target,
+    console_for,
+    declare_operators,
+    image_set_of,
+    interruptible,
+    layer_of,
+    numbers,
+)
+from sycam.data.images import load_images
+from sycam.inputs import DEMO
+from sycam.report import console as show
+from sycam.report.explain import overview
+from sycam.report.run_pictures import draw_front, draw_heldout
+from sycam.search.events import Validated
+from sycam.search.selection import DEFAULT_RULE, RULES
+
+
+def synthesize(
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what to optimise (see: sycam metrics), road if none; repeat for a Pareto front"
+        ),
+    ] = None,
+    grammar: Annotated[str, typer.Option(help="NAME or FILE.lark (see: sycam grammars)")] = (
+        "gradient"
+    ),
+    operators: Operators = None,
+    network: Network = DEMO,
+    layer: LayerNames = None,
+    reshape: Reshaped = None,
+    fusion: Fused = "mean",
+    images: Source = DEMO,
+    heldout: Annotated[
+        str | None, typer.Option(help="FOLDER or FILE.npz to validate on; else part of --images")
+    ] = None,
+    masks: Masks = None,
+    boxes: Boxes = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
+    search_images: Annotated[int, typer.Option(help="how many images to search on")] = 64,
+    heldout_images: Annotated[int, typer.Option(help="how many images to validate on")] = 256,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="race: drop poor candidates early, then go beyond the cost bound; exact: every "
+            "candidate to the cost bound; guided: beyond the bound at once",
+        ),
+    ] = "race",
+    max_cost: Annotated[int, typer.Option(help="highest cost that is enumerated")] = 4,
+    budget: Annotated[str, typer.Option(help="90s, 20m, 2h, or a number of candidates")] = "5m",
+    target: Target = "predicted",
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what the winner must be besides, like 'class-sensitivity>0.2'; repeatable"
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="of the network while searching: float32 or bfloat16 (verified)")
+    ] = "float32",
+    guess: Annotated[
+        list[str] | None, typer.Option(help="an expression to try first; repeatable")
+    ] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="end at the first expression above: a number, best-published")
+    ] = None,
+    select: Annotated[
+        str, typer.Option(help=f"how the winner is chosen: {', '.join(RULES)}")
+    ] = DEFAULT_RULE,
+    delta: Annotated[
+        float, typer.Option(help="of a race: probability of losing the best, at most")
+    ] = 0.05,
+    tolerance: Annotated[
+        float | None, typer.Option(help="of a race: what is better by less may be lost")
+    ] = None,
+    equivalence: Annotated[
+        str, typer.Option(help="which expressions count as one: values, metric, both or none")
+    ] = "values",
+    sampler: Annotated[
+        str, typer.Option(help="beyond the cost bound: grammar, tpe, random or evolution")
+    ] = "grammar",
+    storage: Annotated[
+        str | None, typer.Option(help="URL of an Optuna storage that several runs share")
+    ] = None,
+    constants: Annotated[
+        bool, typer.Option(help="tune constants of the leaders at the end")
+    ] = True,
+    scope: Annotated[
+        str, typer.Option(help="global, or per-class: besides, the best for each class")
+    ] = "global",
+    device: Device = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="the run's folder; the same command resumes it")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for the formula that scores best, and validate it on unseen images.
+
+    Examples:
+
+      sycam synthesize --metric road
+
+      sycam synthesize --network nets.py:resnet --images photos/ --size 224 --metric insertion
+    """
+    console = console_for(as_json)
+    finished: list[Validated] = []
+    declare_operators(operators)
+    with interruptible(), show.Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
+
+        def notify(event) -> None:
+            if isinstance(event, Validated):
+                finished.append(event)
+            watch(event)
+
+        scale = {"mean": numbers(mean, "--mean"), "std": numbers(std, "--std"), "size": size}
+        image_set = image_set_of(images, masks=masks, boxes=boxes, **scale)
+        result = sycam.synthesize(
+            network,
+            layer or layer_of(network),
+            image_set,
+            metric=metric or ROAD,
+            grammar=grammar,
+            max_cost=max_cost,
+            mode=mode,
+            guess=guess or (),
+            threshold=threshold,
+            select=select,
+            delta=delta,
+            tolerance=tolerance,
+            equivalence=equivalence,
+            sampler=sampler,
+            storage=storage,
+            constants=constants,
+            scope=scope,
+            budget=budget,
+            search_images=search_images,
+            heldout=load_images(heldout, **scale) if heldout else heldout_images,
+            target=target,
+            device=device,
+            seed=seed,
+            reshape=reshape,
+            fusion=fusion,
+            require=require or (),
+            precision=precision,
+            out=out,
+            notify=notify,
+        )
+    pictures = {"figures and costs of the front": draw_front(result),
+                "search against held-out figures": draw_heldout(result)}  # fmt: skip
+    if result.best is not None:
+        picture = overview(result, finished[0].subject, finished[0].images)
+        pictures = {"heatmaps on held-out images": picture} | pictures
+    if as_json:
+        print(json.dumps(result.to_dict(), ensure_ascii=False, default=str))
+        return
+    console.print(show.result_tables(result))
+    if not quiet:
+        console.print(f"\nKept in [bold]{escape(str(result.path))}[/]", soft_wrap=True)
+        for said, picture in pictures.items():
+            if picture:
+                console.print(f"  {escape(str(picture))}   {said}", soft_wrap=True)
+        if result.best is not None:
+            console.print(
+                f"  sycam export {escape(str(result.path))} -o my_cam.py --name MyCAM   "
+                "a class that needs only torch",
+                soft_wrap=True,
+            )
