@@ -1,19 +1,18 @@
 """The statistics of a race: when a candidate is dropped before it has seen all search images.
 
 A candidate races against the *leader*, the best admissible candidate that has seen all N images.
-After each stage, with n images seen, it is dropped where a test rejects "its mean on all N images is
-higher than the leader's by more than the tolerance". Images come in the order of their content
+After each stage, with n images seen, it is dropped where a test rejects "its mean on all N images
+is higher than the leader's by more than the tolerance". Images come in the order of their content
 hashes, so that those seen are a random sample, drawn without replacement, of all.
 
-Formulas differ by less than images do, so that the mean of the differences seen is a poor guess of
-the mean of all. What the *peers*, the candidates and published CAMs that have seen all images, differ
-by is known on the images to come as well. Their few main directions of difference, by principal
-components, are control variates: the candidate's difference is regressed on them, and the unseen
-images are predicted (the regression estimator of survey sampling; Cochran, Sampling Techniques, 1977,
-chapter 7; Valliant, Dorfman and Royall, Finite Population Sampling and Inference, 2000, chapter 2).
-What is left to chance is the residual on the N - n images not seen, and that is nothing at n = N.
-Variances lean towards that of the peers (the moderated t of Smyth 2004), so that sixteen equal
-images are no proof.
+Formulas differ by less than images do, so that the mean of the differences seen is a poor guess
+of the mean of all. What the *peers*, the candidates and published CAMs that have seen all images,
+differ by is known on the images to come as well. Their few main directions of difference, by
+principal components, are control variates: the candidate's difference is regressed on them, and
+the unseen images are predicted (the regression estimator of survey sampling; Cochran, Sampling
+Techniques, 1977, chapter 7). What is left to chance is the residual on the N - n images not seen,
+which is nothing at n = N. Variances lean towards that of the peers (the moderated t of Smyth 2004),
+so that sixteen equal images are no proof.
 
 The estimate over its standard error must exceed Student's quantile, and what the same figure of the
 peers' own differences, whose true means are known, exceeds by chance on random parts of the images
@@ -22,8 +21,8 @@ are: an average drop is 0 on most images and large on a few.
 
 What is promised is that exact mode's best candidate, or one within the tolerance of it, is lost
 with probability at most delta, as far as it errs no more often than peers do. Why no correction
-over all candidates is needed: let r1, r2, …, rm be the candidates that exact mode would lead with in
-turn, rm its best. As long as none of them is dropped, the race leads with exactly these, so that
+over all candidates is needed: let r1, r2, …, rm be the candidates that exact mode would lead with
+in turn, rm its best. As long as none of them is dropped, the race leads with exactly these, so that
 only the m - 1 tests of r(k+1) against the leader that it met count, each a fixed pair, whatever
 befalls the others. The k-th leader that anybody met has the level ``delta / (k (k + 1))``, which
 sums to at most delta over any number of leaders, shared equally by the looks at it.

@@ -68,8 +68,8 @@ def contest(
 
 
 def alike(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A leader, its peers, and a rival: they differ by two patterns over the images, more or less of
-    each, and by little else."""
+    """A leader, its peers, and a rival: they differ by two patterns over the images, more or less
+    of each, and by little else."""
     rng = np.random.default_rng(seed)
     image, patterns = rng.normal(0.4, 0.1, 200), rng.normal(0, 0.1, (2, 200))
     peers = image + rng.normal(0, 1, (20, 2)) @ patterns + rng.normal(0, 1e-3, (20, 200))
