@@ -7,10 +7,10 @@ Each table of ``benchmarks/score_tables.py``, or the scores that ``benchmarks/se
 file ``added.jsonl``, is searched in the order of cost, as often as asked on other random orders of
 its images; where more images are asked for than there are, they are drawn with replacement. Exact
 mode scores every candidate on all images. Columns: share of those scores that were needed, for
-dropping by bounds alone (which is certain), for the race, and with what the default rule of selection
-brings back; how often the race's leader is exact mode's, or within the tolerance of it; the largest
-loss; how often the rule's choice is exact mode's; and the share that any method needs which looks at
-each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images (Kaufmann,
+dropping by bounds alone (certain), for the race, and with what the default rule of selection
+brings back; how often the race's leader is exact mode's or within the tolerance; the largest
+loss; how often the rule's choice is exact mode's; and the share that any method needs which looks
+at each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images (Kaufmann,
 Cappe and Garivier, JMLR 2016, for normal differences), the gap in standard deviations and known in
 advance.
 """
@@ -114,7 +114,8 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
     return (
         f"| {name} | {len(expressions)} | {board.images}{' repeated' * (options.images > count)} "
         f"| {by_bounds.mean():.0%} | {by_race.mean():.0%} ({by_race.min():.0%} to "
-        f"{by_race.max():.0%}) | {settled.mean():.0%} | {int((loss <= 1e-12).sum())} of {len(loss)} "
+        f"{by_race.max():.0%}) | {settled.mean():.0%} "
+        f"| {int((loss <= 1e-12).sum())} of {len(loss)} "
         f"| {int((loss <= tolerance).sum())} of {len(loss)} | {loss.max():.4f} "
         f"| {int(chosen.sum())} of {len(loss)} | {least.mean():.0%} |"
     )
