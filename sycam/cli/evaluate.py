@@ -91,8 +91,7 @@ def evaluate(
 
       sycam evaluate --network timm:resnet50.a1_in1k --images photos/ --count 200
 
-      sycam evaluate grad-cam layer-cam --network torchvision:resnet50 --checkpoint best.pth
-      --images val/ --labels sorted --correct-only
+      sycam evaluate grad-cam layer-cam --network nets.py:resnet --checkpoint best.pth --images val/
     """
     console = console_for(as_json)
     declare_operators(operators)

@@ -24,8 +24,8 @@ ROAD = "road"
 Network = Annotated[
     str,
     typer.Option(
-        help="demo, torchvision:NAME[@WEIGHTS], timm:NAME, or FILE.py:FACTORY (a function without "
-        "arguments that returns an nn.Module)",
+        help="demo, torchvision:NAME or torchvision:NAME@WEIGHTS, timm:NAME, or FILE.py:FACTORY (a "
+        "function without arguments that returns an nn.Module)",
         autocompletion=completion.networks,
     ),
 ]
@@ -73,7 +73,7 @@ Labels = Annotated[
 CorrectOnly = Annotated[
     bool,
     typer.Option(
-        "--correct-only/--all",
+        "--correct-only",
         help="leave out images that the network classifies wrongly, and say how many; needs labels",
     ),
 ]

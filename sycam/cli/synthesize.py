@@ -153,8 +153,7 @@ def synthesize(
 
       sycam synthesize --network nets.py:resnet --images photos/ --size 224 --metric insertion
 
-      sycam synthesize --network torchvision:resnet50 --checkpoint best.pth --images val/
-      --labels sorted --correct-only --budget 20m
+      sycam synthesize --network torchvision:resnet50 --checkpoint my.pth --images val/
 
       sycam synthesize --network timm:convnext_tiny.fb_in1k --images photos/
 

@@ -24,7 +24,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weight
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """What DataParallel, torch.compile and modules around the network put before each name."""
 
-SHOWN = 6  # names that a message lists
+SHOWN = 3  # names that a message lists
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.named import WORD, NamedNetwork
 
 PREFIX = "timm:"
+HUB = "hf-hub:"
 PUBLISHED = "published weights"
 
 
@@ -52,7 +53,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
         SycamError: a name that is not known, weights that cannot be had or do not fit.
     """
     timm = library()
-    if not (name.startswith("hf-hub:") or timm.is_model(name.partition(".")[0])):
+    if not (name.startswith(HUB) or timm.is_model(name.partition(".")[0])):
         raise unknown_name("timm network", name, names())
     build = partial(_build, timm, name)
     source = f"{PREFIX}{name}"
@@ -91,11 +92,7 @@ def _pretrained(timm: ModuleType, name: str, source: str) -> nn.Module:
         return timm.create_model(name, pretrained=True)
     except Exception as error:
         # Whatever the libraries below raise: no connection, no such weights, a missing package.
-        config = (
-            getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) if _is_local(name) else ""
-        )
-        url = getattr(timm.get_pretrained_cfg(name), "url", "") if _is_local(name) else ""
-        where = f"https://huggingface.co/{config}" if config else url
+        where = _address(timm, name)
         get = f"Download them where there is a connection ({where}) and" if where else "Please"
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NetworkError(
@@ -104,8 +101,14 @@ def _pretrained(timm: ModuleType, name: str, source: str) -> nn.Module:
         ) from error
 
 
-def _is_local(name: str) -> bool:
-    return not name.startswith("hf-hub:")
+def _address(timm: ModuleType, name: str) -> str:
+    """Where the published weights of a network lie; empty if timm does not say."""
+    if name.startswith(HUB):
+        return f"https://huggingface.co/{name.removeprefix(HUB)}"
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.hf_hub_id:
+        return f"https://huggingface.co/{config.hf_hub_id}"
+    return (config and config.url) or ""
 
 
 def _named(
