@@ -213,10 +213,11 @@ def sample(
 def _correct(network: nn.Module) -> Fit:
     def fit(images: ImageSet) -> list[bool]:
         if images.labels is None:
+            noted = f". Of these images: {'; '.join(images.notes)}" if images.notes else ""
             raise DataError(
                 "which images the network classifies correctly is not known without labels; give "
                 "labels.csv, a folder a class (--labels), a column or an array 'labels', or "
-                "leave --correct-only out"
+                f"leave --correct-only out{noted}"
             )
         return classified_correctly(network, images.images, images.labels)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +11,8 @@ from PIL import Image
 
 Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels of the original image; edges, so a whole image is 0, 0, W, H."""
+
+LONG = 16  # a picture is long when it has so many times the pixels that are cut out
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Geometry:
     height: int | Fraction
     out_width: int
     out_height: int
+    whole: tuple[int, int] | None = field(default=None, repr=False)
+    """Width and height to which the whole picture is resampled before the crop, if it is."""
 
     @classmethod
     def centred(cls, width: int, height: int, size: int | None) -> Geometry:
@@ -42,15 +46,19 @@ class Geometry:
         return cls((width - side) // 2, (height - side) // 2, side, side, size, size)
 
     @classmethod
-    def resized(cls, width: int, height: int, resize: int, size: int) -> Geometry:
+    def resized(
+        cls, width: int, height: int, resize: int, size: int, squash: bool = False
+    ) -> Geometry:
         """The map of the usual two steps: short side to ``resize``, then ``size`` of the centre.
 
-        Rounded as torchvision's Resize and CenterCrop round, in one resampling, which reads the
-        same pixels.
+        Rounded as torchvision's Resize and CenterCrop round. With ``squash`` both sides become
+        ``resize``, whatever their ratio.
         """
         short, long = sorted((width, height))
         side = resize * long // short
         out_width, out_height = (resize, side) if width <= height else (side, resize)
+        if squash:
+            out_width = out_height = resize
         # Python's round, to the even neighbour, as CenterCrop has it.
         left, top = round((out_width - size) / 2), round((out_height - size) / 2)
         return cls(
@@ -60,6 +68,7 @@ class Geometry:
             Fraction(size * height, out_height),
             size,
             size,
+            (out_width, out_height),
         )
 
     @property
@@ -70,7 +79,17 @@ class Geometry:
     def picture(
         self, image: Image.Image, resample: Image.Resampling = Image.Resampling.BICUBIC
     ) -> Image.Image:
-        """Resample a picture (with antialiasing when it shrinks)."""
+        """Resample a picture (with antialiasing when it shrinks).
+
+        Where the whole is resampled first, so it is done here, and pixels are the same bit for
+        bit; only of a picture so long that this would take much memory, just what is cut out is
+        resampled, and pixels may differ by rounding.
+        """
+        if self.whole and self.whole[0] * self.whole[1] <= LONG * self.out_width * self.out_height:
+            left = int(self.left * self.whole[0] / image.width)
+            top = int(self.top * self.whole[1] / image.height)
+            whole = image if image.size == self.whole else image.resize(self.whole, resample)
+            return whole.crop((left, top, left + self.out_width, top + self.out_height))
         box = (self.left, self.top, self.left + self.width, self.top + self.height)
         if self.is_identity and all(edge == int(edge) for edge in box):
             return image.crop(tuple(map(int, box)))

@@ -41,6 +41,7 @@ def open_images(
     resize: int | None = None,
     interpolation: str = "bicubic",
     channels: int | None = None,
+    squash: bool = False,
     masks: str | Path | None = None,
     boxes: str | Path | None = None,
     labels: str = "auto",
@@ -64,6 +65,7 @@ def open_images(
         resize: what the short side is resized to before; ``size`` if None.
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``.
         channels: 3 (RGB) or 1 (grey), where the network takes nothing else.
+        squash: resize both sides, whatever their ratio, instead of the short one.
         masks: folder of PNG masks with the images' stems (FOLDER only).
         boxes: CSV table ``file,x0,y0,x1,y1`` in pixels of the original images (FOLDER only).
         labels: how subfolders become classes (FOLDER only): ``"auto"``, ``"names"``,
@@ -91,6 +93,7 @@ def open_images(
         None if std is None else tuple(std),
         interpolation,
         channels,
+        squash,
     )
     _check_options(source, masks, boxes, labels)
     found, notes = None, ()
@@ -149,6 +152,7 @@ def load_files(
     size: int | None = None,
     resize: int | None = None,
     interpolation: str = "bicubic",
+    squash: bool = False,
 ) -> ImageSet:
     """Read image files named one by one, as :func:`load_images` reads a folder.
 
@@ -156,14 +160,14 @@ def load_files(
         files: image files.
         mean: C numbers, C the network's channels (1 or 3).
         std: C numbers.
-        size, resize, interpolation: see :func:`open_images`.
+        size, resize, interpolation, squash: see :func:`open_images`.
 
     Raises:
         DataError: no file, or files that cannot be read.
     """
     if not files:
         raise DataError("no image files were given")
-    reading = Preprocessing(size, resize, tuple(mean), tuple(std), interpolation, len(mean))
+    reading = Preprocessing(size, resize, tuple(mean), tuple(std), interpolation, len(mean), squash)
     found = ImageSource(files_reader([Path(file) for file in files], reading)).whole()
     if found.skipped:
         raise DataError(f"cannot read {listed(found.skipped)}")

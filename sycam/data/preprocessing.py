@@ -33,6 +33,7 @@ class Preprocessing:
             antialiasing where a picture shrinks).
         channels: 3 (RGB) or 1 (grey) where the network takes nothing else; grey where mean has
             one number and std not more, else RGB, if None.
+        squash: both sides are resized to ``resize``, whatever their ratio.
 
     Raises:
         OptionError: a value out of range.
@@ -44,6 +45,7 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
     interpolation: str = "bicubic"
     channels: int | None = None
+    squash: bool = False
 
     def __post_init__(self):
         for name in ("size", "resize"):
@@ -74,9 +76,9 @@ class Preprocessing:
 
     def geometry(self, width: int, height: int) -> Geometry:
         """The map of a picture of this width and height to the network's grid."""
-        if self.resize is None:
+        if self.size is None or not (self.resize or self.squash):
             return Geometry.centred(width, height, self.size)
-        return Geometry.resized(width, height, self.resize, self.size)
+        return Geometry.resized(width, height, self.resize or self.size, self.size, self.squash)
 
     @property
     def filter(self) -> Image.Resampling:
@@ -135,6 +137,7 @@ class Preprocessing:
             "std": None if self.std is None else list(self.std),
             "interpolation": self.interpolation,
             "channels": self.channels,
+            "squash": self.squash,
         }
 
     def __str__(self) -> str:
@@ -142,7 +145,8 @@ class Preprocessing:
             place = "as large as they are"
         else:
             side = self.resize or self.size
-            place = f"short side to {side} ({self.interpolation}), centre crop {self.size}"
+            sides = "both sides" if self.squash else "short side"
+            place = f"{sides} to {side} ({self.interpolation}), centre crop {self.size}"
         mean, std = self.mean or (0.0,), self.std or (1.0,)
         return f"{place}, then (pixels / 255 - mean {_numbers(mean)}) / std {_numbers(std)}"
 

@@ -103,7 +103,9 @@ def put(network: nn.Module, weights: Mapping[str, Tensor], what: str, file: Path
 
 def _loaded(file: Path) -> object:
     # Plain data beside the weights: arguments of a training script, figures it kept.
-    plain = [argparse.Namespace, np.dtype, np.core.multiarray.scalar, type(np.dtype("float64"))]
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool")}
+    plain = [argparse.Namespace, np.dtype, scalar, *kinds]
     try:
         with torch.serialization.safe_globals(plain):
             return torch.load(file, map_location="cpu", weights_only=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -124,17 +126,17 @@ def _named(
         name=name.rpartition("/")[2],
         source=source,
         weights=weights,
-        preprocessing=_preprocessing(timm, network, source),
+        preprocessing=preprocessing_of(timm.data.resolve_model_data_config(network)),
         class_names=_class_names(timm, network) if weights == PUBLISHED else None,
         classes=network.num_classes,
         checkpoint=checkpoint,
     )
 
 
-def _preprocessing(timm: ModuleType, network: nn.Module, source: str) -> Preprocessing | None:
-    config = timm.data.resolve_model_data_config(network)
+def preprocessing_of(config: Mapping[str, Any]) -> Preprocessing | None:
+    """timm's data config of a network, as far as it can be said here; None where it cannot."""
     channels, height, width = config["input_size"]
-    usual = config["crop_mode"] == "center" and height == width and channels in (1, 3)
+    usual = config["crop_mode"] in ("center", "squash") and height == width and channels in (1, 3)
     if not usual or config["interpolation"] not in FILTERS:
         return None  # nothing is better than another preprocessing than its own
     return Preprocessing(
@@ -144,6 +146,7 @@ def _preprocessing(timm: ModuleType, network: nn.Module, source: str) -> Preproc
         std=tuple(config["std"]),
         interpolation=config["interpolation"],
         channels=channels,
+        squash=config["crop_mode"] == "squash",
     )
 
 

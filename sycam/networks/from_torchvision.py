@@ -139,13 +139,7 @@ def _named(
 
 
 def _with_names(found: NamedNetwork, entry: Any) -> NamedNetwork:
-    categories = entry.meta["categories"]
-    # Two of ImageNet's names stand for two classes each: "crane" and "maillot".
-    numbered = [
-        f"{category} ({i})" if categories.count(category) > 1 else category
-        for i, category in enumerate(categories)
-    ]
-    return found.with_class_names(numbered)
+    return found.with_class_names(entry.meta["categories"])
 
 
 def _preprocessing(transforms: Any) -> Preprocessing:

@@ -142,10 +142,8 @@ def _read(images: Sequence[str | Path], record: dict) -> ImageSet:
     height, width = size
     mean, std = record["data"]["mean"], record["data"]["std"]
     origin = record["data"]["search_origin"] or {}
-    found = load_files(
-        images, mean, std, height if height == width else None, origin.get("resize"),
-        origin.get("interpolation", "bicubic"),
-    )  # fmt: skip
+    how = {k: origin[k] for k in ("resize", "interpolation", "squash") if k in origin}
+    found = load_files(images, mean, std, height if height == width else None, **how)
     if list(found.images.shape[1:]) != record["data"]["shape"]:
         raise RunError(
             f"the images are {tuple(found.images.shape[1:])}, the run's were "
