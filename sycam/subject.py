@@ -258,7 +258,9 @@ class Subject:
             if images.class_names is not None and len(images.class_names) != max(classes, 2):
                 raise DataError(
                     f"the images are of {len(images.class_names)} classes, the network has "
-                    f"{classes}, so that their order says nothing of the labels"
+                    f"{classes}, so that the order of theirs says nothing of its own; name the "
+                    "folders as its classes (--class-names FILE --labels names), or leave the "
+                    "labels out (--labels none)"
                 )
             if classes == 1:
                 notify(Note("the network has one output: its probability is the sigmoid"))

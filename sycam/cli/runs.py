@@ -19,7 +19,11 @@ def explain(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
     images: Annotated[list[Path] | None, typer.Argument(help="image files")] = None,
     network: Annotated[
-        str | None, typer.Option(help="FILE.py:FACTORY, for a run started from Python")
+        str | None,
+        typer.Option(
+            help="for a run started from Python: as for synthesize, or with a file of weights "
+            "like torchvision:resnet50@best.pth"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder; RUN/explanations by default")] = None,
     operators: Operators = None,

@@ -108,10 +108,8 @@ def folder_reader(
     elif boxes is not None:
         truth = truth_of_boxes(boxes, folder, names)
     table, known, found, notes = folder / LABELS, None, None, ()
-    if table.is_file() and labels in ("auto", "table"):
+    if table.is_file() and labels == "auto":
         known = match(read_labels(table, class_names), names, folder, table)
-    elif labels == "table":
-        raise DataError(f"no table of labels at {table}; expected columns file,label")
     else:
         said = labels_of_folders(names, labels, class_names, classes)
         known, found = said.labels, said.class_names

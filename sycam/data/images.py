@@ -70,8 +70,7 @@ def open_images(
         boxes: CSV table ``file,x0,y0,x1,y1`` in pixels of the original images (FOLDER only).
         labels: how subfolders become classes (FOLDER only): ``"auto"``, ``"names"``,
             ``"sorted"``, ``"numbers"`` or ``"none"``, see
-            :func:`sycam.data.class_folders.labels_of_folders`; or ``"table"``, which wants
-            ``labels.csv``.
+            :func:`sycam.data.class_folders.labels_of_folders`.
         class_names: of the network, in its order, by which labels and folders may be named.
         classes: how many the network has.
         progress: called with the numbers of images looked at and of all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
 from sycam.inputs import divide, read_images, sample, with_masks
+from sycam.subject import Subject
 
 IMAGES = torch.rand(9, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -222,6 +224,17 @@ def test_an_archive_larger_than_memory(tmp_path):
     # And with everything in memory it fails, so that the limit is one.
     assert done.returncode
     assert "Unable to allocate" in done.stderr
+
+
+def test_classes_of_the_images_that_are_not_the_networks_are_refused(folder, small_network):
+    images = replace(load_images(folder, size=16), class_names=("cat", "dog"))
+    subject = Subject.prepare(small_network, "3", images)
+    with pytest.raises(DataError, match="are of 2 classes, the network has 5"):
+        subject.measure(images)
+    five = replace(images, class_names=tuple("abcde"))
+    subject = Subject.prepare(small_network, "3", five)
+    subject.measure(five)
+    assert subject.class_names == tuple("abcde")
 
 
 def test_a_source_says_what_it_is(folder):
