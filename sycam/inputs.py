@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,8 +78,9 @@ def open_source(
         notify: is told which preprocessing is applied, and the progress.
         reading: options of :func:`sycam.data.images.open_images`, in place of the network's own.
     """
-    known = {} if network is None else {"class_names": network.class_names,
-                                        "classes": network.classes}  # fmt: skip
+    known = {}
+    if network is not None:
+        known = {"class_names": network.class_names, "classes": network.classes}
     scale, said = _scale(network, reading)
     found = open_images(source, **known | reading | scale, progress=_progress(notify))
     if network is not None:
@@ -93,18 +94,18 @@ def _scale(network: NamedNetwork | None, reading: dict) -> tuple[dict, str]:
     given = {name: reading[name] for name in names if reading.get(name) is not None}
     own = network.preprocessing if network is not None else None
     found = (own or Preprocessing()).but(**given)
-    if own is not None:
-        whose = f"{', '.join(given)} as given, else the network's own" if given else (
-            "the network's own preprocessing"
-        )  # fmt: skip
+    if own is not None and given:
+        whose = f"{', '.join(given)} as given, else the network's own"
+    elif own is not None:
+        whose = "the network's own preprocessing"
+    elif given:
+        whose = "as given"
     else:
-        whose = "as given" if given else (
-            "no preprocessing is known of the network; --size, --mean and --std set it"
-        )  # fmt: skip
+        whose = "no preprocessing is known of the network; --size, --mean and --std set it"
     return found.to_dict(), f"{found} ({whose})"
 
 
-def _progress(notify: Notify):
+def _progress(notify: Notify) -> Callable[[int, int], None]:
     begun = False
 
     def progress(done: int, count: int) -> None:

@@ -37,6 +37,13 @@ def explain(
 
 def verify(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="for a run started from Python, or where its file of weights has moved: "
+            "torchvision:resnet50@best.pth"
+        ),
+    ] = None,
     operators: Operators = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -45,11 +52,17 @@ def verify(
     """Derive a run again: its search from the journal, its scores from the network.
 
     Exit code 1 where a claim does not hold.
+
+    Examples:
+
+      sycam verify runs/resnet50-road-1a2b3c4d
+
+      sycam verify runs/resnet50-road-1a2b3c4d --network torchvision:resnet50@moved/best.pth
     """
     console = console_for(as_json)
     declare_operators(operators)
     with show.Watcher(None if quiet else console) as watch:
-        done = sycam.verify(run, device=device, notify=watch)
+        done = sycam.verify(run, network, device=device, notify=watch)
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
         print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
