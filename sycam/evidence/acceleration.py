@@ -99,11 +99,13 @@ def compiling_pays(network: nn.Module, seconds: float) -> bool:
 
 def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | None:
     """The network compiled for batches of one shape, its weights as constants; None where the
-    compiler fails or is not there."""
+    compiler fails or is not there. On a GPU it is recorded as a CUDA graph, which saves the
+    launches of small networks: outputs hold only until the next call."""
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
     try:
-        fast = torch.compile(network, dynamic=False)
+        graphs = {"triton.cudagraphs": batch.device.type == "cuda"}
+        fast = torch.compile(network, dynamic=False, options=graphs)
         with inductor.patch(freezing=True), torch.no_grad():
             fast(batch)
     except Exception:  # no compiler, or operations that it does not know

@@ -86,6 +86,7 @@ class Classifier:
         self.form = "eager"
         self._dtype = dtype_of(self.network)
         self._compiled: Callable[[Tensor], Tensor] | None = None  # for batches like the sample
+        self._gain = 1.0  # how many times as fast that is
         self._sample: Tensor | None = None  # the last whole batch, as the network saw it
 
     def probability(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -163,7 +164,7 @@ class Classifier:
             return
         slow, quick = seconds_of(self.device, lambda: self.network(batch), lambda: fast(batch))
         if quick < slow:
-            self._compiled, self.form = fast, "compiled"
+            self._compiled, self.form, self._gain = fast, "compiled", slow / quick
 
     def _agrees(self, fast: Callable[[Tensor], Tensor], batch: Tensor) -> bool:
         plain, found = self.network(batch), fast(batch)
@@ -230,7 +231,7 @@ class Classifier:
             if self._compiled is not None and batch.shape[1:] == self._sample.shape[1:]:
                 short = len(self._sample) - len(batch)
                 # Compiled for one number of images; where few are left, to fill it costs more.
-                if 0 <= short <= len(batch) // 2:
+                if short >= 0 and len(self._sample) < len(batch) * self._gain:
                     whole = torch.cat([batch, self._sample[:short]]) if short else batch
                     return self._compiled(whole)[: len(batch)]
             return forward(self.network, batch)
