@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from sycam.data import demo
-from sycam.data.spill import limit, memory
 from sycam.errors import NetworkError, SycamError
 from sycam.evidence import default_folder
 from sycam.inputs import demo_images
@@ -21,6 +20,7 @@ from sycam.methods import find_method
 from sycam.metrics.imputation import impute
 from sycam.metrics.native import native_available
 from sycam.networks import LIBRARIES
+from sycam.spill import limit, memory
 from sycam.subject import Subject
 from sycam.version import __version__
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sycam.data import spill
+from sycam import spill
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
@@ -76,7 +76,7 @@ class ArchiveReader(Reader):
 def archive_reader(path: Path, reading: Preprocessing) -> ArchiveReader:
     """The arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
 
-    Arrays above :func:`sycam.data.spill.limit` are unpacked into a file for temporary files and
+    Arrays above :func:`sycam.spill.limit` are unpacked into a file for temporary files and
     mapped into memory.
 
     Args:

@@ -18,9 +18,9 @@ from torch import Tensor
 from sycam.data.image_set import ImageSet, image_digest
 from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
-from sycam.data.spill import blank
 from sycam.data.tables import listed
 from sycam.errors import DataError
+from sycam.spill import blank
 
 AT_ONCE = 32  # images that are decoded before the first of them is handed on
 THREADS = 8
@@ -175,26 +175,22 @@ class ImageSource:
         """
         wanted = [self._indices[int(i)] for i in indices]
         known = self._all
-        gathered = _Gathering(self.reader, len(wanted))
-        for i, frame in _frames(self.reader, [known.indices[i] for i in wanted]):
-            gathered.add(i, frame)
-        changed = [
-            self.reader.names[known.indices[i]]
-            for i, image in zip(wanted, gathered.images, strict=False)
-            if image_digest(image) != known.digests[i]
-        ]
-        if changed or gathered.skipped:
-            names = [*changed, *(line.partition(":")[0] for line in gathered.skipped)]
+        gathered, changed = _Gathering(self.reader, len(wanted)), []
+        frames = _frames(self.reader, [known.indices[i] for i in wanted])
+        for place, (i, frame) in zip(wanted, frames, strict=True):
+            if not gathered.add(i, frame) or image_digest(frame.image) != known.digests[place]:
+                changed.append(self.reader.names[i])
+        if changed:
             raise DataError(
-                f"{len(names)} images in {self.reader.place} are not what they were a moment ago: "
-                f"{listed(names)}; were they overwritten, or does a data set change its images at "
-                "random? Give it without augmentation"
+                f"{len(changed)} images in {self.reader.place} are not what they were a moment "
+                f"ago: {listed(changed)}; were they overwritten, or does a data set change its "
+                "images at random? Give it without augmentation"
             )
         found = gathered.whole(self.origin, self.notes, self.class_names)
         return replace(found, skipped=self.skipped)
 
     def whole(self) -> ImageSet:
-        """Read all images, in one pass; large ones lie on disk (:mod:`sycam.data.spill`)."""
+        """Read all images, in one pass; large ones lie on disk (:mod:`sycam.spill`)."""
         if self._known is not None:
             return self.subset(range(len(self)))
         gathered = _Gathering(self.reader, len(self.reader.names))

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sycam.data.spill import blank
 from sycam.errors import DataError, LayerError, NetworkError, SycamError
 from sycam.evidence.outputs import check_outputs, probabilities
 from sycam.evidence.reshaping import Reshape, folded, to_map
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, part_of, resolve
 from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.spill import blank
 
 BATCH = 32
 

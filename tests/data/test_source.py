@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler
 
-from sycam.data import spill
+from sycam import spill
 from sycam.data.datasets import open_dataset
 from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
@@ -113,6 +113,11 @@ def test_images_that_change_between_looks_are_refused(folder):
     Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(folder / "07.png")
     with pytest.raises(DataError, match=r"1 images in .* not what they were .*: 07\.png"):
         source.subset(range(40))
+    (folder / "08.png").unlink()
+    with pytest.raises(DataError, match=r"2 images in .*: 07\.png, 08\.png;"):
+        source.subset([3, 7, 8])
+    with pytest.raises(DataError, match=r"1 images in .*: 08\.png;"):
+        source.subset([8])
 
 
 def test_data_sets_and_loaders_are_read_as_tensors_are():
