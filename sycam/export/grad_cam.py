@@ -1,0 +1,132 @@
+"""The body of an exported module for pytorch-grad-cam: a subclass of its ``BaseCAM``.
+
+As it stands, :class:`ExportedCAM` is Grad-CAM. The exporter writes :class:`MeasuringCAM` as well
+where the formula reads leaves that the package does not record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from pytorch_grad_cam.base_cam import BaseCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from torch import Tensor, nn
+
+from sycam.export.formula import LEAVES, weighted_maps
+from sycam.export.measuring import measure
+from sycam.kernels.heatmaps import is_degenerate
+
+# --- exported from here on ---
+
+
+class ExportedCAM(BaseCAM):
+    """A class activation map of pytorch-grad-cam, by the formula in this module's docstring.
+
+    Args:
+        model: a classifier that returns ``(N, classes)``.
+        target_layers: one or several; their maps are averaged, as the package does.
+        reshape_transform: makes a layer's output a map, for transformers.
+        options: further ones of ``BaseCAM``.
+
+    Example::
+
+        with ExportedCAM(model, [model.layer4]) as cam:
+            heatmaps = cam(images, targets=None)  # ndarray (N,H,W) in [0, 1]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layers: list[nn.Module],
+        reshape_transform: Callable | None = None,
+        **options,
+    ):
+        options.setdefault("uses_gradients", "G" in LEAVES)
+        super().__init__(model, target_layers, reshape_transform, **options)
+
+    def get_cam_image(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Sequence[Callable],
+        activations: np.ndarray | None,
+        grads: np.ndarray | None,
+        eigen_smooth: bool = False,
+    ) -> np.ndarray:
+        """``sum_k w_k A_k`` ``(N,h,w)`` of a layer, of which the package takes the positive part.
+
+        Each is divided by its largest absolute value, which the package's own scaling undoes: so
+        the 1e-7 that it adds does not fade small maps.
+        """
+        leaves, depth = self._leaves(input_tensor, target_layer, targets, activations, grads)
+        with torch.no_grad():
+            maps = weighted_maps(*leaves, depth)
+            if eigen_smooth:
+                if depth > 1 or maps.shape[1] == 1:
+                    raise ValueError("eigen_smooth needs images and a formula of channel weights")
+                return get_2d_projection(maps.cpu().numpy())
+            sums = torch.nan_to_num(maps.sum(1), nan=0.0, posinf=0.0, neginf=0.0)
+            most = sums.abs().amax((1, 2), keepdim=True)
+            flat = is_degenerate(sums)[:, None, None]
+            sums = torch.where(flat | (most == 0), 0, sums / most)
+        if depth > 1:
+            sums = sums.unflatten(1, (depth, -1))
+        return sums.cpu().numpy()
+
+    def _leaves(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Sequence[Callable],
+        activations: np.ndarray | None,
+        grads: np.ndarray | None,
+    ) -> tuple[list[Tensor], int]:
+        """What the package has recorded, and the depth of the layer's grid (1 for images)."""
+        found = {"A": activations, "G": grads}
+        for name in LEAVES:
+            if found[name] is None:
+                raise ValueError(
+                    f"nothing was recorded as {name} at {type(target_layer).__name__}: the target "
+                    "does not depend on this layer, or nothing before it needs a gradient (then "
+                    "give compute_input_gradient=True)"
+                )
+        tensors = [torch.from_numpy(found[name]) for name in LEAVES]
+        depth = tensors[0].shape[2] if tensors[0].ndim == 5 else 1
+        return [t.flatten(2, 3) if t.ndim == 5 else t for t in tensors], depth
+
+
+class MeasuringCAM(ExportedCAM):
+    """The same for a formula that reads more than the package records.
+
+    It measures all leaves by passes of its own through the model, with no hook in between.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layers: list[nn.Module],
+        reshape_transform: Callable | None = None,
+        **options,
+    ):
+        if reshape_transform is not None:
+            raise ValueError(
+                f"leaves {', '.join(LEAVES)} are measured at layers with an output (N,K,h,w): "
+                "there is no reshape_transform"
+            )
+        super().__init__(model, target_layers, None, **{**options, "uses_gradients": False})
+        self.activations_and_grads.release()
+
+    def _leaves(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Sequence[Callable],
+        activations: np.ndarray | None,
+        grads: np.ndarray | None,
+    ) -> tuple[list[Tensor], int]:
+        """All leaves, measured; a ``ClassifierOutputTarget`` counts as its class."""
+        targets = [int(t.category) if type(t) is ClassifierOutputTarget else t for t in targets]
+        return measure(self.model, target_layer, input_tensor, targets)
