@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sycam.export.formula import LEAVES, weighted_maps
 from sycam.export.measuring import measure
-from sycam.kernels.heatmaps import is_degenerate
+from sycam.kernels.heatmaps import finish
 
 # --- exported from here on ---
 
@@ -56,25 +56,21 @@ class ExportedCAM(BaseCAM):
         grads: np.ndarray | None,
         eigen_smooth: bool = False,
     ) -> np.ndarray:
-        """``sum_k w_k A_k`` ``(N,h,w)`` of a layer, of which the package takes the positive part.
+        """Heatmaps ``(N,H,W)`` in [0, 1] of a layer; with ``eigen_smooth`` the first principal
+        component of ``w_k A_k``, ``(N,h,w)``.
 
-        Each is divided by its largest absolute value, which the package's own scaling undoes: so
-        the 1e-7 that it adds does not fade small maps.
+        They have the images' size already, so that the package's resizing and scaling, which adds
+        1e-7 to small maps, change nothing.
         """
         leaves, depth = self._leaves(input_tensor, target_layer, targets, activations, grads)
         with torch.no_grad():
             maps = weighted_maps(*leaves, depth)
             if eigen_smooth:
-                if depth > 1 or maps.shape[1] == 1:
+                if maps.shape[1] == 1 or input_tensor.ndim == 5:
                     raise ValueError("eigen_smooth needs images and a formula of channel weights")
                 return get_2d_projection(maps.cpu().numpy())
             sums = torch.nan_to_num(maps.sum(1), nan=0.0, posinf=0.0, neginf=0.0)
-            most = sums.abs().amax((1, 2), keepdim=True)
-            flat = is_degenerate(sums)[:, None, None]
-            sums = torch.where(flat | (most == 0), 0, sums / most)
-        if depth > 1:
-            sums = sums.unflatten(1, (depth, -1))
-        return sums.cpu().numpy()
+            return finish(sums[None], tuple(input_tensor.shape[2:]), depth)[0].cpu().numpy()
 
     def _leaves(
         self,
@@ -111,13 +107,13 @@ class MeasuringCAM(ExportedCAM):
         reshape_transform: Callable | None = None,
         **options,
     ):
+        super().__init__(model, target_layers, None, **{**options, "uses_gradients": False})
+        self.activations_and_grads.release()
         if reshape_transform is not None:
             raise ValueError(
                 f"leaves {', '.join(LEAVES)} are measured at layers with an output (N,K,h,w): "
                 "there is no reshape_transform"
             )
-        super().__init__(model, target_layers, None, **{**options, "uses_gradients": False})
-        self.activations_and_grads.release()
 
     def _leaves(
         self,

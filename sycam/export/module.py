@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import json
 import keyword
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 
@@ -38,21 +39,24 @@ class Base:
 
     Attributes:
         template: file of this package that holds the class.
+        helpers: functions of SyCAM that the class calls.
         measures: whether the class measures the leaves itself, whatever they are.
         ends: file of what follows the class.
         use: lines for the module's docstring; ``NAME`` and ``LAYER`` are replaced.
     """
 
     template: str
+    helpers: tuple[Callable, ...] = ()
     measures: bool = False
     ends: str = ""
     use: str = ""
 
 
 BASES = {
-    "torch": Base("standalone.py", measures=True),
+    "torch": Base("standalone.py", (finish,), measures=True),
     "grad-cam": Base(
         "grad_cam.py",
+        (finish,),
         use="""It is a BaseCAM of pytorch-grad-cam, and works wherever the package takes one:
 
     with NAME(model, [model.get_submodule("LAYER")]) as cam:
@@ -62,6 +66,7 @@ BASES = {
     ),
     "torchcam": Base(
         "torchcam.py",
+        (is_degenerate,),
         use="""It is an extractor of TorchCAM, and works wherever TorchCAM takes one:
 
     with NAME(model, "LAYER") as extractor:
@@ -85,6 +90,7 @@ Its maps have the layer's size and are not scaled, as all of Captum's.""",
     ),
     "quantus": Base(
         "standalone.py",
+        (finish,),
         measures=True,
         ends="quantus.py",
         use="""explain is an explain_func of Quantus, by default for layer LAYER:
@@ -133,9 +139,7 @@ def module_source(
     formula = weighted_sum_source(
         expression, **({"name": _MAPS, "summed": False} if by_maps else {})
     )
-    helpers = (is_degenerate,) if base in ("grad-cam", "torchcam") else ()
-    helpers = (finish,) if base in ("torch", "quantus") else helpers
-    texts = [standalone_source(function) for function in (*helpers, *program.functions)]
+    texts = [standalone_source(f) for f in (*derived.helpers, *program.functions)]
     texts += [standalone_source(_FUNCTIONS[s]) for s in further if s in _FUNCTIONS]
     texts += [_class_weights_source()] if "C" in further else []
 
@@ -158,7 +162,7 @@ def module_source(
     parts.append(own.replace(_CLASS, name))
     if derived.ends:
         files.append(derived.ends)
-        parts += [f"LAYER = {layer!r}  # that the formula was found for\n"]
+        parts += [f"LAYER = {json.dumps(layer)}  # that the formula was found for\n"]
         parts += [_body(derived.ends).replace(_CLASS, name)]
     text = "\n\n".join(part.strip() + "\n" for part in parts)
 
@@ -167,7 +171,8 @@ def module_source(
     code = "\n\n\n".join([*functions, text.strip()]) + "\n"
     use = re.sub("NAME|LAYER", lambda m: {"NAME": name, "LAYER": layer}[m[0]], derived.use)
     heads = [_docstring(expression, name, leaves, use, provenance), _needed(imports, code)]
-    source = "\n\n".join(heads) + "\n\n" + code
+    gap = "\n\n" if isinstance(ast.parse(code).body[0], ast.Assign) else "\n\n\n"
+    source = "\n\n".join(heads) + gap + code
     _check_names(source)
     return source
 

@@ -116,8 +116,12 @@ def weighted_sum_source(
     It takes the activations, then the other leaves that the expression names by their symbols,
     and the depth of the layer's grid (1 for images); shapes are those of
     :mod:`sycam.language.numerics`, whose functions it calls by name. It returns the heat, or
-    ``sum_k w_k A_k``, before the ReLU; if not ``summed`` ``w_k A_k`` ``[..., K, h, w]``, and the heat
-    as if it were the only channel. It needs the names ``torch`` and ``Tensor``.
+    ``sum_k w_k A_k``, before the ReLU. It needs the names ``torch`` and ``Tensor``.
+
+    Args:
+        expression: a weight, map or heat.
+        name: of the function.
+        summed: if not, it returns ``w_k A_k`` ``[..., K, h, w]``; the heat as the only channel.
 
     >>> from sycam.language import parse
     >>> print(weighted_sum_source(parse("relu(G) * mean(relu(G))")), end="")

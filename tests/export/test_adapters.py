@@ -1,4 +1,4 @@
-"""Adapters inside the libraries' own code: the engine's heatmaps, wherever the library takes one."""
+"""Adapters inside the libraries' own code: the engine's heatmaps, wherever one is taken."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import sycam
-from sycam.errors import OptionError, RunError, UnknownNameError
+from sycam.data import demo
 from sycam.export import MODULES
 from sycam.export.module import module_source
 from sycam.kernels.heatmaps import norm01, upsample
@@ -131,7 +131,7 @@ def test_grad_cam_smooths_by_the_principal_component(
     same = np.abs(found - expected).max((1, 2)) < 1e-4
     assert same.mean() > 0.5
     heat = module_of("channelsum(relu(G))", "grad-cam").SomeCAM(small_network, [small_network[3]])
-    with pytest.raises(ValueError, match="eigen_smooth needs .* channel weights"):
+    with pytest.raises(ValueError, match=r"eigen_smooth needs .* channel weights"):
         heat(small_images, targets_of(), eigen_smooth=True)
 
 
@@ -157,7 +157,7 @@ def test_grad_cam_explains_a_transformer(module_of, grad_cam, small_images):
     cam = module_of("mean(G)", "grad-cam").SomeCAM(network, [network.block], places)
     expected = sycam.CAM(network, "block", "mean(G)", reshape="tokens")(small_images)
     close(cam(small_images, None), expected)
-    with pytest.raises(ValueError, match="S are measured .* no reshape_transform"):
+    with pytest.raises(ValueError, match=r"S are measured .* no reshape_transform"):
         module_of("softmax(S)", "grad-cam").SomeCAM(network, [network.block], places)
 
 
@@ -186,23 +186,27 @@ def torchcam(grad_cam) -> ModuleType:
 def test_torchcam_gives_the_engines_heatmaps(
     text, module_of, engine, torchcam, small_network, small_images
 ):
+    def energy(row: Tensor) -> Tensor:
+        return row.square().sum()
+
+    expected, of_energy = engine(text), engine(text, energy)
     with module_of(text, "torchcam").SomeCAM(small_network, "3") as extractor:
         scores = small_network(small_images)
         (maps,) = extractor(TARGETS, scores, retain_graph=True)
         assert maps.shape == (7, 8, 8)
         assert 0 <= float(maps.min()) <= float(maps.max()) <= 1
-        close(finished(maps), engine(text))
+        close(finished(maps), expected)
         (raw,) = extractor(TARGETS, scores, normalized=False, retain_graph=True)
-        close(finished(raw), engine(text))
-        (other,) = extractor(scores=scores, targets=lambda row: row[1] - row[2].square())
-        close(finished(other), engine(text, lambda row: row[1] - row[2].square()))
+        close(finished(raw), expected)
+        (other,) = extractor(scores=scores, targets=energy)
+        close(finished(other), of_energy)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in small_network.modules())
 
 
 @pytest.mark.parametrize("text", ["mean(relu(G)) * max(A)", "max(A)", "softmax(S)"])
 def test_torchcam_takes_it_everywhere(text, module_of, torchcam, small_network, small_images):
     some = module_of(text, "torchcam").SomeCAM
-    explained = torchcam.explain(
+    explained = importlib.import_module("torchcam.explain").explain(
         small_network, small_images[:1], method=some, target_layer="3", expected_class_idx=2
     )
     assert explained.method == "SomeCAM"
@@ -219,8 +223,12 @@ def test_torchcam_takes_it_everywhere(text, module_of, torchcam, small_network, 
     refine = importlib.import_module("torchcam.methods").RefineCAM
     with refine(small_network, ["1", "3"], base_method=some) as extractor:
         (maps,) = extractor(1, small_network(small_images))
-    expected = sycam.CAM(small_network, ["1", "3"], text, fusion="product")(small_images, 1)
-    close(maps, expected)
+    alone = []
+    for layer in ("1", "3"):
+        with some(small_network, layer) as extractor:
+            (cam,) = extractor(1, small_network(small_images))
+        alone.append(upsample(cam[None], (16, 16))[0])
+    close(maps, norm01(alone[0] * alone[1]))
 
 
 # --- Captum -------------------------------------------------------------------------------------
@@ -265,7 +273,7 @@ def test_captum_takes_it_everywhere(text, module_of, captum, small_network, smal
 def test_captum_says_what_a_measuring_formula_cannot_take(module_of, captum, small_network,
                                                           small_images):  # fmt: skip
     some = module_of("softmax(S)", "captum").SomeCAM
-    with pytest.raises(ValueError, match="give a torch.nn.Module, got function"):
+    with pytest.raises(ValueError, match=r"give a torch\.nn\.Module, got function"):
         some(lambda x: small_network(x), small_network[3]).attribute(small_images, 0)
     with pytest.raises(ValueError, match="no additional_forward_args"):
         some(small_network, small_network[3]).attribute(small_images, 0, (1,))
@@ -290,19 +298,20 @@ def test_quantus_gets_the_engines_heatmaps(text, module_of, engine, small_networ
     close(other[:, 0], engine(text, layer="1"))
 
 
-def test_quantus_randomises_the_model_that_is_explained(
-    module_of, quantus, small_network, small_images
-):
+def test_quantus_randomises_the_model_that_is_explained(module_of, quantus):
     """MPRT explains copies with other weights: their heatmaps are not the network's."""
-    explain = module_of("mean(G)", "quantus").explain
-    given = {"x_batch": small_images.numpy(), "y_batch": np.array(TARGETS), "a_batch": None}
-    metric = quantus.MPRT(disable_warnings=True, skip_layers=False)
-    scores = metric(model=small_network, explain_func=explain, device="cpu", **given)
+    explain = module_of("mean(relu(G)) * max(A)", "quantus", layer=demo.LAYER).explain
+    network, images = demo.network(), demo.normalise(demo.scenes("heldout", 3).images)
+    classes = network(images).argmax(1).numpy()
+    given = {"x_batch": images.numpy(), "y_batch": classes, "a_batch": None}
+    metric = quantus.MPRT(disable_warnings=True)
+    scores = metric(model=network, explain_func=explain, device="cpu", **given)
     assert np.allclose(scores.pop("original"), 1)
-    assert all(np.mean(values) < 0.9 for name, values in scores.items() if name == "3")
-    assert min(np.mean(values) for values in scores.values()) < 0.9
+    alike = [np.mean(values) for values in scores.values()]
+    assert max(alike) < 0.999
+    assert min(alike) < 0.9
     stable = quantus.MaxSensitivity(nr_samples=2, disable_warnings=True)
-    found = stable(model=small_network, explain_func=explain, device="cpu", **given)
+    found = stable(model=network, explain_func=explain, device="cpu", **given)
     assert np.isfinite(found).all()
     assert min(found) > 0
 
@@ -321,8 +330,9 @@ def test_the_source_is_clean_and_needs_one_library(text, base, tmp_path):
         done = subprocess.run([*ruff, *command, path], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     tree = ast.parse(path.read_text())
-    roots = {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    roots |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    roots = {name.split(".")[0] for name in names}
     library = {"grad-cam": "pytorch_grad_cam", "quantus": "numpy"}.get(base, base)
     assert roots - {"__future__", "collections", "torch", "warnings", "numpy"} <= {library}
     document = ast.get_docstring(tree)
