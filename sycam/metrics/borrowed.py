@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError, SycamError
-from sycam.metrics.base import POSITIVE_SCALE, Metric
+from sycam.metrics.base import POSITIVE_SCALE, Metric, signature
 from sycam.metrics.context import Context
 
 Direction = Literal["higher", "lower"]
@@ -46,6 +47,12 @@ class Borrowed(Metric):
             )
         self.direction, self.undefined = direction, undefined
         self.higher_is_better = (direction or self.usual) == "higher"
+
+    @classmethod
+    def parameters(cls) -> Mapping[str, inspect.Parameter]:
+        found = dict(signature(Borrowed.__init__).parameters)
+        del found["self"]
+        return found
 
     @classmethod
     def usual_options(cls) -> Mapping[str, object]:

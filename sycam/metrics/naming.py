@@ -30,8 +30,8 @@ from sycam.metrics.quantus import PREFIX, quantus_metric
 
 LONGEST = 2000  # characters
 _EXPECTED = (
-    "a metric like road, road:noise=0, FILE.py:NAME ('FILE.py':NAME with spaces in it) or a "
-    "formula like 0.7*road + 0.3*iou"
+    "a metric like road, road:noise=0, quantus:NAME, FILE.py:NAME ('FILE.py':NAME with spaces in "
+    "it) or a formula like 0.7*road + 0.3*iou"
 )
 _DEEPEST = 100  # levels of nesting, each term of a sum being one
 _PLAIN_PATH = re.compile(r"[^\s()*,+:='\"-][^\s()*,+:='\"]*\.py")
@@ -182,6 +182,8 @@ def _named(reference: str) -> Metric:
     name, _, options = reference.partition(":")
     if name in METRICS:
         return _with_options(METRICS[name], options)
+    if name + ":" == PREFIX:
+        quantus_metric("")
     error = unknown_name("metric", name, METRICS, "sycam metrics lists all")
     for hyphen in re.finditer("-", name):
         first, second = name[: hyphen.start()], name[hyphen.end() :]

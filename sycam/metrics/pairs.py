@@ -70,7 +70,7 @@ class Pair(Borrowed):
         found = dict(signature(Pair.__init__).parameters)
         for name in ("self", "options"):
             del found[name]
-        return found | _options_of(cls.thing)
+        return _options_of(cls.thing) | found
 
     @property
     def version(self) -> str:

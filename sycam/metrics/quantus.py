@@ -77,16 +77,16 @@ class Quantus(Borrowed):
     def parameters(cls) -> Mapping[str, inspect.Parameter]:
         """The options of the class of Quantus that text can set, and those of every borrowed
         metric."""
-        found = dict(signature(Borrowed.__init__).parameters)
-        del found["self"]
+        found: dict[str, inspect.Parameter] = {}
         for name, parameter in _parameters_of(cls.kind).items():
-            function = name.endswith("_func") and name not in _FUNCTIONS
+            function = "Callable" in str(parameter.annotation) or name.endswith("_func")
+            function = function and name not in _FUNCTIONS
             if name in ("self", *_HIDDEN) or name.endswith("_kwargs") or function:
                 continue
             if name in _FUNCTIONS:
                 parameter = parameter.replace(annotation=str | None, default=None)
             found[name] = parameter
-        return found
+        return found | Borrowed.parameters()
 
     @property
     def options(self) -> dict[str, object]:
@@ -116,7 +116,8 @@ class Quantus(Borrowed):
             return float("nan")  # Quantus counts it as a hit in PointingGame
         model = context.classifier.plain
         # Correlations of Quantus fail on a batch of one.
-        count = 2 if self.kind.__name__.endswith(("MPRT", "RandomLogit")) else 1
+        correlates = self.kind.__name__.endswith(("MPRT", "RandomLogit"))
+        count = 2 if correlates or "similarity_func" in self._given else 1
         given = {
             "model": model,
             "x_batch": _array(context.images[image], count),
@@ -170,6 +171,9 @@ def quantus_metric(name: str) -> type[Metric]:
         UnknownNameError: it has no such metric; the nearest are named.
     """
     known = _classes()
+    if not name:
+        names = ", ".join(n for n in known if n not in _REFUSED)
+        raise OptionError(f"{PREFIX}NAME is a metric of Quantus, one of {names}")
     if name not in known:
         raise unknown_name("metric of Quantus", name, known)
     if name in _REFUSED:
