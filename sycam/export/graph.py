@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -77,7 +78,6 @@ def export_graph(
     whole = Explained(network, layers, expression, fusion, tuple(shape[1:]), explained, noise)
     with torch.no_grad():
         expected = whole(noise)
-    path.parent.mkdir(parents=True, exist_ok=True)
     facts = {
         "formula": str(expression),
         "latex": heatmap_latex(expression),
@@ -86,15 +86,16 @@ def export_graph(
         "explains": "the predicted class" if explained is None else f"class {explained}",
     }
     write = {"onnx": _write_onnx, "torch-export": _write_program}[base]
-    draft = path.with_name(f"draft-{path.name}")
     try:
-        run = write(whole, noise, draft, facts)
-        _check_parity(run, noise, expected)
-        draft.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Under its own name, by which a large ONNX graph finds its parameters.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".draft-") as folder:
+            run = write(whole, noise, Path(folder, path.name), facts)
+            _check_parity(run, noise, expected)
+            for file in Path(folder).iterdir():
+                file.replace(path.parent / file.name)
     except OSError as error:
         raise RunError(f"cannot write '{path}': {error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

@@ -4,8 +4,8 @@ or one function of ``preds`` and ``target``."""
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
-import secrets
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sycam.digests import content_digest
+from sycam.digests import version_digest
 from sycam.metrics.base import Metric, signature
 from sycam.metrics.borrowed import Borrowed, Direction
 from sycam.metrics.context import Context
@@ -161,5 +161,4 @@ def _version(thing: Any, home: str) -> str:
         package = version(root)
     except PackageNotFoundError:
         package = ""
-    digest = content_digest((thing, package))
-    return (digest or secrets.token_hex(32))[:16]
+    return hashlib.sha256(f"{version_digest(thing)}{package}".encode()).hexdigest()[:16]

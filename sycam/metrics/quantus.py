@@ -258,7 +258,8 @@ def _seeded(context: Context, image: int) -> Iterator[None]:
     text = f"quantus/{context.seed}/{context.digests[image]}"
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
     before, plain = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=[]):
+    device = context.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         np.random.seed(seed)
         random.seed(seed)
         torch.manual_seed(seed)

@@ -6,7 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 import sycam
 from sycam.data import demo
-from sycam.export import MODULES
+from sycam.errors import OptionError, RunError, UnknownNameError
+from sycam.export import MODULES, export
 from sycam.export.module import module_source
 from sycam.kernels.heatmaps import norm01, upsample
 from sycam.language import parse
@@ -373,3 +374,32 @@ def test_volumes_have_their_grid(module_of, captum, torchcam):
     cam = module_of("mean(G)", "grad-cam").SomeCAM(network, [network[1]])
     found = cam(images, None)
     assert found.shape == (2, 6, 8, 10)
+
+
+# --- what is asked of an export -----------------------------------------------------------------
+
+
+def run_of(text="mean(G)", layers=("a",), fusion="mean", reshape=None) -> SimpleNamespace:
+    """What export reads of a run before it writes."""
+    network = {"layers": list(layers), "fusion": fusion, "reshape": reshape}
+    return SimpleNamespace(best=SimpleNamespace(expression=text), record={"network": network})
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "error", "said"),
+    [
+        ({}, {"base": "gradcam"}, UnknownNameError, "did you mean 'grad-cam'"),
+        ({}, {"base": "captum", "path": "cam.onnx"}, OptionError, "say base 'onnx'"),
+        ({}, {"network": "nets.py:resnet"}, OptionError, "network is for onnx and torch-export"),
+        ({"layers": "ab"}, {"base": "torchcam"}, RunError, "base 'grad-cam' takes several"),
+        ({"layers": "ab", "fusion": "max"}, {"base": "grad-cam"}, RunError, "fusion max"),
+        ({"reshape": "tokens"}, {"base": "captum"}, RunError, "have a reshape_transform"),
+        ({"reshape": "tokens", "text": "D"}, {"base": "grad-cam"}, RunError, "formulas of A and G"),
+    ],
+)
+def test_what_a_base_cannot_say_is_refused(run, options, error, said, tmp_path):
+    options = {"path": "cam.py", **options}
+    path = tmp_path / options.pop("path")
+    with pytest.raises(error, match=said):
+        export(run_of(**run), path, **options)
+    assert not path.exists()
