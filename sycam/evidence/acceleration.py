@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,18 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     except Exception:  # no compiler, or operations that it does not know
         return None
     return fast
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Convolutions and products on a GPU without TensorFloat-32, as a reference."""
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = False
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 def seconds_of(device: torch.device, *works: Callable[[], object], repeats: int = 5) -> list[float]:
