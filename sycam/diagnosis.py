@@ -30,6 +30,7 @@ OPTIONAL = {
     "torchvision": ("networks", "networks by name: torchvision:resnet50"),
     "timm": ("networks", "networks by name: timm:resnet50.a1_in1k"),
     "huggingface-hub": ("networks", "timm's published weights"),
+    "onnx": ("onnx", "network and heatmaps in one file: sycam export --base onnx"),
     "scikit-image": ("superpixels", "the metric responsiveness"),
 }
 """Packages that need not be there, with the extra that brings them and what they are for."""

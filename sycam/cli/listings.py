@@ -38,7 +38,7 @@ def show_metric(
     metric: Annotated[
         str,
         typer.Argument(
-            help="NAME, NAME:option=value, FILE.py:NAME, or a formula of these",
+            help="NAME, NAME:option=value, FILE.py:NAME, quantus:NAME, or a formula",
             autocompletion=completion.metrics,
         ),
     ],
