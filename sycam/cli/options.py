@@ -36,6 +36,14 @@ Checkpoint = Annotated[
         "with another number of classes is built as the file has it",
     ),
 ]
+RunNetwork = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        help="for a run started from Python, or whose file of weights has moved: as for "
+        "synthesize, or with that file, like torchvision:resnet50@best.pth",
+    ),
+]
 ClassNames = Annotated[
     Path | None,
     typer.Option(help="text file of the network's class names, one a line, in its order"),

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli.options import AsJson, Device, Operators, Quiet, console_for, declare_operators
+from sycam.cli.options import (
+    AsJson,
+    Device,
+    Operators,
+    Quiet,
+    RunNetwork,
+    console_for,
+    declare_operators,
+)
 from sycam.export import GRAPHS, MODULES
 from sycam.export import export as export_result
 from sycam.report import console as show
@@ -19,13 +27,7 @@ from sycam.report.explain import explain as draw
 def explain(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
     images: Annotated[list[Path] | None, typer.Argument(help="image files")] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="for a run started from Python: as for synthesize, or with a file of weights "
-            "like torchvision:resnet50@best.pth"
-        ),
-    ] = None,
+    network: RunNetwork = None,
     out: Annotated[Path | None, typer.Option(help="folder; RUN/explanations by default")] = None,
     operators: Operators = None,
     device: Device = None,
@@ -38,13 +40,7 @@ def explain(
 
 def verify(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="for a run started from Python, or where its file of weights has moved: "
-            "torchvision:resnet50@best.pth"
-        ),
-    ] = None,
+    network: RunNetwork = None,
     operators: Operators = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -80,10 +76,7 @@ def export(
     base: Annotated[
         str, typer.Option(help="; ".join(f"{k}: {v}" for k, v in {**MODULES, **GRAPHS}.items()))
     ] = "torch",
-    network: Annotated[
-        str | None,
-        typer.Option(help="FILE.py:FACTORY, for onnx or torch-export of a run started from Python"),
-    ] = None,
+    network: RunNetwork = None,
     operators: Operators = None,
 ) -> None:
     """Write the winner as a Python class for torch or for a library, or as one graph.
