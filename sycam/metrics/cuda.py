@@ -14,7 +14,7 @@ from sycam.metrics.native import C_TYPES
 LEVELS = 16  # grids that the kernel holds, at most; each halves the sides
 COARSEST = 8  # cells along the shorter side of the last grid
 STRIP = 4  # cells that a thread works on at once
-LARGE = 96 * 96  # pixels from which an image takes a large block of threads
+LARGE = 48 * 48  # pixels from which an image takes a large block of threads
 THREADS = {"small": 128, "large": 512}
 RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
 
