@@ -10,9 +10,9 @@ mode scores every candidate on all images. Columns: share of those scores that w
 dropping by bounds alone (certain), for the race, and with what the default rule of selection
 brings back; how often the race's leader is exact mode's or within the tolerance; the largest
 loss; how often the rule's choice is exact mode's; and the share that any method needs which looks
-at each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images (Kaufmann,
-Cappe and Garivier, JMLR 2016, for normal differences), the gap in standard deviations and known in
-advance.
+at each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images
+(Kaufmann, Cappe and Garivier, JMLR 2016, for normal differences), the gap in standard deviations
+and known in advance.
 """
 
 from __future__ import annotations
