@@ -43,6 +43,7 @@ def test_threads_blocks_and_order_of_the_images_do_not_change_the_race(tmp_path,
         assert other.validation == first.validation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["race", "guided"])
 def test_a_time_budget_is_kept_to_a_tenth(tmp_path, monkeypatch, mode):
     """By a clock that goes on only while candidates are scored, faster and slower in turn."""
