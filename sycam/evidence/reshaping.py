@@ -70,8 +70,8 @@ def to_map(output: object, reshape: Reshape, layer: nn.Module) -> Tensor:
         output = function(output)
     elif type(layer) is nn.LayerNorm and isinstance(output, Tensor) and output.ndim > 3:
         raise LayerError(
-            f"the target layer (LayerNorm) returned {tuple(output.shape)}, and a layer norm has its "
-            "channels last: say reshape='channels-last' (--reshape channels-last)"
+            f"the target layer (LayerNorm) returned {tuple(output.shape)}, and a layer norm has "
+            "its channels last: say reshape='channels-last' (--reshape channels-last)"
         )
     spatial = isinstance(output, Tensor) and output.ndim in (4, 5)
     if not spatial or math.prod(output.shape[2:]) < 2:
