@@ -2,8 +2,8 @@
 
     python examples/fine_tuned_resnet50.py best.pth val/ [--budget 30m] [--out runs/resnet50]
 
-Which published CAM is most faithful on this network, is there a better formula, and what does it cost on
-metrics that were not optimised? Then the class for the paper's code.
+Which published CAM is most faithful on this network, is there a better formula, and what
+does it cost on metrics that were not optimised? Then the class for the paper's code.
 """
 
 from __future__ import annotations

@@ -11,5 +11,6 @@ shift 4
 sycam synthesize --network "$network" --images "$slices" --masks "$masks" --mean 0.5 --std 0.25 \
     --metric average-precision --out "$run" "$@"
 sycam verify "$run"
-sycam explain "$run"
+set -- "$slices"/*.png
+sycam explain "$run" "$1" "$2" "$3"
 sycam export "$run" -o "$run/lesion_cam.py" --name LesionCAM

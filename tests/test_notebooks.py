@@ -55,7 +55,8 @@ def test_own_metric(away):
 
 def test_own_grammar(away):
     space = run(ROOT / "notebooks" / "own_grammar.ipynb")
-    assert space["small"].best.heldout.mean < space["wide"].best.heldout.mean
+    small, wide = space["small"], space["wide"]
+    assert small.best.heldout.mean < wide.best.heldout.mean
 
 
 def test_from_grad_cam_to_a_synthesised_cam_on_the_real_network(away, real_data, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -192,7 +192,7 @@ def _trace(
     outputs: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
 
-    def watch(name: str):
+    def watch(name: str) -> Callable:
         def hook(_module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
             calls[name] = calls.get(name, 0) + 1
             spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim
