@@ -44,6 +44,7 @@ def test_quick_start(away):
     assert space["result"].best.heldout.mean > 0
 
 
+@pytest.mark.slow
 def test_own_metric(away):
     with isolated_metrics():
         space = run(ROOT / "notebooks" / "own_metric.ipynb")
@@ -53,12 +54,14 @@ def test_own_metric(away):
     assert cells[beside.expression, "iou"].mean > cells[alone.expression, "iou"].mean
 
 
+@pytest.mark.slow
 def test_own_grammar(away):
     space = run(ROOT / "notebooks" / "own_grammar.ipynb")
     small, wide = space["small"], space["wide"]
     assert small.best.heldout.mean < wide.best.heldout.mean
 
 
+@pytest.mark.slow
 def test_from_grad_cam_to_a_synthesised_cam_on_the_real_network(away, real_data, monkeypatch):
     monkeypatch.setenv("SYCAM_DATA", str(real_data))
     space = run(ROOT / "notebooks" / "real_network.ipynb")
@@ -66,6 +69,7 @@ def test_from_grad_cam_to_a_synthesised_cam_on_the_real_network(away, real_data,
     assert float(space["difference"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_from_grad_cam_to_a_synthesised_cam_without_the_data(away, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SYCAM_DATA", str(tmp_path / "absent"))
     space = run(ROOT / "notebooks" / "real_network.ipynb")
@@ -73,6 +77,7 @@ def test_from_grad_cam_to_a_synthesised_cam_without_the_data(away, tmp_path, mon
     assert float(space["difference"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_medical_images_with_masks(away):
     space = run(ROOT / "notebooks" / "medical_masks.ipynb")
     assert space["correct"].float().mean() > 0.7  # chance is a third
