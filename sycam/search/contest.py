@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -161,7 +161,7 @@ class Contest:
         )
 
     @property
-    def metric(self):
+    def metric(self) -> Any:
         """What is scored."""
         return self.board.metric
 

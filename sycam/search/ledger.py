@@ -53,7 +53,7 @@ class GrammarSampler(BaseSampler):
         return {}
 
     def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> str:
         """The chosen expression's choice."""
         return self._choices[param_name]
