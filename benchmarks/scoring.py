@@ -19,7 +19,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -27,7 +27,8 @@ import torch
 from subjects import LAYERS, images_for, subject_of
 from torch import Tensor
 
-from sycam.evidence import Evidence
+from sycam.evidence import Classifier, Evidence
+from sycam.evidence.classifier import FLOAT32, PRECISIONS
 from sycam.kernels import heatmaps
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
@@ -44,31 +45,46 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
     work()
     times = []
     for _ in range(repeats):
+        synchronize()
         started = time.perf_counter()
         work()
+        synchronize()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
+
+
+def synchronize() -> None:
+    """Wait for the GPU, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def bare_forward(subject: Subject, images: Tensor, repeats: int) -> dict[str, float]:
     """Seconds a forward pass of one image, for each way to run the network."""
     batch = subject.classifier.batch
     block = images[torch.arange(batch) % len(images)]
-    rounds = max(1, 256 // batch)
+    rounds = max(1, (4096 if torch.cuda.is_available() else 256) // batch)
     network = subject.network.eval()
     found = {}
     for name, layout in (("eager", torch.contiguous_format), ("last", torch.channels_last)):
         pixels, network = block.contiguous(memory_format=layout), network.to(memory_format=layout)
-        found[name] = _passes(network, pixels, rounds, repeats)
+        found[name] = _passes(subject, network, pixels, rounds, repeats)
     if subject.classifier.form == "compiled":
         pixels = block.contiguous(memory_format=torch.channels_last)
-        found["compiled"] = _passes(subject.classifier._compiled, pixels, rounds, repeats)
+        compiled = subject.classifier._compiled
+        found["compiled"] = _passes(subject, compiled, pixels, rounds, repeats)
     return found
 
 
-def _passes(network: Callable[[Tensor], Tensor], pixels: Tensor, rounds: int, repeats: int):
+def _passes(
+    subject: Subject,
+    network: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    rounds: int,
+    repeats: int,
+) -> float:
     def work() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), subject.classifier._arithmetic():
             for _ in range(rounds):
                 network(pixels)
 
@@ -92,6 +108,23 @@ class Given:
         return contextlib.nullcontext()
 
 
+def device_name(subject: Subject) -> str:
+    device = subject.classifier.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def profile(work: Callable[[], object]) -> None:
+    """Print where the time of some work goes, kernel by kernel."""
+    on_gpu = torch.cuda.is_available()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    activities += [torch.profiler.ProfilerActivity.CUDA] * on_gpu
+    with torch.profiler.profile(activities=activities) as found:
+        work()
+        synchronize()
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    print(found.key_averages().table(sort_by=order, row_limit=22, max_name_column_width=50))
+
+
 def grad_cam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
     from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence
     from pytorch_grad_cam.metrics.road import ROADCombined
@@ -100,10 +133,11 @@ def grad_cam_scores(metric: str, subject: Subject, context: Context, maps: Tenso
     wanted = [ClassifierOutputSoftmaxTarget(int(t)) for t in context.targets]
     if metric == "road":
         peer = ROADCombined(percentiles=list(range(10, 100, 10)))
-        return float(np.mean(peer(context.images, maps.numpy(), wanted, subject.network)))
-    cams = maps[:, None].numpy()  # it multiplies the images, channel by channel
+        found = peer(context.images, maps.cpu().numpy(), wanted, subject.network)
+        return float(np.mean(found))
+    cams = maps[:, None].cpu().numpy()  # it multiplies the images, channel by channel
     drops = DropInConfidence()(context.images, cams, wanted, subject.network)
-    return float(np.mean(drops / context.clean.numpy()))
+    return float(np.mean(drops / context.clean.cpu().numpy()))
 
 
 def torchcam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
@@ -128,10 +162,11 @@ def quantus_scores(_metric: str, subject: Subject, context: Context, maps: Tenso
         np.mean(
             peer(
                 model=subject.network,
-                x_batch=context.images.numpy(),
-                y_batch=context.targets.numpy(),
-                a_batch=maps[:, None].numpy(),
-                s_batch=context.masks[:, None].numpy().astype(int),
+                x_batch=context.images.cpu().numpy(),
+                y_batch=context.targets.cpu().numpy(),
+                a_batch=maps[:, None].cpu().numpy(),
+                s_batch=context.masks[:, None].cpu().numpy().astype(int),
+                device=subject.classifier.device,
             )
         )
     )
@@ -149,7 +184,7 @@ PEERS = {
 def reading_once(evidence: Evidence, candidates: int, repeats: int) -> float:
     """Seconds to read the activations once: all weighted sums as one batched matrix product."""
     activations = evidence.activations.flatten(2)
-    weights = torch.rand(len(activations), candidates, activations.shape[1])
+    weights = activations.new_ones(len(activations), candidates, activations.shape[1])
     return seconds(lambda: weights @ activations, repeats)
 
 
@@ -175,14 +210,19 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=8, choices=range(1, 9))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument("--profile", action="store_true", help="where road's time goes")
     parser.add_argument("--eager", action="store_true", help="do not compile the network")
     options = parser.parse_args()
     small = options.network in ("demo", "resnet20")
-    count = options.count or (32 if small else 4)
+    count = options.count or (32 if small else 4) * (8 if torch.cuda.is_available() else 1)
     few = slice(0, options.peer_count or (4 if small else 1))
     expressions = [find_method(text).expression for text in FORMULAS[: options.candidates]]
 
     subject = subject_of(options.network, images_for(options.network, 1))
+    if options.precision != FLOAT32:
+        fast = Classifier(subject.network, subject.classifier.device, precision=options.precision)
+        subject = replace(subject, classifier=fast)
     evidence, context = subject.measure(images_for(options.network, count))
     if not options.no_peers:
         from torchvision_ops import import_torchvision
@@ -191,14 +231,14 @@ def main() -> None:
     scorers: dict[str, Scorer] = {}
     for name in options.metrics.split(","):
         scorers[name] = Scorer(find_metric(name), evidence, context)
-    warm = images_for(options.network, 64).images
+    warm = images_for(options.network, 512 if torch.cuda.is_available() else 64).images
     subject.classifier.probability(warm, context.targets[:1].expand(len(warm)))
     form = subject.classifier.plan(1 if options.eager else 10**12)
     bare = bare_forward(subject, context.images, options.repeats)
     limit = min(bare.values())
 
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, {subject.classifier.device}")  # fmt: skip
+          f"torch {torch.__version__}, {device_name(subject)}, {options.precision}")  # fmt: skip
     print(f"network {subject.name} ({form}, batches of {subject.classifier.batch}), layer "
           f"{subject.layer_names}, images {tuple(context.images.shape[1:])}")  # fmt: skip
     print("bare forward pass, ms an image: "
@@ -227,6 +267,11 @@ def main() -> None:
         if not passes:
             row += f"  (c) {ours / once:.1f} times reading A once ({once * 1e3:.2f} ms)"
         print(row, flush=True)
+        if passes:
+            each = ours / (len(expressions) * count)
+            print(f"{'':22}{1 / each:.0f} candidates x images a second; {passes / ours:.0f} passes")
+        if options.profile and name == "road":
+            profile(lambda scorer=scorer: scorer.score(expressions))
 
 
 if __name__ == "__main__":

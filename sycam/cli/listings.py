@@ -35,7 +35,8 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
 @metrics_app.command("show", context_settings={"ignore_unknown_options": True})
 def show_metric(
     metric: Annotated[
-        str, typer.Argument(help="NAME, NAME:option=value, FILE.py:NAME, or a formula of these")
+        str,
+        typer.Argument(help="NAME, NAME:option=value, FILE.py:NAME, quantus:NAME, or a formula"),
     ],
     as_json: AsJson = False,
 ) -> None:

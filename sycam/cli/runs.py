@@ -10,6 +10,7 @@ import typer
 
 import sycam
 from sycam.cli.options import AsJson, Device, Operators, Quiet, console_for, declare_operators
+from sycam.export import GRAPHS, MODULES
 from sycam.export import export as export_result
 from sycam.report import console as show
 from sycam.report.explain import explain as draw
@@ -57,10 +58,26 @@ def verify(
 
 def export(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the .py file to write")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the .py, .onnx or .pt2 file to write")],
     name: Annotated[str, typer.Option(help="of the class")] = "SynthesisedCAM",
+    base: Annotated[
+        str, typer.Option(help="; ".join(f"{k}: {v}" for k, v in {**MODULES, **GRAPHS}.items()))
+    ] = "torch",
+    network: Annotated[
+        str | None,
+        typer.Option(help="FILE.py:FACTORY, for onnx or torch-export of a run started from Python"),
+    ] = None,
     operators: Operators = None,
 ) -> None:
-    """Write the winner as a Python class that needs only torch."""
+    """Write the winner as a Python class for torch or for a library, or as one graph.
+
+    Examples:
+
+      sycam export runs/demo-road-1a2b3c4d -o road_cam.py --name RoadCAM
+
+      sycam export runs/demo-road-1a2b3c4d -o road_cam.py --name RoadCAM --base grad-cam
+
+      sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
+    """
     declare_operators(operators)
-    print(export_result(sycam.load(run), out, name))
+    print(export_result(sycam.load(run), out, name, base, network))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -98,16 +99,30 @@ def compiling_pays(network: nn.Module, seconds: float) -> bool:
 
 def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | None:
     """The network compiled for batches of one shape, its weights as constants; None where the
-    compiler fails or is not there."""
+    compiler fails or is not there. On a GPU it is recorded as a CUDA graph, which saves the
+    launches of small networks: outputs hold only until the next call."""
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
     try:
-        fast = torch.compile(network, dynamic=False)
+        graphs = {"triton.cudagraphs": batch.device.type == "cuda"}
+        fast = torch.compile(network, dynamic=False, options=graphs)
         with inductor.patch(freezing=True), torch.no_grad():
             fast(batch)
     except Exception:  # no compiler, or operations that it does not know
         return None
     return fast
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Convolutions and products on a GPU without TensorFloat-32, as a reference."""
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = False
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 def seconds_of(device: torch.device, *works: Callable[[], object], repeats: int = 5) -> list[float]:

@@ -16,7 +16,7 @@ def baseline_fill(name: str, context: Context) -> Fill:
     """A fill that shows one of :data:`BASELINES` wherever pixels are removed."""
     baseline = baseline_images(name, context)
     return lambda images, removed, index: torch.where(
-        removed[:, None], baseline.index_select(0, index), images
+        removed[:, None], baseline.index_select(0, index), images.index_select(0, index)
     )
 
 

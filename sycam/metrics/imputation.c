@@ -24,6 +24,8 @@ typedef __typeof__((V){0} > (V){0}) I; /* integers of the same size */
 
 #define COARSEST 8 /* cells along the shorter side at which coarsening ends, after one step at least */
 #define SWEEPS 6   /* of Jacobi on the coarsest grid */
+#define FAR ((REAL)0.1)   /* weight of a cell beside a missing one: FAR + NEAR for each of its four */
+#define NEAR ((REAL)0.35) /* that is known */
 #define CACHE 1000000 /* bytes of the finest grid beyond which colours are solved one by one */
 
 static inline I iota(void) {
@@ -59,6 +61,7 @@ typedef struct {
     int h, w, segment, n;
     V *missing, *known, *share, *value, *residual, *error, *spare;
     V *direction, *product;      /* of conjugate gradients, at the finest grid */
+    V *scale;                    /* missing / diagonal of the correction, at coarser grids */
     V *inverse[2], *diagonal[2]; /* [n] of the outer and the inner rows; see diagonals() */
     V *left, *right;             /* [n] weight of the nearer coarse column in interpolation */
     uint8_t *active;             /* [h + 2] whether a pixel of the row is missing */
@@ -68,25 +71,28 @@ typedef struct {
 #define INNER(g, i) ((i) > 1 && (i) < (g)->h)
 #define ACTIVE(g, i) for (int i = 1; i <= (g)->h; i++) if ((g)->active[i])
 
-/* body for each vector b of row i of x, with mean: the weighted sum of the pixels' neighbours. */
+/* statements for each vector b of row i of x, with mean: the weighted sum of the pixels' neighbours. */
 #define FOLD(b) ((a_[b] + c_[b]) * (REAL)(1.0 / 12) + b_[b] * (REAL)(1.0 / 6))
-#define MEANS(g, x, i, mean, body) do { \
+#define MEANS(g, x, i, mean, ...) do { \
     const V *restrict a_ = ROW(g, x, (i) - 1), *restrict b_ = ROW(g, x, i); \
     const V *restrict c_ = ROW(g, x, (i) + 1); \
     V before_ = {0}, here_ = FOLD(0); \
     for (int b = 0; b < (g)->n; b++) { \
         V after_ = b + 1 < (g)->n ? FOLD(b + 1) : (V){0}; \
         V mean = LEFT(before_, here_) + RIGHT(here_, after_) + 2 * here_ - b_[b] * (REAL)(1.0 / 3); \
-        body \
+        __VA_ARGS__ \
         before_ = here_, here_ = after_; \
     } } while (0)
 
-/* out = missing * inverse * (residual + mean of the neighbours); returns its product with q */
+/* out = missing / diagonal * (residual + mean of the neighbours); returns its product with q */
 static V smooth_row(const Grid *g, const V *x, V *out, int i, const V *q) {
     const V *restrict r = ROW(g, g->residual, i), *restrict m = ROW(g, g->missing, i);
     const V *restrict v = g->inverse[INNER(g, i)];
     V *restrict o = ROW(g, out, i), sum = {0};
-    if (q) {
+    if (g->scale) {
+        v = ROW(g, g->scale, i);
+        MEANS(g, x, i, mean, { o[b] = v[b] * (r[b] + mean); });
+    } else if (q) {
         q = ROW(g, q, i);
         MEANS(g, x, i, mean, { o[b] = m[b] * v[b] * (r[b] + mean); sum += o[b] * q[b]; });
     } else {
@@ -95,22 +101,28 @@ static V smooth_row(const Grid *g, const V *x, V *out, int i, const V *q) {
     return sum;
 }
 
-/* x += missing * row i of the bilinear interpolation of y (nearest beyond its edge). */
-static void add_interpolated(const Grid *g, V *x, const V *y, int i) {
+/* 1 / diagonal of row i, times missing at coarser grids. */
+#define WEIGHT(g, i) ((g)->scale ? ROW(g, (g)->scale, i) : (g)->inverse[INNER(g, i)])
+
+/* x = (x, or the first sweep of Jacobi from zero) + missing * row i of the bilinear interpolation of
+ * y (nearest beyond its edge). */
+static inline void interpolate(const Grid *g, V *x, const V *y, int i, int sweep) {
     const Grid *c = g + 1;
     int near = (i + 1) / 2, far = i % 2 ? near - 1 : near + 1;
     far = far < 1 ? 1 : far > c->h ? c->h : far;
     const V *restrict a = ROW(c, y, near), *restrict f = ROW(c, y, far);
-    const V *restrict m = ROW(g, g->missing, i);
+    const V *restrict m = ROW(g, g->missing, i), *restrict s = WEIGHT(g, i);
+    const V *restrict r = ROW(g, g->residual, i);
     V *restrict o = ROW(g, x, i);
+#define START(b) (sweep ? r[b] * s[b] : o[b])
 #define DOWN(b) (a[b] * (REAL)0.75 + f[b] * (REAL)0.25)
     V before = {0}, here = DOWN(0);
     for (int b = 0; b < c->n; b++) {
         V after = b + 1 < c->n ? DOWN(b + 1) : (V){0};
         V even = c->left[b] * here + LEFT(before, here) * (REAL)0.25;
         V odd = c->right[b] * here + RIGHT(here, after) * (REAL)0.25;
-        o[2 * b] += m[2 * b] * LOW(even, odd);
-        if (2 * b + 1 < g->n) o[2 * b + 1] += m[2 * b + 1] * HIGH(even, odd);
+        o[2 * b] = START(2 * b) + m[2 * b] * LOW(even, odd);
+        if (2 * b + 1 < g->n) o[2 * b + 1] = START(2 * b + 1) + m[2 * b + 1] * HIGH(even, odd);
         before = here, here = after;
     }
 }
@@ -126,49 +138,64 @@ static void sum_cells(const Grid *g, const V *x, V *out, int i) {
     }
 }
 
-/* The residual that error = inverse * residual leaves, summed over cells, where a cell is missing:
- * rows 2i - 1 and 2i of the grid to row i of the next. */
+/* The residual that the first sweep of Jacobi from zero leaves, summed over cells, where a cell is
+ * missing: rows 2i - 1 and 2i of the grid to row i of the next. The sweep itself is not stored. */
 static void restrict_row(Grid *g, int i) {
     V *restrict o = ROW(g + 1, g[1].residual, i), low = {0};
-    const V *restrict m = ROW(g + 1, g[1].missing, i), *restrict e = g->error;
-    const V *a = ROW(g, e, 2 * i - 2), *d = ROW(g, e, 2 * i - 1);
-    const V *f = ROW(g, e, 2 * i), *h = ROW(g, e, 2 * i + 1);
+    const V *restrict m = ROW(g + 1, g[1].missing, i), *restrict r = g->residual;
+    const V *a = ROW(g, r, 2 * i - 2), *d = ROW(g, r, 2 * i - 1);
+    const V *f = ROW(g, r, 2 * i), *h = ROW(g, r, 2 * i + 1);
+    const V *s = WEIGHT(g, 2 * i - 2), *t = WEIGHT(g, 2 * i - 1);
+    const V *u = WEIGHT(g, 2 * i), *v = WEIGHT(g, 2 * i + 1);
     /* Two rows of the stencil at once: [1 3 3 1] down the columns. */
-#define FOUR(b) ((a[b] + h[b] + 3 * (d[b] + f[b])) * (REAL)(1.0 / 12))
-    V before = {0}, here = FOUR(0);
+#define INSIDE(b) (d[b] * t[b] + f[b] * u[b])
+#define FOUR(b, inside) ((a[b] * s[b] + h[b] * v[b] + 3 * inside) * (REAL)(1.0 / 12))
+    V before = {0}, inside = INSIDE(0), here = FOUR(0, inside);
     for (int b = 0; b < g->n; b++) {
-        V after = b + 1 < g->n ? FOUR(b + 1) : (V){0};
-        V mean = LEFT(before, here) + RIGHT(here, after) + 2 * here - (d[b] + f[b]) * (REAL)(1.0 / 3);
+        V next = {0}, after = {0};
+        if (b + 1 < g->n) next = INSIDE(b + 1), after = FOUR(b + 1, next);
+        V mean = LEFT(before, here) + RIGHT(here, after) + 2 * here - inside * (REAL)(1.0 / 3);
         if (b % 2 == 0) low = mean;
         else o[b / 2] = m[b / 2] * (EVEN(low, mean) + ODD(low, mean));
-        before = here, here = after;
+        before = here, here = after, inside = next;
     }
     if (g->n % 2) { V none = {0}; o[g->n / 2] = m[g->n / 2] * (EVEN(low, none) + ODD(low, none)); }
 }
 
 static void swap(Grid *g) { V *kept = g->error; g->error = g->spare; g->spare = kept; }
 
-/* One V-cycle from zero: error is about the one whose residual is given. Returns its product
- * with q. */
-static REAL cycle(Grid *g, int levels, const V *q) {
-    ACTIVE(g, i) {
-        const V *restrict r = ROW(g, g->residual, i), *restrict v = g->inverse[INNER(g, i)];
-        V *restrict e = ROW(g, g->error, i);
-        for (int b = 0; b < g->n; b++) e[b] = r[b] * v[b];
-    }
+/* Row i of the solution and its residual take a step along the direction. */
+static void advance(Grid *g, REAL step, int i) {
+    if (!g->active[i]) return;
+    V *restrict x = ROW(g, g->value, i), *restrict r = ROW(g, g->residual, i);
+    const V *restrict y = ROW(g, g->direction, i), *restrict o = ROW(g, g->product, i);
+    for (int b = 0; b < g->n; b++) x[b] += step * y[b], r[b] -= step * o[b];
+}
+
+/* One V-cycle from zero: error is about the one whose residual is given, after a step of conjugate
+ * gradients where there is one. Returns its product with q. */
+static REAL cycle(Grid *g, int levels, REAL step, const V *q) {
     V sum = {0};
     if (levels > 1) {
-        ACTIVE(g + 1, i) restrict_row(g, i);
-        cycle(g + 1, levels - 1, NULL);
+        for (int i = 1, done = 0; i <= g[1].h; i++) {
+            /* Rows are read while they are still near. */
+            if (step != 0) while (done < 2 * i + 1 && done < g->h) advance(g, step, ++done);
+            if (g[1].active[i]) restrict_row(g, i);
+        }
+        cycle(g + 1, levels - 1, 0, NULL);
         for (int i = 1; i <= g->h + 1; i++) {
-            if (i <= g->h && g->active[i]) add_interpolated(g, g->error, g[1].error, i);
+            if (i <= g->h && g->active[i]) interpolate(g, g->error, g[1].error, i, 1);
             if (g->active[i - 1]) sum += smooth_row(g, g->error, g->spare, i - 1, q);
         }
         swap(g);
     } else {
+        ACTIVE(g, i) {
+            const V *restrict r = ROW(g, g->residual, i), *restrict s = WEIGHT(g, i);
+            V *restrict e = ROW(g, g->error, i);
+            for (int b = 0; b < g->n; b++) e[b] = r[b] * s[b];
+        }
         for (int k = 1; k <= SWEEPS; k++) {
-            sum = (V){0};
-            ACTIVE(g, i) sum += smooth_row(g, g->error, g->spare, i, k == SWEEPS ? q : NULL);
+            ACTIVE(g, i) smooth_row(g, g->error, g->spare, i, NULL);
             swap(g);
         }
     }
@@ -206,10 +233,10 @@ static void first_guess(Grid *g, int levels, int colours) {
         }
     }
     for (Grid *c = last; c >= g; c--) {
-        if (c < last) ACTIVE(c, i) add_interpolated(c, c->value, c[1].value, i);
+        if (c < last) ACTIVE(c, i) interpolate(c, c->value, c[1].value, i, 0);
         if (c == g) break;
         defect(c);
-        cycle(c, (int)(last - c) + 1, NULL);
+        cycle(c, (int)(last - c) + 1, 0, NULL);
         ACTIVE(c, i) {
             V *restrict x = ROW(c, c->value, i), *restrict e = ROW(c, c->error, i);
             for (int b = 0; b < c->n; b++) x[b] += e[b];
@@ -218,7 +245,10 @@ static void first_guess(Grid *g, int levels, int colours) {
 }
 
 /* From `known` of the finest grid: a coarse cell is missing where all its fine ones are; share is
- * 1 / the number of known ones. Working fields are emptied in rows that were missing before. */
+ * 1 / the number of known ones. The zero of an error lies nearer to a missing cell the more of the
+ * cell beside it is known, which weighs so much more in its diagonal (`value` holds these weights
+ * for a moment; what they do to convergence was measured, they change no solution). Working fields
+ * are emptied in rows that were missing before. */
 static void hierarchy(Grid *g, int levels) {
     for (int l = 0; l < levels; l++) {
         Grid *c = g + l;
@@ -227,10 +257,12 @@ static void hierarchy(Grid *g, int levels) {
             const V *restrict v = c->inverse[0];
             if (l) {
                 sum_cells(c - 1, c[-1].known, c->share, i);
-                V *restrict s = ROW(c, c->share, i);
+                V *restrict s = ROW(c, c->share, i), *restrict x = ROW(c, c->value, i);
                 for (int b = 0; b < c->n; b++) {
                     V some = __builtin_convertvector(-(s[b] > 0), V);
                     known[b] = some;
+                    x[b] = __builtin_convertvector(-(v[b] > 0), V)
+                         * (1 + some * (s[b] * NEAR + FAR - 1));
                     s[b] = 1 / (s[b] + (1 - some));
                 }
             }
@@ -245,6 +277,12 @@ static void hierarchy(Grid *g, int levels) {
             V *fields[] = {c->residual, c->error, c->spare, c->direction, c->product};
             for (int k = 0; k < (l ? 3 : 5); k++) memset(ROW(c, fields[k], i), 0, sizeof(V) * c->n);
         }
+        if (l) ACTIVE(c, i) {
+            const V *restrict m = ROW(c, c->missing, i);
+            V *restrict o = ROW(c, c->scale, i);
+            /* 1 - m keeps the divisor from 0 in the padding. */
+            MEANS(c, c->value, i, mean, { o[b] = m[b] / (m[b] * mean + (1 - m[b])); });
+        }
     }
 }
 
@@ -256,44 +294,44 @@ static int solve(Grid *g, int levels, int colours,
     first_guess(g, levels, colours);
     defect(g);
     double energy = 1, change = 0;
+    REAL step = 0;
     while (cycles--) {
-        /* The new direction is made conjugate to the last one, whatever the rounding. */
-        REAL overlap = (REAL)(cycle(g, levels, q) / energy);
+        /* The new direction is made conjugate to the last one, whatever the rounding. What the
+         * system makes of it follows by the same sum. */
+        REAL overlap = (REAL)(cycle(g, levels, step, q) / energy);
         V push = {0}, pull = {0};
-        for (int i = 0; i <= g->h; i++) {
-            if (i < g->h && g->active[i + 1]) {
-                const V *restrict z = ROW(g, g->error, i + 1);
-                V *restrict y = ROW(g, p, i + 1);
-                if (q) for (int b = 0; b < g->n; b++) y[b] = z[b] - overlap * y[b];
-                else memcpy(y, z, sizeof(V) * g->n);
-            }
-            if (!g->active[i]) continue;
+        ACTIVE(g, i) {
             const V *restrict m = ROW(g, g->missing, i), *restrict r = ROW(g, g->residual, i);
-            const V *restrict d = g->diagonal[INNER(g, i)], *restrict y = ROW(g, p, i);
-            V *restrict o = ROW(g, g->product, i);
-            MEANS(g, p, i, mean, {
-                o[b] = m[b] * (d[b] * y[b] - mean);
-                push += o[b] * y[b];
-                pull += r[b] * y[b];
+            const V *restrict d = g->diagonal[INNER(g, i)], *restrict z = ROW(g, g->error, i);
+            V *restrict y = ROW(g, p, i), *restrict o = ROW(g, g->product, i);
+            if (q) MEANS(g, g->error, i, mean, {
+                V along = z[b] - overlap * y[b];
+                V made = m[b] * (d[b] * z[b] - mean) - overlap * o[b];
+                push += made * along;
+                pull += r[b] * along;
+                y[b] = along;
+                o[b] = made;
+            });
+            else MEANS(g, g->error, i, mean, {
+                o[b] = m[b] * (d[b] * z[b] - mean);
+                push += o[b] * z[b];
+                pull += r[b] * z[b];
+                y[b] = z[b];
             });
         }
         q = g->product;
         energy = total(push);
         double gain = total(pull);
         if (!isfinite(energy) || !isfinite(gain)) return 0;
-        if (!(energy > 0)) break; /* nothing is missing, or the solution is exact */
-        REAL step = (REAL)(gain / energy);
-        ACTIVE(g, i) {
-            V *restrict x = ROW(g, g->value, i), *restrict r = ROW(g, g->residual, i);
-            const V *restrict y = ROW(g, p, i), *restrict o = ROW(g, q, i);
-            for (int b = 0; b < g->n; b++) x[b] += step * y[b], r[b] -= step * o[b];
-        }
+        if (!(energy > 0)) return 1; /* nothing is missing, or the solution is exact */
+        step = (REAL)(gain / energy);
         double before = change, square = gain * step / colours;
         change = square > 0 ? sqrt(square) : 0;
         double ratio = change < most * before ? change / before : most;
         if (ratio < least) ratio = least;
         if (!(change * ratio / (1 - ratio) > tolerance)) break;
     }
+    ACTIVE(g, i) advance(g, step, i);
     return 1;
 }
 
@@ -365,7 +403,9 @@ static size_t lay_out(Grid *g, int h, int w, int colours, V *memory, uint8_t *fl
         V **fields[] = {&c->missing, &c->known, &c->share, &c->value, &c->residual, &c->error,
                         &c->spare, &c->direction, &c->product};
         V **lines[] = {c->inverse, c->inverse + 1, c->diagonal, c->diagonal + 1, &c->left, &c->right};
-        int kinds = c == g ? 9 : 7; /* the last two at the finest grid only */
+        int kinds = c == g ? 9 : 8;
+        if (c > g) fields[7] = &c->scale;
+        else c->scale = NULL;
         for (int k = 0; k < kinds; k++, vectors += (size_t)(rows + 3) * c->n)
             *fields[k] = memory + vectors;
         for (int k = 0; k < 6; k++, vectors += c->n) *lines[k] = memory + vectors;
@@ -376,9 +416,9 @@ static size_t lay_out(Grid *g, int h, int w, int colours, V *memory, uint8_t *fl
 
 #define NO_MEMORY (-1)
 
-/* images: [count, colours, h, w]; removed: [count, h, w]; filled: [count, h, w, colours]; noise, or
- * NULL: [any, colours, h, w], of which image m takes row rows[m]. Returns count, or the place of the
- * first image without a known pixel, or NO_MEMORY. */
+/* images: [any, colours, h, w], of which mask m takes row rows[m]; noise, or NULL: likewise; removed:
+ * [count, h, w]; filled: [count, h, w, colours]. Returns count, or the place of the first mask that
+ * leaves no known pixel, or NO_MEMORY. */
 int impute(const REAL *images, const uint8_t *removed, const REAL *noise, const int64_t *rows,
            REAL *filled, int count, int colours, int h, int w, double tolerance, double least,
            double most, int cycles, int threads) {
@@ -403,8 +443,8 @@ int impute(const REAL *images, const uint8_t *removed, const REAL *noise, const 
                     for (int l = 0; l < levels; l++) diagonals(g + l, together);
                 }
                 const uint8_t *gone = removed + m * pixels;
-                size_t at = m * size + k * pixels;
-                const REAL *more = noise ? noise + rows[m] * size + k * pixels : NULL;
+                size_t at = rows[m] * size + k * pixels;
+                const REAL *more = noise ? noise + at : NULL;
                 if (!put(g, images + at, gone, together)) { mine = m; break; }
                 if (!k || !fresh) hierarchy(g, levels);
                 /* What is not finite would stay in the padding. */

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_C_TYPES = {torch.float32: "float", torch.float64: "double"}
+C_TYPES = {torch.float32: "float", torch.float64: "double"}
 # No -ffast-math: linking with it would change the whole process's floating-point mode.
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
           "-fassociative-math", "-shared", "-fPIC")  # fmt: skip
@@ -42,7 +42,7 @@ def _function(dtype: torch.dtype) -> Callable[..., int] | None:
         source, library = Path(folder, "imputation.c"), Path(folder, "imputation.so")
         source.write_text(text, encoding="utf-8")
         for compiler, tuning in product(filter(None, map(shutil.which, _COMPILERS)), _TUNING):
-            flags = (*_FLAGS, *tuning, f"-DREAL={_C_TYPES[dtype]}")
+            flags = (*_FLAGS, *tuning, f"-DREAL={C_TYPES[dtype]}")
             command = [compiler, *flags, source, "-o", library, "-lm"]
             try:
                 subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -59,41 +59,39 @@ def _function(dtype: torch.dtype) -> Callable[..., int] | None:
 def solve_native(
     images: Tensor,
     removed: Tensor,
+    rows: Tensor,
     tolerance: float,
     contraction: tuple[float, float],
     cycles: int,
     noise: Tensor | None = None,
-    rows: Tensor | None = None,
 ) -> tuple[Tensor, int]:
-    """Fill the removed pixels, one image after the other on as many threads as torch uses.
+    """Fill the removed pixels, one mask after the other on as many threads as torch uses.
 
     Args:
-        images: ``[B, C, H, W]`` float32 or float64, on the CPU.
+        images: ``[N, C, H, W]`` float32 or float64, on the CPU.
         removed: ``[B, H, W]`` bool.
+        rows: ``[B]`` int64, which image each mask is of.
         tolerance: of the update in the energy norm.
         contraction: least and most factor by which a cycle is believed to shrink the update.
         cycles: at most.
-        noise: ``[N, C, H, W]`` added to removed pixels.
-        rows: ``[B]`` int64, which of the N each image takes.
+        noise: like ``images``, added to removed pixels.
 
     Returns:
         ``[B, C, H, W]``, the known pixels bit for bit, in channels-last memory as networks like it;
-        and B, or the place of the first image
-        found to have no known pixel.
+        and B, or the place of the first mask found to leave no known pixel.
     """
-    images, removed = images.contiguous(), removed.contiguous()
-    filled = torch.empty_like(images, memory_format=torch.channels_last)
-    extra = (None, None)
-    if noise is not None:
-        noise, rows = noise.to(images.dtype).contiguous(), rows.contiguous()
-        extra = (noise.data_ptr(), rows.data_ptr())
-    threads = max(1, min(torch.get_num_threads(), len(images)))
+    images, removed, rows = images.contiguous(), removed.contiguous(), rows.contiguous()
+    shape = len(removed), *images.shape[1:]
+    filled = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
+    noise = None if noise is None else noise.to(images.dtype).contiguous()
+    threads = max(1, min(torch.get_num_threads(), len(removed)))
     found = _function(images.dtype)(
         images.data_ptr(),
         removed.data_ptr(),
-        *extra,
+        None if noise is None else noise.data_ptr(),
+        rows.data_ptr(),
         filled.data_ptr(),
-        *images.shape,
+        *shape,
         tolerance,
         *contraction,
         cycles,

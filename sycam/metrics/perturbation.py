@@ -18,12 +18,13 @@ from sycam.metrics.context import Context
 from sycam.metrics.ranking import relevance_ranks
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``(images [B,C,H,W], removed [B,H,W] bool, index [B]) -> perturbed images [B,C,H,W]``;
-``index`` says which image of the context each is."""
+"""``(images [N,C,H,W], removed [B,H,W] bool, index [B]) -> perturbed images [B,C,H,W]``; the images
+are the context's, and ``index`` says which of them each mask is of."""
 Interval = tuple[int, int]
 
-_ROUND = 512  # masks filled together, at most
-_ROUND_BYTES = 2**24  # of their images: they stay in the caches, and fit into any memory
+_ROUND = {"cpu": 512, "other": 4096}  # masks filled together, at most
+# Bytes of their images: on a CPU they stay in the caches, a GPU is to be filled.
+_ROUND_BYTES = {"cpu": 2**24, "other": 2**29}
 
 
 def removal_probabilities(
@@ -143,7 +144,7 @@ def removed_between(
         rank = rows.index_select(0, job // M)
         low, high = limits[job].unbind(1)
         removed = ((rank >= low[:, None]) & (rank < high[:, None])).view(-1, *context.size)
-        perturbed = fill(context.images.index_select(0, image), removed, image)
+        perturbed = fill(context.images, removed, image)
         found[start : start + size] = context.classifier.probability(perturbed, targets[image])
     slot = torch.empty(jobs, dtype=torch.int64, device=ranks.device)
     slot[inverse[first]] = torch.arange(jobs, device=ranks.device)
@@ -152,7 +153,8 @@ def removed_between(
 
 def _round(context: Context) -> int:
     """Masks filled together: a power of two, so that they make whole batches."""
-    fits = max(32, min(_ROUND, _ROUND_BYTES // context.images[0].nbytes))
+    kind = "cpu" if context.images.device.type == "cpu" else "other"
+    fits = max(32, min(_ROUND[kind], _ROUND_BYTES[kind] // context.images[0].nbytes))
     return 1 << (fits.bit_length() - 1)
 
 

@@ -160,9 +160,9 @@ class _Removal(Metric):
     ) -> Tensor:
         if self.solver == "multigrid":
             return impute(
-                images, removed, tolerance=self.tolerance, native=True, noise=noise, rows=index
+                images, removed, index=index, tolerance=self.tolerance, native=True, noise=noise
             )
-        filled = impute_exact(images, removed)
+        filled = impute_exact(images.index_select(0, index), removed)
         return filled if noise is None else filled + removed[:, None] * noise[index]
 
 

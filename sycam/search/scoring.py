@@ -16,7 +16,7 @@ from sycam.language import Expression
 from sycam.metrics import Context, Metric
 from sycam.search.again import Again, KeptEvidence, Make
 
-_ELEMENTS = 4_000_000  # pixels of heatmaps in memory at once
+_ELEMENTS = {"cpu": 4_000_000, "other": 64_000_000}  # pixels of heatmaps in memory at once
 _TOGETHER = 8  # candidates that are usually scored together: blocks of images are cut for them
 _ROOM = 2**29  # bytes of subexpressions' values that are kept from batch to batch
 _ROOM_AGAIN = 2**31  # bytes of evidence of changed inputs that are kept
@@ -175,7 +175,8 @@ class Scorer:
         """The images in parts; kept, so that noise and permutations are drawn once."""
         if self._usual and count <= _TOGETHER:
             return self._usual
-        fits = _ELEMENTS // (max(count, _TOGETHER) * math.prod(self.context.size))
+        room = _ELEMENTS["cpu" if self.context.images.device.type == "cpu" else "other"]
+        fits = room // (max(count, _TOGETHER) * math.prod(self.context.size))
         # Powers of two, so that smaller blocks go on where larger ones ended.
         step = _power_of_two(min(max(1, fits), self._most))
         parts = [slice(i, i + step) for i in range(0, len(self.context), step)]

@@ -71,7 +71,7 @@ def test_several_classes_an_image_from_one_pass(network12, context12, maps12):
     classes = torch.tensor([[0, 2, 3]]).expand(3, -1)
 
     def fill(images, removed, index):
-        return images.masked_fill(removed[:, None], 0.0)
+        return images[index].masked_fill(removed[:, None], 0.0)
 
     before = ctx.classifier.passes
     found = removal_probabilities(maps, [(0, 9), (9, 60)], fill, "key", ctx, classes)

@@ -1,0 +1,112 @@
+"""The imputer's CUDA engine: ``imputation.cu``, compiled by torch when it is first used."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib.resources import files
+
+import torch
+from torch import Tensor
+
+from sycam.metrics.native import C_TYPES
+
+LEVELS = 16  # grids that the kernel holds, at most; each halves the sides
+COARSEST = 8  # cells along the shorter side of the last grid
+LARGE = 96 * 96  # pixels from which an image takes a large block of threads
+THREADS = {"small": 128, "large": 512}
+RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
+
+
+def cuda_source() -> str:
+    """The kernel's text; ``REAL`` is to be defined as ``float`` or ``double``."""
+    return files("sycam.metrics").joinpath("imputation.cu").read_text(encoding="utf-8")
+
+
+def cuda_available(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether the engine can be used here; compiles it when first asked (a second)."""
+    return torch.cuda.is_available() and _kernel(dtype) is not None
+
+
+@functools.cache
+def _kernel(dtype: torch.dtype) -> Callable[..., None] | None:
+    """The compiled kernel for a dtype, or None where torch cannot compile it."""
+    source = f"#define REAL {C_TYPES[dtype]}\n{cuda_source()}"
+    try:
+        # Not public, but the one way to a kernel without a CUDA toolkit on the machine; torch
+        # operations serve where it is missing or changed.
+        return torch.cuda._compile_kernel(source, "impute")
+    except Exception:  # whatever the compiler or the driver says
+        return None
+
+
+def workspace(height: int, width: int, itemsize: int) -> int:
+    """Bytes that a block of threads needs: the fields of all grids, as the kernel lays them out."""
+    size, level = 0, 0
+    while True:
+        places, side = (height + 2) * (width + 2), min(height, width)
+        size += places * itemsize * (5 if level else 6) + -(-places // 16) * 16
+        small = side <= COARSEST and (level or side <= COARSEST // 2)
+        if small or level == LEVELS - 1:
+            return size
+        height, width, level = (height + 1) // 2, (width + 1) // 2, level + 1
+
+
+def solve_cuda(
+    images: Tensor,
+    removed: Tensor,
+    rows: Tensor,
+    tolerance: float,
+    contraction: tuple[float, float],
+    cycles: int,
+    noise: Tensor | None = None,
+) -> tuple[Tensor, int]:
+    """Fill the removed pixels, a block of threads for each colour of each image.
+
+    Args:
+        images: ``[N, C, H, W]`` float32 or float64, on a CUDA device.
+        removed: ``[B, H, W]`` bool.
+        rows: ``[B]`` int64, which image each mask is of.
+        tolerance: of the update in the energy norm.
+        contraction: least and most factor by which a cycle is believed to shrink the update.
+        cycles: at most.
+        noise: like ``images``, added to removed pixels.
+
+    Returns:
+        ``[B, C, H, W]``, the known pixels bit for bit; and B, or the place of the first mask found
+        to leave no known pixel.
+    """
+    images, removed, rows = images.contiguous(), removed.contiguous(), rows.contiguous()
+    noise = images if noise is None else noise.to(images.dtype).contiguous()
+    count, (colours, height, width) = len(removed), images.shape[1:]
+    filled = images.new_empty(count, colours, height, width)
+    sound = torch.full((1,), count, dtype=torch.int32, device=images.device)
+    threads = THREADS["large" if height * width >= LARGE else "small"]
+    with torch.cuda.device(images.device):
+        processors = torch.cuda.get_device_properties(images.device).multi_processor_count
+        blocks = max(1, min(count * colours, processors * RESIDENT // threads))
+        room = workspace(height, width, images.element_size())
+        memory = torch.zeros(blocks * room, dtype=torch.uint8, device=images.device)
+        _kernel(images.dtype)(
+            grid=(blocks, 1, 1),
+            block=(threads, 1, 1),
+            args=[
+                images,
+                rows,
+                removed,
+                noise,
+                filled,
+                sound,
+                memory,
+                room,
+                count,
+                colours,
+                height,
+                width,
+                int(noise is not images),
+                float(tolerance),
+                *map(float, contraction),
+                cycles,
+            ],
+        )
+    return filled, int(sound)

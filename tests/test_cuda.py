@@ -1,0 +1,83 @@
+"""The whole path on a GPU, against the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sycam
+from sycam.data import demo
+from sycam.inputs import demo_images
+from sycam.methods import METHODS
+from sycam.metrics import METRICS, find_metric
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+FORMULAS = ["grad-cam", "layer-cam", "mean(relu(G)) * max(A)"]
+
+
+@pytest.fixture(autouse=True)
+def float32_as_on_the_cpu():
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def scores(metric: str, device: str) -> np.ndarray:
+    images = demo_images("heldout", 6, 0)
+    table = sycam.evaluate("demo", demo.LAYER, images, FORMULAS, [metric], device=device)
+    return np.stack(list(table.scores.values()))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_scores_as_on_the_cpu(name):
+    if name == "rm":
+        pytest.importorskip("skimage", reason="superpixels need scikit-image")
+    found, expected = scores(name, "cuda"), scores(name, "cpu")
+    # Noise that is drawn is drawn on the CPU for both; rankings may differ where values tie to
+    # the last bit, which moves single pixels.
+    tolerance = 5e-3 * max(1.0, np.nanmax(np.abs(expected)))
+    close = np.isclose(found, expected, atol=tolerance, rtol=0, equal_nan=True)
+    assert close.mean() >= 0.9, (found, expected)
+    assert abs(np.nanmean(found) - np.nanmean(expected)) <= tolerance
+
+
+def test_the_class_draws_what_it_draws_on_the_cpu():
+    network = demo.network()
+    images = demo_images("heldout", 4, 0).images
+    for name, method in METHODS.items():
+        if method.expression is None or not method.leaves <= {"A", "G", "y", "p"}:
+            continue
+        expected = sycam.CAM(network, demo.LAYER, name)(images)
+        found = sycam.CAM(demo.network().cuda(), demo.LAYER, name)(images.cuda())
+        assert found.device.type == "cuda"
+        torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=0)
+
+
+def test_a_search_ends_as_on_the_cpu_and_is_verified(tmp_path):
+    def run(device: str):
+        return sycam.synthesize(
+            "demo", demo.LAYER, "demo", metric="road", budget=40, max_cost=3, mode="exact",
+            search_images=16, heldout=16, device=device, out=tmp_path / device,
+        )  # fmt: skip
+
+    on_gpu, on_cpu = run("cuda"), run("cpu")
+    scored = {f.expression: f.score for f in on_cpu.hall}
+    both = [f for f in on_gpu.hall if f.expression in scored]
+    assert len(both) >= 15
+    for formula in both:
+        assert formula.score == pytest.approx(scored[formula.expression], abs=2e-3)
+    assert sycam.verify(tmp_path / "cuda", device="cuda").holds
+
+
+def test_lower_precision_and_compilation_serve_a_search():
+    metric = find_metric("road:percentiles=50")
+    found = sycam.synthesize(
+        "demo", demo.LAYER, "demo", metric=metric, budget=20, max_cost=2, search_images=16,
+        heldout=16, device="cuda", precision="bfloat16",
+    )  # fmt: skip
+    assert found.hall
