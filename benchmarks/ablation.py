@@ -11,8 +11,10 @@ images that no search has seen.
 Exact variants differ in what counts as one formula: nothing (each distinct expression is scored),
 equal values, equal scores (the paper's oracle), or both. Race and guide merge by values and get as
 many candidates as the exact variant by values has: the race goes through the same space in the same
-order, the guide proposes beyond the cost bound from the second cost on. With a delta of 1e-12
-nothing is dropped by the race. Constants are not tuned.
+order, the guide proposes beyond the cost bound from the second cost on. The default rule of
+selection brings back what the race has dropped but might prefer; under argmax nothing is brought
+back. With a delta of 1e-12 nothing is dropped by the race. Constants are not tuned. Seconds count
+what the second go makes again, mostly proposals.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     "metric": ("exact, by metric", EXACT | {"equivalence": "metric"}),
     "both": ("exact, by both", EXACT | {"equivalence": "both"}),
     "race": ("race, by values", BOUNDED | {"mode": "race"}),
+    "race-argmax": ("race, rule argmax", BOUNDED | {"mode": "race", "rule": "argmax"}),
     "guided": ("race and guide", BOUNDED | {"mode": "guided"}),
     "guide": ("guide without race", BOUNDED | {"mode": "guided", "delta": 1e-12}),
 }
