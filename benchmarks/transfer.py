@@ -56,7 +56,7 @@ WINNERS: dict[str, str] = {
     "resnet20-layer3": "symsqrt(G / max(A) / abs(min(G) + 0.536 * A))",
     "resnet32-layer2": "topmean(square(symlog(G))) * (relu(G) + symlog(cube(G)))",
     "mobilenet": "relu(min(G / sum(G)) + 11.6 * G) + 13.1 * G",
-    "squeezenet": "smooth(smooth(smooth(smooth(smooth(smooth(smooth(smooth(smooth(smooth(G))))))))))",
+    "squeezenet": "smooth(" * 10 + "G" + ")" * 10,
     "brain_tumour": "symlog(mean(relu(G)) * G + G / max(symlog(A)))",
     "busi": "topmean(mean(G) + 1.1 * neg(mean(A) * G)) / mean(A)",
     "magnetic_tile": "G + (10.2 * mean(relu(G)) + 3.74 * G + (3.2 * mean(G) + 13.2 * G))",
