@@ -322,13 +322,16 @@ def draw(cells: Sequence[Cell], metrics: Sequence[str], file: Path) -> None:
             colours[row, column] = d.mean / half if half else 0.0
             home = cell.subject in cell.found_on
             plane.text(column, row, f"{d.mean:+.3f}", ha="center", va="center", fontsize=8,
-                       weight="bold" if home else "normal")  # fmt: skip
+                       weight="bold" if home else "normal",
+                       color="white" if abs(colours[row, column]) > 2.5 else "black")  # fmt: skip
             if home:
                 box = pyplot.Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, fill=False, lw=1.5)
                 plane.add_patch(box)
         shown = plane.imshow(colours, cmap="RdBu", vmin=-4, vmax=4, aspect="auto")
         plane.set_xticks(range(len(subjects)), subjects, fontsize=8)
-        plane.set_yticks(range(len(formulas)), [_short(f) for f in formulas], fontsize=8)
+        homes = {cell.formula: ", ".join(cell.found_on) for cell in group}
+        named = [_short(f"{homes[f]}: {f}" if homes[f] else f) for f in formulas]
+        plane.set_yticks(range(len(formulas)), named, fontsize=8)
         plane.set_title(
             f"{group[0].metric}: difference to the best published CAM; framed: found there",
             fontsize=10,
