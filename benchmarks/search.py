@@ -14,8 +14,8 @@ was set on demo alone, under ROAD; the others confirm it.
 `beyond` has no table: the space is larger than anybody scores, so that each proposal is scored when
 it is made, and the best is the best that any sampler found. Its metric should be a cheap one.
 
-Optuna's TPE reads all trials for each of a derivation's choices, and half of its proposals are known
-classes or have no heatmap, which are trials as well: its time grows with the square of the
+Optuna's TPE reads all trials for each of a derivation's choices, and half of its proposals are
+known classes or have no heatmap, which are trials as well: its time grows with the square of the
 candidates. It gets fewer seeds and candidates than the others (`SLOW`).
 """
 
