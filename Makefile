@@ -16,7 +16,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	# The peers that tests compare with. Without their own dependencies: theirs would bring a
 	# second torch; what the tests use of them needs none.
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps \
-		grad-cam torchvision ttach torchcam captum quantus
+		grad-cam torchvision ttach torchcam captum quantus timm torchmetrics lightning-utilities \
+		onnx onnxscript onnxruntime onnx-ir ml_dtypes protobuf flatbuffers
 	touch $@
 
 demo: $(VENV)/.installed

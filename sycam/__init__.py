@@ -5,13 +5,14 @@ that has it most on your network and images, and shows held-out evidence for it.
 """
 
 from sycam import testing
-from sycam.data.images import ImageSet, load_images
+from sycam.data.images import ImageSet, load_images, open_images
 from sycam.errors import SycamError
 from sycam.evaluation import Table, evaluate
 from sycam.language import operator
 from sycam.layer_fusion import LayerWeights, learn_fusion
 from sycam.methods import CAM
 from sycam.metrics import metric
+from sycam.networks import open_network
 from sycam.result import Formula, Result, load
 from sycam.synthesis import synthesize
 from sycam.verification import Verification, verify
@@ -32,6 +33,8 @@ __all__ = [
     "load",
     "load_images",
     "metric",
+    "open_images",
+    "open_network",
     "operator",
     "synthesize",
     "testing",

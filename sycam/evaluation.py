@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape
 from sycam.evidence.targets import Target
-from sycam.inputs import Images, demo_images, read_images, with_masks
+from sycam.inputs import Images, demo_images, read_images, sample, with_masks
 from sycam.kernels import Fusion
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
+from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
-from sycam.subject import Subject, check_scorable, check_volumes
+from sycam.subject import Subject, check_scorable, check_volumes, device_for
 from sycam.validation import Interval, interval
 
 
@@ -93,7 +94,7 @@ class Table:
 
 
 def evaluate(
-    network: nn.Module | str,
+    network: nn.Module | str | NamedNetwork,
     layer: Layers,
     images: Images,
     methods: Sequence[str | Method] | None,
@@ -105,9 +106,11 @@ def evaluate(
     seed: int = 0,
     reshape: Reshape = None,
     fusion: Fusion = "mean",
+    count: int | None = None,
+    correct_only: bool = False,
     notify: Notify = ignore,
 ) -> Table:
-    """Score named methods and expressions under metrics on all the images given.
+    """Score named methods and expressions under metrics, on all the images given or a sample.
 
     Args:
         network, layer, images, labels, masks, target, device, seed, reshape, fusion: as for
@@ -116,6 +119,8 @@ def evaluate(
             published CAMs and controls that need no dear leaf (and that the metrics are defined
             for) if None.
         metrics: names of ``sycam metrics``.
+        count: how many of the images, drawn by the seed; all if None.
+        correct_only: leave images out that the network classifies wrongly; needs labels.
         notify: watches the progress.
 
     Returns:
@@ -133,19 +138,23 @@ def evaluate(
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in scored_along() if m.has_weights or not of_weights]
     found = {m.name: m for m in map(find_method, methods)}
+    known = open_network(network)
+    if known.source is not None:  # it is ours
+        known.module.to(device_for(device, known.module))
     image_set = (
         demo_images("heldout", 64, seed)
-        if isinstance(images, str) and images == "demo"
-        else read_images(images, labels, masks)
+        if isinstance(images, str) and images == DEMO
+        else read_images(images, labels, masks, known, notify)
     )
     image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
-    for line in image_set.skipped:
+    image_set = sample(image_set, count, seed, known.module if correct_only else None)
+    for line in (*image_set.notes, *image_set.skipped):
         notify(Note(line))
     for metric in chosen.values():
         check_volumes(metric, image_set)
         check_scorable(metric, found.values())
     subject = Subject.prepare(
-        network, layer, image_set, target, device, seed, notify, reshape, fusion
+        known, layer, image_set, target, device, seed, notify, reshape, fusion
     )
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))

@@ -20,6 +20,7 @@ from sycam.kernels import Heatmaps, fuse
 from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
+from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.search.events import Notify, Stage, Step, ignore
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject, check_volumes
@@ -50,7 +51,7 @@ class LayerWeights:
 
 
 def learn_fusion(
-    network: nn.Module | str,
+    network: nn.Module | str | NamedNetwork,
     layers: Layers,
     formula: str | Expression,
     images: Images,
@@ -83,12 +84,13 @@ def learn_fusion(
     if len(wanted) < 2:
         raise OptionError(f"learning a fusion needs at least two layers, got {len(wanted)}")
     metric, method = find_metric(metric), find_method(formula)
-    if not (isinstance(images, str) and images == "demo"):
-        images = read_images(images, labels, masks)
+    known = open_network(network)
+    if not (isinstance(images, str) and images == DEMO):
+        images = read_images(images, labels, masks, known, notify)
         check_volumes(metric, images)
     searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
     subject = Subject.prepare(
-        network, wanted, searched, target, device, seed, notify, reshape, "mean"
+        known, wanted, searched, target, device, seed, notify, reshape, "mean"
     )
 
     def layer_maps(image_set: ImageSet, said: str) -> tuple[list[Heatmaps], Context]:

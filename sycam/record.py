@@ -66,6 +66,14 @@ def identity_of(
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def _checkpoint(subject: Subject) -> dict[str, str] | None:
+    """The file of the network's weights."""
+    if subject.known.checkpoint is None:
+        return None
+    file, digest = subject.known.checkpoint
+    return {"file": str(file), "sha256": digest}
+
+
 def open_folder(out: str | Path | None, name: str) -> Path:
     """The run's folder, ``runs/<name>`` if None; RunError where it holds anything but a run."""
     folder = Path(out or Path("runs") / name)
@@ -97,6 +105,7 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
             "target": subject.target_text,
             "seed": subject.seed,
             "precision": task.precision,
+            "correct_only": task.correct_only,
             "search": options.to_dict(),
         },
         "environment": {
@@ -113,6 +122,10 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
         "network": {
             "name": subject.name,
             "source": subject.source,
+            "weights": subject.known.weights,
+            "checkpoint": _checkpoint(subject),
+            "preprocessing": subject.known.preprocessing and subject.known.preprocessing.to_dict(),
+            "class_names": subject.class_names and list(subject.class_names),
             "digest": subject.digest,
             "layer": subject.layer_names,
             "layers": [layer.name for layer in subject.layers],
@@ -129,6 +142,7 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
             "mean": list(searched.mean),
             "std": list(searched.std),
             "skipped": list(dict.fromkeys((*searched.skipped, *unseen.skipped))),
+            "notes": list(dict.fromkeys((*searched.notes, *unseen.notes))),
         },
         "grammar": {"name": grammar.name, "digest": grammar.digest, "text": grammar.text},
         "search": {

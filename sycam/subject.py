@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sycam.data import demo
-from sycam.data.images import ImageSet
+from sycam.data.images import ImageSet, ImageSource
 from sycam.digests import content_digest, network_digest
-from sycam.errors import NetworkError, OptionError
+from sycam.errors import DataError, OptionError
 from sycam.evidence import (
     SOUGHT,
     Cache,
@@ -31,7 +30,6 @@ from sycam.evidence import (
     device_of,
     find_layer,
     has_linear_head,
-    load_network,
     measure,
     measure_leaves,
     varies,
@@ -39,11 +37,11 @@ from sycam.evidence import (
 from sycam.evidence.class_targets import ClassTarget, parse_target
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, resolve
-from sycam.inputs import DEMO
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
+from sycam.networks import NamedNetwork, open_network
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 
 PROBES = 8  # images on which layer 'auto' looks at gradients
@@ -55,28 +53,28 @@ class Subject:
 
     Attributes:
         network: the user's network, or a copy of it on another device.
-        name: for people and folder names.
-        source: how the command line names the network, or None for a module from Python.
+        known: the network as it was given, with what is known of it.
         layers: the target layers, one or several.
         target: what is explained, see :mod:`sycam.targets`.
         seed: of everything random.
         classifier: the fast copy for perturbed images.
         fusion: how the heatmaps of several layers become one.
+        class_names: of all classes, in the network's order; None where they are not known.
     """
 
     network: nn.Module
-    name: str
-    source: str | None
+    known: NamedNetwork
     layers: tuple[Layer, ...]
     target: Target
     seed: int
     classifier: Classifier
     fusion: str | tuple[float, ...] = "mean"
+    class_names: tuple[str, ...] | None = None
 
     @classmethod
     def prepare(
         cls,
-        network: nn.Module | str,
+        network: nn.Module | str | NamedNetwork,
         layer: Layers,
         images: ImageSet,
         target: Target = "predicted",
@@ -89,6 +87,7 @@ class Subject:
         """Load the network, move it to the device and find the layers.
 
         Args:
+            network: see :func:`sycam.networks.open_network`.
             images: some of them serve as probes for layer ``"auto"``.
         """
         if not isinstance(seed, Integral):
@@ -96,9 +95,9 @@ class Subject:
         target = checked_target(target)
         wanted = as_layers(layer)
         fusion = check_fusion(fusion, len(wanted))
-        source = network if isinstance(network, str) else None
-        network, name = _network(network)
-        place = _device(device, network)
+        known = open_network(network)
+        network = known.module
+        place = device_for(device, network)
         if place != device_of(network):
             # By name, so that the copy's layers are found.
             wanted = [
@@ -113,7 +112,18 @@ class Subject:
                 notify(Note(one.note))
         score = target if is_callable(target) else None
         classifier = Classifier(network, place, score=score)
-        return cls(network, name, source, found, target, seed, classifier, fusion)
+        names = known.class_names or images.class_names
+        return cls(network, known, found, target, seed, classifier, fusion, names)
+
+    @property
+    def name(self) -> str:
+        """For people and folder names."""
+        return self.known.name
+
+    @property
+    def source(self) -> str | None:
+        """How the command line names the network, or None for a module from Python."""
+        return self.known.source
 
     @property
     def layer(self) -> Layer:
@@ -245,6 +255,13 @@ class Subject:
         if evidence.outputs is not None and not is_callable(self.target):
             classes, labels = evidence.outputs.shape[1], images.labels
             found = evidence.outputs.argmax(1)
+            if images.class_names is not None and len(images.class_names) != max(classes, 2):
+                raise DataError(
+                    f"the images are of {len(images.class_names)} classes, the network has "
+                    f"{classes}, so that the order of theirs says nothing of its own; name the "
+                    "folders as its classes (--class-names FILE --labels names), or leave the "
+                    "labels out (--labels none)"
+                )
             if classes == 1:
                 notify(Note("the network has one output: its probability is the sigmoid"))
                 found = (evidence.outputs[:, 0] > 0).long()
@@ -287,9 +304,9 @@ class Subject:
         return target_text(self.target)
 
 
-def check_volumes(metric: Metric, images: ImageSet) -> None:
+def check_volumes(metric: Metric, images: ImageSet | ImageSource) -> None:
     """Refuse a metric that is defined for flat images only, where the images are volumes."""
-    if images.images.ndim == 5 and not metric.volumes:
+    if len(images.shape) == 4 and not metric.volumes:
         able = ", ".join(name for name, kind in METRICS.items() if kind.volumes)
         raise OptionError(
             f"metric {metric.name!r} is defined for images, not for volumes (N,C,D,H,W); "
@@ -344,19 +361,8 @@ def target_text(target: Target) -> str:
     return str(target)
 
 
-def _network(network: nn.Module | str) -> tuple[nn.Module, str]:
-    if isinstance(network, nn.Module):
-        return network, type(network).__name__.lower()
-    if network == DEMO:
-        return demo.network(), DEMO
-    if not isinstance(network, str):
-        raise NetworkError(
-            f"network must be a torch.nn.Module, 'demo' or FILE.py:FACTORY, got {network!r}"
-        )
-    return load_network(network), network.rpartition(":")[2]
-
-
-def _device(device: str | torch.device | None, network: nn.Module) -> torch.device:
+def device_for(device: str | torch.device | None, network: nn.Module) -> torch.device:
+    """Where a network runs: as told; CUDA where there is one if None."""
     if device is None:
         own = device_of(network)
         return torch.device("cuda") if own.type == "cpu" and torch.cuda.is_available() else own

@@ -20,6 +20,7 @@ from sycam.language import Expression, Grammar, parse_weights
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.goals import Goals
+from sycam.networks import NamedNetwork
 from sycam.record import open_folder, record_of
 from sycam.result import Formula, Result
 from sycam.search import Budget, Candidate, Scorer, SearchOptions, parse_threshold
@@ -38,7 +39,7 @@ _SAID = 5  # refused candidates that are told
 
 
 def synthesize(
-    network: nn.Module | str,
+    network: nn.Module | str | NamedNetwork,
     layer: Layers,
     images: Images,
     labels: Tensor | Sequence[int] | None = None,
@@ -67,18 +68,24 @@ def synthesize(
     threshold: float | str | None = None,
     guess: Sequence[str | Expression] = (),
     scope: str = "global",
+    correct_only: bool = False,
     out: str | Path | None = None,
     notify: Notify = ignore,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
 
     Args:
-        network: a classifier that returns ``(N, classes)``, or ``"demo"`` or
-            ``"FILE.py:FACTORY"``. It is left as it was.
+        network: a classifier that returns ``(N, classes)``, which is left as it was; or the name
+            of one: ``"torchvision:resnet50"``, ``"timm:resnet50.a1_in1k"``,
+            ``"FILE.py:FACTORY"``, each also with the file of its weights
+            (``"torchvision:resnet50@best.pth"``), or ``"demo"``; see
+            :func:`sycam.networks.open_network`.
         layer: the target layer, by name or as a module, ``"auto"`` or ``"last"``; or several
             of them, whose heatmaps are fused. Which formulas differ in meaning is then told by
             the layer that is named first.
-        images: ``[N,C,H,W]`` in the network's input scale, an ``ImageSet``, or ``"demo"``.
+        images: ``[N,C,H,W]`` in the network's input scale, an ``ImageSet``, a ``Dataset`` or
+            ``DataLoader`` (see :func:`sycam.data.datasets.open_dataset`), a folder, ``.csv`` or
+            ``.npz`` file (read with the preprocessing that the named network has), or ``"demo"``.
         labels: ``[N]`` true classes, needed only for ``target="label"``.
         masks: ``[N,H,W]`` ground truth, needed only for localisation metrics.
         metric: what to optimise; ``sycam metrics`` lists the names. Several give a Pareto front.
@@ -115,6 +122,7 @@ def synthesize(
         threshold: end at the first expression above: a number or ``"best-published"``.
         guess: expressions to try first.
         scope: ``"global"``, or ``"per-class"``: besides, the best expression of each class.
+        correct_only: leave images out that the network classifies wrongly; needs labels.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
@@ -143,7 +151,7 @@ def synthesize(
     )
     task = Task.prepare(
         network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
-        device, seed, reshape, fusion, require, precision, options.guesses, notify,
+        device, seed, reshape, fusion, require, precision, options.guesses, correct_only, notify,
     )  # fmt: skip
     # Only now, when all that was given has proved usable, is anything written.
     metric, subject, unseen = task.metric, task.subject, task.unseen
@@ -267,7 +275,7 @@ def _validate(
     goals = {goal.text for goal in task.goals}
     others += [find_metric(name) for name in PANEL if name not in goals]
     panel = [m for m in others if unseen.masks is not None or not m.needs_masks]
-    panel = [m for m in panel if unseen.images.ndim == 4 or m.volumes]
+    panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
     guards = [find_metric(name) for name in GUARDS]
     return validate(entrants, metric, panel, guards, *measured, task.subject.seed, notify)
 

@@ -19,6 +19,7 @@ from sycam.language import Expression, Grammar, load_grammar
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.goals import Goals
+from sycam.networks import NamedNetwork, open_network
 from sycam.record import identity_of
 from sycam.search import (
     Candidate,
@@ -29,7 +30,7 @@ from sycam.search import (
     verify_precision,
 )
 from sycam.search.events import Note, Notify, Stage, ignore
-from sycam.subject import Subject, check_volumes
+from sycam.subject import Subject, check_volumes, device_for
 
 PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two to five
 SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
@@ -51,6 +52,7 @@ class Task:
         evidence: measurements on the search images.
         context: of the same images.
         known: published CAMs and controls, to be scored along.
+        correct_only: whether images that the network classifies wrongly were left out.
     """
 
     subject: Subject
@@ -63,11 +65,12 @@ class Task:
     evidence: Evidence | Stack
     context: Context
     known: list[Method]
+    correct_only: bool = False
 
     @classmethod
     def prepare(
         cls,
-        network: nn.Module | str,
+        network: nn.Module | str | NamedNetwork,
         layer: Layers,
         images: Images,
         labels: Tensor | Sequence[int] | None = None,
@@ -84,6 +87,7 @@ class Task:
         require: Sequence[str] = (),
         precision: str = FLOAT32,
         guesses: Sequence[Expression] = (),
+        correct_only: bool = False,
         notify: Notify = ignore,
     ) -> Task:
         """Check all that was given and measure the search images.
@@ -101,15 +105,21 @@ class Task:
         watched = (metric, *(r.metric for r in requirements))
         needs_masks = any(m.needs_masks for m in watched)
         grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
+        known = open_network(network)
+        if known.source is not None:  # it is ours
+            known.module.to(device_for(device, known.module))
         if not (isinstance(images, str) and images == DEMO):
-            images = read_images(images, labels, masks)
+            images = read_images(images, labels, masks, known, notify)
             for one in watched:
                 check_volumes(one, images)
-        searched, unseen = divide(images, heldout, search_images, seed, needs_masks)
-        for line in dict.fromkeys((*searched.skipped, *unseen.skipped)):
+        only = known.module if correct_only else None
+        searched, unseen = divide(images, heldout, search_images, seed, needs_masks, only)
+        for line in dict.fromkeys(
+            (*searched.notes, *unseen.notes, *searched.skipped, *unseen.skipped)
+        ):
             notify(Note(line))
         subject = Subject.prepare(
-            network, layer, searched, target, device, seed, notify, reshape, fusion
+            known, layer, searched, target, device, seed, notify, reshape, fusion
         )
         notify(Stage("Measuring activations and gradients", len(searched)))
         grammar = _available(grammar, subject, searched, notify)
@@ -119,13 +129,13 @@ class Task:
         evidence, context = subject.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
-        known = scored_along(grammar.leaves)
-        known = [m for m in known if m.has_weights or not metric.of_weights]
+        along = scored_along(grammar.leaves)
+        along = [m for m in along if m.has_weights or not metric.of_weights]
         if precision != FLOAT32:
-            context = _in_precision(precision, subject, metric, evidence, context, known)
+            context = _in_precision(precision, subject, metric, evidence, context, along)
         return cls(
             subject, searched, unseen, metric, grammar, requirements, precision, evidence,
-            context, known,
+            context, along, correct_only,
         )  # fmt: skip
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sycam.data.images import ImageSet, load_images
+from sycam.data.images import ImageSet, ImageSource, open_images
 from sycam.errors import RunError, SycamError
 from sycam.evidence.targets import Target
 from sycam.hunt import Hunt, hunt
@@ -205,14 +205,15 @@ def _given(
         "fusion": _fusion(record["network"]["fusion"]),
         "require": record["required"],
         "precision": settings["precision"],
+        "correct_only": settings.get("correct_only", False),
         "guesses": options.guesses,
     }
 
 
-def _read(origin: dict | None) -> ImageSet | str | None:
+def _read(origin: dict | None) -> ImageSource | str | None:
     if origin is None:
         return None
-    return DEMO if origin == {"source": DEMO} else load_images(**origin)
+    return DEMO if origin == {"source": DEMO} else open_images(**origin)
 
 
 def _fusion(fusion: str | list[float]) -> str | tuple[float, ...]:

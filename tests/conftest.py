@@ -50,6 +50,23 @@ def grad_cam() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """torchvision, or a skip where it is not installed."""
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed: pip install 'sycam[networks]'")
+    load_file(ROOT / "tests" / "torchvision_ops.py").import_torchvision()
+    return importlib.import_module("torchvision")
+
+
+@pytest.fixture(scope="session")
+def timm(torchvision) -> ModuleType:
+    """timm, or a skip where it is not installed."""
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed: pip install 'sycam[networks]'")
+    return importlib.import_module("timm")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real networks and images, or a skip where it is absent."""
     if not DATA.is_dir():

@@ -63,6 +63,16 @@ def test_json_goes_to_standard_output_alone(run, capsys):
     assert "Scoring" in err
 
 
+def test_export_writes_for_a_library_or_says_why_not(run, tmp_path, capsys):
+    file = tmp_path / "road_cam.py"
+    code, out, _ = sycam(capsys, "export", run, "-o", file, "--name", "RoadCAM", "--base", "captum")
+    assert (code, out.strip()) == (0, str(file))
+    assert "class RoadCAM(LayerAttribution, GradientAttribution)" in file.read_text()
+    code, _, error = sycam(capsys, "export", run, "-o", tmp_path / "road.onnx", "--base", "captum")
+    assert code == 2
+    assert "say base 'onnx'" in error
+
+
 def test_export_and_explain_work_from_the_folder(run, tmp_path, capsys):
     code, out, _ = sycam(capsys, "export", run, "-o", tmp_path / "road_cam.py", "--name", "RoadCAM")
     assert code == 0

@@ -16,14 +16,15 @@ from sycam.testing import isolated_metrics, isolated_operators
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 LANGUAGE = DOCS / "language.md"
 CUSTOM_METRICS = DOCS / "custom_metrics.md"
+ADAPTERS = DOCS / "adapters.md"
 
 
-@pytest.mark.parametrize("page", [LANGUAGE, CUSTOM_METRICS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [LANGUAGE, CUSTOM_METRICS, ADAPTERS], ids=lambda page: page.name)
 def test_examples_of_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     text = page.read_text(encoding="utf-8")
-    for file, program in re.findall(r"^Save this as `(\w+\.py)`:\n\n```python\n(.+?)^```$", text,
+    for file, program in re.findall(r"Save this as\s`(\w+\.\w+)`:\n\n```\w*\n(.+?)^```$", text,
                                     re.MULTILINE | re.DOTALL):  # fmt: skip
         Path(file).write_text(program, encoding="utf-8")
     # A fence would be taken for output, were it not for the blank line.

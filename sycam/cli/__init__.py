@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from sycam.cli.doctor import doctor
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import explain, export, verify
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 
 # In the order of the help page.
-for command in (synthesize, explain, evaluate, verify, export):
+for command in (synthesize, explain, evaluate, verify, export, doctor):
     app.command()(command)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")

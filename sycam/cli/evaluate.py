@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
+from sycam.cli import completion
 from sycam.cli.options import (
     ROAD,
     AsJson,
     Boxes,
+    Checkpoint,
+    ClassNames,
+    CorrectOnly,
     Device,
     Fused,
+    Interpolation,
+    Labels,
     LayerNames,
     Masks,
     Mean,
@@ -20,6 +26,7 @@ from sycam.cli.options import (
     Operators,
     Quiet,
     Reshaped,
+    Resize,
     Seed,
     Size,
     Source,
@@ -30,7 +37,8 @@ from sycam.cli.options import (
     image_set_of,
     interruptible,
     layer_of,
-    numbers,
+    network_of,
+    reading_of,
 )
 from sycam.evaluation import evaluate as evaluate_methods
 from sycam.inputs import DEMO
@@ -40,20 +48,35 @@ from sycam.report import console as show
 def evaluate(
     methods: Annotated[
         list[str] | None,
-        typer.Argument(help="names or expressions; all methods without dear leaves if none"),
+        typer.Argument(
+            help="names or expressions; all methods without dear leaves if none",
+            autocompletion=completion.methods,
+        ),
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="repeat for several", autocompletion=completion.metrics),
+    ] = None,
     operators: Operators = None,
     network: Network = DEMO,
+    checkpoint: Checkpoint = None,
+    class_names: ClassNames = None,
     layer: LayerNames = None,
     reshape: Reshaped = None,
     fusion: Fused = "mean",
     images: Source = DEMO,
+    labels: Labels = "auto",
     masks: Masks = None,
     boxes: Boxes = None,
     mean: Mean = None,
     std: Std = None,
     size: Size = None,
+    resize: Resize = None,
+    interpolation: Interpolation = None,
+    count: Annotated[
+        int | None, typer.Option(help="how many of the images, drawn by --seed; all if none")
+    ] = None,
+    correct_only: CorrectOnly = False,
     target: Target = "predicted",
     device: Device = None,
     seed: Seed = 0,
@@ -62,18 +85,23 @@ def evaluate(
 ) -> None:
     """Score named methods and expressions under metrics, as a table.
 
-    Example:
+    Examples:
 
       sycam evaluate grad-cam "mean(relu(G)) * max(A)" --metric road --metric deletion
+
+      sycam evaluate --network timm:resnet50.a1_in1k --images photos/ --count 200
+
+      sycam evaluate grad-cam layer-cam --network nets.py:resnet --checkpoint best.pth --images val/
     """
     console = console_for(as_json)
     declare_operators(operators)
     with interruptible(), show.Watcher(None if quiet else console) as watch:
-        scale = {"mean": numbers(mean, "--mean"), "std": numbers(std, "--std"), "size": size}
+        known = network_of(network, checkpoint, class_names, watch)
+        reading = reading_of(mean, std, size, resize, interpolation)
         table = evaluate_methods(
-            network,
+            known,
             layer or layer_of(network),
-            image_set_of(images, masks=masks, boxes=boxes, **scale),
+            image_set_of(images, known, watch, masks=masks, boxes=boxes, labels=labels, **reading),
             methods or None,
             metric or [ROAD],
             target=target,
@@ -81,6 +109,8 @@ def evaluate(
             seed=seed,
             reshape=reshape,
             fusion=fusion,
+            count=count,
+            correct_only=correct_only,
             notify=watch,
         )
     if as_json:

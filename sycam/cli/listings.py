@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from sycam.cli import completion
 from sycam.cli.options import AsJson, Operators, declare_operators
 from sycam.language import grammar_names, load_grammar
 from sycam.methods import METHODS, find_method
@@ -35,7 +36,11 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
 @metrics_app.command("show", context_settings={"ignore_unknown_options": True})
 def show_metric(
     metric: Annotated[
-        str, typer.Argument(help="NAME, NAME:option=value, FILE.py:NAME, or a formula of these")
+        str,
+        typer.Argument(
+            help="NAME, NAME:option=value, FILE.py:NAME, quantus:NAME, or a formula",
+            autocompletion=completion.metrics,
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +73,13 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
 
 @methods_app.command("show")
 def show_method(
-    name: Annotated[str, typer.Argument(help="a method's name, or an expression of your own")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="a method's name, or an expression of your own",
+            autocompletion=completion.methods,
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show one method: formula, LaTeX, what it reads and what that takes, paper."""
@@ -104,7 +115,9 @@ def grammars(
 
 @grammars_app.command("show")
 def show_grammar(
-    grammar: Annotated[str, typer.Argument(help="NAME or FILE.lark")],
+    grammar: Annotated[
+        str, typer.Argument(help="NAME or FILE.lark", autocompletion=completion.grammars)
+    ],
     max_cost: MaxCost = 6,
     operators: Operators = None,
     as_json: AsJson = False,

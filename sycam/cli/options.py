@@ -10,16 +10,44 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sycam.cli import completion
 from sycam.data import demo
-from sycam.data.images import ImageSet, load_images
+from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
 from sycam.evidence.loading import import_file
-from sycam.inputs import DEMO
+from sycam.inputs import open_source
+from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
+from sycam.search.events import Note, Notify
 
 ROAD = "road"
 
-Network = Annotated[str, typer.Option(help="demo, or FILE.py:FACTORY (a function without "
-                                      "arguments that returns an nn.Module)")]  # fmt: skip
+Network = Annotated[
+    str,
+    typer.Option(
+        help="demo, torchvision:NAME or torchvision:NAME@WEIGHTS, timm:NAME, or FILE.py:FACTORY (a "
+        "function without arguments that returns an nn.Module)",
+        autocompletion=completion.networks,
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="your weights for --network: .safetensors, or a state dict saved by torch; a head "
+        "with another number of classes is built as the file has it",
+    ),
+]
+RunNetwork = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        help="for a run started from Python, or whose file of weights has moved: as for "
+        "synthesize, or with that file, like torchvision:resnet50@best.pth",
+    ),
+]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(help="text file of the network's class names, one a line, in its order"),
+]
 LayerNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -34,12 +62,45 @@ Reshaped = Annotated[
 Fused = Annotated[
     str, typer.Option("--fusion", help="of several layers: mean, max, product, or weights 0.3,0.7")
 ]
-Source = Annotated[str, typer.Option("--images", help="demo, a FOLDER of images, or a FILE.npz")]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--images",
+        help="demo, a FOLDER of images (or of a folder a class), a FILE.csv with columns path and "
+        "as wanted label, mask, box, or a FILE.npz",
+    ),
+]
+Labels = Annotated[
+    str,
+    typer.Option(
+        help="how a FOLDER's subfolders are classes: names (as the network's), sorted (as "
+        "torchvision's ImageFolder numbers them), numbers, none; auto: labels.csv, else names "
+        "where they fit",
+    ),
+]
+CorrectOnly = Annotated[
+    bool,
+    typer.Option(
+        "--correct-only",
+        help="leave out images that the network classifies wrongly, and say how many; needs labels",
+    ),
+]
 Masks = Annotated[Path | None, typer.Option(help="folder of PNG masks, named as the images")]
 Boxes = Annotated[Path | None, typer.Option(help="CSV of boxes: file,x0,y0,x1,y1 in pixels")]
-Mean = Annotated[str | None, typer.Option(help="subtracted after /255: one number or R,G,B")]
-Std = Annotated[str | None, typer.Option(help="divided by after the mean: one number or R,G,B")]
-Size = Annotated[int | None, typer.Option(help="resize the short side, then crop the centre")]
+OWN = "; the network's own, where it is known"
+Mean = Annotated[str | None, typer.Option(help=f"subtracted after /255: one number or R,G,B{OWN}")]
+Std = Annotated[
+    str | None, typer.Option(help=f"divided by after the mean: one number or R,G,B{OWN}")
+]
+Size = Annotated[
+    int | None, typer.Option(help=f"side of the square cut from the centre, in pixels{OWN}")
+]
+Resize = Annotated[
+    int | None, typer.Option(help="what the short side is resized to before that; SIZE if none")
+]
+Interpolation = Annotated[
+    str | None, typer.Option(help=f"of resizing: nearest, bilinear, bicubic, lanczos{OWN}")
+]
 Target = Annotated[
     str,
     typer.Option(
@@ -66,8 +127,43 @@ def console_for(as_json: bool) -> Console:
     return Console(stderr=as_json, highlight=False)
 
 
-def image_set_of(source: str, **options) -> ImageSet | str:
-    return DEMO if source == DEMO else load_images(source, **options)
+def network_of(
+    network: str, checkpoint: Path | None, class_names: Path | None, notify: Notify
+) -> NamedNetwork:
+    """The network with its weights and class names, told of."""
+    found = open_network(network, checkpoint)
+    if class_names is not None:
+        found = found.with_class_names(read_class_names(class_names))
+    if found.weights:
+        classes = f", {found.classes} classes" if found.classes else ""
+        notify(Note(f"network {found.name}: {found.weights}{classes}"))
+    return found
+
+
+def image_set_of(
+    source: str, network: NamedNetwork, notify: Notify, **options
+) -> ImageSet | ImageSource | str:
+    if source == DEMO:
+        return DEMO
+    return open_source(source, network, notify, **options)
+
+
+def reading_of(
+    mean: str | None,
+    std: str | None,
+    size: int | None,
+    resize: int | None,
+    interpolation: str | None,
+) -> dict:
+    """What was given of the preprocessing."""
+    given = {
+        "mean": numbers(mean, "--mean"),
+        "std": numbers(std, "--std"),
+        "size": size,
+        "resize": resize,
+        "interpolation": interpolation,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def declare_operators(files: Sequence[Path] | None) -> None:

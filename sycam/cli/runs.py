@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli.options import AsJson, Device, Operators, Quiet, console_for, declare_operators
+from sycam.cli.options import (
+    AsJson,
+    Device,
+    Operators,
+    Quiet,
+    RunNetwork,
+    console_for,
+    declare_operators,
+)
+from sycam.export import GRAPHS, MODULES
 from sycam.export import export as export_result
 from sycam.report import console as show
 from sycam.report.explain import explain as draw
@@ -18,9 +27,7 @@ from sycam.report.explain import explain as draw
 def explain(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
     images: Annotated[list[Path] | None, typer.Argument(help="image files")] = None,
-    network: Annotated[
-        str | None, typer.Option(help="FILE.py:FACTORY, for a run started from Python")
-    ] = None,
+    network: RunNetwork = None,
     out: Annotated[Path | None, typer.Option(help="folder; RUN/explanations by default")] = None,
     operators: Operators = None,
     device: Device = None,
@@ -33,6 +40,7 @@ def explain(
 
 def verify(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
+    network: RunNetwork = None,
     operators: Operators = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -41,11 +49,17 @@ def verify(
     """Derive a run again: its search from the journal, its scores from the network.
 
     Exit code 1 where a claim does not hold.
+
+    Examples:
+
+      sycam verify runs/resnet50-road-1a2b3c4d
+
+      sycam verify runs/resnet50-road-1a2b3c4d --network torchvision:resnet50@moved/best.pth
     """
     console = console_for(as_json)
     declare_operators(operators)
     with show.Watcher(None if quiet else console) as watch:
-        done = sycam.verify(run, device=device, notify=watch)
+        done = sycam.verify(run, network, device=device, notify=watch)
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
         print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
@@ -57,10 +71,23 @@ def verify(
 
 def export(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the .py file to write")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the .py, .onnx or .pt2 file to write")],
     name: Annotated[str, typer.Option(help="of the class")] = "SynthesisedCAM",
+    base: Annotated[
+        str, typer.Option(help="; ".join(f"{k}: {v}" for k, v in {**MODULES, **GRAPHS}.items()))
+    ] = "torch",
+    network: RunNetwork = None,
     operators: Operators = None,
 ) -> None:
-    """Write the winner as a Python class that needs only torch."""
+    """Write the winner as a Python class for torch or for a library, or as one graph.
+
+    Examples:
+
+      sycam export runs/demo-road-1a2b3c4d -o road_cam.py --name RoadCAM
+
+      sycam export runs/demo-road-1a2b3c4d -o road_cam.py --name RoadCAM --base grad-cam
+
+      sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
+    """
     declare_operators(operators)
-    print(export_result(sycam.load(run), out, name))
+    print(export_result(sycam.load(run), out, name, base, network))

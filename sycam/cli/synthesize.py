@@ -10,12 +10,18 @@ import typer
 from rich.markup import escape
 
 import sycam
+from sycam.cli import completion
 from sycam.cli.options import (
     ROAD,
     AsJson,
     Boxes,
+    Checkpoint,
+    ClassNames,
+    CorrectOnly,
     Device,
     Fused,
+    Interpolation,
+    Labels,
     LayerNames,
     Masks,
     Mean,
@@ -23,6 +29,7 @@ from sycam.cli.options import (
     Operators,
     Quiet,
     Reshaped,
+    Resize,
     Seed,
     Size,
     Source,
@@ -33,9 +40,9 @@ from sycam.cli.options import (
     image_set_of,
     interruptible,
     layer_of,
-    numbers,
+    network_of,
+    reading_of,
 )
-from sycam.data.images import load_images
 from sycam.inputs import DEMO
 from sycam.report import console as show
 from sycam.report.explain import overview
@@ -48,28 +55,39 @@ def synthesize(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="what to optimise (see: sycam metrics), road if none; repeat for a Pareto front"
+            help="what to optimise (see: sycam metrics), road if none; repeat for a Pareto front",
+            autocompletion=completion.metrics,
         ),
     ] = None,
-    grammar: Annotated[str, typer.Option(help="NAME or FILE.lark (see: sycam grammars)")] = (
-        "gradient"
-    ),
+    grammar: Annotated[
+        str,
+        typer.Option(
+            help="NAME or FILE.lark (see: sycam grammars)", autocompletion=completion.grammars
+        ),
+    ] = "gradient",
     operators: Operators = None,
     network: Network = DEMO,
+    checkpoint: Checkpoint = None,
+    class_names: ClassNames = None,
     layer: LayerNames = None,
     reshape: Reshaped = None,
     fusion: Fused = "mean",
     images: Source = DEMO,
+    labels: Labels = "auto",
     heldout: Annotated[
-        str | None, typer.Option(help="FOLDER or FILE.npz to validate on; else part of --images")
+        str | None,
+        typer.Option(help="FOLDER, FILE.csv or FILE.npz to validate on; else part of --images"),
     ] = None,
     masks: Masks = None,
     boxes: Boxes = None,
     mean: Mean = None,
     std: Std = None,
     size: Size = None,
+    resize: Resize = None,
+    interpolation: Interpolation = None,
     search_images: Annotated[int, typer.Option(help="how many images to search on")] = 64,
     heldout_images: Annotated[int, typer.Option(help="how many images to validate on")] = 256,
+    correct_only: CorrectOnly = False,
     mode: Annotated[
         str,
         typer.Option(
@@ -134,6 +152,12 @@ def synthesize(
       sycam synthesize --metric road
 
       sycam synthesize --network nets.py:resnet --images photos/ --size 224 --metric insertion
+
+      sycam synthesize --network torchvision:resnet50 --checkpoint my.pth --images val/
+
+      sycam synthesize --network timm:convnext_tiny.fb_in1k --images photos/
+
+      sycam synthesize --network nets.py:unet --images slices.csv --metric iou
     """
     console = console_for(as_json)
     finished: list[Validated] = []
@@ -145,10 +169,12 @@ def synthesize(
                 finished.append(event)
             watch(event)
 
-        scale = {"mean": numbers(mean, "--mean"), "std": numbers(std, "--std"), "size": size}
-        image_set = image_set_of(images, masks=masks, boxes=boxes, **scale)
+        known = network_of(network, checkpoint, class_names, watch)
+        reading = reading_of(mean, std, size, resize, interpolation) | {"labels": labels}
+        image_set = image_set_of(images, known, watch, masks=masks, boxes=boxes, **reading)
+        unseen = image_set_of(heldout, known, watch, **reading) if heldout else heldout_images
         result = sycam.synthesize(
-            network,
+            known,
             layer or layer_of(network),
             image_set,
             metric=metric or ROAD,
@@ -167,7 +193,8 @@ def synthesize(
             scope=scope,
             budget=budget,
             search_images=search_images,
-            heldout=load_images(heldout, **scale) if heldout else heldout_images,
+            heldout=unseen,
+            correct_only=correct_only,
             target=target,
             device=device,
             seed=seed,

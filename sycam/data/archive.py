@@ -2,21 +2,82 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from sycam.data.geometry import Geometry
-from sycam.data.raw import RawImages
+from sycam import spill
+from sycam.data.preprocessing import Preprocessing
+from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
+_PIECE = 64  # rows of an array that are looked at together
 
 
-def read_archive(path: Path, *, size: int | None = None) -> RawImages:
-    """Read the arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
+@dataclass(eq=False)
+class ArchiveReader(Reader):
+    """Reads images of an array.
+
+    Attributes:
+        pixels: uint8 ``[N, H, W, C]``, C is 1 or 3.
+        labels: int64 ``[N]``, or None.
+        masks: ``[N, H, W]``, not zero = object; or None.
+        boxes: ``[N, 4]`` in pixels, or None.
+    """
+
+    place: str
+    reading: Preprocessing
+    pixels: np.ndarray
+    labels: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+
+    def __post_init__(self):
+        self.names = tuple(f"npz[{i}]" for i in range(len(self.pixels)))
+
+    def read(self, i: int) -> Frame:
+        """Image ``i``, see :class:`~sycam.data.source.Reader`."""
+        height, width, channels = self.pixels.shape[1:]
+        geometry = self.reading.geometry(width, height)
+        pixels = np.asarray(self.pixels[i])
+        wanted = self.reading.channels or channels
+        if wanted != channels or self.reading.size is not None:
+            picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+            picture = picture.convert("RGB" if wanted == 3 else "L")
+            pixels = np.asarray(geometry.picture(picture, self.reading.filter))
+            pixels = pixels.reshape(*pixels.shape[:2], wanted)
+        mask = None
+        if self.masks is not None:
+            mask = geometry.mask(np.asarray(self.masks[i]) != 0)
+        elif self.boxes is not None:
+            mask = geometry.boxes([tuple(self.boxes[i])])
+        label = None if self.labels is None else int(self.labels[i])
+        return Frame(self.scaled(pixels), (width, height), label, mask)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each image must have a label."""
+        return self.labels is not None
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether each image must have a mask."""
+        return self.masks is not None or self.boxes is not None
+
+
+def archive_reader(path: Path, reading: Preprocessing) -> ArchiveReader:
+    """The arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
+
+    Arrays above :func:`sycam.spill.limit` are unpacked into a file for temporary files and
+    mapped into memory.
 
     Args:
         path: an ``.npz`` file with ``images`` uint8 ``[N, H, W, C]`` (C is 1 or 3) or
@@ -24,7 +85,7 @@ def read_archive(path: Path, *, size: int | None = None) -> RawImages:
             object; ``boxes_xyxy_rel`` ``[N, 4]``, x0 y0 x1 y1 as shares of width and height.
             Where both masks and boxes are there the masks count. Other arrays are ignored, and
             nothing in the file is unpickled.
-        size: short side and centre crop, see :class:`~sycam.data.geometry.Geometry`.
+        reading: how pictures become the network's input.
 
     Raises:
         DataError: a file that is no sound ``.npz``, or an array that is missing, of another type
@@ -33,31 +94,45 @@ def read_archive(path: Path, *, size: int | None = None) -> RawImages:
     arrays = _load(path)
     pixels = _pixels(arrays, path)
     count, height, width = pixels.shape[:3]
-    geometry = Geometry.centred(width, height, size)
-    labels = None
+    reading.scale(reading.channels or pixels.shape[3])  # refuse what does not fit at once
+    labels, masks, boxes = None, None, None
     if "labels" in arrays:
         labels = _labels(arrays["labels"], count, path)
-    masks = None
     if "masks" in arrays:
-        masks = np.stack([geometry.mask(m) for m in _masks(arrays["masks"], pixels, path)])
+        masks = _masks(arrays["masks"], pixels, path)
     elif "boxes_xyxy_rel" in arrays:
         boxes = _boxes(arrays["boxes_xyxy_rel"], count, path) * [width, height, width, height]
-        masks = np.stack([geometry.boxes([tuple(box)]) for box in boxes])
-    if size is not None:
-        pixels = np.stack([_resized(image, geometry) for image in pixels])
-    names = tuple(f"npz[{i}]" for i in range(count))
-    return RawImages(pixels, names, labels, masks)
+    return ArchiveReader(str(path), reading, pixels, labels, masks, boxes)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise DataError(f"cannot read {path}: it is broken, or no .npz file (a zip of arrays)")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ARRAYS if name in archive.files}
+        with zipfile.ZipFile(path) as archive:
+            held = {info.filename: info.file_size for info in archive.infolist()}
+            return {
+                name: _array(archive, f"{name}.npy", held[f"{name}.npy"])
+                for name in ARRAYS
+                if f"{name}.npy" in held
+            }
     except Exception as error:
         # zipfile, zlib and numpy's header parser each have errors of their own for broken bytes.
         raise DataError(f"cannot read {path} as an .npz file of plain arrays: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
+    """One array; the zip's checksum covers it, since it is read to its end."""
+    with archive.open(member) as stream:
+        if size <= spill.limit():
+            return np.lib.format.read_array(stream, allow_pickle=False)
+        with tempfile.NamedTemporaryFile(prefix="sycam-", suffix=".npy", delete=False) as file:
+            try:
+                shutil.copyfileobj(stream, file, 1 << 20)
+                file.flush()
+                return np.load(file.name, mmap_mode="r", allow_pickle=False)
+            finally:
+                os.unlink(file.name)  # what is mapped stays until it is let go
 
 
 def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
@@ -89,9 +164,13 @@ def _masks(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:
     expected = f"expected {list(pixels.shape[:3])}, one mask an image, of its size"
     if masks.shape != pixels.shape[:3] or masks.dtype.kind not in "biuf":
         raise _wrong("masks", masks, path, expected)
-    if not np.isfinite(masks).all():
+    if masks.dtype.kind == "f" and not all(np.isfinite(part).all() for part in _pieces(masks)):
         raise DataError(f"{path}: array 'masks' holds NaN or infinite values")
-    return masks != 0
+    return masks
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    return (array[start : start + _PIECE] for start in range(0, len(array), _PIECE))
 
 
 def _boxes(boxes: np.ndarray, count: int, path: Path) -> np.ndarray:
@@ -109,14 +188,6 @@ def _boxes(boxes: np.ndarray, count: int, path: Path) -> np.ndarray:
             f"{expected}, x0 <= x1, y0 <= y1"
         )
     return boxes
-
-
-def _resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """One image ``[H, W, C]`` on the new grid."""
-    channels = image.shape[2]
-    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-    values = np.asarray(geometry.picture(picture))
-    return values.reshape(*values.shape[:2], channels)
 
 
 def _wrong(name: str, array: np.ndarray, path: Path, expected: str) -> DataError:

@@ -1,64 +1,191 @@
-"""Reading a folder of image files."""
+"""Reading image files: a folder of them, a table that lists them, or files named one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sycam.data.geometry import Geometry
-from sycam.data.pictures import UnreadablePictureError, read_picture
-from sycam.data.raw import RawImages
-from sycam.data.tables import listed, match, read_labels
-from sycam.data.truth import Size, masks_from_folder, masks_from_table
+from sycam.data.class_folders import labels_of_folders
+from sycam.data.pictures import read_picture
+from sycam.data.preprocessing import Preprocessing
+from sycam.data.source import Frame, Reader
+from sycam.data.tables import boxes_of, key_of, label_of, match, read_labels, rows
+from sycam.data.truth import Truth, no_row, truth_of_boxes, truth_of_masks
 from sycam.errors import DataError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LABELS = "labels.csv"
 
 
-def read_folder(
+@dataclass(eq=False)
+class FileReader(Reader):
+    """Reads image files.
+
+    Attributes:
+        files: their paths.
+        labels: one a file (None: missing); or None.
+        label_table: the table that the labels come from, for messages.
+        truth: what marks the object; or None.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+    reading: Preprocessing
+    labels: Sequence[int | None] | None = None
+    label_table: Path | None = None
+    truth: Truth | None = None
+
+    def read(self, i: int) -> Frame:
+        """Image ``i``, see :class:`~sycam.data.source.Reader`."""
+        picture = read_picture(self.files[i], self.reading.wanted_channels)
+        values = np.asarray(
+            self.reading.geometry(*picture.size).picture(picture, self.reading.filter)
+        )
+        pixels = values.reshape(*values.shape[:2], self.reading.wanted_channels)
+        mask = None
+        if self.truth is not None:
+            mask = self.truth.mask(i, self.names[i], picture.size, self.reading)
+        label = None if self.labels is None else self.labels[i]
+        return Frame(self.scaled(pixels), picture.size, label, mask)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each image must have a label."""
+        return self.labels is not None
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether each image must have a mask."""
+        return self.truth is not None
+
+    def without_label(self, names: Sequence[str], count: int) -> str:
+        """See :class:`~sycam.data.source.Reader`."""
+        return no_row(self.label_table, names, count)
+
+    def without_mask(self, names: Sequence[str], count: int) -> str:
+        """See :class:`~sycam.data.source.Reader`."""
+        return self.truth.complaint(names, count)
+
+
+def folder_reader(
     folder: Path,
+    reading: Preprocessing,
     *,
-    channels: int = 3,
-    size: int | None = None,
     masks: Path | None = None,
     boxes: Path | None = None,
-) -> RawImages:
-    """Read all images below a folder, in the order of their paths.
+    labels: str = "auto",
+    class_names: Sequence[str] | None = None,
+    classes: int | None = None,
+) -> tuple[FileReader, tuple[str, ...] | None, tuple[str, ...]]:
+    """All images below a folder, in the order of their paths.
 
-    Files that cannot be read are left out and named. Labels come from ``labels.csv`` in the
-    folder (columns ``file,label``) and from nowhere else: names of subfolders are not the
-    network's classes.
+    Labels come from ``labels.csv`` in the folder (columns ``file,label``; a label is a number, or
+    a class name of the network), else from the names of the subfolders.
 
     Args:
         folder: searched recursively for png, jpg, bmp, tif and webp.
-        channels: 3 for RGB, 1 for grey.
-        size: short side and centre crop, see :class:`~sycam.data.geometry.Geometry`.
+        reading: how pictures become the network's input.
         masks: folder of PNG masks.
         boxes: CSV table of boxes.
+        labels: see :func:`sycam.data.class_folders.labels_of_folders`.
+        class_names: of the network, if they are known.
+        classes: how many the network has, if that is known.
+
+    Returns:
+        The reader, names of the classes where the folders say them, and notes.
 
     Raises:
-        DataError: no readable image, sizes that differ, labels, masks or boxes that do not match.
+        DataError: no image, or labels, masks or boxes that cannot be used.
     """
     names = _names(folder, masks)
-    pixels, kept, sizes, skipped = _read_all(folder, names, channels, size)
-    if not kept:
-        raise DataError(
-            f"none of the {len(names)} images in {folder} can be read: {listed(skipped)}"
-        )
-    _check_sizes(kept, sizes, size)
     truth = None
     if masks is not None:
-        truth = masks_from_folder(masks, kept, sizes, size)
+        truth = truth_of_masks(masks, names)
     elif boxes is not None:
-        truth = masks_from_table(boxes, folder, kept, sizes, size)
-    labels = None
-    if (folder / LABELS).is_file():
-        table = folder / LABELS
-        labels = np.array(match(read_labels(table), kept, folder, table), dtype=np.int64)
-    return RawImages(np.stack(pixels), tuple(kept), labels, truth, tuple(skipped))
+        truth = truth_of_boxes(boxes, folder, names)
+    table, known, found, notes = folder / LABELS, None, None, ()
+    if table.is_file() and labels == "auto":
+        known = match(read_labels(table, class_names), names, folder, table)
+    else:
+        said = labels_of_folders(names, labels, class_names, classes)
+        known, found = said.labels, said.class_names
+        notes = (said.note,) if said.note else ()
+    reader = FileReader(
+        place=str(folder),
+        names=tuple(names),
+        files=tuple(folder / name for name in names),
+        reading=reading,
+        labels=known,
+        label_table=table,
+        truth=truth,
+    )
+    return reader, found, notes
+
+
+def table_reader(
+    table: Path, reading: Preprocessing, *, class_names: Sequence[str] | None = None
+) -> FileReader:
+    """The images that a CSV table lists.
+
+    Columns: ``path`` (or ``file``), relative to the table's folder; where wanted ``label``, a
+    number or a class name of the network; ``mask``, a PNG file; ``box`` or ``boxes``
+    (``x0 y0 x1 y1;...``) or ``x0,y0,x1,y1``, in pixels of the original image. An image with
+    several boxes may have several rows. Where an image has a mask and boxes, the mask counts.
+
+    Raises:
+        DataError: a table that cannot be read, holds no image, or contradicts itself.
+    """
+    found: dict[str, tuple[int | None, Path | list]] = {}
+    listing = rows(table, required=())
+    columns = listing[0][1].keys() if listing else ()
+    key = next((name for name in ("path", "file") if name in columns), None)
+    if key is None:
+        raise DataError(
+            f"{table} lists no images: expected a first line with a column 'path' (and label, "
+            f"mask, box as wanted) and one row an image; its columns are "
+            f"{', '.join(columns) or 'none'}"
+        )
+    boxed = any(name.startswith("box") for name in columns) or {"x0", "y0", "x1", "y1"} <= {
+        *columns
+    }
+    masked = "mask" in columns
+    for line, row in listing:
+        where, name = f"{table}, line {line}", key_of(row[key])
+        if not name:
+            raise DataError(f"{where}: no path")
+        label = label_of(row["label"], class_names, where) if "label" in columns else None
+        boxes = boxes_of(table, line, row) if boxed else []
+        mask = table.parent / row["mask"].strip() if masked and row["mask"].strip() else None
+        if name not in found:
+            found[name] = (label, mask or boxes)
+            continue
+        before, marks = found[name]
+        if before != label:
+            raise DataError(f"{where}: {name} has two labels")
+        if mask is not None or isinstance(marks, Path):
+            raise DataError(f"{where}: {name} stands twice in the table; one mask an image")
+        marks.extend(boxes)
+    marks = [marks for _, marks in found.values()]
+    truth = Truth(marks, str(table), lambda names, count: no_row(table, names, count))
+    return FileReader(
+        place=str(table),
+        names=tuple(found),
+        files=tuple(table.parent / name for name in found),
+        reading=reading,
+        labels=[label for label, _ in found.values()] if "label" in columns else None,
+        label_table=table,
+        truth=truth if boxed or masked else None,
+    )
+
+
+def files_reader(files: Sequence[Path], reading: Preprocessing) -> FileReader:
+    """Image files that were named one by one."""
+    names = tuple(str(file) for file in files)
+    return FileReader("those named", names, tuple(files), reading)
 
 
 def _names(folder: Path, masks: Path | None) -> list[str]:
@@ -76,45 +203,3 @@ def _names(folder: Path, masks: Path | None) -> list[str]:
     if not names:
         raise DataError(f"no images in {folder}; expected {', '.join(ENDINGS)} files below it")
     return names
-
-
-def _read_all(
-    folder: Path, names: list[str], channels: int, size: int | None
-) -> tuple[list[np.ndarray], list[str], list[Size], list[str]]:
-    """Pixels ``[H, W, C]``, names and original sizes of what can be read, and what cannot."""
-    pixels, kept, sizes, skipped = [], [], [], []
-    for name in names:
-        try:
-            image = read_picture(folder / name, channels)
-        except UnreadablePictureError as error:
-            skipped.append(f"{name}: {error}")
-            continue
-        values = np.asarray(Geometry.centred(*image.size, size).picture(image))
-        pixels.append(values.reshape(*values.shape[:2], channels))
-        kept.append(name)
-        sizes.append(image.size)
-    return pixels, kept, sizes, skipped
-
-
-def _check_sizes(names: list[str], sizes: list[Size], size: int | None) -> None:
-    other = next((i for i in range(len(sizes)) if sizes[i] != sizes[0]), None)
-    if size is None and other is not None:
-        (width, height), (other_width, other_height) = sizes[0], sizes[other]
-        raise DataError(
-            f"the images differ in size: {names[0]} is {width}×{height}, {names[other]} "
-            f"{other_width}×{other_height}; give --size S (short side to S, then centre crop)"
-        )
-
-
-def read_files(files: Sequence[Path], *, channels: int, size: int | None) -> RawImages:
-    """Read image files that were named one by one, so that each must be readable.
-
-    Raises:
-        DataError: files that cannot be read (each is named), or sizes that differ.
-    """
-    names = [str(file) for file in files]
-    pixels, _, sizes, unreadable = _read_all(Path(), names, channels, size)
-    if unreadable:
-        raise DataError(f"cannot read {listed(unreadable)}")
-    _check_sizes(names, sizes, size)
-    return RawImages(np.stack(pixels), tuple(names))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 from PIL import Image
 
 Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels of the original image; edges, so a whole image is 0, 0, W, H."""
+
+LONG = 16  # a picture is long when it has so many times the pixels that are cut out
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Geometry:
         Geometry(left=50, top=0, width=300, height=300, out_width=100, out_height=100)
     """
 
-    left: int
-    top: int
-    width: int
-    height: int
+    left: int | Fraction
+    top: int | Fraction
+    width: int | Fraction
+    height: int | Fraction
     out_width: int
     out_height: int
+    whole: tuple[int, int] | None = field(default=None, repr=False)
+    """Width and height to which the whole picture is resampled before the crop, if it is."""
 
     @classmethod
     def centred(cls, width: int, height: int, size: int | None) -> Geometry:
@@ -40,27 +45,64 @@ class Geometry:
         side = min(width, height)
         return cls((width - side) // 2, (height - side) // 2, side, side, size, size)
 
+    @classmethod
+    def resized(
+        cls, width: int, height: int, resize: int, size: int, squash: bool = False
+    ) -> Geometry:
+        """The map of the usual two steps: short side to ``resize``, then ``size`` of the centre.
+
+        Rounded as torchvision's Resize and CenterCrop round. With ``squash`` both sides become
+        ``resize``, whatever their ratio.
+        """
+        short, long = sorted((width, height))
+        side = resize * long // short
+        out_width, out_height = (resize, side) if width <= height else (side, resize)
+        if squash:
+            out_width = out_height = resize
+        # Python's round, to the even neighbour, as CenterCrop has it.
+        left, top = round((out_width - size) / 2), round((out_height - size) / 2)
+        return cls(
+            Fraction(left * width, out_width),
+            Fraction(top * height, out_height),
+            Fraction(size * width, out_width),
+            Fraction(size * height, out_height),
+            size,
+            size,
+            (out_width, out_height),
+        )
+
     @property
     def is_identity(self) -> bool:
         """Whether pixels are only cut, not resampled."""
         return (self.width, self.height) == (self.out_width, self.out_height)
 
-    def picture(self, image: Image.Image) -> Image.Image:
-        """Resample a picture (bicubic, with antialiasing when it shrinks)."""
+    def picture(
+        self, image: Image.Image, resample: Image.Resampling = Image.Resampling.BICUBIC
+    ) -> Image.Image:
+        """Resample a picture (with antialiasing when it shrinks).
+
+        Where the whole is resampled first, so it is done here, and pixels are the same bit for
+        bit; only of a picture so long that this would take much memory, just what is cut out is
+        resampled, and pixels may differ by rounding.
+        """
+        if self.whole and self.whole[0] * self.whole[1] <= LONG * self.out_width * self.out_height:
+            left = int(self.left * self.whole[0] / image.width)
+            top = int(self.top * self.whole[1] / image.height)
+            whole = image if image.size == self.whole else image.resize(self.whole, resample)
+            return whole.crop((left, top, left + self.out_width, top + self.out_height))
         box = (self.left, self.top, self.left + self.width, self.top + self.height)
-        if self.is_identity:
-            return image.crop(box)
-        return image.resize((self.out_width, self.out_height), Image.Resampling.BICUBIC, box=box)
+        if self.is_identity and all(edge == int(edge) for edge in box):
+            return image.crop(tuple(map(int, box)))
+        # Rounding must not carry the box past the image, which Pillow refuses.
+        limits = (image.width, image.height) * 2
+        box = tuple(min(float(edge), limit) for edge, limit in zip(box, limits, strict=True))
+        return image.resize((self.out_width, self.out_height), resample, box=box)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Take a mask ``[H, W]`` to ``[out_height, out_width]`` by the nearest pixel."""
         # Whole-number arithmetic, so that no rounding moves an edge (and boxes() can agree).
-        columns = self.left + (2 * np.arange(self.out_width) + 1) * self.width // (
-            2 * self.out_width
-        )
-        rows = self.top + (2 * np.arange(self.out_height) + 1) * self.height // (
-            2 * self.out_height
-        )
+        columns = _pixels(self.left, self.width, self.out_width)
+        rows = _pixels(self.top, self.height, self.out_height)
         return mask[rows[:, None], columns[None, :]]
 
     def boxes(self, boxes: Iterable[Box]) -> np.ndarray:
@@ -85,8 +127,21 @@ class Geometry:
         return union
 
 
-def _covered(low: float, high: float, start: int, length: int, out: int) -> np.ndarray:
+def _pixels(start: int | Fraction, length: int | Fraction, out: int) -> np.ndarray:
+    """The pixel that holds the centre of each of ``out`` cells over [start, start + length)."""
+    start, length = Fraction(start), Fraction(length)
+    parts = 2 * out * start.denominator * length.denominator
+    first = start.numerator * 2 * out * length.denominator
+    each = length.numerator * start.denominator
+    return (first + (2 * np.arange(out) + 1) * each) // parts
+
+
+def _covered(
+    low: float, high: float, start: int | Fraction, length: int | Fraction, out: int
+) -> np.ndarray:
     """Which of ``out`` cells over ``[start, start + length)`` have their centre in [low, high)."""
+    if not (isinstance(start, int) and isinstance(length, int)):
+        start, length = float(start), float(length)
     centres = start + (2 * np.arange(out) + 1) * length / (2 * out)
     covered = (centres >= low) & (centres < high)
     middle = (low + high) / 2

@@ -28,7 +28,11 @@ def read_picture(path: Path, channels: int) -> Image.Image:
     Raises:
         UnreadablePictureError: no image, truncated, or pixels without a fixed range.
     """
-    image = _decode(path)
+    return flattened(_decode(path), channels)
+
+
+def flattened(image: Image.Image, channels: int) -> Image.Image:
+    """A decoded picture of any mode as ``RGB`` (3 channels) or ``L`` (1)."""
     if image.mode.startswith("I"):
         image = _from_integers(image)
     elif image.mode == "F":

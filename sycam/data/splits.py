@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sycam.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from sycam.data.images import ImageSet
+    from sycam.data.image_set import ImageSet
+    from sycam.data.source import ImageSource
+
+Fit = Callable[["ImageSet"], Sequence[bool]]
+"""Which images of a set may be drawn."""
+
+AT_ONCE = 32  # images that are looked at together
 
 
 def choose(
-    image_set: ImageSet,
+    image_set: ImageSet | ImageSource,
     count: int,
     seed: int,
     *,
     apart_from: ImageSet | None = None,
     purpose: str | None = None,
+    fit: Fit | None = None,
+    unfit: str = "",
 ) -> ImageSet:
     """Draw images at random, no image twice and none that another set holds.
 
@@ -33,9 +41,13 @@ def choose(
         seed: any integer; 0 is a seed like any other.
         apart_from: images that must not be drawn.
         purpose: what they are for, in messages; e.g. ``"held out"``.
+        fit: which images may be drawn; they are asked in the order of drawing, until there are
+            enough.
+        unfit: what those are that may not, in words.
 
     Returns:
-        ``count`` images; ``skipped`` has a line with the number of repeated images left out.
+        ``count`` images; ``skipped`` has a line with the number of repeated images left out, and
+        one with that of the unfit ones.
 
     Raises:
         DataError: fewer distinct images than asked for.
@@ -46,22 +58,34 @@ def choose(
         raise OptionError(f"{wanted}; at least 1 is needed")
     taken = set(apart_from.digests) if apart_from is not None else set()
     distinct, notes = _distinct(image_set, taken)
-    if len(distinct) < count:
+    chosen = sorted(distinct, key=lambda i: _draw(seed, image_set.digests[i]))
+    if fit is not None:
+        chosen, looked_at = _fitting(image_set, chosen, count, fit)
+        if looked_at > len(chosen):
+            notes.append(f"{looked_at - len(chosen)} of {_images(looked_at)} left out: {unfit}")
+    if len(chosen) < count:
         tail = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(
-            f"{wanted}, but there are only {len(distinct)}{tail}; give more images or ask for fewer"
+            f"{wanted}, but there are only {len(chosen)}{tail}; give more images or ask for fewer"
         )
-    chosen = sorted(distinct, key=lambda i: _draw(seed, image_set.digests[i]))[:count]
+    chosen = chosen[:count]
     return replace(image_set.subset(chosen), skipped=(*image_set.skipped, *notes))
 
 
-def split(image_set: ImageSet, counts: Mapping[str, int], seed: int) -> tuple[ImageSet, ImageSet]:
+def split(
+    image_set: ImageSet | ImageSource,
+    counts: Mapping[str, int],
+    seed: int,
+    fit: Fit | None = None,
+    unfit: str = "",
+) -> tuple[ImageSet, ImageSet]:
     """Divide images into those to search on and those held out; no image is in both.
 
     Args:
         image_set: N images.
         counts: ``{"search": n, "heldout": m}``.
         seed: any integer.
+        fit, unfit: see :func:`choose`.
 
     Returns:
         The search set, the first n in the order of :func:`choose`, and the held-out set, the next
@@ -76,11 +100,28 @@ def split(image_set: ImageSet, counts: Mapping[str, int], seed: int) -> tuple[Im
         if count < 1:
             raise OptionError(f"{name} images: {count} asked for; at least 1 is needed")
     purpose = f"{searched} to search on, {held_out} held out"
-    both = choose(image_set, searched + held_out, seed, purpose=purpose)
+    both = choose(image_set, searched + held_out, seed, purpose=purpose, fit=fit, unfit=unfit)
     return both.subset(range(searched)), both.subset(range(searched, len(both)))
 
 
-def _distinct(image_set: ImageSet, taken: set[str]) -> tuple[list[int], list[str]]:
+def _fitting(
+    image_set: ImageSet | ImageSource, order: Sequence[int], count: int, fit: Fit
+) -> tuple[list[int], int]:
+    """The first ``count`` images that fit, and how many were looked at until then."""
+    found: list[int] = []
+    looked_at = 0
+    for start in range(0, len(order), AT_ONCE):
+        part = order[start : start + AT_ONCE]
+        for i, fits in zip(part, fit(image_set.subset(part)), strict=True):
+            looked_at += 1
+            if fits:
+                found.append(i)
+            if len(found) == count:
+                return found, looked_at
+    return found, looked_at
+
+
+def _distinct(image_set: ImageSet | ImageSource, taken: set[str]) -> tuple[list[int], list[str]]:
     """Indices of one image a content, without those taken; and what there is to say about it."""
     first: dict[str, int] = {}
     for i, digest in enumerate(image_set.digests):
@@ -98,7 +139,7 @@ def _distinct(image_set: ImageSet, taken: set[str]) -> tuple[list[int], list[str
     return left, notes
 
 
-def _rank(image_set: ImageSet, i: int) -> tuple[int, str]:
+def _rank(image_set: ImageSet | ImageSource, i: int) -> tuple[int, str]:
     label = -1 if image_set.labels is None else int(image_set.labels[i])
     return label, image_set.names[i]
 

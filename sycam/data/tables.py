@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os.path
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,22 +29,45 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def read_labels(path: Path) -> dict[str, int]:
+def read_labels(path: Path, class_names: Sequence[str] | None = None) -> dict[str, int]:
     """Read a table ``file,label``.
 
+    Args:
+        path: the CSV file.
+        class_names: of the network, by which a label may be given instead of its number.
+
     Raises:
-        DataError: unreadable, columns missing, a label that is no whole number from 0 on, or two
-            labels for one file.
+        DataError: unreadable, columns missing, a label that is neither a whole number from 0 on
+            nor a class name, or two labels for one file.
     """
     labels: dict[str, int] = {}
-    for line, row in _rows(path, required=("file", "label")):
-        text = row["label"].strip()
-        if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_LABEL):
-            raise DataError(f"{path}, line {line}: label {text!r} is no class index (0, 1, 2 ...)")
-        file = _key(row["file"])
-        if labels.setdefault(file, int(text)) != int(text):
+    for line, row in rows(path, required=("file", "label")):
+        label = label_of(row["label"], class_names, f"{path}, line {line}")
+        file = key_of(row["file"])
+        if labels.setdefault(file, label) != label:
             raise DataError(f"{path}, line {line}: {file} has two labels")
     return labels
+
+
+def label_of(text: str, class_names: Sequence[str] | None, where: str) -> int:
+    """The class that a cell names, by its number or its name.
+
+    Raises:
+        DataError: it is neither.
+    """
+    text = text.strip()
+    if class_names is not None and text in class_names:
+        index = list(class_names).index(text)
+        if text.isdigit() and int(text) != index:
+            raise DataError(
+                f"{where}: label {text!r} is the name of class {index} and the number of another "
+                "one; a table of labels for this network needs names that are no numbers"
+            )
+        return index
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_LABEL):
+        names = " nor a class name of the network" if class_names else ""
+        raise DataError(f"{where}: label {text!r} is no class index (0, 1, 2 ...){names}")
+    return int(text)
 
 
 def read_boxes(path: Path) -> dict[str, list[Box]]:
@@ -59,17 +82,20 @@ def read_boxes(path: Path) -> dict[str, list[Box]]:
             and y0 <= y1.
     """
     boxes: dict[str, list[Box]] = {}
-    for line, row in _rows(path, required=("file",)):
-        found = boxes.setdefault(_key(row["file"]), [])
-        for cells in _box_cells(path, row):
-            found.append(_box(cells, f"{path}, line {line}"))
+    for line, row in rows(path, required=("file",)):
+        boxes.setdefault(key_of(row["file"]), []).extend(boxes_of(path, line, row))
     return boxes
+
+
+def boxes_of(path: Path, line: int, row: Mapping[str, str]) -> list[Box]:
+    """The boxes of one row; DataError where a cell is none."""
+    return [_box(cells, f"{path}, line {line}") for cells in _box_cells(path, row)]
 
 
 def match(
     table: Mapping[str, Value], names: Sequence[str], folder: Path, path: Path
-) -> list[Value]:
-    """Look every image up in a table.
+) -> list[Value | None]:
+    """Look every image up in a table; None where it has no row.
 
     A table names an image by its path below the folder, by its bare file name, or with folders
     above: whatever its path ends with. The longest such entry counts.
@@ -81,15 +107,15 @@ def match(
         path: the table's file, for messages.
 
     Raises:
-        DataError: images without an entry, or one entry for two images.
+        DataError: one entry for two images.
     """
-    values, missing, owner = [], [], {}
+    values, owner = [], {}
     for name in names:
-        parts = _key(os.path.abspath(folder / name)).split("/")
+        parts = key_of(os.path.abspath(folder / name)).split("/")
         endings = ("/".join(parts[i:]) for i in range(len(parts)))
         entry = next((ending for ending in endings if ending in table), None)
         if entry is None:
-            missing.append(name)
+            values.append(None)
             continue
         if entry in owner:
             raise DataError(
@@ -98,14 +124,15 @@ def match(
             )
         owner[entry] = name
         values.append(table[entry])
-    if missing:
-        raise DataError(
-            f"{path} has no row for {len(missing)} of {len(names)} images: {listed(missing)}"
-        )
     return values
 
 
-def _rows(path: Path, required: tuple[str, ...]) -> Iterable[Row]:
+def rows(path: Path, required: tuple[str, ...]) -> Sequence[Row]:
+    """The rows of a CSV table, by the names in its first line.
+
+    Raises:
+        DataError: unreadable, or a required column is missing.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -126,7 +153,8 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterable[Row]:
         raise DataError(f"cannot read the table {path}: {error}") from error
 
 
-def _key(file: str) -> str:
+def key_of(file: str) -> str:
+    """A file as tables are looked up by."""
     return file.strip().replace("\\", "/").removeprefix("./")
 
 
@@ -136,7 +164,7 @@ def _box_cells(path: Path, row: Mapping[str, str]) -> list[list[str]]:
     if all(corner in row for corner in corners):
         cells = [row[corner].strip() for corner in corners]
         return [cells] if any(cells) else []
-    column = next((name for name in row if name.startswith("boxes")), None)
+    column = next((name for name in row if name.startswith("box")), None)
     if column is None:
         raise DataError(
             f"{path} has neither columns x0,y0,x1,y1 nor a column 'boxes'; it has {', '.join(row)}"

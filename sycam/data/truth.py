@@ -1,15 +1,17 @@
-"""Where the object is in each image of a folder: mask files or boxes, on the network's grid."""
+"""Where the object is in each image: mask files or boxes, on the network's grid."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from sycam.data.geometry import Box, Geometry
+from sycam.data.geometry import Box
 from sycam.data.pictures import UnreadablePictureError, read_mask
+from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed, match, read_boxes
 from sycam.errors import DataError
 
@@ -20,10 +22,40 @@ OVERHANG = 0.05
 """How far a box may reach past the image, as a share of its side: annotators are not exact."""
 
 
-def masks_from_folder(
-    masks: Path, names: Sequence[str], sizes: Sequence[Size], size: int | None
-) -> np.ndarray:
-    """Read one PNG mask an image; pixels that are not zero are object.
+@dataclass(frozen=True)
+class Truth:
+    """What marks the object in each of N images.
+
+    Attributes:
+        marks: a mask file, or boxes in pixels of the original image (none: no object), or None
+            where nothing was said of the image.
+        where: what says so, for messages.
+        complaint: the message for images of which nothing was said; takes their names and N.
+    """
+
+    marks: Sequence[Path | Sequence[Box] | None]
+    where: str
+    complaint: Callable[[Sequence[str], int], str]
+
+    def mask(self, i: int, name: str, size: Size, reading: Preprocessing) -> np.ndarray | None:
+        """Bool ``[H, W]`` on the network's grid; None where nothing was said of the image.
+
+        Raises:
+            DataError: a mask that cannot be read or is of another size than its image, or a box
+                that reaches out of it.
+        """
+        marks, geometry = self.marks[i], reading.geometry(*size)
+        if marks is None:
+            return None
+        if isinstance(marks, Path):
+            return geometry.mask(_painted(marks, name, size))
+        for box in marks:
+            _check_inside(box, *size, f"{self.where}: {name}")
+        return geometry.boxes(marks)
+
+
+def truth_of_masks(masks: Path, names: Sequence[str]) -> Truth:
+    """One PNG mask an image; pixels that are not zero are object.
 
     The mask of ``cats/a.jpg`` is ``cats/a.png`` below ``masks``, or ``a.png`` when no other image
     has that stem.
@@ -31,59 +63,42 @@ def masks_from_folder(
     Args:
         masks: the folder of masks.
         names: the images' paths below their own folder, length N.
-        sizes: width and height of each original image.
-        size: as ``--size``.
-
-    Returns:
-        bool ``[N, H, W]``.
 
     Raises:
-        DataError: masks missing, unreadable, or of another size than their image.
+        DataError: no such folder.
     """
     if not masks.is_dir():
         raise DataError(f"no folder of masks at {masks}")
     stems = Counter(PurePosixPath(name).stem for name in names)
     paths = [_mask_path(masks, PurePosixPath(name), stems) for name in names]
-    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(names)} images have no mask in {masks}: {listed(missing)}; "
+
+    def complaint(missing: Sequence[str], count: int) -> str:
+        return (
+            f"{len(missing)} of {count} images have no mask in {masks}: {listed(missing)}; "
             "expected a PNG with the image's stem"
         )
-    drawn = [
-        _mask_on_grid(path, name, image_size, size)
-        for path, name, image_size in zip(paths, names, sizes, strict=True)
-    ]
-    return np.stack(drawn)
+
+    return Truth(paths, str(masks), complaint)
 
 
-def masks_from_table(
-    table: Path, folder: Path, names: Sequence[str], sizes: Sequence[Size], size: int | None
-) -> np.ndarray:
-    """Draw the boxes of a CSV table (see :func:`sycam.data.tables.read_boxes`) as masks.
+def truth_of_boxes(table: Path, folder: Path, names: Sequence[str]) -> Truth:
+    """The boxes of a CSV table (see :func:`sycam.data.tables.read_boxes`); masks are their union.
 
     Args:
         table: the CSV file.
         folder: where the images lie.
         names: the images' paths below ``folder``, length N.
-        sizes: width and height of each original image.
-        size: as ``--size``.
-
-    Returns:
-        bool ``[N, H, W]``, the union of the boxes of each image.
 
     Raises:
-        DataError: a table that cannot be read, images without a row, or boxes that reach out of
-            their image.
+        DataError: a table that cannot be read, or one row for two images.
     """
-    drawn = []
-    for name, boxes, (width, height) in zip(
-        names, match(read_boxes(table), names, folder, table), sizes, strict=True
-    ):
-        for box in boxes:
-            _check_inside(box, width, height, f"{table}: {name}")
-        drawn.append(Geometry.centred(width, height, size).boxes(boxes))
-    return np.stack(drawn)
+    found = match(read_boxes(table), names, folder, table)
+    return Truth(found, str(table), lambda missing, count: no_row(table, missing, count))
+
+
+def no_row(table: Path, missing: Sequence[str], count: int) -> str:
+    """The message for images that a table does not have."""
+    return f"{table} has no row for {len(missing)} of {count} images: {listed(missing)}"
 
 
 def _mask_path(masks: Path, name: PurePosixPath, stems: Counter[str]) -> Path | None:
@@ -97,7 +112,7 @@ def _mask_path(masks: Path, name: PurePosixPath, stems: Counter[str]) -> Path | 
     return next((file for file in files if file.is_file()), None)
 
 
-def _mask_on_grid(path: Path, name: str, image_size: Size, size: int | None) -> np.ndarray:
+def _painted(path: Path, name: str, image_size: Size) -> np.ndarray:
     try:
         mask = read_mask(path)
     except UnreadablePictureError as error:
@@ -108,7 +123,7 @@ def _mask_on_grid(path: Path, name: str, image_size: Size, size: int | None) -> 
             f"mask {path} is {mask.shape[1]}×{mask.shape[0]}, its image {name} {width}×{height}; "
             "they must have the same size"
         )
-    return Geometry.centred(width, height, size).mask(mask)
+    return mask
 
 
 def _check_inside(box: Box, width: int, height: int, where: str) -> None:

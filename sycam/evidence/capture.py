@@ -14,6 +14,7 @@ from sycam.evidence.reshaping import Reshape, folded, to_map
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, part_of, resolve
 from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.spill import blank
 
 BATCH = 32
 
@@ -111,29 +112,45 @@ def measure(
         raise DataError("no images were given")
     if labels is not None and len(labels) != len(images):
         raise DataError(f"{len(images)} images need {len(images)} labels, got {len(labels)}")
-    parts = []
+    whole = None
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         wanted = part_of(target, len(images), part)
         known = None if labels is None else labels[part]
-        parts.append(layer_gradients(network, layer, images[part], wanted, known, reshape, hessian))
+        found = layer_gradients(network, layer, images[part], wanted, known, reshape, hessian)
+        if len(found) == len(images):
+            whole = found
+        else:
+            whole = _room(found, len(images)) if whole is None else whole
+            _put(found, whole, part)
         if progress:
             progress(min(start + batch, len(images)))
-    return _joined(parts)
+    return whole
 
 
-def _joined(parts: list[Evidence]) -> Evidence:
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
+def _room(part: Evidence, count: int) -> Evidence:
+    """Evidence to be filled, like this of other images; what is large lies on disk."""
+
+    def room(tensor: Tensor) -> Tensor:
+        return blank((count, *tensor.shape[1:]), tensor.dtype, tensor.device)
+
     return Evidence(
-        torch.cat([p.activations for p in parts]),
-        torch.cat([p.gradients for p in parts]),
-        None if first.outputs is None else torch.cat([p.outputs for p in parts]),
-        torch.cat([p.targets for p in parts]),
-        {name: torch.cat([p.others[name] for p in parts]) for name in first.others},
-        first.depth,
+        room(part.activations),
+        room(part.gradients),
+        None if part.outputs is None else room(part.outputs),
+        room(part.targets),
+        {name: room(tensor) for name, tensor in part.others.items()},
+        part.depth,
     )
+
+
+def _put(part: Evidence, whole: Evidence, place: slice) -> None:
+    """Copy the evidence of some images to their places among all."""
+    for name, tensor in part.leaves.items():
+        whole.leaves[name][place] = tensor
+    whole.targets[place] = part.targets
+    if part.outputs is not None:
+        whole.outputs[place] = part.outputs
 
 
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded

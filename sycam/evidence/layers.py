@@ -14,6 +14,7 @@ from sycam.evidence.reshaping import Reshape, find_reshape
 from sycam.evidence.targets import Target, is_callable, resolve
 from sycam.evidence.untouched import device_of, untouched
 
+_TOGETHER = 32  # images whose gradients are looked at together
 CONSTANT = 1e-3  # gradients whose spread over places is at most this share of the largest
 
 
@@ -156,9 +157,12 @@ def _after_relu(names: list[str], outputs: dict[str, Tensor]) -> str:
 
 def varies(gradients: Tensor) -> bool:
     """Whether gradients [n,K,h,w] (or [n,K,d,h,w]) differ between the places of any channel."""
-    flat = gradients.flatten(2)
-    spread = (flat - flat.mean(-1, keepdim=True)).abs().max()
-    return bool(spread > CONSTANT * gradients.abs().max())
+    spread, most = 0.0, 0.0
+    for part in gradients.split(_TOGETHER):  # all may be more than memory holds
+        flat = part.flatten(2)
+        spread = max(spread, float((flat - flat.mean(-1, keepdim=True)).abs().max()))
+        most = max(most, float(part.abs().max()))
+    return spread > CONSTANT * most
 
 
 def _trace(

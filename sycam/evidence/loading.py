@@ -52,7 +52,10 @@ def load_network(source: str) -> nn.Module:
     """
     file, separator, factory = str(source).rpartition(":")
     if not separator or not file.endswith(".py") or not factory:
-        raise NetworkError(f"network {source!r} is not known; expected 'demo' or FILE.py:FACTORY")
+        raise NetworkError(
+            f"network {source!r} is not known; expected 'demo', torchvision:NAME, timm:NAME or "
+            "FILE.py:FACTORY"
+        )
     module = import_file(file, "network", NetworkError)
     function = getattr(module, factory, None)
     if function is None:

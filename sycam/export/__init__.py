@@ -1,57 +1,121 @@
-"""A formula as a Python module that needs torch alone."""
+"""A formula handed over: a Python module for torch or a library of CAMs, or one graph."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sycam.errors import OptionError, RunError
-from sycam.language import parse_weights
+from torch import nn
+
+from sycam.errors import OptionError, RunError, unknown_name
+from sycam.language import Expression, parse_weights
 from sycam.result import Result
 from sycam.validation import PUBLISHED
 from sycam.version import __version__
 
+MODULES = {
+    "torch": "a class that needs torch alone",
+    "grad-cam": "a BaseCAM of pytorch-grad-cam",
+    "torchcam": "an extractor of TorchCAM",
+    "captum": "a LayerAttribution of Captum",
+    "quantus": "an explain_func of Quantus",
+}
+GRAPHS = {
+    "onnx": "network and heatmaps in one ONNX graph, where the formula needs no gradient",
+    "torch-export": "the same as a program of torch.export",
+}
+_SUFFIXES = dict.fromkeys(MODULES, ".py") | {"onnx": ".onnx", "torch-export": ".pt2"}
 
-def export(result: Result, path: str | Path, name: str = "SynthesisedCAM") -> Path:
-    """Write the winner of a run as a Python module with one class.
+
+def export(
+    result: Result,
+    path: str | Path,
+    name: str = "SynthesisedCAM",
+    base: str = "torch",
+    network: nn.Module | str | None = None,
+) -> Path:
+    """Write the winner of a run as a Python module with one class, or as one graph.
 
     The class agrees with :class:`sycam.CAM` of the same expression, and its module says formula,
     figures and provenance.
 
     Args:
         result: of :func:`sycam.synthesize` or :func:`sycam.load`.
-        path: the ``.py`` file to write.
+        path: the file to write: ``.py``, or ``.onnx`` or ``.pt2`` for a graph.
         name: of the class.
+        base: what the class is for: ``"torch"``, ``"grad-cam"``, ``"torchcam"``, ``"captum"`` or
+            ``"quantus"``; or ``"onnx"`` or ``"torch-export"``, which write the network with the
+            heatmaps as one graph.
+        network: for a graph of a run that was started from Python, the network.
 
     Returns:
         The path written.
 
     Raises:
+        UnknownNameError: there is no such base.
         OptionError: ``name`` is no Python identifier or the name of something else in the module,
-            or ``path`` does not end in ``.py``.
-        RunError: the run has no winner, is of several layers or of a transformer, or the file
-            cannot be written.
+            ``path`` has another ending, or the formula cannot be said in this form.
+        RunError: the run has no winner, is of several layers or of a transformer where the base
+            cannot say that, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".py":
-        raise OptionError(f"export path '{path}' must end in .py")
+    if base not in _SUFFIXES:
+        raise unknown_name("base", base, _SUFFIXES)
+    if path.suffix != _SUFFIXES[base]:
+        hint = {".onnx": "; for one ONNX graph say base 'onnx'",
+                ".pt2": "; for a program of torch.export say base 'torch-export'"}  # fmt: skip
+        raise OptionError(
+            f"export path '{path}' of base {base!r} must end in {_SUFFIXES[base]}"
+            f"{hint.get(path.suffix, '')}"
+        )
     if result.best is None:
         raise RunError("the run has no winner to export")
-    network = result.record["network"]
-    if len(network["layers"]) > 1 or network["reshape"]:
-        shape = "several layers" if len(network["layers"]) > 1 else f"reshape {network['reshape']}"
-        raise RunError(
-            f"the run explains {shape}, and an exported class takes one convolutional layer; "
-            "use result.best.cam(network, layers) in Python"
+    expression = parse_weights(result.best.expression)
+    if base in GRAPHS:
+        from sycam.export.graph import export_graph
+
+        return export_graph(result, expression, path, base, _provenance(result), network)
+    if network is not None:
+        raise OptionError(
+            f"base {base!r} writes a class for any network: network is for {' and '.join(GRAPHS)}"
         )
+    shape = _check_shape(result, expression, base)
     from sycam.export.module import module_source  # which imports sympy
 
-    source = module_source(parse_weights(result.best.expression), name, _provenance(result))
+    layer = result.record["network"]["layers"][0]
+    source = module_source(expression, name, shape + _provenance(result), base, layer)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write '{path}': {error}") from None
     return path
+
+
+def _check_shape(result: Result, expression: Expression, base: str) -> str:
+    """What the docstring has to say of several layers or a transformer's; RunError where the base
+    cannot say it."""
+    network = result.record["network"]
+    layers, fusion, reshape = network["layers"], network["fusion"], network["reshape"]
+    said = ""
+    if len(layers) > 1:
+        if base != "grad-cam" or fusion != "mean":
+            raise RunError(
+                f"the run explains several layers ({', '.join(layers)}; fusion {fusion}), and a "
+                f"class of base {base!r} takes one; base 'grad-cam' takes several with fusion "
+                "mean, result.best.cam(network, layers, fusion=...) in Python any"
+            )
+        said = f"It was found for the mean of layers {', '.join(layers)}: give all of them.\n"
+    if reshape:
+        recorded = expression.leaves <= {"activations", "gradients"}
+        if base not in ("grad-cam", "torchcam") or not recorded:
+            raise RunError(
+                f"the run explains a layer under reshape {reshape!r}, and a class of base {base!r} "
+                "takes a convolutional one; bases 'grad-cam' and 'torchcam' have a "
+                "reshape_transform (for formulas of A and G), result.best.cam(network, layer, "
+                "reshape=...) works in Python"
+            )
+        said += f"It was found with reshape {reshape!r}: give that as reshape_transform.\n"
+    return said
 
 
 def _provenance(result: Result) -> str:

@@ -1,7 +1,7 @@
 """The part of an exported module that measures leaves by further passes, an image at a time.
 
 The exporter copies this file from the marker on in place of the ``channel_leaves`` of
-:mod:`sycam.export.standalone`, with those entries of what it returns that the formula reads.
+:mod:`sycam.export.measuring`, with those entries of what it returns that the formula reads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.head import class_weights
 from sycam.evidence.information import mutual_information
 from sycam.evidence.masked import masked_scores
-from sycam.export.standalone import _fixed, _score
+from sycam.export.measuring import _fixed, _score
 
 # --- exported from here on ---
 

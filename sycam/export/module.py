@@ -5,31 +5,116 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import json
 import keyword
 import re
+import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files as package_files
 
 from sycam.errors import OptionError
 from sycam.evidence import head
 from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.information import mutual_information
 from sycam.evidence.masked import masked_scores
-from sycam.export import channels, standalone
-from sycam.kernels.heatmaps import finish
+from sycam.kernels.heatmaps import finish, is_degenerate
 from sycam.kernels.source import Program, weighted_sum_source
 from sycam.language import Expression, heatmap_latex
 from sycam.language.operators import LEAVES
 from sycam.language.sources import standalone_source
 
 _MARKER = "# --- exported from here on ---\n"
-_IN_ONE_PASS = ("A", "G", "H", "y", "p")  # what the class measures itself
+_IN_ONE_PASS = ("A", "G", "H", "y", "p")  # what `measure` returns without further passes
+_RECORDED = {"A", "G"}  # what the libraries record
 _FUNCTIONS = {"S": masked_scores, "D": ablation_drops, "MI": mutual_information}
+_CLASS, _MEASURING, _MAPS = "ExportedCAM", "MeasuringCAM", "weighted_maps"
+_WIDTH = 100  # columns
 
 
-def module_source(expression: Expression, name: str, provenance: str = "") -> str:
+@dataclass(frozen=True)
+class Base:
+    """What an exported class is derived from.
+
+    Attributes:
+        template: file of this package that holds the class.
+        helpers: functions of SyCAM that the class calls.
+        measures: whether the class measures the leaves itself, whatever they are.
+        ends: file of what follows the class.
+        use: lines for the module's docstring; ``NAME`` and ``LAYER`` are replaced.
+    """
+
+    template: str
+    helpers: tuple[Callable, ...] = ()
+    measures: bool = False
+    ends: str = ""
+    use: str = ""
+
+
+BASES = {
+    "torch": Base("standalone.py", (finish,), measures=True),
+    "grad-cam": Base(
+        "grad_cam.py",
+        (finish,),
+        use="""It is a BaseCAM of pytorch-grad-cam, and works wherever the package takes one:
+
+    with NAME(model, [model.get_submodule("LAYER")]) as cam:
+        heatmaps = cam(images, targets=None)
+    FinerCAM(model, layers, base_method=NAME)
+    RefineCAM(model, layers, base_method=NAME)""",
+    ),
+    "torchcam": Base(
+        "torchcam.py",
+        (is_degenerate,),
+        use="""It is an extractor of TorchCAM, and works wherever TorchCAM takes one:
+
+    with NAME(model, "LAYER") as extractor:
+        scores = model(images)
+        (maps,) = extractor(scores.argmax(1).tolist(), scores)
+    RefineCAM(model, layers, base_method=NAME)
+
+Its maps have the layer's size, as all of TorchCAM's.""",
+    ),
+    "captum": Base(
+        "captum.py",
+        use="""It is a LayerAttribution of Captum:
+
+    cam = NAME(model, model.get_submodule("LAYER"))
+    maps = cam.attribute(images, target=classes, relu_attributions=True)
+    maps = NAME.interpolate(maps, images.shape[2:], "bilinear")
+    NoiseTunnel(cam).attribute(images, target=classes, nt_type="smoothgrad")
+    sensitivity_max(lambda images, **more: (cam.attribute(images, **more),), images, target=classes)
+
+Its maps have the layer's size and are not scaled, as all of Captum's.""",
+    ),
+    "quantus": Base(
+        "standalone.py",
+        (finish,),
+        measures=True,
+        ends="quantus.py",
+        use="""explain is an explain_func of Quantus, by default for layer LAYER:
+
+    metric(model, x_batch, y_batch, explain_func=explain, explain_func_kwargs={"layer": ...})""",
+    ),
+}
+
+
+def module_source(
+    expression: Expression,
+    name: str,
+    provenance: str = "",
+    base: str = "torch",
+    layer: str = "layer4",
+) -> str:
     """Source of a module with the class ``name`` for an expression.
+
+    Args:
+        expression: a weight, map or heat.
+        name: of the class.
+        provenance: the end of the docstring.
+        base: one of :data:`BASES`.
+        layer: name of the layer that it was found for.
 
     Raises:
         OptionError: ``name`` is no Python identifier, a leaf cannot be measured outside SyCAM, or
@@ -38,6 +123,7 @@ def module_source(expression: Expression, name: str, provenance: str = "") -> st
     """
     if not name.isidentifier() or keyword.iskeyword(name):
         raise OptionError(f"class name {name!r} is not a Python identifier")
+    derived = BASES[base]
     program = Program(expression)
     leaves = [op.symbol for op in program.leaves]
     further = [symbol for symbol in leaves if symbol not in _IN_ONE_PASS]
@@ -48,30 +134,52 @@ def module_source(expression: Expression, name: str, provenance: str = "") -> st
                 f"measured by SyCAM alone; use sycam.CAM, or a formula of "
                 f"{', '.join([*_IN_ONE_PASS, *_FUNCTIONS, 'C'])}"
             )
-    texts = [standalone_source(function) for function in (finish, *program.functions)]
+    measured = derived.measures or not _RECORDED.issuperset(leaves)
+    by_maps = base == "grad-cam"  # whose eigen_smooth looks at the channels
+    formula = weighted_sum_source(
+        expression, **({"name": _MAPS, "summed": False} if by_maps else {})
+    )
+    texts = [standalone_source(f) for f in (*derived.helpers, *program.functions)]
     texts += [standalone_source(_FUNCTIONS[s]) for s in further if s in _FUNCTIONS]
     texts += [_class_weights_source()] if "C" in further else []
 
-    template = _body(standalone)
-    template = _replaced(template, 'LEAVES = ("A", "G")', f"LEAVES = {_tuple(leaves)}")
-    default = inspect.getsource(standalone.weighted_sum)
-    template = _replaced(template, default, weighted_sum_source(expression))
-    if further:
-        default = inspect.getsource(standalone.channel_leaves)
-        template = _replaced(template, default, _channel_leaves(further))
-    template = template.replace(standalone.ExportedCAM.__name__, name)
+    parts = [f"LEAVES = {_tuple(leaves)}  # what the formula reads\n", formula]
+    files = [derived.template]
+    if measured:
+        part = _body("measuring.py")
+        if further:
+            part = _replaced(part, _definition(part, "channel_leaves"), _channel_leaves(further))
+            files.append("channels.py")
+        files.append("measuring.py")
+        parts.append(part)
+    own = _body(derived.template)
+    if not derived.measures:
+        second = own.index(f"class {_MEASURING}")
+        own = own if measured else own[:second]
+        # Where both stand there, the second is what users want.
+        own = own.replace(_CLASS, f"_Recorded{name}" if measured else name)
+        own = own.replace(_MEASURING, name)
+    parts.append(own.replace(_CLASS, name))
+    if derived.ends:
+        files.append(derived.ends)
+        parts += [f"LAYER = {json.dumps(layer)}  # that the formula was found for\n"]
+        parts += [_body(derived.ends).replace(_CLASS, name)]
+    text = "\n\n".join(part.strip() + "\n" for part in parts)
 
-    imports, functions = _merged(
-        texts, taken={*dict(_names(template)), *_locals(expression, leaves)}
-    )
-    imports = [*_imports(standalone), *imports]
-    parts = [_docstring(expression, name, leaves, provenance), _sorted(imports)]
-    source = "\n\n".join(parts) + "\n\n" + "\n\n\n".join([*functions, template.strip()]) + "\n"
+    imports, functions = _merged(texts, taken={*dict(_names(text)), *_locals(expression, leaves)})
+    imports += [line for file in files for line in _imports(file)]
+    code = "\n\n\n".join([*functions, text.strip()]) + "\n"
+    use = re.sub("NAME|LAYER", lambda m: {"NAME": name, "LAYER": layer}[m[0]], derived.use)
+    heads = [_docstring(expression, name, leaves, use, provenance), _needed(imports, code)]
+    gap = "\n\n" if isinstance(ast.parse(code).body[0], ast.Assign) else "\n\n\n"
+    source = "\n\n".join(heads) + gap + code
     _check_names(source)
     return source
 
 
-def _docstring(expression: Expression, name: str, leaves: list[str], provenance: str) -> str:
+def _docstring(
+    expression: Expression, name: str, leaves: list[str], use: str, provenance: str
+) -> str:
     prices = [f"{s}: {LEAVES[s].meaning}; it costs {LEAVES[s].price}" for s in leaves]
     prices = [_wrapped(line) for line in prices]
     text = f"""{name}: class activation maps by the weights {expression}
@@ -82,7 +190,10 @@ It reads, on each image:
 
 {chr(10).join(prices)}
 
+{_printable(use)}
+
 {_printable(provenance)}""".rstrip()
+    text = re.sub(r"\n{3,}", "\n\n", text)
     text = text.replace('"""', "'''")
     return f'r"""{text}\n"""'
 
@@ -102,8 +213,19 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(line, 96, initial_indent=" " * 4, subsequent_indent=" " * 8)
 
 
-def _body(module: ModuleType) -> str:
-    return inspect.getsource(module).split(_MARKER, 1)[1].strip() + "\n"
+def _text(file: str) -> str:
+    """A file of this package, which need not be importable: the library may not be installed."""
+    return package_files("sycam.export").joinpath(file).read_text(encoding="utf-8")
+
+
+def _body(file: str) -> str:
+    return _text(file).split(_MARKER, 1)[1].strip() + "\n"
+
+
+def _definition(text: str, name: str) -> str:
+    """The text of a function."""
+    (node,) = [n for n in ast.parse(text).body if getattr(n, "name", "") == name]
+    return ast.get_source_segment(text, node)
 
 
 def _replaced(text: str, old: str, new: str) -> str:
@@ -115,14 +237,14 @@ def _replaced(text: str, old: str, new: str) -> str:
 
 def _channel_leaves(wanted: Iterable[str]) -> str:
     """The text of ``channel_leaves`` without the entries of other leaves."""
-    text = _body(channels)
+    text = _body("channels.py")
     lines = text.splitlines(keepends=True)
     (entries,) = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Dict)]
     for key, value in zip(entries.keys, entries.values, strict=True):
         if key.value not in wanted:
             for i in range(key.lineno - 1, value.end_lineno):
                 lines[i] = ""
-    return "".join(lines)
+    return "".join(lines).strip()
 
 
 def _class_weights_source() -> str:
@@ -190,22 +312,47 @@ def _locals(expression: Expression, leaves: list[str]) -> set[str]:
     }
 
 
-def _imports(module: ModuleType) -> list[str]:
-    text = inspect.getsource(module)
+def _imports(file: str) -> list[str]:
+    text = _text(file)
     nodes = [n for n in ast.parse(text).body if isinstance(n, ast.Import | ast.ImportFrom)]
     lines = [ast.get_source_segment(text, node) for node in nodes]
     return [line for line in lines if "sycam" not in line]
 
 
-def _sorted(lines: Iterable[str]) -> str:
-    """Import lines once each: the future, the standard library, torch."""
-    future, standard, torches = [], [], []
-    for line in sorted(set(lines), key=lambda line: (line.startswith("from"), line)):
-        if "__future__" in line:
-            future.append(line)
-        else:
-            (torches if re.match(r"(import|from) torch\b", line) else standard).append(line)
-    return "\n\n".join("\n".join(group) for group in (future, standard, torches) if group)
+def _needed(lines: Iterable[str], code: str) -> str:
+    """The imports that the code uses, once each: the future, the standard library, the others."""
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    plain, named = set(), {}
+    for node in (node for line in lines for node in ast.parse(line).body):
+        future = getattr(node, "module", "") == "__future__"
+        for alias in node.names:
+            bound = alias.asname or alias.name.partition(".")[0]
+            said = alias.name + (f" as {alias.asname}" if alias.asname else "")
+            if isinstance(node, ast.Import) and bound in used:
+                plain.add(said)
+            elif isinstance(node, ast.ImportFrom) and (future or bound in used):
+                named.setdefault(node.module, set()).add(said)
+    groups: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    for said in sorted(plain):
+        groups[_section(said)].append(f"import {said}")
+    for module in sorted(named):
+        listed = sorted(named[module], key=_import_order)
+        line = f"from {module} import {', '.join(listed)}"
+        if len(line) > _WIDTH:
+            line = f"from {module} import (\n    " + ",\n    ".join(listed) + ",\n)"
+        groups[_section(module)].append(line)
+    return "\n\n".join("\n".join(group) for group in groups.values() if group)
+
+
+def _section(module: str) -> int:
+    root = module.split(" ")[0].partition(".")[0]
+    return 0 if root == "__future__" else 1 if root in sys.stdlib_module_names else 2
+
+
+def _import_order(name: str) -> tuple[int, str]:
+    """As isort has it: constants, classes, the rest."""
+    kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
+    return kind, name
 
 
 def _tuple(names: list[str]) -> str:

@@ -1,8 +1,7 @@
 """The body of an exported module: a class activation map that needs torch alone.
 
-The exporter copies this file from the marker on, with another class name, with the formula's own
-:data:`LEAVES` and :func:`weighted_sum`, and with the source of what these and the imports from
-SyCAM need. As it stands it is Grad-CAM, and tested as such.
+The exporter copies this file from the marker on, with another class name, and with the source of
+what the imports from SyCAM stand for. As it stands it is Grad-CAM, and tested as such.
 """
 
 from __future__ import annotations
@@ -13,21 +12,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from sycam.export.formula import weighted_sum
+from sycam.export.measuring import measure
 from sycam.kernels.heatmaps import finish
 
 # --- exported from here on ---
-
-LEAVES = ("A", "G")  # what the formula reads
-
-
-def weighted_sum(A: Tensor, G: Tensor, depth: int = 1) -> Tensor:
-    """``sum_k w_k A_k`` ``[N,h,w]`` from activations A and gradients G ``[N,K,h,w]``."""
-    return (G.mean((-2, -1), keepdim=True) * A).sum(1)
-
-
-def channel_leaves(*_: object) -> dict[str, Tensor]:
-    """Leaves that take further passes of the network: this formula reads none."""
-    return {}
 
 
 def heatmaps(leaves: Sequence[Tensor], size: tuple[int, ...], depth: int = 1) -> Tensor:
@@ -85,7 +74,7 @@ class ExportedCAM:
         found = []
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
-            leaves, depth = self._measure(images[part], targets[part])
+            leaves, depth = measure(self.network, self.layer, images[part], targets[part])
             with torch.no_grad():
                 found.append(self._finished(leaves, tuple(images.shape[2:]), depth))
         return torch.cat(found).to(images.device)
@@ -106,79 +95,3 @@ class ExportedCAM:
             self._heatmaps = heatmaps
             warnings.warn(f"torch cannot compile here ({error}); going on without", stacklevel=3)
             return found
-
-    @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
-    def _measure(self, images: Tensor, targets: Sequence) -> tuple[list[Tensor], int]:
-        """The leaves at the layer, and the depth of its grid; the backward pass stops there."""
-        found: list[Tensor] = []
-
-        def cut(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            found.append(output.detach().clone().requires_grad_())
-            torch.set_grad_enabled(True)
-            return found[-1].clone()
-
-        modes = [(module, module.training) for module in self.network.modules()]
-        device = next((p.device for p in self.network.parameters()), images.device)
-        images = images.clone().to(device)
-        try:
-            self.network.eval()
-            handle = self.layer.register_forward_hook(cut)
-            try:
-                with torch.no_grad():  # until the hook records
-                    outputs = self.network(images)
-                    if len(found) != 1 or found[0].ndim not in (4, 5):
-                        raise ValueError(
-                            "the layer must run once, with an output (N,K,h,w) or (N,K,d,h,w)"
-                        )
-                    explained = [_fixed(*pair) for pair in zip(outputs, targets, strict=True)]
-                    pairs = zip(outputs, explained, strict=True)
-                    y = torch.stack([_score(*pair) for pair in pairs])
-                    G, H = _derivatives(y, found[0])
-            finally:
-                handle.remove()
-            with torch.no_grad():
-                A, y = found[0].detach(), y.detach()
-                rows = zip(images, A, outputs, y, explained, strict=True)
-                columns = [channel_leaves(self.network, self.layer, *row) for row in rows]
-        finally:
-            for module, training in modes:
-                module.training = training
-        leaves = {"A": A, "G": G, "H": H}
-        leaves = {name: t.flatten(2, 3) if t.ndim == 5 else t for name, t in leaves.items()}
-        p = [_probability(*row) for row in zip(outputs, explained, y, strict=True)]
-        leaves |= {"y": y[:, None, None, None], "p": torch.stack(p).detach()[:, None, None, None]}
-        for name in columns[0]:
-            leaves[name] = torch.stack([c[name] for c in columns]).to(A)[..., None, None]
-        return [leaves[name] for name in LEAVES], A.shape[2] if A.ndim == 5 else 1
-
-
-def _fixed(row: Tensor, target: int | Tensor | Callable | None) -> int | Callable:
-    """What is explained of an image, whatever the outputs of its altered copies are."""
-    if callable(target):
-        return target
-    index = int(row.argmax() if target is None else target)
-    if not 0 <= index < len(row):
-        raise ValueError(f"class {index} is out of range: the network has {len(row)} classes")
-    return index
-
-
-def _score(row: Tensor, target: int | Callable) -> Tensor:
-    return target(row).reshape(()) if callable(target) else row[target]
-
-
-def _probability(row: Tensor, target: int | Callable, score: Tensor) -> Tensor:
-    """Of the class explained; a callable's own score."""
-    if callable(target):
-        return score
-    return row.sigmoid()[0] if len(row) == 1 else row.softmax(0)[target]
-
-
-def _derivatives(y: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the scores y; their Hessian times the activations, if the formula reads it."""
-    wanted = "H" in LEAVES
-    (G,) = torch.autograd.grad(y.sum(), activations, create_graph=wanted)
-    H = None
-    if wanted and G.requires_grad:
-        (H,) = torch.autograd.grad(G, activations, activations.detach(), allow_unused=True)
-    # Where the score is piecewise linear in the activations there is nothing to differentiate.
-    return G.detach(), torch.zeros_like(G) if H is None else H

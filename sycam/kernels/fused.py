@@ -48,7 +48,7 @@ def fused(expression: Expression, compile: bool = True) -> Fused:
         torch.Size([1, 2, 32, 32])
     """
     program = Program(expression)
-    graph = _graph(program)
+    graph = graph_of(program)
     run = _CompiledOrNot(graph) if compile else graph
 
     def heatmaps_of_one(
@@ -66,7 +66,7 @@ def fused(expression: Expression, compile: bool = True) -> Fused:
     return heatmaps_of_one
 
 
-def _graph(program: Program) -> fx.GraphModule:
+def graph_of(program: Program) -> fx.GraphModule:
     """The program as a module ``(leaves..., size, depth) -> (maps, degenerate, finite)``.
 
     A module generated for each expression, and no closure over its steps: torch keeps what it

@@ -108,13 +108,20 @@ class TorchPrinter(Printer):
         return self._constants[node]
 
 
-def weighted_sum_source(expression: Expression, name: str = "weighted_sum") -> str:
+def weighted_sum_source(
+    expression: Expression, name: str = "weighted_sum", summed: bool = True
+) -> str:
     """Source of the function ``name(A, G, ..., depth=1) -> Tensor[..., h, w]``.
 
     It takes the activations, then the other leaves that the expression names by their symbols,
     and the depth of the layer's grid (1 for images); shapes are those of
     :mod:`sycam.language.numerics`, whose functions it calls by name. It returns the heat, or
     ``sum_k w_k A_k``, before the ReLU. It needs the names ``torch`` and ``Tensor``.
+
+    Args:
+        expression: a weight, map or heat.
+        name: of the function.
+        summed: if not, it returns ``w_k A_k`` ``[..., K, h, w]``; the heat as the only channel.
 
     >>> from sycam.language import parse
     >>> print(weighted_sum_source(parse("relu(G) * mean(relu(G))")), end="")
@@ -126,7 +133,8 @@ def weighted_sum_source(expression: Expression, name: str = "weighted_sum") -> s
     """
     program = Program(expression)
     printer = TorchPrinter(program)
-    lines = [f'"""``[..., h, w]`` before the ReLU, by ``{expression}``."""']
+    shape = "[..., h, w]" if summed else "[..., K, h, w]"
+    lines = [f'"""``{shape}`` before the ReLU, by ``{expression}``."""']
     for constant, op in program.constants.items():
         lines.append(f"{constant} = A.new_full((1, 1, 1), {op.value})")
     lines += [f"{symbol} = {printer.doprint(tree)}" for symbol, tree in program.steps]
@@ -134,7 +142,9 @@ def weighted_sum_source(expression: Expression, name: str = "weighted_sum") -> s
     if expression.children:
         value = "heat" if expression.sort == HEAT else "weights"
         lines.append(f"{value} = {printer.doprint(program.result)}")
-    if expression.sort == HEAT:
+    if not summed:
+        lines.append(f"return {value}" if expression.sort == HEAT else f"return {value} * A")
+    elif expression.sort == HEAT:
         lines.append(f"return {value}[..., 0, :, :]")
     elif expression.sort == WEIGHT:
         lines.append(f'return torch.einsum("...k,...khw->...hw", {value}[..., 0, 0], A)')

@@ -130,11 +130,16 @@ class Metric(ABC):
     def text(self) -> str:
         """What :func:`sycam.metrics.find_metric` makes an equal metric of: the name, and the
         options that are not at their defaults."""
-        own, usual = self.options, type(self)().options
+        own, usual = self.options, self.usual_options()
         said = [
             f"{name}={written(own[name])}" for name in self.parameters() if own[name] != usual[name]
         ]
         return (self.origin or self.name) + (":" + ",".join(said) if said else "")
+
+    @classmethod
+    def usual_options(cls) -> Mapping[str, object]:
+        """The options of a metric of which none was given."""
+        return cls().options
 
     @property
     def slug(self) -> str:

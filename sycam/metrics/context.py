@@ -52,6 +52,27 @@ class Candidates(Protocol):
             Tensor[P,N,H,W] in [0, 1]; a degenerate map is zero.
         """
 
+    def heatmap_of(
+        self,
+        candidate: int,
+        image: int,
+        pixels: Tensor,
+        target: int | None = None,
+        network: nn.Module | None = None,
+    ) -> Tensor:
+        """The heatmap of one candidate on a variant of one image.
+
+        Args:
+            candidate: which of the P.
+            image: which of the N.
+            pixels: ``[1,C,H,W]``, the variant.
+            target: class explained; what the context explains of the image if None.
+            network: a copy of the network with other weights; the network itself if None.
+
+        Returns:
+            Tensor[H,W] in [0, 1]; zeros if degenerate.
+        """
+
     def channel_totals(self) -> Tensor:
         """``[P,N,K]`` sum over places of ``w_k A_k``, before the ReLU; NaN for a candidate that is
         no weight or map of the language."""

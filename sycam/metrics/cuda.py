@@ -13,7 +13,8 @@ from sycam.metrics.native import C_TYPES
 
 LEVELS = 16  # grids that the kernel holds, at most; each halves the sides
 COARSEST = 8  # cells along the shorter side of the last grid
-LARGE = 96 * 96  # pixels from which an image takes a large block of threads
+STRIP = 4  # cells that a thread works on at once
+LARGE = 48 * 48  # pixels from which an image takes a large block of threads
 THREADS = {"small": 128, "large": 512}
 RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
 
@@ -44,8 +45,9 @@ def workspace(height: int, width: int, itemsize: int) -> int:
     """Bytes that a block of threads needs: the fields of all grids, as the kernel lays them out."""
     size, level = 0, 0
     while True:
-        places, side = (height + 2) * (width + 2), min(height, width)
-        size += places * itemsize * (5 if level else 6) + -(-places // 16) * 16
+        strips, row, side = 2 * -(-height // (2 * STRIP)), width + 2, min(height, width)
+        places = row * (strips * STRIP + 2)
+        size += places * itemsize * (5 if level else 6) + -(-strips * row // 16) * 16
         small = side <= COARSEST and (level or side <= COARSEST // 2)
         if small or level == LEVELS - 1:
             return size

@@ -3,9 +3,11 @@
  * for double (REAL). As plain C it compiles too, with one thread a block: that is how it is tested
  * where there is no GPU.
  *
- * A grid of h x w cells lies in (h + 2) x (w + 2) places with a border of zeros. All fields but
- * `value` are zero where nothing is missing and are never written there: a warp whose pixels are all
- * known skips them. The threads of a warp run along a row. */
+ * A thread works on a strip, four cells of a column, since what it waits for is memory: a strip's
+ * loads do not depend on each other. The threads of a warp stand side by side along a row. A field
+ * of h x w cells has a border of zeros, and zeros below up to whole strips of the next coarser grid,
+ * so that no load needs a check. All fields but `value` are zero where nothing is missing; strips
+ * without a missing cell are skipped. */
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -15,28 +17,39 @@ extern "C" {
 #define SWEEPS 6   /* of Jacobi on the coarsest grid; even, so that it ends where it began */
 #define FAR ((REAL)0.1)   /* weight of a cell beside a missing one: FAR + NEAR for each of its four */
 #define NEAR ((REAL)0.35) /* that is known */
+#define STRIP 4
 #ifndef LANES
 #define LANES 32
 #endif
 
 typedef struct {
     int h, w;
-    unsigned char *missing;
+    unsigned char *missing; /* bit k of a strip: whether its cell k is missing */
     REAL *value, *residual, *error, *spare;
     REAL *direction, *product; /* of conjugate gradients, at the finest grid */
     REAL *scale;               /* 1 / diagonal of the correction, at coarser grids */
 } Grid;
 
-#define AT(g, i, j) ((size_t)(i) * ((g)->w + 2) + (j))
-/* The statements for each cell (i, j), counted from 1, and its place `at`; then all threads meet. */
+#define ROW(g) ((g)->w + 2)
+#define AT(g, i, j) ((size_t)(i) * ROW(g) + (j))
+#define BITS(g, i, j) ((g)->missing[(size_t)(((i) - 1) / STRIP) * ROW(g) + (j)])
+#define STRIPS(g) (((g)->h + STRIP - 1) / STRIP)
+/* The statements for each strip, whose first cell is (i, j), counted from 1, with its place `at`; all
+ * threads meet afterwards. */
 #define EACH(g, ...) do { \
-    for (int i = 1 + threadIdx.x / LANES; i <= (g)->h; i += (blockDim.x + LANES - 1) / LANES) \
-        for (int j = 1 + threadIdx.x % LANES; j <= (g)->w; j += LANES) { \
-            const size_t at = AT(g, i, j); \
-            __VA_ARGS__ \
-        } \
+    const int chunks_ = ((g)->w + LANES - 1) / LANES, warps_ = (blockDim.x + LANES - 1) / LANES; \
+    for (int t_ = threadIdx.x / LANES; t_ < chunks_ * STRIPS(g); t_ += warps_) { \
+        const int i = t_ / chunks_ * STRIP + 1, j = t_ % chunks_ * LANES + threadIdx.x % LANES + 1; \
+        if (j > (g)->w) continue; \
+        const size_t at = AT(g, i, j); \
+        __VA_ARGS__ \
+    } \
     __syncthreads(); } while (0)
-#define EACH_MISSING(g, ...) EACH(g, if (!(g)->missing[at]) continue; __VA_ARGS__)
+/* Likewise, strips with a missing cell only; `bits` says which. */
+#define EACH_MISSING(g, ...) EACH(g, const int bits = BITS(g, i, j); if (!bits) continue; __VA_ARGS__)
+#define CELLS(k) _Pragma("unroll") for (int k = 0; k < STRIP; k++)
+#define MISSING_CELLS(k) CELLS(k) if (bits >> k & 1)
+#define PLACE(g, k) (at + (size_t)(k) * ROW(g))
 
 /* The sum of the weights of the neighbours inside the grid. */
 __device__ static REAL diagonal(const Grid *g, int i, int j) {
@@ -44,85 +57,129 @@ __device__ static REAL diagonal(const Grid *g, int i, int j) {
     return x + y == 4 ? (REAL)1 : (REAL)(2 * (x + y) + x * y) * (REAL)(1.0 / 12);
 }
 
-/* x over the diagonal of the correction: at the finest grid that is nearly everywhere x. */
-__device__ static REAL divided(const Grid *g, int i, int j, REAL x) {
-    if (g->scale) return x * g->scale[AT(g, i, j)];
-    return i > 1 && j > 1 && i < g->h && j < g->w ? x : x / diagonal(g, i, j);
+/* 1 / diagonal of the correction, for a strip: at the finest grid nearly everywhere 1. */
+__device__ static void weights(const Grid *g, int i, int j, REAL *out) {
+    size_t at = AT(g, i, j);
+    int inner = i > 1 && j > 1 && i + STRIP <= g->h && j < g->w;
+    CELLS(k) out[k] = g->scale ? g->scale[PLACE(g, k)] : inner ? (REAL)1 : 1 / diagonal(g, i + k, j);
 }
 
-/* The weighted sum of the neighbours of the place `at`; outside counts zero. */
-__device__ static REAL mean(const Grid *g, const REAL *x, size_t at) {
-    const int row = g->w + 2;
-    const REAL *up = x + at - row, *here = x + at, *down = x + at + row;
-    return (up[0] + down[0] + here[-1] + here[1]) * (REAL)(1.0 / 6)
-         + (up[-1] + up[1] + down[-1] + down[1]) * (REAL)(1.0 / 12);
+/* The weighted sums of the neighbours of a strip's cells; outside counts zero. */
+__device__ static void means(const Grid *g, const REAL *x, size_t at, REAL *out) {
+    REAL beside[STRIP + 2], here[STRIP + 2];
+    _Pragma("unroll") for (int k = 0; k < STRIP + 2; k++) {
+        const REAL *p = x + at + (long long)(k - 1) * ROW(g);
+        beside[k] = p[-1] + p[1];
+        here[k] = p[0];
+    }
+    CELLS(k) out[k] = (here[k] + here[k + 2] + beside[k + 1]) * (REAL)(1.0 / 6)
+                    + (beside[k] + beside[k + 2]) * (REAL)(1.0 / 12);
 }
 
-/* Bilinear interpolation of the next coarser field to cell (i, j); nearest beyond its edge. */
-__device__ static REAL interpolated(const Grid *c, const REAL *x, int i, int j) {
-    int y = (i + 1) / 2, z = i % 2 ? y - 1 : y + 1, k = (j + 1) / 2, l = j % 2 ? k - 1 : k + 1;
-    z = z < 1 ? 1 : z > c->h ? c->h : z;
-    l = l < 1 ? 1 : l > c->w ? c->w : l;
-    const REAL *near = x + AT(c, y, 0), *far = x + AT(c, z, 0);
-    return (REAL)0.75 * ((REAL)0.75 * near[k] + (REAL)0.25 * near[l])
-         + (REAL)0.25 * ((REAL)0.75 * far[k] + (REAL)0.25 * far[l]);
+/* Bilinear interpolation of the next coarser field to a strip; nearest beyond its edge. */
+__device__ static void interpolated(const Grid *c, const REAL *x, int i, int j, REAL *out) {
+    int near = (j + 1) / 2, far = j % 2 ? near - 1 : near + 1, first = i / 2;
+    far = far < 1 ? 1 : far > c->w ? c->w : far;
+    REAL v[STRIP];
+    CELLS(k) {
+        int row = first + k;
+        const REAL *p = x + AT(c, row < 1 ? 1 : row > c->h ? c->h : row, 0);
+        v[k] = (REAL)0.75 * p[near] + (REAL)0.25 * p[far];
+    }
+    out[0] = (REAL)0.75 * v[1] + (REAL)0.25 * v[0];
+    out[1] = (REAL)0.75 * v[1] + (REAL)0.25 * v[2];
+    out[2] = (REAL)0.75 * v[2] + (REAL)0.25 * v[1];
+    out[3] = (REAL)0.75 * v[2] + (REAL)0.25 * v[3];
 }
 
 /* Sums of two numbers over the threads of a block, always in the same order; all threads get them. */
 __device__ static void total(REAL *a, REAL *b, REAL *room) {
-    int t = threadIdx.x;
-    room[t] = *a;
-    room[t + blockDim.x] = *b;
-    __syncthreads();
-    for (int s = blockDim.x / 2; s; s /= 2) {
-        if (t < s) room[t] += room[t + s], room[t + blockDim.x] += room[t + blockDim.x + s];
-        __syncthreads();
+    const int warp = threadIdx.x / LANES, warps = (blockDim.x + LANES - 1) / LANES;
+    for (int s = LANES / 2; s; s /= 2) {
+        *a += __shfl_xor_sync(0xffffffffu, *a, s);
+        *b += __shfl_xor_sync(0xffffffffu, *b, s);
     }
-    *a = room[0];
-    *b = room[blockDim.x];
+    if (threadIdx.x % LANES == 0) room[2 * warp] = *a, room[2 * warp + 1] = *b;
+    __syncthreads();
+    *a = *b = 0;
+    for (int k = 0; k < warps; k++) *a += room[2 * k], *b += room[2 * k + 1];
     __syncthreads();
 }
 
-/* One V-cycle from zero about the residual of grid l. The error is returned: a field of grid l.
- * The first sweep of Jacobi from zero is residual / diagonal; it is not stored on the way down. */
-__device__ static REAL *cycle(Grid *g, int l, int last) {
-    for (int k = l; k < last; k++) {
-        const Grid *f = g + k;
-        Grid *c = g + k + 1;
-        EACH_MISSING(c, {
-            /* What the sweep leaves: the mean of the neighbours' errors, summed over the cell. A
-             * coarse cell is missing only where all of its fine ones are. */
-            REAL sum = 0;
-            for (int y = -2; y <= 1; y++) for (int x = -2; x <= 1; x++) {
-                int p = 2 * i + y;
-                int q = 2 * j + x;
-                if (p < 1 || q < 1 || p > f->h || q > f->w) continue;
-                REAL weight = (y == -2 || y == 1 ? 1 : 3) * (x == -2 || x == 1 ? 1 : 3);
-                /* [1 3 3 1] squared, less four times the cell's own: the stencil has no centre. */
-                if (y != -2 && y != 1 && x != -2 && x != 1) weight -= 4;
-                sum += weight * divided(f, p, q, f->residual[AT(f, p, q)]);
+/* The residual of grid c, of what the first sweep of Jacobi from zero leaves at grid f: the means of
+ * the neighbours' errors, summed over each missing cell. All fine cells of such a one are missing. */
+__device__ static void restricted(const Grid *f, Grid *c) {
+    EACH_MISSING(c, {
+        /* [1 3 3 1] squared, less four times the cell's own: the stencil has no centre. */
+        REAL sums[STRIP] = {0};
+        const int inner = i > 1 && j > 1 && 2 * (i + STRIP) - 1 < f->h && 2 * j + 1 < f->w;
+        _Pragma("unroll") for (int k = 0; k < 2 * STRIP + 2; k++) {
+            const int row = 2 * i - 2 + k;
+            const size_t first = AT(f, row, 2 * j - 2);
+            REAL e[4];
+            _Pragma("unroll") for (int m = 0; m < 4; m++) {
+                e[m] = f->residual[first + m];
+                if (f->scale) e[m] *= f->scale[first + m];
+                else if (!inner && e[m] != 0) e[m] /= diagonal(f, row, 2 * j - 2 + m);
             }
-            c->residual[at] = sum * (REAL)(1.0 / 12);
-        });
-    }
+            const REAL centre = e[1] + e[2];
+            const REAL across = e[0] + e[3] + 3 * centre;
+            /* Row 2i - 2 + k is row k - 2m of the four that reach cell m. */
+            CELLS(m) {
+                if (k - 2 * m == 0 || k - 2 * m == 3) sums[m] += across;
+                if (k - 2 * m == 1 || k - 2 * m == 2) sums[m] += 3 * across - 4 * centre;
+            }
+        }
+        MISSING_CELLS(k) c->residual[PLACE(c, k)] = sums[k] * (REAL)(1.0 / 12);
+    });
+}
+
+/* out = (residual + means of x) / diagonal; returns this thread's share of its product with q. */
+__device__ static REAL smooth(const Grid *g, const REAL *x, REAL *out, const REAL *q) {
+    REAL sum = 0;
+    EACH_MISSING(g, {
+        REAL mean[STRIP];
+        REAL weight[STRIP];
+        means(g, x, at, mean);
+        weights(g, i, j, weight);
+        MISSING_CELLS(k) {
+            REAL e = (g->residual[PLACE(g, k)] + mean[k]) * weight[k];
+            out[PLACE(g, k)] = e;
+            if (q) sum += e * q[PLACE(g, k)];
+        }
+    });
+    return sum;
+}
+
+/* One V-cycle from zero about the residual of grid l. Returns the error, a field of grid l; `along`
+ * becomes this thread's share of its product with q. The first sweep is not stored on the way down. */
+__device__ static REAL *cycle(Grid *g, int l, int last, const REAL *q, REAL *along) {
+    for (int k = l; k < last; k++) restricted(g + k, g + k + 1);
     Grid *c = g + last;
-    EACH_MISSING(c, c->error[at] = divided(c, i, j, c->residual[at]););
-    REAL *from = c->error;
-    REAL *to = c->spare;
+    EACH_MISSING(c, {
+        REAL weight[STRIP];
+        weights(c, i, j, weight);
+        MISSING_CELLS(k) c->error[PLACE(c, k)] = c->residual[PLACE(c, k)] * weight[k];
+    });
+    REAL *from = c->error, *to = c->spare;
     for (int k = 0; k < SWEEPS; k++) {
-        EACH_MISSING(c, to[at] = divided(c, i, j, c->residual[at] + mean(c, from, at)););
+        smooth(c, from, to, 0);
         REAL *kept = from;
         from = to;
         to = kept;
     }
-    for (int k = last - 1; k >= l; k--) {
-        Grid *f = g + k;
+    for (int n = last - 1; n >= l; n--) {
+        Grid *f = g + n;
         EACH_MISSING(f, {
-            f->error[at] = divided(f, i, j, f->residual[at]) + interpolated(f + 1, from, i, j);
+            REAL weight[STRIP];
+            REAL coarse[STRIP];
+            weights(f, i, j, weight);
+            interpolated(f + 1, from, i, j, coarse);
+            MISSING_CELLS(k) {
+                f->error[PLACE(f, k)] = f->residual[PLACE(f, k)] * weight[k] + coarse[k];
+            }
         });
-        EACH_MISSING(f, {
-            f->spare[at] = divided(f, i, j, f->residual[at] + mean(f, f->error, at));
-        });
+        *along = smooth(f, f->error, f->spare, n == 0 ? q : 0);
         from = f->spare;
     }
     return from;
@@ -130,49 +187,74 @@ __device__ static REAL *cycle(Grid *g, int l, int last) {
 
 __device__ static void defect(Grid *g) {
     EACH_MISSING(g, {
-        g->residual[at] = mean(g, g->value, at) - diagonal(g, i, j) * g->value[at];
+        REAL mean[STRIP];
+        means(g, g->value, at, mean);
+        MISSING_CELLS(k) {
+            g->residual[PLACE(g, k)] = mean[k] - diagonal(g, i + k, j) * g->value[PLACE(g, k)];
+        }
     });
 }
 
-/* value holds the known pixels of the finest grid and becomes the guess: holes are filled from ever
- * coarser averages of the known, and one cycle on each coarser grid improves what is handed on. The
- * zero of an error lies nearer to a missing cell the more of the cell beside it is known, which
- * weighs so much more in its diagonal (`spare` holds these weights for a moment). Returns whether
- * anything is known. */
-__device__ static int first_guess(Grid *g, int last, REAL *room) {
-    for (int l = 1; l <= last; l++) {
-        const Grid *f = g + l - 1;
-        Grid *c = g + l;
-        EACH(c, {
+/* Grid c from the finer f: a cell is missing where all its fine ones are, else it has the mean of the
+ * known. The zero of an error lies nearer to a missing cell the more of the cell beside it is known,
+ * which weighs so much more in its diagonal (`spare` holds these weights for a moment). */
+__device__ static void coarser(const Grid *f, Grid *c) {
+    EACH(c, {
+        int bits = 0;
+        CELLS(k) {
+            if (i + k > c->h) break;
             REAL sum = 0;
             int known = 0;
-            for (int p = 2 * i - 1; p <= 2 * i && p <= f->h; p++)
+            for (int p = 2 * (i + k) - 1; p <= 2 * (i + k) && p <= f->h; p++)
                 for (int q = 2 * j - 1; q <= 2 * j && q <= f->w; q++) {
                     sum += f->value[AT(f, p, q)];
-                    known += !f->missing[AT(f, p, q)];
+                    known += !(BITS(f, p, q) >> (p - 1) % STRIP & 1);
                 }
-            c->value[at] = known ? sum / known : 0;
-            c->missing[at] = !known;
-            c->spare[at] = known ? FAR + NEAR * known : 1;
-            c->residual[at] = c->error[at] = c->scale[at] = 0;
-        });
-        EACH_MISSING(c, c->scale[at] = 1 / mean(c, c->spare, at););
-        EACH(c, c->spare[at] = 0;);
-    }
+            const size_t place = PLACE(c, k);
+            c->value[place] = known ? sum / known : 0;
+            c->spare[place] = known ? FAR + NEAR * known : 1;
+            c->residual[place] = c->error[place] = c->scale[place] = 0;
+            bits |= !known << k;
+        }
+        BITS(c, i, j) = bits;
+    });
+    EACH_MISSING(c, {
+        REAL mean[STRIP];
+        means(c, c->spare, at, mean);
+        MISSING_CELLS(k) c->scale[PLACE(c, k)] = 1 / mean[k];
+    });
+    EACH(c, CELLS(k) c->spare[PLACE(c, k)] = 0;);
+}
+
+/* value holds the known pixels of the finest grid and becomes the guess: holes are filled from ever
+ * coarser averages of the known, and one cycle on each coarser grid improves what is handed on.
+ * Returns whether anything is known. */
+__device__ static int first_guess(Grid *g, int last, REAL *room) {
+    for (int l = 1; l <= last; l++) coarser(g + l - 1, g + l);
     Grid *c = g + last;
-    REAL sum = 0;
-    REAL count = 0;
-    EACH(c, sum += c->value[at]; count += !c->missing[at];);
+    REAL sum = 0, count = 0, none;
+    EACH(c, {
+        const int bits = BITS(c, i, j);
+        CELLS(k) {
+            if (i + k > c->h || bits >> k & 1) continue;
+            sum += c->value[PLACE(c, k)];
+            count += 1;
+        }
+    });
     total(&sum, &count, room);
     if (!(count > 0)) return 0;
-    EACH_MISSING(c, c->value[at] = sum / count;);
+    EACH_MISSING(c, MISSING_CELLS(k) c->value[PLACE(c, k)] = sum / count;);
     for (int l = last; l >= 0; l--) {
         c = g + l;
-        if (l < last) EACH_MISSING(c, c->value[at] = interpolated(c + 1, c[1].value, i, j););
+        if (l < last) EACH_MISSING(c, {
+            REAL coarse[STRIP];
+            interpolated(c + 1, c[1].value, i, j, coarse);
+            MISSING_CELLS(k) c->value[PLACE(c, k)] = coarse[k];
+        });
         defect(c);
         if (l == 0) break;
-        const REAL *error = cycle(g, l, last);
-        EACH_MISSING(c, c->value[at] += error[at];);
+        const REAL *error = cycle(g, l, last, 0, &none);
+        EACH_MISSING(c, MISSING_CELLS(k) c->value[PLACE(c, k)] += error[PLACE(c, k)];);
     }
     return 1;
 }
@@ -180,57 +262,65 @@ __device__ static int first_guess(Grid *g, int last, REAL *room) {
 /* Conjugate gradients preconditioned by a cycle, from the guess to the solution. */
 __device__ static void solve(Grid *g, int last, double tolerance, double least, double most,
                              int cycles, REAL *room) {
-    REAL energy = 1;
+    REAL energy = 1, step = 0, none = 0;
+    REAL *x = g->value, *r = g->residual, *p = g->direction, *q = g->product;
     double change = 0;
     for (int n = 0; n < cycles; n++) {
-        const REAL *z = cycle(g, 0, last);
-        REAL overlap = 0, none = 0;
-        if (n) {
-            EACH_MISSING(g, overlap += z[at] * g->product[at];);
-            total(&overlap, &none, room);
-            overlap /= energy;
-        }
+        REAL overlap = 0;
+        const REAL *z = cycle(g, 0, last, n ? q : 0, &overlap);
+        if (n) total(&overlap, &none, room);
+        overlap = n ? overlap / energy : 0;
         /* The new direction is made conjugate to the last one, whatever the rounding; what the
-         * system makes of it follows from the same sum. */
+         * system makes of it follows by the same sum. The last step is taken while the last
+         * direction is at hand. */
         REAL push = 0, pull = 0;
         EACH_MISSING(g, {
-            REAL p = z[at] - overlap * g->direction[at];
-            REAL q = diagonal(g, i, j) * z[at] - mean(g, z, at) - overlap * g->product[at];
-            push += p * q;
-            pull += p * g->residual[at];
-            g->direction[at] = p;
-            g->product[at] = q;
+            REAL mean[STRIP];
+            means(g, z, at, mean);
+            MISSING_CELLS(k) {
+                const size_t place = PLACE(g, k);
+                REAL along = z[place];
+                REAL made = diagonal(g, i + k, j) * along - mean[k];
+                if (n) {
+                    x[place] += step * p[place];
+                    along -= overlap * p[place];
+                    made -= overlap * q[place];
+                }
+                push += along * made;
+                pull += along * r[place];
+                p[place] = along;
+                q[place] = made;
+            }
         });
         total(&push, &pull, room);
         energy = push;
+        step = 0;
         if (!(energy > 0)) break; /* nothing is missing, or the solution is exact */
-        REAL step = pull / energy;
-        EACH_MISSING(g, {
-            g->value[at] += step * g->direction[at];
-            g->residual[at] -= step * g->product[at];
-        });
+        step = pull / energy;
         double before = change, square = (double)pull * step;
         change = square > 0 ? sqrt(square) : 0;
         double ratio = change < most * before ? change / before : most;
         if (ratio < least) ratio = least;
         if (!(change * ratio / (1 - ratio) > tolerance)) break;
+        EACH_MISSING(g, MISSING_CELLS(k) r[PLACE(g, k)] -= step * q[PLACE(g, k)];);
     }
+    if (step != 0) EACH_MISSING(g, MISSING_CELLS(k) x[PLACE(g, k)] += step * p[PLACE(g, k)];);
 }
 
 /* Places of the grids in a block's workspace; returns the last grid's number. */
 __device__ static int lay_out(Grid *g, int h, int w, char *memory) {
     int last = 0;
     for (int rows = h, columns = w;; rows = (rows + 1) / 2, columns = (columns + 1) / 2, last++) {
-        int side = rows < columns ? rows : columns;
+        int side = rows < columns ? rows : columns, strips = 2 * ((rows + 2 * STRIP - 1) / (2 * STRIP));
         Grid *c = g + last;
-        size_t places = (size_t)(rows + 2) * (columns + 2);
+        size_t row = columns + 2, places = row * (strips * STRIP + 2);
         REAL **fields[] = {&c->value, &c->residual, &c->error, &c->spare, &c->scale, &c->product};
         c->h = rows, c->w = columns;
         if (!last) fields[4] = &c->direction, c->scale = 0;
         for (int k = 0; k < (last ? 5 : 6); k++, memory += places * sizeof(REAL))
             *fields[k] = (REAL *)memory;
         c->missing = (unsigned char *)memory;
-        memory += (places + 15) / 16 * 16;
+        memory += (strips * row + 15) / 16 * 16;
         if ((side <= COARSEST && (last || side <= COARSEST / 2)) || last == LEVELS - 1) return last;
     }
 }
@@ -238,13 +328,13 @@ __device__ static int lay_out(Grid *g, int h, int w, char *memory) {
 /* images: [any, colours, h, w], of which item m takes row rows[m]; removed: [count, h, w]; noise, or
  * nothing: like images; filled: [count, colours, h, w]. memory: `room` bytes a block, all zero.
  * sound becomes the least m with no known pixel. */
-__global__ void __launch_bounds__(1024) impute(const REAL *images, const long long *rows, const unsigned char *removed,
-                       const REAL *noise, REAL *filled, int *sound, char *memory, int room,
-                       int count, int colours, int h, int w, int noisy, double tolerance,
-                       double least, double most, int cycles) {
+__global__ void __launch_bounds__(1024) impute(
+        const REAL *images, const long long *rows, const unsigned char *removed, const REAL *noise,
+        REAL *filled, int *sound, char *memory, int room, int count, int colours, int h, int w,
+        int noisy, double tolerance, double least, double most, int cycles) {
     __shared__ Grid grids[LEVELS];
     __shared__ int last;
-    __shared__ REAL sums[2048];
+    __shared__ REAL sums[2 * 1024 / LANES];
     Grid *g = grids;
     if (threadIdx.x == 0) last = lay_out(g, h, w, memory + (size_t)blockIdx.x * room);
     __syncthreads();
@@ -256,17 +346,23 @@ __global__ void __launch_bounds__(1024) impute(const REAL *images, const long lo
         const REAL *image = images + from;
         REAL *to = filled + (size_t)item * pixels;
         EACH(g, {
-            const size_t pixel = (size_t)(i - 1) * w + j - 1;
-            g->missing[at] = gone[pixel];
-            g->value[at] = gone[pixel] ? (REAL)0 : image[pixel];
-            g->residual[at] = g->error[at] = g->spare[at] = 0;
-            g->direction[at] = g->product[at] = 0;
+            int bits = 0;
+            CELLS(k) {
+                if (i + k > h) break;
+                const size_t pixel = (size_t)(i + k - 1) * w + j - 1;
+                const size_t place = PLACE(g, k);
+                bits |= (gone[pixel] != 0) << k;
+                g->value[place] = gone[pixel] ? (REAL)0 : image[pixel];
+                g->residual[place] = g->error[place] = g->spare[place] = 0;
+            }
+            BITS(g, i, j) = bits;
         });
         if (first_guess(g, last, sums)) solve(g, last, tolerance, least, most, cycles, sums);
         else if (threadIdx.x == 0) atomicMin(sound, m);
-        EACH(g, {
-            const size_t pixel = (size_t)(i - 1) * w + j - 1;
-            REAL x = g->value[at];
+        EACH(g, CELLS(k) {
+            if (i + k > h) break;
+            const size_t pixel = (size_t)(i + k - 1) * w + j - 1;
+            REAL x = g->value[PLACE(g, k)];
             if (noisy && gone[pixel]) x += noise[from + pixel];
             to[pixel] = gone[pixel] ? x : image[pixel];
         });

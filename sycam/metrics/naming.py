@@ -25,11 +25,13 @@ from sycam.language.parsing import quoted as shortened
 from sycam.metrics.base import METRICS, Metric
 from sycam.metrics.composition import FUNCTIONS, Call, Composite, Mixture, Term
 from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
+from sycam.metrics.pairs import pair_metric
+from sycam.metrics.quantus import PREFIX, quantus_metric
 
 LONGEST = 2000  # characters
 _EXPECTED = (
-    "a metric like road, road:noise=0, FILE.py:NAME ('FILE.py':NAME with spaces in it) or a "
-    "formula like 0.7*road + 0.3*iou"
+    "a metric like road, road:noise=0, quantus:NAME, FILE.py:NAME ('FILE.py':NAME with spaces in "
+    "it) or a formula like 0.7*road + 0.3*iou"
 )
 _DEEPEST = 100  # levels of nesting, each term of a sum being one
 _PLAIN_PATH = re.compile(r"[^\s()*,+:='\"-][^\s()*,+:='\"]*\.py")
@@ -44,7 +46,8 @@ def find_metric(text: str | Metric | Callable) -> Metric:
     Args:
         text: a name of ``sycam metrics`` (``road``); with options, ``name:option=value,...``
             (``road:noise=0,percentiles=20+40``); one of your own in a file,
-            ``path/to/file.py:name`` (the file is run); or a formula of these, such as
+            ``path/to/file.py:name`` (the file is run); one of Quantus, ``quantus:PixelFlipping``;
+            or a formula of these, such as
             ``0.7*road + 0.3*iou``, ``harmonic(road, iou)``, ``min(road, iou)`` or
             ``1 - deletion``. A minus has spaces around it, as names hold hyphens. A function
             declared with ``@sycam.metric`` stands for its metric.
@@ -61,8 +64,12 @@ def find_metric(text: str | Metric | Callable) -> Metric:
     if kind := _declared(text):
         return kind()
     if not isinstance(text, str):
+        if kind := pair_metric(text):
+            return _with_options(kind, "")
         raise OptionError(
-            f"a metric is a name, a formula of names or a sycam.metrics.Metric, got {text!r}"
+            "a metric is a name, a formula of names, a sycam.metrics.Metric, something with "
+            "update(preds, target), compute() and reset(), or a function of preds and target, got "
+            f"{text!r}"
         )
     if text in METRICS:
         return METRICS[text]()
@@ -138,6 +145,8 @@ def _formula(kind: str, words: list[str], inside: list[Mixture]) -> Mixture:
         return _alone(Term(_named(words[0])))
     if kind == "file":
         return _alone(Term(_from_file(words[0])))
+    if kind == "quantus":
+        return _alone(Term(_of_quantus(words[0])))
     if kind == "call":
         if words[0] not in FUNCTIONS:
             listing = "; ".join(f"{name}: {f.meaning}" for name, f in FUNCTIONS.items())
@@ -173,6 +182,8 @@ def _named(reference: str) -> Metric:
     name, _, options = reference.partition(":")
     if name in METRICS:
         return _with_options(METRICS[name], options)
+    if name + ":" == PREFIX:
+        quantus_metric("")
     error = unknown_name("metric", name, METRICS, "sycam metrics lists all")
     for hyphen in re.finditer("-", name):
         first, second = name[: hyphen.start()], name[hyphen.end() :]
@@ -186,16 +197,27 @@ def _from_file(reference: str) -> Metric:
     path, name, options = _FILE.fullmatch(reference).groups("")
     path = Path(unquoted(path))
     found = vars(_module(path))
-    known = {n: kind for n, value in found.items() if (kind := _declared(value))}
+    known = {
+        n: kind
+        for n, value in found.items()
+        if (kind := _declared(value) or pair_metric(value, n)) is not None
+    }
     if name not in known:
         if name in found:
             raise OptionError(
-                f"{name!r} in '{path}' is no metric; declare the function with @sycam.metric"
+                f"{name!r} in '{path}' is no metric; declare the function with @sycam.metric, or "
+                "call its first parameters preds and target as torchmetrics does"
             )
         raise unknown_name(f"metric in '{path}'", name, known)
     metric = _with_options(known[name], options)
     metric.origin = f"{bare_or_quoted(path.as_posix(), _PLAIN_PATH)}:{name}"
     return metric
+
+
+def _of_quantus(reference: str) -> Metric:
+    """The metric of ``quantus:NAME`` with options."""
+    name, _, options = reference.removeprefix(PREFIX).partition(":")
+    return _with_options(quantus_metric(name), options)
 
 
 def _declared(value: object) -> type[Metric] | None:

@@ -185,7 +185,10 @@ def result_tables(result: Result) -> RenderableType:
     elif result.front:
         parts.append(_front_table(result))
     if classes := result.record.get("classes"):
-        parts += [classes_table(classes, _better(result)), gain_text(classes)]
+        parts += [
+            classes_table(classes, _better(result), result.record["network"].get("class_names")),
+            gain_text(classes),
+        ]
     parts.append(verdict(result))
     return Group(*parts)
 

@@ -103,8 +103,9 @@ def _draw(
         captions = [Path(name).name for name in images.names]
     else:
         chance, classes = probabilities(evidence.outputs).max(1)
+        known = result.record["network"].get("class_names")
         captions = [
-            f"{Path(name).name}\nclass {c} ({p:.0%})"
+            f"{Path(name).name}\n{known[c] if known else f'class {c}'} ({p:.0%})"
             for name, c, p in zip(images.names, classes.tolist(), chance.tolist(), strict=True)
         ]
     pictures = [images.picture(i) for i in range(len(images))]
@@ -140,7 +141,9 @@ def _read(images: Sequence[str | Path], record: dict) -> ImageSet:
         )
     height, width = size
     mean, std = record["data"]["mean"], record["data"]["std"]
-    found = load_files(images, mean, std, height if height == width else None)
+    origin = record["data"]["search_origin"] or {}
+    how = {k: origin[k] for k in ("resize", "interpolation", "squash") if k in origin}
+    found = load_files(images, mean, std, height if height == width else None, **how)
     if list(found.images.shape[1:]) != record["data"]["shape"]:
         raise RunError(
             f"the images are {tuple(found.images.shape[1:])}, the run's were "

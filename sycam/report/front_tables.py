@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -42,8 +42,16 @@ def goals_table(goals: Mapping[str, Any]) -> Table:
     return table
 
 
-def classes_table(classes: Mapping[str, Any], better: str) -> Table:
-    """One row a class; of many the ones that were tested come first."""
+def classes_table(
+    classes: Mapping[str, Any], better: str, names: Sequence[str] | None = None
+) -> Table:
+    """One row a class; of many the ones that were tested come first.
+
+    Args:
+        classes: what the result says of them.
+        better: which way is better, in words.
+        names: of the network's classes, where they are known.
+    """
     rows = sorted(classes["classes"], key=lambda r: (r["p"] is None, -r["heldout_images"]))
     left_out = len(rows) - _SHOWN_CLASSES
     table = Table(
@@ -59,7 +67,7 @@ def classes_table(classes: Mapping[str, Any], better: str) -> Table:
     table.add_column("formula", overflow="fold")
     for row in rows[:_SHOWN_CLASSES]:
         table.add_row(
-            str(row["label"]),
+            escape(names[row["label"]]) if names else str(row["label"]),
             str(row["heldout_images"]),
             _figure(row["heldout"]),
             _figure(row["heldout_overall"]),

@@ -98,6 +98,22 @@ class Again:
         ]
         return torch.cat(found)
 
+    def heatmap_of(
+        self,
+        candidate: int,
+        image: int,
+        pixels: Tensor,
+        target: int | None = None,
+        network: nn.Module | None = None,
+    ) -> Tensor:
+        """Heatmap ``[H,W]`` of one candidate on a variant ``[1,C,H,W]`` of one image."""
+        own = self._context.explained
+        if target is None and own is not None:
+            target = own.subset(slice(image, image + 1))
+        context = self._context.subset(slice(image, image + 1))
+        measured = self._measure(pixels, target, network, keep=False, context=context)
+        return self._zeroed(self._makers[candidate](*measured))[0, 0]
+
     def channel_totals(self) -> Tensor:
         """``[P,N,K]`` sum over places of ``w_k A_k``; NaN where there are no weights."""
         return self._totals(self._layer().leaves)
@@ -121,8 +137,9 @@ class Again:
         target: Target | Resolved | None,
         network: nn.Module | None,
         keep: bool = True,
+        context: Context | None = None,
     ) -> tuple[Evidence | Stack, Context]:
-        context = self._context
+        context = self._context if context is None else context
         explained = context.explained if target is None else target
         evidence = context.source.remeasure(images, self._leaves, explained, network, keep)
         classifier = context.classifier

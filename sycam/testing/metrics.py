@@ -312,6 +312,9 @@ class _Still:
         sides = (None,) * (self.maps.ndim - 2)
         return self.maps.masked_fill(self.degenerate[(..., *sides)], 0.0)
 
+    def heatmap_of(self, candidate: int, image: int, *_: object) -> Tensor:
+        return self.heatmaps_each()[candidate, image]
+
     def channel_totals(self) -> Tensor:
         totals = self.evidence.activations.sum((-2, -1))
         return totals * self.maps.flatten(2).mean(-1, keepdim=True)

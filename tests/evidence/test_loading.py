@@ -67,7 +67,9 @@ def test_two_files_of_one_name(file, tmp_path):
     "source", ["resnet", "net.py", "net.py:", ":make", "net.pt:make", "https://x.org/net"]
 )
 def test_what_is_no_network(source):
-    with pytest.raises(NetworkError, match=r"expected 'demo' or FILE.py:FACTORY"):
+    with pytest.raises(
+        NetworkError, match=r"expected 'demo', torchvision:NAME, .* or FILE\.py:FACTORY"
+    ):
         load_network(source)
 
 

@@ -23,6 +23,7 @@ ONE_THREAD = """
 #define __shared__ static
 #define __launch_bounds__(n)
 #define __syncthreads()
+#define __shfl_xor_sync(threads, x, lanes) (x)
 static struct { int x; } threadIdx, blockIdx, blockDim = {1}, gridDim = {1};
 static void atomicMin(int *a, int b) { if (b < *a) *a = b; }
 """
@@ -40,7 +41,16 @@ def serial(tmp_path_factory):
     found = {}
     for dtype, name in C_TYPES.items():
         library = folder / f"{name}.so"
-        command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+        command = [
+            compiler,
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Wno-unknown-pragmas",
+            "-shared",
+            "-fPIC",
+        ]
         subprocess.run([*command, f"-DREAL={name}", source, "-o", library, "-lm"], check=True)
         found[dtype] = ctypes.CDLL(str(library)).impute
         found[dtype].argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int] * 6
@@ -128,7 +138,8 @@ def test_the_engine_agrees_with_the_exact_solution_on_a_gpu(side, tolerance):
     found = impute(*given, index=index.cuda(), tolerance=tolerance, native=True)
     again = impute(*given, index=index.cuda(), tolerance=tolerance, native=True)
     assert torch.equal(found, again)
-    error = (found.cpu() - impute_exact(images[index].double(), removed)).abs().amax(1)[removed]
-    # quantile() takes 16 million values at most.
-    assert error.kthvalue(int(0.999 * len(error))).values <= tolerance
-    assert error.square().mean().sqrt() <= tolerance / 4
+    error = (found.cpu() - impute_exact(images[index].double(), removed)).abs().amax(1)
+    assert error[:18][removed[:18]].quantile(0.999) <= tolerance  # ROAD's masks
+    # Of a single known row the engine stops early.
+    assert error.max() <= 2 * tolerance
+    assert error[removed].square().mean().sqrt() <= tolerance / 4

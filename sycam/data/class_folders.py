@@ -1,0 +1,156 @@
+"""The classes of images that lie in a folder a class."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from sycam.data.tables import listed
+from sycam.errors import DataError, OptionError
+
+WAYS = ("auto", "names", "sorted", "numbers", "none")
+"""How the names of subfolders become classes."""
+
+
+@dataclass(frozen=True)
+class FolderLabels:
+    """What the subfolders say.
+
+    Attributes:
+        labels: one an image; None where the subfolders are not taken as classes.
+        class_names: of all classes, where the folders are what names them.
+        note: what a user should know.
+    """
+
+    labels: list[int] | None = None
+    class_names: tuple[str, ...] | None = None
+    note: str = ""
+
+
+def labels_of_folders(
+    names: Sequence[str],
+    way: str,
+    class_names: Sequence[str] | None = None,
+    classes: int | None = None,
+) -> FolderLabels:
+    """The classes of images by the folder in which they lie.
+
+    Args:
+        names: the images' paths; the first folder of each counts.
+        way: ``"names"``: the folders are called as the network's classes; ``"sorted"``: the
+            folders in sorted order are the classes 0, 1, 2 ..., as torchvision's ``ImageFolder``
+            numbers them; ``"numbers"``: the folders are called 0, 1, 2 ...; ``"none"``: they say
+            nothing; ``"auto"``: as ``"names"`` where all of them are class names, else as
+            ``"none"``, and a note says so.
+        class_names: of the network, if they are known.
+        classes: how many the network has, if that is known.
+
+    Raises:
+        OptionError: a way that is not known.
+        DataError: the folders are not what the way says.
+    """
+    if way not in WAYS:
+        raise OptionError(f"labels {way!r} is not known; expected {', '.join(WAYS)}")
+    if way == "none":
+        return FolderLabels()
+    folders = [_folder(name) for name in names]
+    found = sorted({folder for folder in folders if folder})
+    outside = [name for name, folder in zip(names, folders, strict=True) if not folder]
+    if way == "auto":
+        return _auto(folders, found, outside, class_names)
+    if outside:
+        raise DataError(
+            f"{len(outside)} of {len(names)} images lie in no folder of a class: {listed(outside)}"
+        )
+    if way == "names":
+        index = _by_name(found, class_names)
+    elif way == "numbers":
+        index = _by_number(found, classes)
+    else:
+        if classes not in (None, len(found)):
+            raise DataError(
+                f"there are {len(found)} folders ({listed(found)}), the network has {classes} "
+                "classes, so that their sorted order is not the order of the classes; name the "
+                "folders as the classes (--class-names FILE --labels names)"
+            )
+        index = {folder: i for i, folder in enumerate(found)}
+    said = tuple(found) if way == "sorted" else None
+    note = f"labels from the names of {len(found)} folders ({way})"
+    return FolderLabels([index[folder] for folder in folders], said, note)
+
+
+def _auto(
+    folders: Sequence[str],
+    found: Sequence[str],
+    outside: Sequence[str],
+    class_names: Sequence[str] | None,
+) -> FolderLabels:
+    if len(found) < 2 or outside:
+        return FolderLabels()
+    if class_names is None:
+        return FolderLabels(
+            note=f"the {len(found)} subfolders ({listed(found)}) are not taken as classes, since "
+            "the names of the network's classes are not known; --labels sorted takes them in "
+            "sorted order, --class-names FILE gives the names"
+        )
+    known = _spelt(class_names)
+    strange = [folder for folder in found if _plain(folder) not in known]
+    if strange:
+        return FolderLabels(
+            note=f"the {len(found)} subfolders are not taken as classes, since {strange[0]!r} is "
+            "no class of the network; --labels sorted takes them in sorted order"
+        )
+    labels = [known[_plain(folder)] for folder in folders]
+    return FolderLabels(labels, note=f"labels from the names of {len(found)} folders (names)")
+
+
+def _by_name(found: Sequence[str], class_names: Sequence[str] | None) -> dict[str, int]:
+    if class_names is None:
+        raise DataError(
+            "the names of the network's classes are not known, so that folders cannot be matched "
+            "with them; give --class-names FILE, or --labels sorted"
+        )
+    known = _spelt(class_names)
+    strange = [folder for folder in found if _plain(folder) not in known]
+    if strange:
+        near = difflib.get_close_matches(_plain(strange[0]), known, n=1)
+        hint = f"; did you mean {class_names[known[near[0]]]!r}?" if near else ""
+        raise DataError(
+            f"{len(strange)} of {len(found)} folders are called as no class of the network: "
+            f"{listed(strange)}{hint}"
+        )
+    return {folder: known[_plain(folder)] for folder in found}
+
+
+def _by_number(found: Sequence[str], classes: int | None) -> dict[str, int]:
+    strange = [
+        folder
+        for folder in found
+        if not (folder.isascii() and folder.isdigit())
+        or (classes is not None and int(folder) >= classes)
+    ]
+    if strange:
+        to = f" to {classes - 1}" if classes else ""
+        raise DataError(
+            f"{len(strange)} of {len(found)} folders are called as no number of a class (0{to}): "
+            f"{listed(strange)}"
+        )
+    return {folder: int(folder) for folder in found}
+
+
+def _folder(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _spelt(class_names: Sequence[str]) -> dict[str, int]:
+    """Classes by the spelling that counts; names that only differ in what does not are left out."""
+    spelt = [_plain(name) for name in class_names]
+    return {name: i for i, name in enumerate(spelt) if spelt.count(name) == 1}
+
+
+def _plain(name: str) -> str:
+    """A name as files may be called: case, spaces, hyphens and underscores do not count."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

@@ -1,0 +1,150 @@
+"""Reading torch's data sets and loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
+
+from sycam.data.image_set import ImageSet, drawing_range
+from sycam.data.pictures import flattened
+from sycam.data.preprocessing import Preprocessing
+from sycam.data.source import Frame, ImageSource, Reader
+from sycam.errors import DataError
+
+EXPECTED = (
+    "expected an image, (image, label) or (image, label, mask), or a dictionary with 'image' and "
+    "perhaps 'label' and 'mask'"
+)
+
+
+@dataclass(eq=False)
+class DatasetReader(Reader):
+    """Reads a data set by index.
+
+    Attributes:
+        dataset: see :func:`open_dataset`.
+        reading: what pictures that come as such are made into.
+    """
+
+    dataset: Dataset
+    reading: Preprocessing
+    threads: int = 1  # a data set of the user's need not bear several
+
+    def __post_init__(self):
+        self.place = type(self.dataset).__name__
+        self.names = tuple(f"{self.place}[{i}]" for i in range(len(self.dataset)))
+        if not self.names:
+            raise DataError(f"the data set {self.place} holds no image")
+        first = self.read(0)
+        self.has_labels, self.has_masks = first.label is not None, first.mask is not None
+
+    def read(self, i: int) -> Frame:
+        """Image ``i``, see :class:`~sycam.data.source.Reader`."""
+        try:
+            item = self.dataset[i]
+        except Exception as error:
+            raise DataError(
+                f"the data set failed at {self.names[i]}: {type(error).__name__}: {error}"
+            ) from error
+        image, label, mask = _parts(item, self.names[i])
+        if isinstance(image, Image.Image):
+            if mask is not None:
+                raise DataError(
+                    f"{self.names[i]} is a picture with a mask; give the data set a transform "
+                    "that makes both tensors of one size"
+                )
+            size = image.size
+            picture = flattened(image, self.reading.wanted_channels)
+            values = np.asarray(self.reading.geometry(*size).picture(picture, self.reading.filter))
+            image = self.scaled(values.reshape(*values.shape[:2], self.reading.wanted_channels))
+        made = ImageSet.from_arrays(
+            _batched(image),
+            None if label is None else _batched(label),
+            None if mask is None else _batched(mask),
+        )
+        return Frame(
+            made.images[0],
+            (made.images.shape[-1], made.images.shape[-2]),
+            None if made.labels is None else int(made.labels[0]),
+            None if made.masks is None else made.masks[0],
+        )
+
+    def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """See :class:`~sycam.data.source.Reader`."""
+        if self.reading == Preprocessing():
+            return drawing_range(images)
+        return self.reading.scale(images.shape[1])
+
+
+def open_dataset(
+    dataset: Dataset | DataLoader, reading: Preprocessing | None = None
+) -> ImageSource | ImageSet:
+    """The images of a data set or loader.
+
+    Data sets are read by index, when images are wanted; so are loaders that go through a data
+    set in order or shuffled, since order is of no importance here. What a loader with a sampler
+    or collate function of its own, or a data set that can only be gone through, returns is kept
+    in memory.
+
+    Args:
+        dataset: items are an image ``[C, H, W]`` in the network's input scale, or a PIL picture;
+            ``(image, label)``; ``(image, label, mask)`` with mask ``[H, W]``; or dictionaries
+            with keys ``image``, ``label`` and ``mask``. The same item must be the same image each
+            time: no augmentation.
+        reading: how pictures become the network's input, and what drawings undo.
+
+    Raises:
+        DataError: items of another kind.
+    """
+    reading = reading or Preprocessing()
+    if isinstance(dataset, DataLoader):
+        plain = isinstance(dataset.sampler, SequentialSampler | RandomSampler)
+        if plain and dataset.collate_fn is default_collate:
+            return open_dataset(dataset.dataset, reading)
+        return _gathered(dataset)
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        return _gathered(DataLoader(dataset, batch_size=32))
+    names = getattr(dataset, "classes", None)  # of torchvision's ImageFolder, CIFAR10 and others
+    named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return ImageSource(DatasetReader(dataset, reading), class_names=tuple(names) if named else None)
+
+
+def _gathered(loader: DataLoader) -> ImageSet:
+    batches = [_parts(batch, "a batch") for batch in loader]
+    if not batches:
+        raise DataError("the data loader holds no image")
+    images, labels, masks = (
+        torch.cat([torch.as_tensor(part) for part in column]) if column[0] is not None else None
+        for column in zip(*batches, strict=True)
+    )
+    return ImageSet.from_arrays(images, labels, masks)
+
+
+def _parts(item: object, where: str) -> tuple[object, object, object]:
+    """Image, label and mask of an item."""
+    if isinstance(item, Mapping):
+        if "image" not in item:
+            raise DataError(f"{where} has the keys {', '.join(map(str, item))}; {EXPECTED}")
+        return item["image"], item.get("label"), item.get("mask")
+    if isinstance(item, Tensor | np.ndarray | Image.Image):
+        return item, None, None
+    if isinstance(item, list | tuple) and 1 <= len(item) <= 3:
+        return (*item, None, None)[:3]
+    raise DataError(f"{where} is {type(item).__name__}; {EXPECTED}")
+
+
+def _batched(value: object) -> object:
+    return value[None] if isinstance(value, Tensor | np.ndarray) else torch.as_tensor(value)[None]

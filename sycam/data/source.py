@@ -1,0 +1,368 @@
+"""Images that are read when they are wanted, so that there may be more than memory holds."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sycam.data.image_set import ImageSet, image_digest
+from sycam.data.pictures import UnreadablePictureError
+from sycam.data.preprocessing import Preprocessing
+from sycam.data.tables import listed
+from sycam.errors import DataError
+from sycam.spill import blank
+
+AT_ONCE = 32  # images that are decoded before the first of them is handed on
+THREADS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image as it was read.
+
+    Attributes:
+        image: float32 ``[C, H, W]``, in the network's input scale.
+        size: width and height of the original.
+        label: its class, or None.
+        mask: bool ``[H, W]``, or None.
+    """
+
+    image: Tensor
+    size: tuple[int, int]
+    label: int | None = None
+    mask: np.ndarray | Tensor | None = None
+
+
+class Reader(ABC):
+    """Reads images one by one.
+
+    Attributes:
+        place: where they are, for messages.
+        names: of all images, readable or not.
+        reading: how pictures become the network's input.
+        threads: how many images may be read at a time.
+        has_labels: whether each image must have a label.
+        has_masks: whether each image must have a mask.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    reading: Preprocessing
+    threads: int = THREADS
+    has_labels: bool = False
+    has_masks: bool = False
+
+    @abstractmethod
+    def read(self, i: int) -> Frame:
+        """Image ``i``.
+
+        Raises:
+            UnreadablePictureError: it cannot be read, and is left out.
+            DataError: something else is wrong with it.
+        """
+
+    def without_label(self, names: Sequence[str], count: int) -> str:
+        """The message where some of ``count`` images have a label and these do not."""
+        return f"{len(names)} of {count} images in {self.place} have no label: {listed(names)}"
+
+    def without_mask(self, names: Sequence[str], count: int) -> str:
+        """The message where some of ``count`` images have a mask and these do not."""
+        return f"{len(names)} of {count} images in {self.place} have no mask: {listed(names)}"
+
+    def scaled(self, pixels: np.ndarray) -> Tensor:
+        """Pixels uint8 ``[H, W, C]`` in the network's input scale."""
+        centre, spread = self.reading.scale(pixels.shape[2])
+        image = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+        image = image.to(torch.float32).div_(255)
+        return image.sub_(torch.tensor(centre)[:, None, None]).div_(
+            torch.tensor(spread)[:, None, None]
+        )
+
+    def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std that take images back into 0..1, to draw them."""
+        return self.reading.scale(images.shape[1])
+
+
+class ImageSource:
+    """N images that lie elsewhere.
+
+    One pass over all of them, at the first question, learns which can be read, their sizes and
+    digests, labels and masks; it keeps a few images at a time. :meth:`subset` then reads what was
+    chosen, again. Attributes and order are those of an :class:`~sycam.data.image_set.ImageSet`.
+
+    Args:
+        reader: what reads them.
+        origin: arguments of :func:`sycam.data.images.load_images` that read them, or None.
+        notes: see :class:`~sycam.data.image_set.ImageSet`.
+        class_names: see there.
+        progress: called with the numbers of images looked at and of all.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        origin: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
+        class_names: tuple[str, ...] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ):
+        self.reader, self.origin, self.notes = reader, origin, tuple(notes)
+        self.class_names, self.progress = class_names, progress
+        self._known: _Known | None = None
+        self._kept: list[int] | None = None  # of those that can be read
+        self._left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """File names, or places; length N."""
+        return tuple(self.reader.names[self._all.indices[i]] for i in self._indices)
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each image's float32 values, as hexadecimal text."""
+        return tuple(self._all.digests[i] for i in self._indices)
+
+    @cached_property
+    def labels(self) -> list[int] | None:
+        """Classes, length N; or None."""
+        labels = self._all.labels
+        return None if labels is None else [labels[i] for i in self._indices]
+
+    @cached_property
+    def marked(self) -> list[int] | None:
+        """Indices of the images whose mask marks anything; None where there are no masks."""
+        marked = self._all.marked
+        if marked is None:
+            return None
+        return [place for place, i in enumerate(self._indices) if marked[i]]
+
+    @cached_property
+    def skipped(self) -> tuple[str, ...]:
+        """One line an image, or kind of image, that was left out."""
+        return (*self._all.skipped, *self._left_out)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, H, W)`` of each image."""
+        return self._all.shape
+
+    def only(self, indices: Sequence[int], note: str) -> ImageSource:
+        """The source without the other images; a line says what was left out."""
+        found = ImageSource(self.reader, self.origin, self.notes, self.class_names, self.progress)
+        found._known = self._all
+        found._kept = [self._indices[i] for i in indices]
+        found._left_out = (*self._left_out, note)
+        return found
+
+    def subset(self, indices: Iterable[int]) -> ImageSet:
+        """Read the images at these indices, in this order.
+
+        Raises:
+            DataError: an image is not what it was when it was looked at first.
+        """
+        wanted = [self._indices[int(i)] for i in indices]
+        known = self._all
+        gathered, changed = _Gathering(self.reader, len(wanted)), []
+        frames = _frames(self.reader, [known.indices[i] for i in wanted])
+        for place, (i, frame) in zip(wanted, frames, strict=True):
+            if not gathered.add(i, frame) or image_digest(frame.image) != known.digests[place]:
+                changed.append(self.reader.names[i])
+        if changed:
+            raise DataError(
+                f"{len(changed)} images in {self.reader.place} are not what they were a moment "
+                f"ago: {listed(changed)}; were they overwritten, or does a data set change its "
+                "images at random? Give it without augmentation"
+            )
+        found = gathered.whole(self.origin, self.notes, self.class_names)
+        return replace(found, skipped=self.skipped)
+
+    def whole(self) -> ImageSet:
+        """Read all images, in one pass; large ones lie on disk (:mod:`sycam.spill`)."""
+        if self._known is not None:
+            return self.subset(range(len(self)))
+        gathered = _Gathering(self.reader, len(self.reader.names))
+        for i, frame in _frames(self.reader, range(len(self.reader.names)), self.progress):
+            gathered.add(i, frame)
+        return gathered.whole(self.origin, self.notes, self.class_names)
+
+    @property
+    def _indices(self) -> Sequence[int]:
+        return range(len(self._all.indices)) if self._kept is None else self._kept
+
+    @property
+    def _all(self) -> _Known:
+        if self._known is None:
+            found = _Gathering(self.reader, 0)
+            digests: list[str] = []
+            for i, frame in _frames(self.reader, range(len(self.reader.names)), self.progress):
+                if found.add(i, frame):
+                    digests.append(image_digest(frame.image))
+            self._known = found.known(digests)
+        return self._known
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What one pass learned: of the images that can be read, by their place among them."""
+
+    indices: list[int]
+    digests: list[str]
+    labels: list[int] | None
+    marked: list[bool] | None
+    skipped: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+class _Gathering:
+    """Images as they come; the first ``room`` of them are kept."""
+
+    def __init__(self, reader: Reader, room: int):
+        self.reader, self.room = reader, room
+        self.indices: list[int] = []
+        self.labels: list[int | None] = []
+        self.marked: list[bool | None] = []
+        self.skipped: list[str] = []
+        self.first: Frame | None = None
+        self.images: Tensor | None = None
+        self.masks: Tensor | None = None
+
+    def add(self, i: int, frame: Frame | UnreadablePictureError) -> bool:
+        """Take one image; whether it could be read."""
+        name = self.reader.names[i]
+        if isinstance(frame, UnreadablePictureError):
+            self.skipped.append(f"{name}: {frame}")
+            return False
+        if self.first is None:
+            self.first = frame
+        self._check_shape(frame, name)
+        place = len(self.indices)
+        if self.room:
+            self._keep(place, frame)
+        self.indices.append(i)
+        self.labels.append(frame.label)
+        self.marked.append(None if frame.mask is None else bool(frame.mask.any()))
+        return True
+
+    def _keep(self, place: int, frame: Frame) -> None:
+        if self.images is None:
+            self.images = blank((self.room, *frame.image.shape), torch.float32)
+            if self.reader.has_masks:
+                self.masks = blank((self.room, *frame.image.shape[1:]), torch.bool)
+        self.images[place] = frame.image
+        if frame.mask is not None and self.masks is not None:
+            self.masks[place] = torch.as_tensor(frame.mask)
+
+    def _check_shape(self, frame: Frame, name: str) -> None:
+        if frame.image.shape == self.first.image.shape:
+            return
+        (width, height), (other_width, other_height) = self.first.size, frame.size
+        first = self.reader.names[self.indices[0]]
+        raise DataError(
+            f"the images differ in size: {first} is {width}×{height}, {name} "
+            f"{other_width}×{other_height}; give --size S (short side to S, then centre crop)"
+        )
+
+    def known(self, digests: list[str]) -> _Known:
+        self._check()
+        return _Known(
+            self.indices,
+            digests,
+            self.labels if self.reader.has_labels else None,
+            self.marked if self.reader.has_masks else None,
+            tuple(self.skipped),
+            tuple(self.first.image.shape),
+        )
+
+    def whole(
+        self,
+        origin: Mapping[str, Any] | None,
+        notes: tuple[str, ...],
+        class_names: tuple[str, ...] | None,
+    ) -> ImageSet:
+        self._check()
+        count = len(self.indices)
+        images = self.images[:count]
+        mean, std = self.reader.drawn(images)
+        return ImageSet(
+            images=images,
+            labels=torch.tensor(self.labels) if self.reader.has_labels else None,
+            masks=self.masks[:count] if self.reader.has_masks else None,
+            names=tuple(self.reader.names[i] for i in self.indices),
+            mean=mean,
+            std=std,
+            skipped=tuple(self.skipped),
+            origin=origin,
+            notes=notes,
+            class_names=class_names,
+        )
+
+    def _check(self) -> None:
+        """Refuse sets of which nothing, or not everything that is needed, could be read."""
+        count, reader = len(self.indices), self.reader
+        if not count:
+            raise DataError(
+                f"none of the {len(self.skipped)} images in {reader.place} can be read: "
+                f"{listed(self.skipped)}"
+            )
+        for wanted, values, message in (
+            (reader.has_labels, self.labels, reader.without_label),
+            (reader.has_masks, self.marked, reader.without_mask),
+        ):
+            missing = [
+                reader.names[i]
+                for i, value in zip(self.indices, values, strict=True)
+                if value is None
+            ]
+            if wanted and missing:
+                raise DataError(message(missing, count))
+
+
+def _frames(
+    reader: Reader,
+    indices: Sequence[int],
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[int, Frame | UnreadablePictureError]]:
+    """The images at these indices in order, decoded on several threads, a few at a time."""
+
+    def read(i: int) -> Frame | UnreadablePictureError:
+        try:
+            return reader.read(i)
+        except UnreadablePictureError as error:
+            return error
+
+    workers = min(reader.threads, os.cpu_count() or 1)
+    with closing(_Pool(workers)) as pool:
+        for start in range(0, len(indices), AT_ONCE):
+            part = indices[start : start + AT_ONCE]
+            yield from zip(part, pool.map(read, part), strict=True)
+            if progress:
+                progress(start + len(part), len(indices))
+
+
+class _Pool:
+    """Threads, or none where one is enough."""
+
+    def __init__(self, workers: int):
+        self._threads = ThreadPoolExecutor(workers) if workers > 1 else None
+
+    def map(self, function: Callable[[int], Any], values: Sequence[int]) -> Iterable[Any]:
+        return (
+            map(function, values) if self._threads is None else self._threads.map(function, values)
+        )
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)

@@ -1,0 +1,128 @@
+"""The body of an exported module for pytorch-grad-cam: a subclass of its ``BaseCAM``.
+
+As it stands, :class:`ExportedCAM` is Grad-CAM. The exporter writes :class:`MeasuringCAM` as well
+where the formula reads leaves that the package does not record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from pytorch_grad_cam.base_cam import BaseCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from torch import Tensor, nn
+
+from sycam.export.formula import LEAVES, weighted_maps
+from sycam.export.measuring import measure
+from sycam.kernels.heatmaps import finish
+
+# --- exported from here on ---
+
+
+class ExportedCAM(BaseCAM):
+    """A class activation map of pytorch-grad-cam, by the formula in this module's docstring.
+
+    Args:
+        model: a classifier that returns ``(N, classes)``.
+        target_layers: one or several; their maps are averaged, as the package does.
+        reshape_transform: makes a layer's output a map, for transformers.
+        options: further ones of ``BaseCAM``.
+
+    Example::
+
+        with ExportedCAM(model, [model.layer4]) as cam:
+            heatmaps = cam(images, targets=None)  # ndarray (N,H,W) in [0, 1]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layers: list[nn.Module],
+        reshape_transform: Callable | None = None,
+        **options,
+    ):
+        options.setdefault("uses_gradients", "G" in LEAVES)
+        super().__init__(model, target_layers, reshape_transform, **options)
+
+    def get_cam_image(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Sequence[Callable],
+        activations: np.ndarray | None,
+        grads: np.ndarray | None,
+        eigen_smooth: bool = False,
+    ) -> np.ndarray:
+        """Heatmaps ``(N,H,W)`` in [0, 1] of a layer; with ``eigen_smooth`` the first principal
+        component of ``w_k A_k``, ``(N,h,w)``.
+
+        They have the images' size already, so that the package's resizing and scaling, which adds
+        1e-7 to small maps, change nothing.
+        """
+        leaves, depth = self._leaves(input_tensor, target_layer, targets, activations, grads)
+        with torch.no_grad():
+            maps = weighted_maps(*leaves, depth)
+            if eigen_smooth:
+                if maps.shape[1] == 1 or input_tensor.ndim == 5:
+                    raise ValueError("eigen_smooth needs images and a formula of channel weights")
+                return get_2d_projection(maps.cpu().numpy())
+            sums = torch.nan_to_num(maps.sum(1), nan=0.0, posinf=0.0, neginf=0.0)
+            return finish(sums[None], tuple(input_tensor.shape[2:]), depth)[0].cpu().numpy()
+
+    def _leaves(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Sequence[Callable],
+        activations: np.ndarray | None,
+        grads: np.ndarray | None,
+    ) -> tuple[list[Tensor], int]:
+        """What the package has recorded, and the depth of the layer's grid (1 for images)."""
+        found = {"A": activations, "G": grads}
+        for name in LEAVES:
+            if found[name] is None:
+                raise ValueError(
+                    f"nothing was recorded as {name} at {type(target_layer).__name__}: the target "
+                    "does not depend on this layer, or nothing before it needs a gradient (then "
+                    "give compute_input_gradient=True)"
+                )
+        tensors = [torch.from_numpy(found[name]) for name in LEAVES]
+        depth = tensors[0].shape[2] if tensors[0].ndim == 5 else 1
+        return [t.flatten(2, 3) if t.ndim == 5 else t for t in tensors], depth
+
+
+class MeasuringCAM(ExportedCAM):
+    """The same for a formula that reads more than the package records.
+
+    It measures all leaves by passes of its own through the model, with no hook in between.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layers: list[nn.Module],
+        reshape_transform: Callable | None = None,
+        **options,
+    ):
+        super().__init__(model, target_layers, None, **{**options, "uses_gradients": False})
+        self.activations_and_grads.release()
+        if reshape_transform is not None:
+            raise ValueError(
+                f"leaves {', '.join(LEAVES)} are measured at layers with an output (N,K,h,w): "
+                "there is no reshape_transform"
+            )
+
+    def _leaves(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Sequence[Callable],
+        activations: np.ndarray | None,
+        grads: np.ndarray | None,
+    ) -> tuple[list[Tensor], int]:
+        """All leaves, measured; a ``ClassifierOutputTarget`` counts as its class."""
+        targets = [int(t.category) if type(t) is ClassifierOutputTarget else t for t in targets]
+        return measure(self.model, target_layer, input_tensor, targets)

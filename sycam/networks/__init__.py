@@ -1,0 +1,84 @@
+"""Networks by name: libraries, users' files, checkpoints; with their preprocessing and classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from sycam.data import demo
+from sycam.errors import NetworkError
+from sycam.evidence.loading import load_network
+from sycam.networks import from_timm, from_torchvision
+from sycam.networks.checkpoint import file_digest, put, read_weights
+from sycam.networks.named import NamedNetwork, read_class_names
+
+__all__ = ["NamedNetwork", "open_network", "read_class_names"]
+
+DEMO = "demo"
+LIBRARIES = {from_torchvision.PREFIX: from_torchvision, from_timm.PREFIX: from_timm}
+EXPECTED = (
+    "a torch.nn.Module, 'demo', torchvision:NAME[@WEIGHTS], timm:NAME or FILE.py:FACTORY, each "
+    "also with the file of its weights: NAME@FILE"
+)
+
+
+def open_network(
+    source: str | NamedNetwork | nn.Module, checkpoint: str | Path | None = None
+) -> NamedNetwork:
+    """The network that a text names, in evaluation mode.
+
+    Args:
+        source: ``"demo"``; ``torchvision:NAME`` or ``timm:NAME``, with the weights that the
+            library publishes; ``FILE.py:FACTORY``, a function without arguments that returns an
+            ``nn.Module`` (the file is the user's own program and is run as such). After an ``@``
+            the weights: a name that torchvision has for them, ``random``, or a file. A module,
+            or a network that is open already, is taken as it is.
+        checkpoint: the file of the weights, as after the ``@``.
+
+    Raises:
+        SycamError: the network or its weights cannot be had; the message says what to do.
+
+    Example:
+        >>> open_network("demo").name
+        'demo'
+    """
+    if isinstance(source, NamedNetwork):
+        return source
+    if isinstance(source, nn.Module):
+        return NamedNetwork(source, type(source).__name__.lower(), None)
+    if not isinstance(source, str):
+        raise NetworkError(f"network must be {EXPECTED}; got {source!r}")
+    place, weights = _parted(source)
+    if checkpoint is not None:
+        if weights is not None:
+            raise NetworkError(
+                f"network {source!r} names its weights already, and --checkpoint is {checkpoint}; "
+                "give one of them"
+            )
+        weights = str(checkpoint)
+        if not Path(weights).is_file():
+            raise NetworkError(f"no checkpoint at {weights}")
+    if place == DEMO:
+        if weights is not None:
+            raise NetworkError("the network 'demo' has weights of its own; name another network")
+        return NamedNetwork(demo.network(), DEMO, DEMO)
+    for prefix, library in LIBRARIES.items():
+        if place.startswith(prefix):
+            return library.load(place.removeprefix(prefix), weights)
+    network, name = load_network(place), place.rpartition(":")[2]
+    if weights is None:
+        return NamedNetwork(network, name, place)
+    file = Path(weights)
+    put(network, read_weights(file), place, file)
+    return NamedNetwork(
+        network.eval(), name, f"{place}@{file.resolve()}", f"checkpoint {file}",
+        checkpoint=(file.resolve(), file_digest(file)),
+    )  # fmt: skip
+
+
+def _parted(source: str) -> tuple[str, str | None]:
+    """The network and its weights; a folder's name may hold an @ as well."""
+    start = source.rfind(".py:") if not source.startswith(tuple(LIBRARIES)) else 0
+    place, at, weights = source[max(start, 0) :].partition("@")
+    return source[: max(start, 0)] + place, weights if at else None

@@ -1,0 +1,66 @@
+"""Large tensors on disk: mapped into memory, so that they may be larger than it."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sycam.errors import OptionError
+
+VARIABLE = "SYCAM_MEMORY"
+UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+SHARE = 8  # of the machine's memory, one tensor may take one part in so many
+_CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container may use
+
+
+def limit() -> int:
+    """Bytes above which a tensor is kept on disk: ``$SYCAM_MEMORY``, else an eighth of memory.
+
+    Raises:
+        OptionError: the variable holds no size.
+    """
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return memory() // SHARE
+    number = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = UNITS.get(number[-1:])
+    try:
+        return int(float(number[:-1] if unit else number) * (unit or 1))
+    except ValueError:
+        raise OptionError(f"{VARIABLE} is {text!r}; expected a size like 800M or 4G") from None
+
+
+def memory() -> int:
+    """Bytes of memory that this process may use."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # no POSIX
+        found = 8 << 30
+    try:
+        return min(found, int(_CGROUP.read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return found
+
+
+def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    """A tensor to be filled; on the CPU and above :func:`limit` it lies in a file.
+
+    The file is in the folder for temporary files (``$TMPDIR``) and has no name, so that it goes
+    with the tensor; the system writes and reads its pages as memory allows.
+    """
+    size = math.prod(shape)
+    if torch.device(device).type != "cpu" or size * dtype.itemsize <= limit():
+        return torch.empty(tuple(shape), dtype=dtype, device=device)
+    handle, path = tempfile.mkstemp(prefix="sycam-")
+    os.close(handle)
+    try:
+        os.truncate(path, size * dtype.itemsize)
+        return torch.from_file(path, shared=True, size=size, dtype=dtype).view(tuple(shape))
+    finally:
+        os.unlink(path)

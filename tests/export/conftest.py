@@ -1,0 +1,31 @@
+"""Exported modules, written to a file and imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from sycam.export.module import module_source
+from sycam.language import parse
+
+
+@pytest.fixture
+def module_of(tmp_path) -> Callable[..., ModuleType]:
+    """``module_of(text, base, name, layer)``: the exported module of a formula."""
+    number = itertools.count()
+
+    def write_and_import(
+        text: str, base: str = "torch", name: str = "SomeCAM", layer: str = "3"
+    ) -> ModuleType:
+        path = tmp_path / f"some_cam{next(number)}.py"
+        path.write_text(module_source(parse(text), name, "Found on Friday.", base, layer))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return write_and_import

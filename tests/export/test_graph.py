@@ -1,0 +1,155 @@
+"""Network and heatmaps in one graph: the same scores and heatmaps where no Python of ours runs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sycam
+from sycam.errors import OptionError, RunError
+from sycam.export.graph import export_graph
+from sycam.language import heatmap_latex, parse
+
+
+class Pooled(nn.Module):
+    """``[N,3,16,20]`` to 4 classes; ``"inner"`` is ``[N,6,8,10]``, ``"last"`` ``[N,8,8,10]`` and
+    followed by global average pooling and a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.norm = nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6)
+        self.inner = nn.ReLU()
+        self.second, self.last = nn.Conv2d(6, 8, 3, 1, 1), nn.ReLU()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        inner = self.inner(self.norm(self.first(images)))
+        return self.head(self.last(self.second(inner)).mean((2, 3)))
+
+
+def run_of(layers=("last",), target="predicted", fusion="mean", reshape=None) -> SimpleNamespace:
+    """What export reads of a run."""
+    network = {"source": None, "layers": list(layers), "fusion": fusion, "reshape": reshape}
+    data, settings = {"shape": [3, 16, 20]}, {"target": target}
+    return SimpleNamespace(record={"network": network, "data": data, "settings": settings})
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    return Pooled().eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(5, 3, 16, 20, generator=torch.Generator().manual_seed(9))
+
+
+def written(tmp_path, network, text, base="torch-export", **run):
+    path = tmp_path / {"torch-export": "cam.pt2", "onnx": "cam.onnx"}[base]
+    found = export_graph(run_of(**run), parse(text), path, base, "Found on Friday.", network)
+    assert found == path
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "run"),
+    [
+        ("smooth(above(A, 1.7))", {"layers": ("inner",)}),
+        ("mean(A) * p + C / y", {}),
+        ("C", {"target": "2"}),
+        ("channelsum(symlog(A))", {"layers": ("inner", "last"), "fusion": "max"}),
+    ],
+)
+def test_a_program_gives_the_networks_scores_and_the_engines_heatmaps(
+    text, run, tmp_path, network, images
+):
+    path = written(tmp_path, network, text, **run)
+    names = ("formula", "latex", "provenance", "images", "explains")
+    extra = dict.fromkeys([f"{name}.txt" for name in names], "")
+    module = torch.export.load(path, extra_files=extra).module()
+    layers, fusion = list(run.get("layers", ["last"])), run.get("fusion", "mean")
+    target = int(run["target"]) if "target" in run else None
+    expected = sycam.CAM(network, layers, text, fusion=fusion)(images, target)
+    assert expected.amax((1, 2)).gt(0).any()
+    for count in (5, 1):
+        scores, heatmaps = module(images[:count])
+        torch.testing.assert_close(scores, network(images[:count]), rtol=0, atol=1e-4)
+        torch.testing.assert_close(heatmaps, expected[:count], rtol=0, atol=1e-4)
+    facts = {k: v if isinstance(v, str) else v.decode() for k, v in extra.items()}
+    assert facts == {
+        "explains.txt": "the predicted class" if target is None else f"class {target}",
+        "formula.txt": str(parse(text)),
+        "latex.txt": heatmap_latex(parse(text)),
+        "provenance.txt": "Found on Friday.",
+        "images.txt": "(N, 3, 16, 20) in the network's input scale",
+    }
+
+
+def test_onnx_gives_them_in_another_runtime(tmp_path, network, images):
+    text = "max(A) * p * minmax(A) + normalize(C) / y"
+    pytest.importorskip("onnxscript", reason="ONNX is written by onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    path = written(tmp_path, network, text, "onnx")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = sycam.CAM(network, "last", text)(images)
+    for count in (5, 1, 2):
+        scores, heatmaps = session.run(["scores", "heatmaps"], {"images": images[:count].numpy()})
+        assert np.abs(scores - network(images[:count]).detach().numpy()).max() < 1e-4
+        assert np.abs(heatmaps - expected[:count].numpy()).max() < 1e-4
+    facts = session.get_modelmeta().custom_metadata_map
+    assert facts["sycam.formula"] == str(parse(text))
+    assert facts["sycam.explains"] == "the predicted class"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mean(G)", "leaf G is a gradient, and a graph for inference has no backward pass"),
+        ("A - H", "leaf H is a second derivative"),
+        ("softmax(S) + D", "leaf S is one forward pass a channel"),
+        ("MI", "leaf MI is a histogram"),
+    ],
+)
+@pytest.mark.parametrize("base", ["onnx", "torch-export"])
+def test_what_needs_more_than_one_forward_pass_is_refused(text, said, base, tmp_path, network):
+    with pytest.raises(OptionError, match=said) as caught:
+        written(tmp_path, network, text, base)
+    assert "export a class (--base torch" in str(caught.value)
+
+
+def test_what_a_graph_cannot_know_is_refused(tmp_path, network):
+    with pytest.raises(OptionError, match="the run explains 'contrast'"):
+        written(tmp_path, network, "C", target="contrast")
+    with pytest.raises(RunError, match="its network is not on record; give --network"):
+        export_graph(run_of(), parse("A"), tmp_path / "cam.pt2", "torch-export", "")
+
+    class Wilful(Pooled):
+        """It decides by values, which no graph can follow."""
+
+        def forward(self, images):
+            return super().forward(images if images.sum() > 0 else -images)
+
+    with pytest.raises(RunError, match=r"torch\.export cannot say this network or formula"):
+        written(tmp_path, Wilful().eval(), "A")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, network, monkeypatch):
+    from sycam.export import graph
+
+    honest = graph._write_program
+
+    def wrong(*arguments):
+        run = honest(*arguments)
+        return lambda images: tuple(t * 1.01 for t in run(images))
+
+    monkeypatch.setattr(graph, "_write_program", wrong)
+    with pytest.raises(RunError, match="the graph's scores differ from the network's"):
+        written(tmp_path, network, "A")
+    assert not list(tmp_path.iterdir())
