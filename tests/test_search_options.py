@@ -103,6 +103,7 @@ def test_the_papers_oracle_finds_as_good_a_formula(tmp_path):
     assert theirs.certificate["equivalence"] == "metric"
 
 
+@pytest.mark.slow
 def test_the_papers_oracle_builds_nothing_on_what_scores_alike(tmp_path):
     options = {"mode": "exact", "max_cost": 3, "budget": 1000, "metric": "iou"}
     theirs = run(tmp_path / "metric", equivalence="metric", **options).certificate
