@@ -357,6 +357,8 @@ class Search:
                 break
             ahead.append(item)
             found += not isinstance(item, Level)
+            if self.forgets and isinstance(item, Level):
+                break  # which larger ones there are depends on the scores of these
         self._planned = min(found, reach)
         metric = self.contest.metric
         self.notify(
