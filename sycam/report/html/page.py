@@ -1,0 +1,151 @@
+"""The page of a run: its result, pictures and curves in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sycam.errors import RunError
+from sycam.report.explain import OVERVIEW
+from sycam.report.html.curves import Curves, kept_curves
+from sycam.report.html.mathematics import in_words, mathml
+from sycam.report.run_pictures import AGREEMENT_FILE, FRONT_FILE
+from sycam.result import Result
+from sycam.validation import Row
+
+REPORT_FILE = "report.html"
+_PICTURES = {"overview": OVERVIEW, "front": FRONT_FILE, "agreement": AGREEMENT_FILE}
+_WIDTH, _HEIGHT, _MARGIN = 560, 260, 44  # of the drawing of curves
+# Dashes tell the lines apart where colours do not.
+_DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 6")
+
+
+def write_report(result: Result, out: Path | None = None) -> Path:
+    """Write a run as one HTML page: text, tables, mathematics and pictures, nothing from elsewhere.
+
+    What the run's folder lacks (pictures, curves) is said in its place.
+
+    Args:
+        result: a finished run.
+        out: the file; ``report.html`` in the run's folder if None.
+
+    Raises:
+        RunError: the result has no folder and no file is given, or it cannot be written.
+    """
+    if out is None:
+        if result.path is None:
+            raise RunError("the result has no folder; name a file for the report")
+        out = result.path / REPORT_FILE
+    text = _environment().get_template("report.html.j2").render(_content(result))
+    draft = out.with_name(out.name + ".part")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, out)
+    except OSError as error:
+        raise RunError(f"cannot write '{out}': {error}") from None
+    return out
+
+
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("sycam.report.html", "."),
+        autoescape=True,  # formulas, names of networks, classes and files come from users
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters["figure"] = _figure
+    made.filters["signed"] = lambda value: _figure(value, "+.4f")
+    made.filters["p"] = _p
+    return made
+
+
+def _content(result: Result) -> dict[str, Any]:
+    record, validation = result.record, result.validation
+    best = result.best
+    rival = validation.best_published and validation.row(validation.best_published)
+    return {
+        "result": result,
+        "record": record,
+        "validation": validation,
+        "best": best,
+        "rival": rival or None,
+        "rows": validation.rows,
+        "panel": list(validation.rows[0].panel) if validation.rows else [],
+        "guards": _guards(validation.rows),
+        "better": "higher" if validation.directions[result.metric] else "lower",
+        "directions": validation.directions,
+        "formula": best and mathml(best.heatmap_latex),
+        "words": in_words(best.expression) if best else [],
+        "pictures": {key: _embedded(result.path, file) for key, file in _PICTURES.items()},
+        "drawings": _drawings(kept_curves(result)),
+        "stability": record.get("stability"),
+        "resolution": record.get("resolution"),
+        "goals": record.get("goals"),
+        "classes": record.get("classes"),
+        "class_names": record["network"].get("class_names"),
+        "certificate": record["certificate"],
+    }
+
+
+def _guards(rows: tuple[Row, ...]) -> list[str]:
+    return list(next((row.guards for row in rows if row.guards), {}))
+
+
+def _embedded(folder: Path | None, file: str) -> str | None:
+    """A picture of the run as a data URI."""
+    if folder is None or not (folder / file).is_file():
+        return None
+    coded = base64.b64encode((folder / file).read_bytes()).decode("ascii")
+    return f"data:image/png;base64,{coded}"
+
+
+def _drawings(curves: Curves | None) -> list[dict[str, Any]]:
+    """Lines of the two drawings, in the units of their viewBox."""
+    if curves is None:
+        return []
+    values = [v for c in curves.curves for v in (*c.morf, *c.lerf)]
+    low, high = min([*values, 0.0]), max([*values, 0.0])
+    span = (high - low) or 1.0
+
+    def x(share: float) -> float:
+        return _MARGIN + (_WIDTH - 2 * _MARGIN) * share / 100
+
+    def y(value: float) -> float:
+        return _MARGIN / 2 + (_HEIGHT - 1.5 * _MARGIN) * (high - value) / span
+
+    def drawing(side: str, title: str, told: str) -> dict[str, Any]:
+        lines = []
+        for curve, dash in zip(curves.curves, _DASHES, strict=False):
+            fade = getattr(curve, side)
+            shown = zip((0.0, *curves.removed), (0.0, *fade), strict=True)
+            points = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in shown)
+            lines.append(
+                {"name": curve.name, "points": points, "dash": dash, "mean": sum(fade) / len(fade)}
+            )
+        return {"title": title, "told": told, "lines": lines}
+
+    ticks = [{"at": y(v), "text": f"{v:+.2f}"} for v in sorted({low, 0.0, high})]
+    shares = [{"at": x(s), "text": f"{s} %"} for s in (0, 25, 50, 75, 100)]
+    frame = {"width": _WIDTH, "height": _HEIGHT, "ticks": ticks, "shares": shares,
+             "left": _MARGIN, "right": _WIDTH - _MARGIN, "bottom": _HEIGHT - _MARGIN,
+             "images": curves.images}  # fmt: skip
+    return [
+        frame | drawing("morf", "Most relevant pixels removed first", "falling early is good"),
+        frame | drawing("lerf", "Least relevant pixels removed first", "falling late is good"),
+    ]
+
+
+def _figure(value: float | None, form: str = ".4f") -> str:
+    """A number, or a dash where there is none."""
+    if value is None or value != value:
+        return "–"
+    return format(value, form).replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
