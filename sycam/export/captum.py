@@ -136,7 +136,16 @@ class MeasuringCAM(ExportedCAM):
                 "output: no additional_forward_args, attribute_to_layer_input or grad_kwargs"
             )
         count = len(inputs[0])
+        if target is None:
+            measure(self.forward_func, self.layer, inputs[0][:1], [_the_only_one])
         classes = torch.as_tensor(0 if target is None else target).flatten()
         if len(classes) not in (1, count):
             raise ValueError(f"target must be one class, or one an image, got {target!r}")
         return [measure(self.forward_func, self.layer, inputs[0], classes.expand(count).tolist())]
+
+
+def _the_only_one(row: Tensor) -> Tensor:
+    """The score that needs no target."""
+    if len(row) > 1:
+        raise ValueError(f"target is missing: the network has {len(row)} classes")
+    return row[0]

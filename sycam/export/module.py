@@ -152,14 +152,14 @@ def module_source(
             files.append("channels.py")
         files.append("measuring.py")
         parts.append(part)
-    own = _body(derived.template)
-    if not derived.measures:
-        second = own.index(f"class {_MEASURING}")
-        own = own if measured else own[:second]
+    own, named = _body(derived.template), {_CLASS: name}
+    if not derived.measures and measured:
         # Where both stand there, the second is what users want.
-        own = own.replace(_CLASS, f"_Recorded{name}" if measured else name)
-        own = own.replace(_MEASURING, name)
-    parts.append(own.replace(_CLASS, name))
+        named = {_CLASS: f"_Recorded{name}", _MEASURING: name}
+    elif not derived.measures:
+        own = own[: own.index(f"class {_MEASURING}")]
+    # In one pass: the name may hold one of those replaced.
+    parts.append(re.sub("|".join(named), lambda m: named[m[0]], own))
     if derived.ends:
         files.append(derived.ends)
         parts += [f"LAYER = {json.dumps(layer)}  # that the formula was found for\n"]

@@ -17,6 +17,7 @@ STRIP = 4  # cells that a thread works on at once
 LARGE = 48 * 48  # pixels from which an image takes a large block of threads
 THREADS = {"small": 128, "large": 512}
 RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
+SHARE = 1 / 8  # of the GPU's memory for the workspaces of all blocks
 
 
 def cuda_source() -> str:
@@ -85,9 +86,12 @@ def solve_cuda(
     sound = torch.full((1,), count, dtype=torch.int32, device=images.device)
     threads = THREADS["large" if height * width >= LARGE else "small"]
     with torch.cuda.device(images.device):
-        processors = torch.cuda.get_device_properties(images.device).multi_processor_count
-        blocks = max(1, min(count * colours, processors * RESIDENT // threads))
+        device = torch.cuda.get_device_properties(images.device)
         room = workspace(height, width, images.element_size())
+        resident = device.multi_processor_count * RESIDENT // threads
+        # Large images would fill the memory; a block takes one after the other.
+        fits = int(device.total_memory * SHARE) // room
+        blocks = max(1, min(count * colours, resident, fits))
         memory = torch.zeros(blocks * room, dtype=torch.uint8, device=images.device)
         _kernel(images.dtype)(
             grid=(blocks, 1, 1),

@@ -99,7 +99,8 @@ def impute(
         ``[B, C, H, W]``: the known pixels bit for bit, the removed ones filled.
 
     Raises:
-        DataError: shapes, dtypes or devices do not fit, or an image has no known pixel.
+        DataError: shapes, dtypes or devices do not fit, ``index`` names no image, or an image has
+            no known pixel.
         OptionError: the tolerance is not positive.
 
     Example:
@@ -116,6 +117,7 @@ def impute(
         _check(images, removed, len(index))
     if not tolerance > 0:
         raise OptionError(f"tolerance must be positive, not {tolerance!r}")
+    _check_rows(images, index, noise)
     precise = images.dtype == torch.float64 or tolerance < SINGLE_PRECISION
     dtype = torch.float64 if precise else torch.float32
     solve = _compiled(images, dtype) if native else None
@@ -181,6 +183,22 @@ def _check(images: Tensor, removed: Tensor, count: int) -> None:
         )
     if removed.device != images.device:
         raise DataError(f"images are on {images.device}, removed on {removed.device}: use one")
+
+
+def _check_rows(images: Tensor, index: Tensor, noise: Tensor | None) -> None:
+    """The compiled engines read at these places unchecked."""
+    if index.dtype != torch.int64 or index.ndim != 1 or index.device != images.device:
+        raise DataError(
+            f"index must be an int64 tensor [B] on {images.device}, not {index.dtype} "
+            f"{list(index.shape)} on {index.device}"
+        )
+    if bool(((index < 0) | (index >= len(images))).any()):
+        raise DataError(f"index must name images 0 to {len(images) - 1}, not {index.tolist()}")
+    if noise is not None and (noise.shape != images.shape or noise.device != images.device):
+        raise DataError(
+            f"noise must be like the images, {list(images.shape)} on {images.device}, not "
+            f"{list(noise.shape)} on {noise.device}"
+        )
 
 
 def _check_known(removed: Tensor) -> None:

@@ -403,3 +403,26 @@ def test_what_a_base_cannot_say_is_refused(run, options, error, said, tmp_path):
     with pytest.raises(error, match=said):
         export(run_of(**run), path, **options)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("text", ["mean(G)", "D"])
+@pytest.mark.parametrize("base", list(MODULES))
+def test_a_name_may_hold_those_of_the_templates(base, text):
+    for name in ("MyExportedCAM", "MyMeasuringCAM", "ExportedCAM"):
+        tree = ast.parse(module_source(parse(text), name, "", base, "3"))
+        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+        assert classes[-1] == name
+        assert classes[:-1] in ([], [f"_Recorded{name}"])
+
+
+def test_captum_must_be_told_the_class(small_network, small_images, module_of):
+    pytest.importorskip("captum")
+    cam = module_of("p * G", "captum").SomeCAM(small_network, small_network[3])
+    with pytest.raises(ValueError, match="target is missing: the network has 5 classes"):
+        cam.attribute(small_images)
+    one = nn.Sequential(*small_network, nn.Linear(5, 1)).train()
+    alone = module_of("p * G", "captum").SomeCAM(one, one[3])
+    before = {name: tensor.clone() for name, tensor in one.state_dict().items()}
+    assert torch.equal(alone.attribute(small_images), alone.attribute(small_images, target=0))
+    assert one.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.state_dict().items())

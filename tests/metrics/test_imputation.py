@@ -234,3 +234,15 @@ def test_bad_input_is_named():
     for tolerance in (0.0, -1.0, float("nan")):
         with pytest.raises(OptionError, match="tolerance must be positive"):
             impute(images, removed, tolerance=tolerance)
+
+
+def test_rows_and_noise_that_fit_no_image_are_refused(native):
+    images, removed = torch.rand(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)
+    removed[0, 2:5, 2:5] = True
+    for place in (2, -1):
+        with pytest.raises(DataError, match="images 0 to 1"):
+            impute(images, removed, index=torch.tensor([place]), native=native)
+    with pytest.raises(DataError, match=r"int64 tensor \[B\]"):
+        impute(images, removed, index=torch.tensor([0], dtype=torch.int32), native=native)
+    with pytest.raises(DataError, match="noise must be like the images"):
+        impute(images, removed, index=torch.tensor([1]), native=native, noise=images[:1])
