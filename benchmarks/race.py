@@ -1,26 +1,36 @@
 """What a race saves, and whether it finds what exact mode finds, on kept per-image scores.
 
     python benchmarks/race.py [NAME ...] [--cache FOLDER] [--images 200] [--orders 20]
+    python benchmarks/race.py --kept FILE --metric road:percentiles=30+70 [--max-cost 4] ...
 
-Each table of ``benchmarks/score_tables.py`` is searched in the order of cost, as often as asked on
-other random orders of its images. Exact mode scores every candidate on all images. Columns: share
-of those scores that were needed, for dropping by bounds alone (which is certain), and for the race;
-how often the race's leader is exact mode's, or within the tolerance of it; and the largest loss.
+Each table of ``benchmarks/score_tables.py``, or the scores that ``benchmarks/search.py`` keeps in a
+file ``added.jsonl``, is searched in the order of cost, as often as asked on other random orders of
+its images; where more images are asked for than there are, they are drawn with replacement. Exact
+mode scores every candidate on all images. Columns: share of those scores that were needed, for
+dropping by bounds alone (certain), for the race, and with what the default rule of selection
+brings back; how often the race's leader is exact mode's or within the tolerance; the largest
+loss; how often the rule's choice is exact mode's; and the share that any method needs which looks
+at each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images
+(Kaufmann, Cappe and Garivier, JMLR 2016, for normal differences), the gap in standard deviations
+and known in advance.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
-from score_tables import DATA, SETTINGS, default_cache, table
+from score_tables import DATA, SETTINGS, Table, default_cache, table
 
+from sycam.language import parse
 from sycam.metrics import Metric, find_metric
 from sycam.search import Score, SearchOptions, stages_of
 from sycam.search.budget import Budget
 from sycam.search.contest import BATCH, BOUND, RACE, Contest
 from sycam.search.race import Bounds, Race
+from sycam.search.rules import DEFAULT_RULE
 
 DEFAULT = ("demo-road", "cifar10-road", "demo-average-drop", "cifar10-average-drop", "demo-iou")
 
@@ -45,10 +55,70 @@ class KeptScores:
 
 def searched(board: KeptScores, expressions, known, dropping) -> Contest:
     """A contest of all expressions, in their order, beside the published CAMs."""
-    contest = Contest(board, dropping, "argmax", lambda _: True, known=list(known))
+    contest = Contest(board, dropping, DEFAULT_RULE, lambda _: True, known=list(known))
     for start in range(0, len(expressions), BATCH):
         contest.enter(expressions[start : start + BATCH])
     return contest
+
+
+def kept(file: Path, metric: Metric, max_cost: int) -> Table:
+    """What ``benchmarks/search.py`` kept: scores of whole lines, of finite candidates."""
+    found = {}
+    for line in file.read_text().splitlines():
+        for one in json.loads(line)["candidates"]:
+            if one["finite"] and parse(one["name"]).cost <= max_cost:
+                found[one["name"]] = one["scores"]
+    scores = metric.oriented(np.array(list(found.values())))
+    return Table(tuple(found), scores, (), np.zeros((0, scores.shape[1])))
+
+
+def bound(scores: np.ndarray, tolerance: float, delta: float) -> float:
+    """Share of all scores that plain differences need, see above."""
+    gaps = scores[scores.mean(1).argmax()] - scores
+    spread = np.maximum(gaps.std(1, ddof=1), 1e-12)
+    images = 2 * np.log(1 / (2.4 * delta)) / ((gaps.mean(1) + tolerance) / spread) ** 2
+    return float(np.minimum(images, scores.shape[1]).mean() / scores.shape[1])
+
+
+def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace) -> str:
+    """A line of the table."""
+    tolerance = SearchOptions(Budget(candidates=1)).tolerance_of(metric)
+    order = sorted(range(len(found.names)), key=lambda i: found.expressions[i].sort_key())
+    expressions = [found.expressions[i] for i in order]
+    rng, rows = np.random.default_rng(0), []
+    count = found.scores.shape[1]
+    for _ in range(options.orders):
+        images = rng.permutation(count)[: options.images]
+        if options.images > count:
+            images = rng.integers(0, count, options.images)
+        scores, known = found.scores[order][:, images], found.published_scores[:, images]
+        board = KeptScores(metric, tuple(map(str, expressions)), scores)
+        ends = tuple(stage.stop for stage in board.stages)
+        best, worst = (f(map(metric.oriented, metric.range)) for f in (max, min))
+        sure = {BOUND: Bounds(np.full(board.images, best), worst)}
+        race = {RACE: Race(options.delta, tolerance, ends)}
+        raced = searched(board, expressions, known, sure | race)
+        spent = raced.spent
+        raced.settle()
+        rows.append(
+            (
+                searched(board, expressions, known, sure).spent / scores.size,
+                spent / scores.size,
+                raced.spent / scores.size,
+                scores.mean(1).max() - metric.oriented(raced.leader.mean),
+                raced.choice().name == searched(board, expressions, known, {}).choice().name,
+                bound(scores, tolerance, options.delta),
+            )
+        )
+    by_bounds, by_race, settled, loss, chosen, least = np.array(rows).T
+    return (
+        f"| {name} | {len(expressions)} | {board.images}{' repeated' * (options.images > count)} "
+        f"| {by_bounds.mean():.0%} | {by_race.mean():.0%} ({by_race.min():.0%} to "
+        f"{by_race.max():.0%}) | {settled.mean():.0%} "
+        f"| {int((loss <= 1e-12).sum())} of {len(loss)} "
+        f"| {int((loss <= tolerance).sum())} of {len(loss)} | {loss.max():.4f} "
+        f"| {int(chosen.sum())} of {len(loss)} | {least.mean():.0%} |"
+    )
 
 
 def main() -> None:
@@ -60,50 +130,26 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--orders", type=int, default=20)
     parser.add_argument("--delta", type=float, default=0.05)
+    parser.add_argument("--kept", type=Path, help="scores that benchmarks/search.py kept")
+    parser.add_argument("--metric", default="road:percentiles=30+70", help="of the kept scores")
+    parser.add_argument("--max-cost", type=int, default=4, help="of the kept scores")
     options = parser.parse_args()
-    print(
-        "| table | formulas | images | by bounds | race | same leader | within tolerance | loss |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    columns = (
+        "table", "formulas", "images", "by bounds", "race", "settled", "same leader",
+        "within tolerance", "loss", "same choice", "plain differences need",
+    )  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    if options.kept is not None:
+        metric = find_metric(options.metric)
+        found = kept(options.kept, metric, options.max_cost)
+        print(replay(str(options.kept.parent.name), found, metric, options), flush=True)
+        return
     for name in options.names:
         if SETTINGS[name].images != "demo" and not DATA.is_dir():
             print(f"| {name} | no real data at {DATA}; set SYCAM_DATA |")
             continue
         found = table(name, options.cache)
-        metric = find_metric(SETTINGS[name].metric)
-        tolerance = SearchOptions(Budget(candidates=1)).tolerance_of(metric)
-        order = sorted(range(len(found.names)), key=lambda i: found.expressions[i].sort_key())
-        expressions = [found.expressions[i] for i in order]
-        rng, rows = np.random.default_rng(0), []
-        for _ in range(options.orders):
-            images = rng.permutation(found.scores.shape[1])[: options.images]
-            scores = found.scores[order][:, images]
-            board = KeptScores(metric, tuple(map(str, expressions)), scores)
-            ends = tuple(stage.stop for stage in board.stages)
-            bounds = Bounds(
-                np.full(board.images, max(map(metric.oriented, metric.range))),
-                min(map(metric.oriented, metric.range)),
-            )
-            sure = {BOUND: bounds}
-            known = found.published_scores[:, images]
-            race = Race(options.delta, tolerance, ends)
-            raced = searched(board, expressions, known, sure | {RACE: race})
-            best = scores.mean(1).max()
-            rows.append(
-                (
-                    searched(board, expressions, known, sure).spent / scores.size,
-                    raced.spent / scores.size,
-                    best - metric.oriented(raced.leader.mean),
-                )
-            )
-        by_bounds, by_race, loss = np.array(rows).T
-        print(
-            f"| {name} | {len(expressions)} | {board.images} | {by_bounds.mean():.0%} | "
-            f"{by_race.mean():.0%} ({by_race.min():.0%} to {by_race.max():.0%}) | "
-            f"{int((loss <= 1e-12).sum())} of {len(loss)} | "
-            f"{int((loss <= tolerance).sum())} of {len(loss)} | {loss.max():.4f} |",
-            flush=True,
-        )
+        print(replay(name, found, find_metric(SETTINGS[name].metric), options), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,34 @@
-"""Samplers on tables of real ROAD scores: the best found against the candidates scored.
+"""Samplers on real scores: the best found against the candidates scored.
 
-    python benchmarks/search.py table --subject demo|resnet20 --table DIR
+    python benchmarks/search.py table --subject demo|resnet20 --table DIR [--metric road]
     python benchmarks/search.py samplers --subject demo|resnet20 --table DIR [--seeds 10]
+    python benchmarks/search.py beyond --subject demo|busi --metric iou [--max-cost 6]
 
 A table holds the per-image scores of every distinct candidate up to cost 4 of the grammar
 `gradient`, computed once (an interrupted table is gone on with; the score journal of a run of
 `sycam synthesize --mode exact` serves as well). Samplers then run without the network: each asks
 for 8 expressions at a time and is told their means over the search images. What is not in the
 table is scored and added. All count the classes scored, never a class twice. The mix of proposals
-was set on demo alone; resnet20 (CIFAR-10, layer2) confirms it.
+was set on demo alone, under ROAD; the others confirm it.
+
+`beyond` has no table: the space is larger than anybody scores, so that each proposal is scored when
+it is made, and the best is the best that any sampler found. Its metric should be a cheap one.
+
+Optuna's TPE reads all trials for each of a derivation's choices, and half of its proposals are
+known classes or have no heatmap, which are trials as well: its time grows with the square of the
+candidates. It gets fewer seeds and candidates than the others (`SLOW`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib
@@ -35,40 +45,70 @@ from sycam.errors import SycamError
 from sycam.inputs import divide
 from sycam.language import Expression, load_grammar, parse
 from sycam.language.sampling import TreeSampler
-from sycam.metrics import Road
-from sycam.search import Enumerator, Level, Scorer
+from sycam.metrics import Metric, find_metric
+from sycam.search import Enumerator, Level, Score, Scorer
 from sycam.search.guided import Guide
+from sycam.search.proposals import Portray
 from sycam.search.selection import DEGENERATE_SHARE
+from sycam.subject import Subject
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
 MAX_COST, BATCH, PROBES = 4, 8, 5
-IMAGES = {"demo": 64, "resnet20": 32}
+IMAGES = {"demo": 64, "resnet20": 32, "busi": 64}
+PLACES = {"demo": "auto", "resnet20": LAYERS["resnet20"], "busi": "bn5_relu"}
 SHOWN = (25, 50, 100, 200, 400, 800)
+SLOW = {"TPE": (5, 400)}  # seeds and candidates, at most
 GRAMMAR = load_grammar("gradient")
 
 
+@dataclass(frozen=True)
+class Space:
+    """What a sampler knows of the candidates before any is scored.
+
+    Attributes:
+        represent, portray: as of :class:`sycam.search.Enumerator`.
+        stream: candidates by cost.
+        max_cost: of them.
+    """
+
+    represent: Callable[[Expression], Expression | None]
+    portray: Portray
+    stream: Iterator[Expression]
+    max_cost: int
+
+
 class Table:
-    """Mean scores by expression, and what tells expressions apart.
+    """Mean scores of all candidates, and what tells them apart.
 
     Args:
         folder: where scores and probe measurements are kept.
-        subject: ``demo`` or ``resnet20``.
+        subject: of ``IMAGES``.
+        metric: text of the metric.
     """
 
-    def __init__(self, folder: Path, subject: str):
-        self.folder, self.subject = folder, subject
+    def __init__(self, folder: Path, subject: str, metric: str):
+        self.folder, self.subject, self.metric = folder, subject, find_metric(metric)
         folder.mkdir(parents=True, exist_ok=True)
         self.figures: dict[Expression, float | None] = {}
         for file in ("scores.jsonl", "added.jsonl"):
             if (folder / file).exists():
                 self._read((folder / file).read_text().splitlines())
         self.space = Enumerator(GRAMMAR, *self._probe())
-        items = self.space.candidates(MAX_COST)
-        self.order = [item for item in items if not isinstance(item, Level)]
-        self.portray = cache(self.space.portrait)
+        self.order = list(expressions(self.space.candidates(MAX_COST)))
+        self._portray = cache(self.space.portrait)
+
+    def fresh(self) -> Space:
+        """For another sampler; all share what is known of the space."""
+        return Space(self.space.represent, self._portray, iter(self.order), MAX_COST)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.subject}, {self.metric.text}: {len(self.order)} classes up to cost {MAX_COST}"
+        )
 
     def figure(self, expression: Expression) -> float | None:
-        """Mean score; None for a candidate that cannot win."""
+        """Mean score, higher is better; None for a candidate that cannot win."""
         if expression not in self.figures:
             self.add([expression])
         return self.figures[expression]
@@ -105,9 +145,9 @@ class Table:
                     expression = parse(entry["name"])
                 except SycamError:
                     continue  # a method that is no expression
-                allowed = DEGENERATE_SHARE * len(entry["scores"])
-                sound = entry["finite"] and entry["degenerate"] <= allowed
-                self.figures[expression] = float(np.mean(entry["scores"])) if sound else None
+                scores = np.array(entry["scores"])
+                score = Score.of(self.metric, scores, entry["degenerate"], entry["finite"])
+                self.figures[expression] = figure_of(score, self.metric)
 
     def _probe(self) -> tuple[dict[str, torch.Tensor], str, tuple[int, ...]]:
         path = self.folder / "probe.npz"
@@ -117,20 +157,70 @@ class Table:
             np.savez(path, size=self._scorer.context.size, **leaves)
         with np.load(path) as found:
             leaves = {name: torch.from_numpy(found[name]) for name in GRAMMAR.leaves}
-            return leaves, Road.invariance, tuple(found["size"].tolist())
+            return leaves, self.metric.invariance, tuple(found["size"].tolist())
 
     @property
     def _scorer(self) -> Scorer:
-        return _scorer(self.subject)
+        return scorer_of(self.subject, self.metric.text)
+
+
+class Live:
+    """A space without a table: what is asked for is scored, once.
+
+    Args:
+        subject: of ``IMAGES``.
+        metric: text of the metric.
+        max_cost: of the candidates.
+    """
+
+    def __init__(self, subject: str, metric: str, max_cost: int):
+        self.subject, self.metric, self.max_cost = subject, find_metric(metric), max_cost
+        self._scorer = scorer_of(subject, self.metric.text)
+        self.figures: dict[Expression, float | None] = {}
+
+    def figure(self, expression: Expression) -> float | None:
+        """Mean score, higher is better; None for a candidate that cannot win."""
+        if expression not in self.figures:
+            (score,) = self._scorer.score([expression])
+            self.figures[expression] = figure_of(score, self.metric)
+        return self.figures[expression]
+
+    def fresh(self) -> Space:
+        """For another sampler, which enumerates as far as it needs to."""
+        layer, size = self._scorer.evidence.layers[0], self._scorer.context.size
+        leaves = {name: layer.leaves[name][:PROBES] for name in GRAMMAR.leaves}
+        space = Enumerator(GRAMMAR, leaves, self.metric.invariance, size)
+        stream = expressions(space.candidates(self.max_cost))
+        return Space(space.represent, space.portrait, stream, self.max_cost)
+
+    def __str__(self) -> str:
+        return f"{self.subject}, {self.metric.text}: up to cost {self.max_cost}"
+
+
+def expressions(stream: Iterator[Expression | Level]) -> Iterator[Expression]:
+    """Without what is said of the levels."""
+    return (item for item in stream if not isinstance(item, Level))
+
+
+def figure_of(score: Score, metric: Metric) -> float | None:
+    """The mean, higher is better; None for a candidate that cannot win."""
+    sound = score.finite and score.degenerate <= DEGENERATE_SHARE * len(score.values)
+    return float(metric.oriented(score.mean)) if sound else None
 
 
 @cache
-def _scorer(subject: str) -> Scorer:
-    count, images = IMAGES[subject], subject
-    if subject == "resnet20":
-        images = load_images(ROOT / "../shared/data/cifar10/test_lossless_500.npz")
-    searched, _ = divide(images, 64, count, 0, False)
-    return Scorer(Road(), *subject_of(subject, searched).measure(searched))
+def scorer_of(subject: str, metric: str) -> Scorer:
+    """Scores candidates on a subject's search images."""
+    found = find_metric(metric)
+    files = {"resnet20": "cifar10/test_lossless_500.npz", "busi": "busi/images_128.npz"}
+    images = load_images(DATA / files[subject]) if subject in files else subject
+    searched, _ = divide(images, 64, IMAGES[subject], 0, found.needs_masks)
+    if subject == "busi":
+        source = f"{ROOT / 'benchmarks' / 'networks' / 'small_cnn.py'}:busi"
+        prepared = Subject.prepare(source, PLACES[subject], searched)
+    else:
+        prepared = subject_of(subject, searched)
+    return Scorer(found, *prepared.measure(searched, leaves=GRAMMAR.leaves | found.leaves))
 
 
 class Ordered:
@@ -147,73 +237,126 @@ class Ordered:
         """Nothing is learnt."""
 
 
-def uniform(table: Table, seed: int) -> Iterator[Expression]:
+def uniform(space: Space, seed: int) -> Iterator[Expression]:
     """Derivation trees, each cost and then each tree of it equally likely; each class once."""
-    sampler, draw, seen = TreeSampler(GRAMMAR, MAX_COST), random.Random(seed), set()
-    costs = [cost for cost in range(1, MAX_COST + 1) if sampler.count(cost)]
+    sampler, draw, seen = TreeSampler(GRAMMAR, space.max_cost), random.Random(seed), set()
+    costs = [cost for cost in range(1, space.max_cost + 1) if sampler.count(cost)]
     for _ in range(1_000_000):
-        found = table.space.represent(sampler.draw(draw.choice(costs), draw))
+        found = space.represent(sampler.draw(draw.choice(costs), draw))
         if found is not None and found not in seen:
             seen.add(found)
             yield found
 
 
-def contestants(table: Table) -> dict[str, Callable[[int], object]]:
-    """What is compared: a name, and what makes it from a seed."""
-
-    def guide(sampler: str, seed: int, **options) -> Guide:
-        return Guide(GRAMMAR, sampler, seed, MAX_COST, represent=table.space.represent,
-                     stream=iter(table.order), **options)  # fmt: skip
-
-    return {
-        "ours": lambda seed: guide("grammar", seed, portray=table.portray),
-        "exact order": lambda seed: Ordered(iter(table.order)),
-        "random": lambda seed: Ordered(uniform(table, seed)),
-        "genetic programming": lambda seed: guide("evolution", seed),
-        "ours, no surrogate": lambda seed: guide("grammar", seed),
-        "TPE": lambda seed: guide("tpe", seed),
-    }
+def guide(space: Space, seed: int, sampler: str, portrays: bool = False) -> Guide:
+    """One of the package's samplers."""
+    return Guide(GRAMMAR, sampler, seed, space.max_cost, represent=space.represent,
+                 stream=space.stream, portray=space.portray if portrays else None)  # fmt: skip
 
 
-def curve(table: Table, made, count: int) -> np.ndarray:
+CONTESTANTS: dict[str, Callable[[Space, int], object]] = {
+    "ours": partial(guide, sampler="grammar", portrays=True),
+    "exact order": lambda space, seed: Ordered(space.stream),
+    "random": lambda space, seed: Ordered(uniform(space, seed)),
+    "genetic programming": partial(guide, sampler="evolution"),
+    "ours, no surrogate": partial(guide, sampler="grammar"),
+    "TPE": partial(guide, sampler="tpe"),
+}
+"""What is compared: a name, and what makes it from a space and a seed."""
+
+
+def curve(scores: Table | Live, made, count: int) -> np.ndarray:
     """``[count]``: the best figure after each candidate."""
     best, found = -np.inf, []
     while len(found) < count and (batch := made.ask(min(BATCH, count - len(found)))):
         for expression in batch:
-            figure = table.figure(expression)
+            figure = scores.figure(expression)
             made.tell(expression, figure)
             best = max(best, -np.inf if figure is None else figure)
             found.append(best)
     return np.array(found + [best] * (count - len(found)))
 
 
-def compare(table: Table, seeds: int, count: int, only: Sequence[str], image: Path) -> None:
-    """Run all, print the figures, draw the curves with 95 % intervals of the mean over seeds."""
-    top = max(v for e in table.order if (v := table.figures.get(e)) is not None)
-    print(f"{table.subject}: {len(table.order)} classes, the best scores {top:.4f}\n")
-    shown = [n for n in SHOWN if n <= count]
-    heads = " | ".join(map(str, shown))
-    print(f"| best found after | {heads} | candidates to 99 % | to the best | ms each |")
-    print("|" + "---|" * (len(shown) + 4))
-    figure, axes = plt.subplots(figsize=(7, 4))
-    for name, make in contestants(table).items():
+@dataclass(frozen=True)
+class Curves:
+    """What one sampler found.
+
+    Attributes:
+        best: ``[seeds, candidates]`` the best figure after each candidate.
+        milliseconds: for a proposal, scores of a :class:`Live` space included.
+    """
+
+    best: np.ndarray
+    milliseconds: float
+
+    @property
+    def half(self) -> np.ndarray:
+        """``[candidates]`` half the 95 % interval of the mean over seeds (Student's t)."""
+        seeds = len(self.best)
+        if seeds < 2:
+            return np.full(self.best.shape[1], np.nan)
+        return self.best.std(0, ddof=1) * t.ppf(0.975, seeds - 1) / seeds**0.5
+
+
+def compare(scores: Table | Live, seeds: int, count: int, only: Sequence[str]) -> dict[str, Curves]:
+    """Run all, or those named."""
+    found = {}
+    for name, make in CONTESTANTS.items():
         if only and name not in only:
             continue
+        most, reach = SLOW.get(name, (seeds, count))
+        most, reach = min(most, seeds), min(reach, count)
         started = time.perf_counter()
-        curves = np.stack([curve(table, make(seed), count) for seed in range(seeds)])
-        spent = (time.perf_counter() - started) / curves.size * 1000
-        mean, half = curves.mean(0), curves.std(0, ddof=1) * t.ppf(0.975, seeds - 1) / seeds**0.5
-        figures = " | ".join(f"{mean[n - 1]:.4f} ± {half[n - 1]:.4f}" for n in shown)
-        reached = " | ".join(_needed(curves, goal) for goal in (0.99 * top, top - 1e-12))
-        print(f"| {name} | {figures} | {reached} | {spent:.0f} |", flush=True)
-        (line,) = axes.plot(np.arange(1, count + 1), mean, label=name)
-        axes.fill_between(np.arange(1, count + 1), mean - half, mean + half, alpha=0.2,
-                          color=line.get_color(), linewidth=0)  # fmt: skip
-        axes.set(xscale="log", xlabel="candidates scored", ylabel="best mean ROAD found",
-                 xlim=(8, count), ylim=(0.9 * top, 1.005 * top))  # fmt: skip
-        axes.legend(fontsize=8)
-        axes.set_title(f"{table.subject}, {LAYERS[table.subject]}: {seeds} seeds", fontsize=10)
-        figure.savefig(image, dpi=90, bbox_inches="tight")
+        best = [curve(scores, make(scores.fresh(), seed), reach) for seed in range(most)]
+        spent = time.perf_counter() - started
+        found[name] = Curves(np.stack(best), spent / (most * reach) * 1000)
+        print(f"{name}: {most} seeds, {reach} candidates, {spent:.0f} s", flush=True)
+    return found
+
+
+def report(scores: Table | Live, found: Mapping[str, Curves]) -> str:
+    """A Markdown table; the best is the table's, or what anybody found."""
+    known = [v for v in scores.figures.values() if v is not None]
+    top = max(known)
+    shown = [n for n in SHOWN if any(c.best.shape[1] >= n for c in found.values())]
+    heads = " | ".join(map(str, shown))
+    lines = [
+        f"{scores}; the best scores {top:.4f}",
+        "",
+        f"| best found after | seeds | {heads} | candidates to 99 % | to the best | ms each |",
+        "|" + "---|" * (len(shown) + 5),
+    ]
+    for name, curves in found.items():
+        mean, half = curves.best.mean(0), curves.half
+        figures = " | ".join(
+            f"{mean[n - 1]:.4f} ± {half[n - 1]:.4f}" if n <= len(mean) else "" for n in shown
+        )
+        goals = (top - 0.01 * abs(top), top - 1e-9)
+        reached = " | ".join(_needed(curves.best, goal) for goal in goals)
+        lines.append(
+            f"| {name} | {len(curves.best)} | {figures} | {reached} | {curves.milliseconds:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(scores: Table | Live, found: Mapping[str, Curves], image: Path) -> None:
+    """The curves, each with the 95 % interval of its mean."""
+    figure, axes = plt.subplots(figsize=(7, 4))
+    longest = max(curves.best.shape[1] for curves in found.values())
+    for name, curves in found.items():
+        mean, half = curves.best.mean(0), curves.half
+        steps = np.arange(1, len(mean) + 1)
+        (line,) = axes.plot(steps, mean, label=f"{name} ({len(curves.best)} seeds)")
+        axes.fill_between(steps, mean - half, mean + half, alpha=0.2, color=line.get_color(),
+                          linewidth=0)  # fmt: skip
+    top = max(curves.best.max() for curves in found.values())
+    low = min(curves.best.mean(0)[:25].max() for curves in found.values())  # after 25 candidates
+    axes.set(xscale="log", xlim=(8, longest), xlabel="candidates scored")
+    axes.set_ylim(low - 0.3 * (top - low), top + 0.05 * (top - low))
+    axes.set_ylabel(f"best mean {scores.metric.text} found")
+    axes.legend(fontsize=8)
+    axes.set_title(f"{scores.subject}, {PLACES[scores.subject]}", fontsize=10)
+    figure.savefig(image, dpi=90, bbox_inches="tight")
 
 
 def _needed(curves: np.ndarray, goal: float) -> str:
@@ -223,23 +366,36 @@ def _needed(curves: np.ndarray, goal: float) -> str:
     return " to ".join("never" if np.isinf(n) else f"{n:.0f}" for n in (median, most))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("job", choices=["table", "samplers"])
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("job", choices=["table", "samplers", "beyond"])
     parser.add_argument("--subject", choices=IMAGES, default="demo")
-    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--metric", default="road")
+    parser.add_argument("--table", type=Path, help="folder of the table")
+    parser.add_argument("--max-cost", type=int, default=6, help="of `beyond`")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--count", type=int, default=max(SHOWN))
     parser.add_argument("--only", default="", help="names, separated by commas")
-    parser.add_argument("--image", type=Path, help="benchmarks/search_SUBJECT.png if not given")
-    options = parser.parse_args()
-    table = Table(options.table, options.subject)
-    if options.job == "table":
-        table.fill()
-        return
-    image = options.image or ROOT / "benchmarks" / f"search_{options.subject}.png"
+    parser.add_argument("--image", type=Path, help="benchmarks/JOB_SUBJECT.png if not given")
+    options = parser.parse_args(arguments)
+    if options.job != "beyond" and options.table is None:
+        parser.error("--table names the folder of the table")
     only = [name for name in options.only.split(",") if name]
-    compare(table, options.seeds, options.count, only, image)
+    if unknown := set(only) - CONTESTANTS.keys():
+        parser.error(f"--only {', '.join(unknown)}; expected of {', '.join(CONTESTANTS)}")
+    if options.job == "beyond":
+        scores = Live(options.subject, options.metric, options.max_cost)
+    else:
+        scores = Table(options.table, options.subject, options.metric)
+    if options.job == "table":
+        scores.fill()
+        return
+    found = compare(scores, options.seeds, options.count, only)
+    print(f"\n{report(scores, found)}")
+    name = "search" if options.job == "samplers" else "beyond"
+    draw(scores, found, options.image or ROOT / "benchmarks" / f"{name}_{options.subject}.png")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sycam.errors import OptionError
 from sycam.methods import find_method
@@ -122,7 +123,7 @@ def hunt(
         )
         enumerator = task.enumerator(options.equivalence)
 
-        def guide(stream):
+        def guide(stream: Any) -> Guide:
             study = None if again else options.storage or folder / STUDY_FILE
             return Guide(
                 task.grammar,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ def open_source(
     source: str | Path,
     network: NamedNetwork | None = None,
     notify: Notify = ignore,
-    **reading,
+    **reading: Any,
 ) -> ImageSource:
     """Images in files, read as the network expects them.
 

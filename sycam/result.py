@@ -55,7 +55,7 @@ class Formula:
         """The whole heatmap in LaTeX."""
         return heatmap_latex(parse_weights(self.expression))
 
-    def cam(self, network: nn.Module, layer: Layers, **options) -> CAM:
+    def cam(self, network: nn.Module, layer: Layers, **options: Any) -> CAM:
         """The formula as a reusable class activation map of a network.
 
         Args:

@@ -103,6 +103,17 @@ def test_the_papers_oracle_finds_as_good_a_formula(tmp_path):
     assert theirs.certificate["equivalence"] == "metric"
 
 
+@pytest.mark.slow
+def test_the_papers_oracle_builds_nothing_on_what_scores_alike(tmp_path):
+    options = {"mode": "exact", "max_cost": 3, "budget": 1000, "metric": "iou"}
+    theirs = run(tmp_path / "metric", equivalence="metric", **options).certificate
+    nothing = run(tmp_path / "none", equivalence="none", **options).certificate
+    assert theirs["levels"][1]["forgotten"] > 0
+    # Once all was enumerated before anything was scored, and nothing was saved.
+    assert theirs["levels"][2]["built"] < nothing["levels"][2]["built"]
+    assert theirs["entered"]["exhaustive"] < nothing["entered"]["exhaustive"]
+
+
 def test_thresholds_are_of_one_metric(tmp_path):
     with pytest.raises(OptionError, match="of one metric"):
         run(tmp_path / "run", metric=["average-drop", "iou"], threshold=0.5)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -141,7 +141,7 @@ def network_of(
 
 
 def image_set_of(
-    source: str, network: NamedNetwork, notify: Notify, **options
+    source: str, network: NamedNetwork, notify: Notify, **options: Any
 ) -> ImageSet | ImageSource | str:
     if source == DEMO:
         return DEMO
@@ -189,7 +189,7 @@ def numbers(text: str | None, option: str) -> list[float] | None:
 
 
 @contextmanager
-def interruptible():
+def interruptible() -> Iterator[None]:
     """Ctrl-C says how to go on instead of a traceback."""
     try:
         yield

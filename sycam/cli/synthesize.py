@@ -164,7 +164,7 @@ def synthesize(
     declare_operators(operators)
     with interruptible(), show.Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
 
-        def notify(event) -> None:
+        def notify(event: object) -> None:
             if isinstance(event, Validated):
                 finished.append(event)
             watch(event)

@@ -40,7 +40,7 @@ class ArchiveReader(Reader):
     masks: np.ndarray | None = None
     boxes: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.names = tuple(f"npz[{i}]" for i in range(len(self.pixels)))
 
     def read(self, i: int) -> Frame:

@@ -44,7 +44,7 @@ class DatasetReader(Reader):
     reading: Preprocessing
     threads: int = 1  # a data set of the user's need not bear several
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.place = type(self.dataset).__name__
         self.names = tuple(f"{self.place}[{i}]" for i in range(len(self.dataset)))
         if not self.names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -121,7 +122,7 @@ def open_images(
     return ImageSource(reader, origin, notes, found, progress)
 
 
-def load_images(source: str | Path, **options) -> ImageSet:
+def load_images(source: str | Path, **options: Any) -> ImageSet:
     """Read a folder of images, a table that lists them, or an ``.npz`` file, all of it.
 
     Args:

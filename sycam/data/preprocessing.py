@@ -47,7 +47,7 @@ class Preprocessing:
     channels: int | None = None
     squash: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("size", "resize"):
             value = getattr(self, name)
             if value is not None and value < 1:

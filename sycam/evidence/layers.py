@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -137,6 +137,12 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     leaf = _accumulator(pixels)
     whole = [n for n in varying if not _bypasses(scores.grad_fn, outputs[n].grad_fn, leaf)]
     chosen = _after_relu(whole or varying, outputs)
+    if _channels_last(outputs[chosen], network):
+        raise LayerError(
+            f"the deepest layer with places, {chosen}, returns {tuple(outputs[chosen].shape)}, "
+            "which looks like (N,h,w,K), channels last: name a layer, with "
+            "reshape='channels-last' (--layer, --reshape)"
+        )
     note = f"deepest layer with gradients that vary over places: {chosen}"
     if constant:
         note += (
@@ -153,6 +159,20 @@ def _after_relu(names: list[str], outputs: dict[str, Tensor]) -> str:
         if outputs[name].shape[-1] <= 2 * side and outputs[name].min() >= 0:
             return name
     return names[0]
+
+
+def _channels_last(output: Tensor, network: nn.Module) -> bool:
+    """Whether an output is rather ``(N,h,w,K)``: a transformer's, or between permutations.
+
+    K is then what a layer norm of the network normalises, which is over the last dimension, and
+    no convolution or batch norm of it makes as many channels as the second dimension has.
+    """
+    normalised, made = set(), set()
+    for module in network.modules():
+        if type(module) is nn.LayerNorm:  # subclasses are of channels first (LayerNorm2d)
+            normalised.add(module.normalized_shape[-1])
+        made.add(getattr(module, "out_channels", None) or getattr(module, "num_features", None))
+    return output.shape[-1] in normalised and output.shape[1] not in made
 
 
 def varies(gradients: Tensor) -> bool:
@@ -172,7 +192,7 @@ def _trace(
     outputs: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
 
-    def watch(name: str):
+    def watch(name: str) -> Callable:
         def hook(_module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
             calls[name] = calls.get(name, 0) + 1
             spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim

@@ -68,6 +68,11 @@ def to_map(output: object, reshape: Reshape, layer: nn.Module) -> Tensor:
     function = find_reshape(reshape)
     if isinstance(output, Tensor) and function is not None:
         output = function(output)
+    elif type(layer) is nn.LayerNorm and isinstance(output, Tensor) and output.ndim > 3:
+        raise LayerError(
+            f"the target layer (LayerNorm) returned {tuple(output.shape)}, and a layer norm has "
+            "its channels last: say reshape='channels-last' (--reshape channels-last)"
+        )
     spatial = isinstance(output, Tensor) and output.ndim in (4, 5)
     if not spatial or math.prod(output.shape[2:]) < 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

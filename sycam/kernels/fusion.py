@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,7 +82,7 @@ def _combined(maps: Tensor, fusion: Fusion) -> Tensor:
 
 def maps_of(
     expressions: Sequence[Expression],
-    evidence,
+    evidence: Any,
     size: tuple[int, ...],
     kept: Sequence[Kept] | None = None,
 ) -> Heatmaps:

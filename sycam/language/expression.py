@@ -41,7 +41,7 @@ class Expression:
 
         return to_text(self)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return (apply, (self.operator.name, *self.children))
 
     def nodes(self) -> Iterator[Expression]:

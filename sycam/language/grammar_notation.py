@@ -86,7 +86,7 @@ def read_rules(text: str) -> Rules:
 class _Reader:
     """Statements to rules, in the order of the file."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rules: dict[str, tuple[Alternative, ...]] = {}
         self.terminals: dict[str, tuple[Token, ...]] = {}
         self.ignored: Token | None = None

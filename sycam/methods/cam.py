@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +159,7 @@ class CAM:
             )
         return found.maps[0]
 
-    def _compiled(self):
+    def _compiled(self) -> Any:
         if self.expression is None:
             raise ExpressionError(
                 f"method {self.method.name!r} is computed directly: there is nothing to compile"

@@ -202,7 +202,7 @@ class Metric(ABC):
         best = self.range[1] if self.higher_is_better else self.range[0]
         return torch.full((len(context),), float(best), device=context.images.device)
 
-    def oriented(self, scores):
+    def oriented(self, scores: Any) -> Any:
         """Scores with their sign turned so that higher is better."""
         return scores if self.higher_is_better else -scores
 

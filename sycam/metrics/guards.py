@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -199,7 +200,7 @@ def modules_in_order(
     names: dict[str, None] = {}
     last = 0
 
-    def begins(name: str):
+    def begins(name: str) -> Any:
         return lambda *_: names.setdefault(name)
 
     def returns(*_: object) -> None:

@@ -24,7 +24,7 @@ Interval = tuple[int, int]
 
 _ROUND = {"cpu": 512, "other": 4096}  # masks filled together, at most
 # Bytes of their images: on a CPU they stay in the caches, a GPU is to be filled.
-_ROUND_BYTES = {"cpu": 2**24, "other": 2**29}
+_ROUND_BYTES = {"cpu": 2**23, "other": 2**29}
 
 
 def removal_probabilities(

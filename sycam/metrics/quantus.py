@@ -139,7 +139,9 @@ class Quantus(Borrowed):
         candidates = context.again(self.text)
         of_network = context.classifier.plain
 
-        def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_) -> np.ndarray:
+        def explain(
+            model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any
+        ) -> np.ndarray:
             maps = []
             network = None if model is of_network else model
             for one, target in zip(inputs, np.asarray(targets).flatten(), strict=True):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -235,7 +236,7 @@ def rank_biased_overlap(
     return tail + (1 - persistence) / persistence * terms.sum(-1)
 
 
-def _quickshift():
+def _quickshift() -> Any:
     try:
         from skimage.segmentation import quickshift
     except ImportError:

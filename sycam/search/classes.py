@@ -12,7 +12,7 @@ class ValueClasses:
     """Expressions of one symbol by their values: a key of the probe images, and a fingerprint of
     the confirming ones."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._found: dict[int, list[tuple[Tensor, Expression]]] = {}
 
     def find(self, key: int, fingerprint: Tensor) -> Expression | None:
@@ -34,7 +34,7 @@ class HeatClasses:
     of either kind, represents it ever after.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._found: dict[int, list[tuple[int, Expression]]] = {}
         self._representative: dict[Expression, Expression | None] = {}
         self._simplest: dict[Expression, Expression] = {}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from sycam.language import Expression
+from sycam.search.rules import leaders_average
 from sycam.search.scoreboard import Scoreboard
 from sycam.search.selection import DEGENERATE_SHARE, Candidate, select
 
@@ -24,7 +25,9 @@ class Dropping(Protocol):
     def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
         """Whether a candidate is dropped after the images seen."""
 
-    def excludes(self, best: np.ndarray, seen: np.ndarray, rule: str) -> bool:
+    def excludes(
+        self, best: np.ndarray, seen: np.ndarray, rule: str, peers: np.ndarray, average: np.ndarray
+    ) -> bool:
         """Whether a dropped candidate cannot be the selection rule's choice."""
 
 
@@ -63,6 +66,8 @@ class Contest:
         standings: of all candidates that entered, in their order.
         finished: those that saw all images.
         leaders: names of those that have led, in turn.
+        met: names of the leaders that a candidate has met, in turn: one that another of the same
+            batch took the lead from has met nobody.
     """
 
     board: Scoreboard
@@ -74,12 +79,16 @@ class Contest:
     standings: dict[Expression, Standing] = field(default_factory=dict)
     finished: list[Candidate] = field(default_factory=list)
     leaders: list[str] = field(default_factory=list)
+    met: list[str] = field(default_factory=list)
     _lead: Candidate | None = None
+    _peers_of: tuple[tuple, np.ndarray] | None = None
+    _ruled_out: dict[Expression, tuple] = field(default_factory=dict)
 
     def enter(self, batch: Sequence[Expression]) -> list[Standing]:
         """Score new candidates until each has dropped out or seen all images."""
         active = list(dict.fromkeys(e for e in batch if e not in self.standings))
-        new, before = active, (len(self.finished), len(self.leaders), self._lead)
+        counts = len(self.finished), len(self.leaders), len(self.met)
+        new, lead = active, self._lead
         try:
             for stage in range(len(self.board.stages)):
                 if not active:
@@ -89,8 +98,9 @@ class Contest:
             # A batch counts whole or not at all; its scores are in the journal.
             for expression in new:
                 self.standings.pop(expression, None)
-            finished, leaders, self._lead = before
-            del self.finished[finished:], self.leaders[leaders:]
+            for kept, count in zip((self.finished, self.leaders, self.met), counts, strict=True):
+                del kept[count:]
+            self._lead = lead
             raise
         return [self.standings[e] for e in batch]
 
@@ -123,22 +133,26 @@ class Contest:
         """Those dropped that the rule might prefer to its choice among the finished."""
         if self.rule == "argmax" or self._lead is None:
             return []
-        best = self._oriented(self._lead.score.values)
         chosen = self.choice()
         # One standard error prefers only what costs less, or does better at the same cost.
         dearest = chosen.cost - (chosen is self._lead) if self.rule == "one-se" else math.inf
         return [
             s
             for s in self.standings.values()
-            if s.dropped in self.dropping
-            and s.expression.cost <= dearest
-            and not self._excluded(s, best)
+            if s.dropped in self.dropping and s.expression.cost <= dearest and not self._excluded(s)
         ]
 
-    def _excluded(self, standing: Standing, best: np.ndarray) -> bool:
-        score = self.board.of(str(standing.expression), standing.stage)
-        seen = self._oriented(score.values)
-        return any(d.excludes(best, seen, self.rule) for d in self.dropping.values())
+    def _excluded(self, standing: Standing) -> bool:
+        """Whether the rule cannot prefer it; asked once for each stage, leader and its peers."""
+        asked = (standing.stage, *self._situation)
+        if self._ruled_out.get(standing.expression, (None,))[0] != asked:
+            best = self._oriented(self._lead.score.values)
+            peers, average = self._peers()
+            score = self.board.of(str(standing.expression), standing.stage)
+            given = best, self._oriented(score.values), self.rule, peers, average
+            found = any(d.excludes(*given) for d in self.dropping.values())
+            self._ruled_out[standing.expression] = asked, found
+        return self._ruled_out[standing.expression][1]
 
     def choice(self) -> Candidate | None:
         """The selection rule's choice among the finished."""
@@ -147,7 +161,7 @@ class Contest:
         )
 
     @property
-    def metric(self):
+    def metric(self) -> Any:
         """What is scored."""
         return self.board.metric
 
@@ -166,8 +180,7 @@ class Contest:
         return [s.expression for s in self._scored(active, stage) if s.dropped is None]
 
     def _scored(self, active: Sequence[Expression], stage: int) -> list[Standing]:
-        last = stage == len(self.board.stages) - 1
-        found, peers = [], self._peers() if self.dropping else None
+        last, found = stage == len(self.board.stages) - 1, []
         for expression, score in zip(active, self.board.score(active, stage), strict=True):
             standing = Standing(expression, stage, float(self.metric.oriented(score.mean)))
             self.standings[expression] = standing
@@ -178,20 +191,36 @@ class Contest:
                 standing.dropped = FLAT
             elif last:
                 self._finish(Candidate(str(expression), "expression", expression, score))
-            elif self._lead is not None:
-                leader = self._oriented(self._lead.score.values)
-                seen = self._oriented(score.values)
-                for reason, dropping in self.dropping.items():
-                    if dropping.drops(leader, seen, len(self.leaders), peers):
-                        standing.dropped, standing.against = reason, self._lead.name
-                        break
+            elif self._lead is not None and self.dropping:
+                standing.dropped = self._reason(self._oriented(score.values))
+                standing.against = standing.dropped and self._lead.name
         return found
 
-    def _peers(self) -> np.ndarray:
-        """``[P,N]`` scores of others that have seen all images, the best last."""
-        best = sorted(self.finished, key=lambda c: self.metric.oriented(c.mean))[-PEERS:]
-        scores = [*self.known, *(self._oriented(c.score.values) for c in best)]
-        return np.stack(scores) if scores else np.zeros((0, self.board.images))
+    def _reason(self, seen: np.ndarray) -> str | None:
+        """Why a candidate of these scores drops out before the leader, if it does."""
+        if self._lead.name not in self.met[-1:]:
+            self.met.append(self._lead.name)
+        leader, peers = self._oriented(self._lead.score.values), self._peers()[0]
+        drops = (r for r, d in self.dropping.items() if d.drops(leader, seen, len(self.met), peers))
+        return next(drops, None)
+
+    @property
+    def _situation(self) -> tuple[str, int]:
+        """The leader, and how many of the first finished are asked beside it: a power of two, so
+        that what is learnt of them is learnt seldom, and is the same after an interruption."""
+        return self._lead.name, 1 << max(0, len(self.finished).bit_length() - 1)
+
+    def _peers(self) -> tuple[np.ndarray, np.ndarray]:
+        """``[P,N]`` scores of others that have seen all images, the best last, and the average
+        ``[N]`` of the leaders among them."""
+        if self._peers_of is None or self._peers_of[0] != self._situation:
+            first = [c for c in self.finished[: self._situation[1]] if c.eligible]
+            oriented = self.metric.oriented
+            best = sorted(first, key=lambda c: oriented(c.mean))
+            scores = np.stack([self._oriented(c.score.values) for c in best or [self._lead]])
+            peers = np.concatenate([np.reshape(self.known, (-1, scores.shape[1])), scores[-PEERS:]])
+            self._peers_of = self._situation, (peers, leaders_average(scores))
+        return self._peers_of[1]
 
     def _finish(self, candidate: Candidate) -> None:
         self.finished.append(candidate)

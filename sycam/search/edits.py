@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sycam.language import Expression, apply
 from sycam.language.grammar import splits
@@ -70,7 +71,7 @@ class Edits:
                     yield part
 
     def _joined(
-        self, p, node: Expression, whole: bool, partners: Sequence[Expression]
+        self, p: Any, node: Expression, whole: bool, partners: Sequence[Expression]
     ) -> Iterator[Expression]:
         left, right = p.arguments
         for here, there, order in ((left, right, 1), (right, left, -1)):

@@ -229,13 +229,18 @@ class Search:
         )
 
     def _settle(self) -> None:
+        most = max(stage.stop - stage.start for stage in self.board.stages)
+        each = BATCH * most * self.board.pace  # seconds that a batch takes, at most
+
         def stop() -> bool:
             done, self.outcome.settling = self.outcome.settling, self.outcome.settling + 1
             if self.script is not None:
                 ends = done >= self.script.get(SETTLING, 0)
             else:
                 limit = self.budget.seconds
-                ends = limit is not None and self.budget.elapsed > limit * (1 + _FOR_SETTLING)
+                ends = limit is not None and (
+                    self.budget.elapsed + each > limit * (1 + _FOR_SETTLING)
+                )
             if ends:
                 self.outcome.settling = done
             return ends
@@ -352,6 +357,8 @@ class Search:
                 break
             ahead.append(item)
             found += not isinstance(item, Level)
+            if self.forgets and isinstance(item, Level):
+                break  # which larger ones there are depends on the scores of these
         self._planned = min(found, reach)
         metric = self.contest.metric
         self.notify(

@@ -140,7 +140,9 @@ class Enumerator:
             twin = self._twin(expression, values) if self._merges else None
             if not torch.isfinite(values).all():
                 self._heats.put(expression, None)
-            elif twin is not None:
+            # A twin of the block that is being enumerated may not have had its turn: then this
+            # begins the class.
+            elif twin is not None and twin in self._heats:
                 self._heats.put(expression, self._heats.representative(twin))
             else:
                 list(self._distinct([expression], values, Level(expression.cost, 0), True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import DBAPIError
 
 from sycam.errors import OptionError, RunError
 from sycam.language import Expression
@@ -22,6 +24,7 @@ from sycam.search.archive import Values
 from sycam.search.derivations import Derivations
 
 EXPRESSION, COST, KIND, REPEATED = "expression", "cost", "kind", "repeated"
+_WAITS = (0.2, 0.4, 0.8, 1.6)  # seconds before a database is tried again
 
 
 class GrammarSampler(BaseSampler):
@@ -50,7 +53,7 @@ class GrammarSampler(BaseSampler):
         return {}
 
     def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> str:
         """The chosen expression's choice."""
         return self._choices[param_name]
@@ -168,14 +171,19 @@ def _opened(storage: str | Path | BaseStorage | None, anew: bool) -> BaseStorage
     if isinstance(storage, BaseStorage) or storage is None:
         return get_storage(storage)
     if isinstance(storage, str) and "://" in storage:
-        try:
-            with _quiet():
-                return get_storage(storage)
-        except Exception as error:  # SQLAlchemy, drivers and Optuna raise many kinds
-            raise OptionError(
-                f"storage {storage!r} cannot be opened: {error}; expected a file or a URL like "
-                "sqlite:///study.db"
-            ) from None
+        for wait in (*_WAITS, None):
+            try:
+                with _quiet():
+                    return get_storage(storage)
+            except Exception as error:  # SQLAlchemy, drivers and Optuna raise many kinds
+                # Another process that makes the same database's tables just now is waited for.
+                if isinstance(error, DBAPIError) and wait is not None:
+                    time.sleep(wait)
+                    continue
+                raise OptionError(
+                    f"storage {storage!r} cannot be opened: {error}; expected a file or a URL "
+                    "like sqlite:///study.db"
+                ) from None
     path = Path(storage)
     try:
         if anew:

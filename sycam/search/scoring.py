@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,11 +101,11 @@ class Scorer:
             [self.metric],
         )[0]
 
-    def score_method(self, method) -> Score:
+    def score_method(self, method: Any) -> Score:
         """The score of a named method."""
         return self.score_under([self.metric], method)[0]
 
-    def score_under(self, metrics: Sequence[Metric], method) -> list[Score]:
+    def score_under(self, metrics: Sequence[Metric], method: Any) -> list[Score]:
         """The scores of a named method under several metrics; its heatmaps are made once."""
         weights = [] if method.expression is None else [method.expression]
         found = self._scored(

@@ -98,7 +98,7 @@ def skeletons(expression: Expression) -> Skeleton:
 
 
 class _Maker:
-    def __init__(self):
+    def __init__(self) -> None:
         self.initial: list[float] = []
         self.bounds: list[tuple[float, float]] = []
         # The same subexpression in two places keeps the same numbers in both.

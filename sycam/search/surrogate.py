@@ -20,7 +20,7 @@ _GROWTH = 1.2  # length and noise are chosen again when there is so much more to
 class Surrogate:
     """Predicts figures from portraits, in standard deviations above the mean of those learnt."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._length, self._noise = _LENGTHS[2], _NOISES[1]
         self._chosen_at = 0
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,13 +24,8 @@ needs_data = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def transfer():
-    spec = importlib.util.spec_from_file_location("transfer", ROOT / "benchmarks" / "transfer.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["transfer"] = module  # where its dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["transfer"]
+def transfer(benchmark_file):
+    return benchmark_file("transfer")
 
 
 def test_cells_are_paired_differences_to_the_best_published(transfer, tmp_path, capsys):
@@ -41,8 +35,8 @@ def test_cells_are_paired_differences_to_the_best_published(transfer, tmp_path, 
     )  # fmt: skip
     cells = json.loads((tmp_path / "cells.json").read_text())
     assert [(c["metric"], c["formula"], c["found_on"]) for c in cells] == [
-        ("deletion", "smooth(G)", "demo"), ("deletion", "mean(G)", ""),
-        ("energy-pointing-game", "smooth(G)", "demo"), ("energy-pointing-game", "mean(G)", ""),
+        ("deletion", "smooth(G)", ["demo"]), ("deletion", "mean(G)", []),
+        ("energy-pointing-game", "smooth(G)", ["demo"]), ("energy-pointing-game", "mean(G)", []),
     ]  # fmt: skip
     images = transfer.SUBJECTS["demo"].images(6, 50, 0, False)
     rivals = [m for m in scored_along() if m.kind in PUBLISHED]
@@ -51,20 +45,27 @@ def test_cells_are_paired_differences_to_the_best_published(transfer, tmp_path, 
     assert cells[0]["published"] == best
     gain = table.scores[best, "deletion"] - table.scores["smooth(G)", "deletion"]
     assert cells[0]["difference"]["mean"] == pytest.approx(mean_interval(gain).mean, abs=1e-6)
+    assert cells[0]["differences"] == pytest.approx(gain.tolist(), abs=1e-6)
     said = capsys.readouterr().out
     assert "| deletion | demo (n=6) | better, worse |" in said
-    assert said.count("`smooth(G)`") == 2
+    assert said.count("\n| `smooth(G)` |") == 2  # once a metric
+    assert said.count("| demo | `smooth(G)` |") == 2
 
 
-def test_the_table_marks_what_is_better_worse_and_at_home(transfer):
-    def cell(subject, formula, low, high, found_on=""):
-        difference = transfer.Interval((low + high) / 2, low, high)
-        return transfer.Cell("road", subject, formula, found_on, 9, 0.3, "cam", 0.25, difference)
+def cell(transfer, subject, formula, low, high, found_on=(), differences=()):
+    difference = transfer.Interval((low + high) / 2, low, high)
+    return transfer.Cell(
+        "road", subject, formula, found_on, 9, 0.3, "cam", 0.25, difference, differences
+    )
 
-    rows = transfer.matrix(
-        [cell("demo", "G", 0.1, 0.2, "demo"), cell("busi", "G", -0.2, -0.1, "demo"),
-         cell("demo", "A", -0.1, 0.1), cell("busi", "A", 0.1, 0.2)], "road"
-    ).splitlines()  # fmt: skip
+
+def test_the_table_marks_what_is_better_worse_and_at_home(transfer, tmp_path):
+    cells = [
+        cell(transfer, "demo", "G", 0.1, 0.2, ("demo",)),
+        cell(transfer, "busi", "G", -0.2, -0.1, ("demo",)),
+        cell(transfer, "demo", "A", -0.1, 0.1), cell(transfer, "busi", "A", 0.1, 0.2),
+    ]  # fmt: skip
+    rows = transfer.matrix(cells, "road").splitlines()
     assert rows[0] == "| road | demo (n=9) | busi (n=9) | better, worse |"
     assert rows[2] == "| best published | cam 0.250 | cam 0.250 |  |"
     assert rows[3].split(" | ")[1:] == [
@@ -74,11 +75,43 @@ def test_the_table_marks_what_is_better_worse_and_at_home(transfer):
         "+0.000 (-0.100 to +0.100)", "**+0.150 (+0.100 to +0.200)**", "1, 0 of 2 |"
     ]  # fmt: skip
 
+    transfer.draw(cells, ["road"], tmp_path / "heat.png")
+    assert (tmp_path / "heat.png").stat().st_size > 5000
+
+
+def test_the_own_winner_is_compared_with_the_mean_of_others_image_by_image(transfer):
+    home = np.array([0.3, 0.1, 0.2, 0.4])
+    others = np.array([[0.2, 0.0, 0.0, 0.2], [0.0, 0.0, 0.2, 0.2]])
+    cells = [
+        cell(transfer, "demo", "G", 0.2, 0.3, ("demo", "busi"), tuple(home)),
+        cell(transfer, "demo", "A", 0.0, 0.2, ("squeezenet",), tuple(others[0])),
+        cell(transfer, "demo", "A * G", 0.5, 0.6, ("mobilenet",), tuple(others[1])),
+        cell(transfer, "demo", "exp(G)", 0.9, 1.0, (), (1.0,) * 4),  # found nowhere: no winner
+    ]
+    row = transfer.at_home(cells, "road", seed=0).splitlines()[2].split(" | ")
+    gain = mean_interval(home - others.mean(0), 0)
+    assert row[0] == "| demo"
+    assert row[1:] == [
+        "`G`", "**+0.250 (+0.200 to +0.300)**",
+        f"**{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})**", "2 of 3 |",
+    ]  # fmt: skip
+
+
+def test_a_winner_is_searched_for_on_search_images(transfer, capsys):
+    arguments = ["--find", "12", "--subjects", "demo", "--search-metric", "iou", "--metrics", "iou"]
+    transfer.main([*arguments, "--search-images", "8", "--count", "6"])
+    said = capsys.readouterr().out
+    winner = transfer.SUBJECTS["demo"].winner("iou", "12", 8, 0)
+    assert said.startswith(f"demo: {winner}, found in ")
+    assert f"| demo | `{winner}` |" in said
+    assert "| no other winner | 1 of 1 |" in said
+
 
 def test_formulas_are_read_and_subjects_known(transfer):
-    given = transfer.formulas_of(["busi=mean( G )"], ["relu(G)"])
-    assert given == {"mean(G)": "busi", "relu(G)": ""}
-    assert set(transfer.formulas_of([], []).values()) <= set(transfer.SUBJECTS)
+    given = transfer.formulas_of(["busi=mean( G )", "demo=mean(G)"], ["relu(G)", "mean(G)"])
+    assert given == {"mean(G)": ("busi", "demo"), "relu(G)": ()}
+    for subjects in transfer.formulas_of([], []).values():
+        assert set(subjects) <= set(transfer.SUBJECTS)
     with pytest.raises(UnknownNameError, match="did you mean 'busi'"):
         transfer.formulas_of(["bussi=G"], [])
     with pytest.raises(UnknownNameError, match="did you mean 'demo'"):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError, NetworkError, UnknownNameError
 from sycam.evidence import find_layer, measure, varies
+from sycam.methods import CAM
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -201,3 +202,26 @@ def test_last_is_the_deepest_layer_with_places(small_images):
     assert find_layer(network, "auto", small_images).name != "3"
     with pytest.raises(LayerError, match="sought among convolutional layers; name the layer"):
         find_layer(network, "last", small_images, reshape="tokens")
+
+
+def test_channels_last_is_not_taken_for_channels_first():
+    """A Swin transformer's ``(N,h,w,K)`` would make heatmaps of h channels on a w by K grid."""
+    torch.manual_seed(0)
+
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, stride=2)
+            self.norm = nn.LayerNorm(8)
+            self.head = nn.Linear(8 * 49, 4)
+
+        def forward(self, images):
+            return self.head(self.norm(self.conv(images).movedim(1, -1)).flatten(1).tanh())
+
+    network, images = Turned().eval(), torch.rand(2, 3, 16, 16)
+    with pytest.raises(LayerError, match="reshape='channels-last'"):
+        find_layer(network, "auto", images)
+    with pytest.raises(LayerError, match="reshape='channels-last'"):
+        CAM(network, "norm", "grad-cam")(images)
+    assert CAM(network, "norm", "grad-cam", reshape="channels-last")(images).max() == 1
+    assert find_layer(network, "conv", images).name == "conv"

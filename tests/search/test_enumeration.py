@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 import pytest
@@ -280,6 +280,20 @@ def test_what_is_forgotten_builds_nothing(equivalence):
     assert not any(dropped in e.children for e in found)
     assert enumerator.levels[1].forgotten == 1
     assert any(grammar.parse("relu(G)") in e.children for e in found)
+
+
+def test_classes_can_be_asked_about_in_the_middle_of_a_block():
+    """A guide proposes what the block that is being enumerated has not come to: a KeyError once."""
+    grammar, measured = load_grammar("gradient"), leaves()
+    plain, _ = run(Enumerator(grammar, measured, POSITIVE_SCALE, SIZE), 3)
+    enumerator = Enumerator(grammar, measured, POSITIVE_SCALE, SIZE)
+    stream = enumerator.candidates(3)
+    seen = [item for item in islice(stream, 40) if not isinstance(item, Level)]
+    asked = {enumerator.represent(tree) for tree in all_trees(grammar, 3)} - {None}
+    rest = [item for item in stream if not isinstance(item, Level)]
+    assert set(seen) <= asked
+    assert len(asked) == len(plain)
+    assert not set(rest) & asked
 
 
 def test_an_unknown_equivalence_is_refused():
