@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sycam.data import demo
+from sycam.data.class_folders import check_classes
 from sycam.data.images import (
     ImageSet,
     ImageSource,
@@ -49,7 +50,23 @@ def read_images(
         network: whose own preprocessing is applied to files and pictures, and whose class names
             folders and tables may use.
         notify: see :func:`open_source`.
+
+    Raises:
+        DataError: no images, or the classes of their labels are not the network's.
     """
+    found = _read(images, labels, masks, network, notify)
+    if network is not None:
+        check_classes(found.class_names, network.classes, network.class_names)
+    return found
+
+
+def _read(
+    images: Images,
+    labels: Tensor | Sequence[int] | None,
+    masks: Tensor | np.ndarray | None,
+    network: NamedNetwork | None,
+    notify: Notify,
+) -> ImageSet | ImageSource:
     if isinstance(images, Tensor | np.ndarray):
         return ImageSet.from_arrays(images, labels, masks)
     if labels is not None or masks is not None:

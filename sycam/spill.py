@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sycam.errors import OptionError
+from sycam.errors import DataError, OptionError
 
 VARIABLE = "SYCAM_MEMORY"
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -53,14 +53,33 @@ def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str =
 
     The file is in the folder for temporary files (``$TMPDIR``) and has no name, so that it goes
     with the tensor; the system writes and reads its pages as memory allows.
+
+    Raises:
+        DataError: there is no room for it on that disk.
     """
     size = math.prod(shape)
     if torch.device(device).type != "cpu" or size * dtype.itemsize <= limit():
         return torch.empty(tuple(shape), dtype=dtype, device=device)
     handle, path = tempfile.mkstemp(prefix="sycam-")
-    os.close(handle)
     try:
-        os.truncate(path, size * dtype.itemsize)
+        _reserve(handle, size * dtype.itemsize)
         return torch.from_file(path, shared=True, size=size, dtype=dtype).view(tuple(shape))
     finally:
+        os.close(handle)
         os.unlink(path)
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Take the room on the disk now: to find it full later, at a page, would end the process."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, size)
+        else:
+            os.truncate(handle, size)
+    except OSError as error:
+        raise DataError(
+            f"a tensor of {size / UNITS['g']:.2f} GiB is to lie on disk, but "
+            f"{tempfile.gettempdir()} has no room ({error.strerror}); set TMPDIR to a "
+            f"folder on a larger disk, take fewer images, or let it stay in memory by a higher "
+            f"{VARIABLE}"
+        ) from error

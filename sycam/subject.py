@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sycam.data.class_folders import check_classes
 from sycam.data.images import ImageSet, ImageSource
 from sycam.digests import content_digest, network_digest
-from sycam.errors import DataError, OptionError
+from sycam.errors import OptionError
 from sycam.evidence import (
     SOUGHT,
     Cache,
@@ -255,13 +256,7 @@ class Subject:
         if evidence.outputs is not None and not is_callable(self.target):
             classes, labels = evidence.outputs.shape[1], images.labels
             found = evidence.outputs.argmax(1)
-            if images.class_names is not None and len(images.class_names) != max(classes, 2):
-                raise DataError(
-                    f"the images are of {len(images.class_names)} classes, the network has "
-                    f"{classes}, so that the order of theirs says nothing of its own; name the "
-                    "folders as its classes (--class-names FILE --labels names), or leave the "
-                    "labels out (--labels none)"
-                )
+            check_classes(images.class_names, classes, self.known.class_names)
             if classes == 1:
                 notify(Note("the network has one output: its probability is the sigmoid"))
                 found = (evidence.outputs[:, 0] > 0).long()

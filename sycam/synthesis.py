@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sycam.data.images import ImageSet
 from sycam.evidence import Evidence, Layers, Reshape, Stack
 from sycam.evidence.targets import Target
 from sycam.hunt import Hunt, hunt
@@ -49,7 +48,7 @@ def synthesize(
     max_cost: int = 4,
     budget: str | int = "5m",
     search_images: int = 64,
-    heldout: int | ImageSet = 256,
+    heldout: int | Images = 256,
     target: Target = "predicted",
     device: str | torch.device | None = None,
     seed: int = 0,
@@ -93,7 +92,8 @@ def synthesize(
         max_cost: highest cost of an expression that is enumerated.
         budget: ``"90s"``, ``"20m"``, or a number of candidates; no part of a run's identity.
         search_images: how many images to search on.
-        heldout: how many of the other images to validate on, or the images themselves.
+        heldout: how many of the other images to validate on, or those images themselves, as for
+            ``images``.
         target: what is explained: ``"predicted"``, ``"label"``, one class, a target of
             :mod:`sycam.targets` or its text, or a callable from one row of outputs to a scalar
             (metrics then watch that scalar instead of a probability).

@@ -78,7 +78,7 @@ class Task:
         metric: str | Metric | Sequence[str | Metric] = "road",
         grammar: str | Grammar = "gradient",
         search_images: int = 64,
-        heldout: int | ImageSet = 256,
+        heldout: int | Images = 256,
         target: Target = "predicted",
         device: str | torch.device | None = None,
         seed: int = 0,
@@ -112,6 +112,8 @@ class Task:
             images = read_images(images, labels, masks, known, notify)
             for one in watched:
                 check_volumes(one, images)
+        if not isinstance(heldout, int):
+            heldout = read_images(heldout, network=known, notify=notify)
         only = known.module if correct_only else None
         searched, unseen = divide(images, heldout, search_images, seed, needs_masks, only)
         for line in dict.fromkeys(

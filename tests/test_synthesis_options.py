@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -254,6 +256,19 @@ def test_a_search_in_bfloat16_is_validated_in_float32(tmp_path):
 def test_a_precision_that_is_not_known(tmp_path):
     with pytest.raises(OptionError, match="expected float32 or bfloat16"):
         search(tmp_path, precision="float16")
+
+
+def test_a_method_that_is_flat_on_all_images_leaves_no_figure_without_flat_maps(tmp_path):
+    result = search(tmp_path)
+    found = result.validation
+    rows = [
+        replace(row, sound=math.nan, degenerate=found.images if i == 1 else 0)
+        for i, row in enumerate(found.rows)
+    ]
+    flat = replace(found, rows=tuple(rows), sound_images=0)
+    said = verdict(replace(result, validation=flat))
+    assert f"the map of some method compared is flat, as all maps of {rows[1].name} are" in said
+    assert "nan" not in said
 
 
 def test_a_winner_that_ignores_the_class_is_no_explanation(tmp_path):

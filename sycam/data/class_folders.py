@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -81,6 +82,39 @@ def labels_of_folders(
     return FolderLabels([index[folder] for folder in folders], said, note)
 
 
+def check_classes(
+    found: Sequence[str] | None, classes: int | None, class_names: Sequence[str] | None = None
+) -> None:
+    """Refuse images whose labels do not count the network's classes in its order.
+
+    Args:
+        found: the classes that the labels count, where folders or a data set name them.
+        classes: how many outputs the network has, if that is known.
+        class_names: of the network, if they are known.
+
+    Raises:
+        DataError: another number of classes, or the same names in another order.
+    """
+    if found is None:
+        return
+    mend = (
+        "name the folders as its classes (--class-names FILE --labels names), or leave the labels "
+        "out (--labels none)"
+    )
+    if classes is not None and len(found) != max(classes, 2):
+        raise DataError(
+            f"the images are of {len(found)} classes, the network has {classes}, so that the "
+            f"order of theirs says nothing of its own; {mend}"
+        )
+    ours, own = list(map(_plain, found)), list(map(_plain, class_names or ()))
+    if ours != own and sorted(ours) == sorted(own):
+        i = next(i for i, (one, other) in enumerate(zip(ours, own, strict=True)) if one != other)
+        raise DataError(
+            f"the images' classes are the network's in another order: class {i} is {found[i]!r} "
+            f"by their labels, {class_names[i]!r} in the network; {mend}"
+        )
+
+
 def _auto(
     folders: Sequence[str],
     found: Sequence[str],
@@ -95,14 +129,14 @@ def _auto(
             "the names of the network's classes are not known; --labels sorted takes them in "
             "sorted order, --class-names FILE gives the names"
         )
-    known = _spelt(class_names)
-    strange = [folder for folder in found if _plain(folder) not in known]
+    known = _spelt(class_names, found)
+    strange = [folder for folder in found if folder not in known]
     if strange:
         return FolderLabels(
             note=f"the {len(found)} subfolders are not taken as classes, since {strange[0]!r} is "
             "no class of the network; --labels sorted takes them in sorted order"
         )
-    labels = [known[_plain(folder)] for folder in folders]
+    labels = [known[folder] for folder in folders]
     return FolderLabels(labels, note=f"labels from the names of {len(found)} folders (names)")
 
 
@@ -112,16 +146,17 @@ def _by_name(found: Sequence[str], class_names: Sequence[str] | None) -> dict[st
             "the names of the network's classes are not known, so that folders cannot be matched "
             "with them; give --class-names FILE, or --labels sorted"
         )
-    known = _spelt(class_names)
-    strange = [folder for folder in found if _plain(folder) not in known]
+    known = _spelt(class_names, found)
+    strange = [folder for folder in found if folder not in known]
     if strange:
-        near = difflib.get_close_matches(_plain(strange[0]), known, n=1)
-        hint = f"; did you mean {class_names[known[near[0]]]!r}?" if near else ""
+        spelt = {_plain(name): name for name in class_names}
+        near = difflib.get_close_matches(_plain(strange[0]), spelt, n=1)
+        hint = f"; did you mean {spelt[near[0]]!r}?" if near else ""
         raise DataError(
             f"{len(strange)} of {len(found)} folders are called as no class of the network: "
             f"{listed(strange)}{hint}"
         )
-    return {folder: known[_plain(folder)] for folder in found}
+    return known
 
 
 def _by_number(found: Sequence[str], classes: int | None) -> dict[str, int]:
@@ -145,10 +180,18 @@ def _folder(name: str) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
-def _spelt(class_names: Sequence[str]) -> dict[str, int]:
-    """Classes by the spelling that counts; names that only differ in what does not are left out."""
+def _spelt(class_names: Sequence[str], folders: Sequence[str]) -> dict[str, int]:
+    """The classes of those folders that are called as one: exactly, or in what counts of it.
+
+    ImageNet has a "Cardigan" (a dog) and a "cardigan": the spelling that only counts in part says
+    nothing where two classes share it.
+    """
+    exact = {name: i for i, name in enumerate(class_names)}
     spelt = [_plain(name) for name in class_names]
-    return {name: i for i, name in enumerate(spelt) if spelt.count(name) == 1}
+    shared = {name for name, times in Counter(spelt).items() if times > 1}
+    plain = {name: i for i, name in enumerate(spelt) if name not in shared}
+    found = {folder: exact.get(folder, plain.get(_plain(folder))) for folder in folders}
+    return {folder: i for folder, i in found.items() if i is not None}
 
 
 def _plain(name: str) -> str:

@@ -15,6 +15,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     default_collate,
 )
 
@@ -22,7 +23,7 @@ from sycam.data.image_set import ImageSet, drawing_range
 from sycam.data.pictures import flattened
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, ImageSource, Reader
-from sycam.errors import DataError
+from sycam.errors import DataError, SycamError
 
 EXPECTED = (
     "expected an image, (image, label) or (image, label, mask), or a dictionary with 'image' and "
@@ -70,11 +71,14 @@ class DatasetReader(Reader):
             picture = flattened(image, self.reading.wanted_channels)
             values = np.asarray(self.reading.geometry(*size).picture(picture, self.reading.filter))
             image = self.scaled(values.reshape(*values.shape[:2], self.reading.wanted_channels))
-        made = ImageSet.from_arrays(
-            _batched(image),
-            None if label is None else _batched(label),
-            None if mask is None else _batched(mask),
-        )
+        try:
+            made = ImageSet.from_arrays(
+                _batched(image),
+                None if label is None else _batched(label),
+                None if mask is None else _batched(mask),
+            )
+        except DataError as error:
+            raise DataError(f"{self.names[i]}, as a batch of one: {error}") from error
         return Frame(
             made.images[0],
             (made.images.shape[-1], made.images.shape[-2]),
@@ -117,19 +121,33 @@ def open_dataset(
         return _gathered(dataset)
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         return _gathered(DataLoader(dataset, batch_size=32))
-    names = getattr(dataset, "classes", None)  # of torchvision's ImageFolder, CIFAR10 and others
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    names = getattr(whole, "classes", None)  # of torchvision's ImageFolder, CIFAR10 and others
     named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     return ImageSource(DatasetReader(dataset, reading), class_names=tuple(names) if named else None)
 
 
 def _gathered(loader: DataLoader) -> ImageSet:
-    batches = [_parts(batch, "a batch") for batch in loader]
+    try:
+        batches = [_parts(batch, "a batch") for batch in loader]
+    except SycamError:
+        raise
+    except Exception as error:
+        raise DataError(f"the data loader failed: {type(error).__name__}: {error}") from error
     if not batches:
         raise DataError("the data loader holds no image")
-    images, labels, masks = (
-        torch.cat([torch.as_tensor(part) for part in column]) if column[0] is not None else None
-        for column in zip(*batches, strict=True)
-    )
+    try:
+        images, labels, masks = (
+            torch.cat([torch.as_tensor(part) for part in column]) if column[0] is not None else None
+            for column in zip(*batches, strict=True)
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"the batches of the data loader do not make one tensor ({error}); expected images "
+            "[B, C, H, W] of one size, labels [B] and masks [B, H, W]"
+        ) from error
     return ImageSet.from_arrays(images, labels, masks)
 
 
@@ -147,4 +165,4 @@ def _parts(item: object, where: str) -> tuple[object, object, object]:
 
 
 def _batched(value: object) -> object:
-    return value[None] if isinstance(value, Tensor | np.ndarray) else torch.as_tensor(value)[None]
+    return value[None] if isinstance(value, Tensor | np.ndarray) else [value]

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from sycam.data import demo
+from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError
 from sycam.evidence.loading import load_network
 from sycam.networks import from_timm, from_torchvision
@@ -62,7 +63,11 @@ def open_network(
     if place == DEMO:
         if weights is not None:
             raise NetworkError("the network 'demo' has weights of its own; name another network")
-        return NamedNetwork(demo.network(), DEMO, DEMO)
+        return NamedNetwork(
+            demo.network(), DEMO, DEMO,
+            preprocessing=Preprocessing(demo.SIDE, mean=demo.MEAN, std=demo.STD, channels=3),
+            classes=len(demo.CLASS_NAMES),
+        )  # fmt: skip
     for prefix, library in LIBRARIES.items():
         if place.startswith(prefix):
             return library.load(place.removeprefix(prefix), weights)

@@ -28,13 +28,12 @@ SHOWN = 3  # names that a message lists
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names in the network, half precision as single.
+    """The tensors of a checkpoint by their names in the file, half precision as single.
 
     Nothing in the file is executed: safetensors, or what ``torch.load(weights_only=True)`` takes.
 
     Args:
-        file: ``.safetensors``; or a state dict saved by torch, alone or wrapped, with or without
-            prefixes like ``"module."``.
+        file: ``.safetensors``; or a state dict saved by torch, alone or wrapped.
 
     Raises:
         NetworkError: no such file, a broken one, or one without a state dict.
@@ -48,8 +47,6 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             raise NetworkError(f"cannot read the checkpoint {file}: {error}") from error
     else:
         found = _state_dict(_loaded(file), file)
-    while (prefix := _common_prefix(found)) is not None:
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return {n: t.float() if t.is_floating_point() else t for n, t in found.items()}
 
 
@@ -66,7 +63,7 @@ def fitted(
 
     Args:
         build: makes the network with a number of classes, its usual one if None.
-        weights: from :func:`read_weights`.
+        weights: from :func:`read_weights`, with or without prefixes like ``"module."``.
         what: the network, for messages.
         file: the weights' file, for messages.
 
@@ -75,14 +72,16 @@ def fitted(
     """
     with torch.device("meta"):
         usual = {name: tensor.shape for name, tensor in build(None).state_dict().items()}
-    network = build(_classes(usual, weights))
+    network = build(_classes(usual, _without_prefixes(weights, usual)))
     put(network, weights, what, file)
     return network
 
 
 def put(network: nn.Module, weights: Mapping[str, Tensor], what: str, file: Path) -> None:
-    """Load weights into a network; NetworkError names what is missing, left over or misshapen."""
+    """Load weights, with or without prefixes like ``"module."``, into a network; NetworkError
+    names what is missing, left over or misshapen."""
     own = network.state_dict()
+    weights = _without_prefixes(weights, own)
     missing = [n for n in own if n not in weights and not n.endswith(COUNTER)]
     unexpected = [n for n in weights if n not in own]
     misshapen = [
@@ -146,6 +145,15 @@ def _is_state_dict(found: object) -> bool:
         and bool(found)
         and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
     )
+
+
+def _without_prefixes(
+    weights: Mapping[str, Tensor], own: Mapping[str, object]
+) -> Mapping[str, Tensor]:
+    """The weights without what stands before all their names, unless the network has it too."""
+    while own.keys().isdisjoint(weights) and (prefix := _common_prefix(weights)) is not None:
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return weights
 
 
 def _common_prefix(weights: Mapping[str, Tensor]) -> str | None:

@@ -18,7 +18,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.result import Result
 from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
-from sycam.validation import PUBLISHED, Row
+from sycam.validation import PUBLISHED, Row, Validation
 from sycam.verification import Verification
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
@@ -319,7 +319,9 @@ def verdict(result: Result) -> str:
         f"[{row.against.difference.low:+.4f}, {row.against.difference.high:+.4f}], "
         f"Holm-corrected p {p_text(row.against.p_holm)}"
     )
-    if validation.sound_images < validation.images:
+    if not validation.sound_images:
+        facts += f"; {_flat_everywhere(validation)}"
+    elif validation.sound_images < validation.images:
         facts += (
             f"; on the {validation.sound_images} images where no map is flat "
             f"{validation.winner.sound:.4f} against {row.sound:.4f}"
@@ -335,6 +337,13 @@ def verdict(result: Result) -> str:
             '--require "class-sensitivity>0.2" searches for one that does.'
         )
     return said
+
+
+def _flat_everywhere(validation: Validation) -> str:
+    """Why there is no figure on the images where no map is flat: there is no such image."""
+    flat = [row.name for row in validation.rows if row.degenerate == validation.images]
+    those = f", as all maps of {', '.join(map(escape, flat))} are" if flat else ""
+    return f"on each image the map of some method compared is flat{those}"
 
 
 def evaluation_table(table: Table) -> RenderableType:

@@ -22,6 +22,14 @@ def test_names_are_matched_as_files_may_spell_them():
     assert found.labels == [1, 0, 2, 2]
 
 
+def test_names_that_differ_in_case_alone_are_told_apart_by_it():
+    known = ["cat", "Cardigan", "cardigan"]
+    said = labels_of_folders(["Cardigan/a.png", "cardigan/b.png", "CAT/c.png"], "names", known)
+    assert said.labels == [1, 2, 0]
+    with pytest.raises(DataError, match="called as no class of the network: CARDIGAN"):
+        labels_of_folders(["CARDIGAN/a.png"], "names", known)
+
+
 def test_sorted_order_is_that_of_image_folder(torchvision, tmp_path):
     for i, name in enumerate(["b", "C", "a", "10", "9"]):
         (tmp_path / name).mkdir()

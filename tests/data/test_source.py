@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
 
 from sycam import spill
 from sycam.data.datasets import open_dataset
@@ -19,6 +20,7 @@ from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
 from sycam.inputs import divide, read_images, sample, with_masks
+from sycam.networks import NamedNetwork
 from sycam.subject import Subject
 
 IMAGES = torch.rand(9, 3, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -167,12 +169,38 @@ def test_pictures_of_a_data_set_get_the_networks_preprocessing():
         (lambda i: {"x": IMAGES[i]}, "has the keys x"),
         (lambda i: (IMAGES[i] * torch.nan, 0), "NaN"),
         (lambda i: (IMAGES[i].byte(), 0), "divide by 255"),
+        (lambda i: (IMAGES[i] * (torch.nan if i == 4 else 1), 0), r"^Items\[4\].* NaN"),
+        (lambda i: (IMAGES[i], "cat"), r"^Items\[0\].*labels are no array of numbers"),
+        (lambda i: (None, 1), r"^Items\[0\].*images are no array of numbers"),
         (lambda i: 1 / 0, r"failed at Items\[0\]: ZeroDivisionError"),
     ],
 )
 def test_items_that_cannot_be_used(item, said):
     with pytest.raises(DataError, match=said):
         divide(open_dataset(Items(item)), 3, 3, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        (DataLoader(Items(), batch_size=None), "do not make one tensor"),
+        (DataLoader(Items(lambda i: (IMAGES[i], "a")), sampler=[0, 1]), "do not make one tensor"),
+        (DataLoader(Items(lambda i: 1 / 0), sampler=[0, 1]), "loader failed: ZeroDivisionError"),
+    ],
+)
+def test_loaders_that_cannot_be_used(loader, said):
+    with pytest.raises(DataError, match=said):
+        open_dataset(loader)
+
+
+def test_a_disk_without_room_is_told_before_it_is_written_to(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("SYCAM_MEMORY", "1K")
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(DataError, match=r"has no room \(No space left on device\); set TMPDIR"):
+        spill.blank((1024,), torch.float32)
 
 
 def test_only_images_that_are_classified_correctly(folder, small_network):
@@ -247,3 +275,22 @@ def test_a_source_says_what_it_is(folder):
     assert isinstance(source, ImageSource)
     assert source.shape == (3, 6, 6)
     assert source.skipped == ("broken.png: not an image",)
+
+
+def test_labels_that_count_the_networks_classes_in_another_order_are_refused(small_network):
+    network = NamedNetwork(small_network, "net", None, class_names=tuple("abcde"), classes=5)
+    items = Items()
+    items.classes = list("aecdb")
+    with pytest.raises(DataError, match="class 1 is 'e' by their labels, 'b' in the network"):
+        read_images(Subset(items, range(8)), network=network)
+    items.classes = list("ABCDE")
+    assert len(read_images(Subset(items, range(8)), network=network)) == 8
+    items.classes = ["a", "b"]
+    with pytest.raises(DataError, match="of 2 classes, the network has 5"):
+        read_images(items, network=network)
+
+
+def test_correctness_by_the_labels_of_another_network_is_refused(folder, small_network):
+    images = replace(load_images(folder, size=16), labels=torch.full((40,), 5))
+    with pytest.raises(DataError, match="label 5 is out of range: the network has 5 classes"):
+        sample(images, 8, 0, small_network)

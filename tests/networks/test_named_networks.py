@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sycam import cli
+from sycam.data import demo
 from sycam.data.images import load_images
 from sycam.errors import DataError, NetworkError, OptionError, UnknownNameError
+from sycam.inputs import read_images
 from sycam.networks import from_timm, from_torchvision, open_network, read_class_names
 
 SMALL = "shufflenet_v2_x0_5"  # the least weights of torchvision's networks
@@ -236,6 +238,29 @@ def test_a_users_file_with_a_checkpoint(tmp_path):
     assert found.preprocessing is None
     with pytest.raises(NetworkError, match="names its weights already"):
         open_network(found.source, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("before", ["", "module.", "_orig_mod.module."])
+def test_a_users_network_whose_own_names_begin_like_a_wrapper(tmp_path, before):
+    (tmp_path / "nets.py").write_text(
+        f"{FACTORY}\nclass Wrapped(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.model = tiny()\n\n"
+        "    def forward(self, x):\n        return self.model(x)\n"
+    )
+    source = f"{tmp_path / 'nets.py'}:Wrapped"
+    torch.manual_seed(5)
+    network = open_network(source).module
+    weights = {f"{before}{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save(weights, tmp_path / "a.pth")
+    assert same(open_network(source, tmp_path / "a.pth").module, network)
+
+
+def test_pictures_for_the_embedded_network_are_read_as_it_was_trained(tmp_path):
+    Image.new("RGB", (80, 70), (255, 0, 0)).save(tmp_path / "red.png")
+    (images,) = read_images(tmp_path, network=open_network("demo")).whole().images
+    assert images.shape == (3, demo.SIDE, demo.SIDE)
+    red = (torch.tensor([1.0, 0, 0]) - torch.tensor(demo.MEAN)) / torch.tensor(demo.STD)
+    torch.testing.assert_close(images, red[:, None, None].expand_as(images))
 
 
 def test_class_names(tmp_path, tuned):
