@@ -25,8 +25,8 @@ def test_threads_blocks_and_order_of_the_images_do_not_change_the_race(tmp_path,
     options = {"metric": "average-drop", "search_images": 64, "heldout": 4}
     options |= {"budget": 96, "max_cost": 3}
     found, threads = [], torch.get_num_threads()
-    for turn, (count, elements) in enumerate([(1, scoring._ELEMENTS), (2, 600_000)]):
-        monkeypatch.setattr(scoring, "_ELEMENTS", elements)
+    for turn, (count, elements) in enumerate([(1, scoring._ELEMENTS["cpu"]), (2, 600_000)]):
+        monkeypatch.setitem(scoring._ELEMENTS, "cpu", elements)
         order = np.random.default_rng(turn).permutation(80) if turn else range(80)
         torch.set_num_threads(count)
         try:

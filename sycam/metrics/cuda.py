@@ -49,7 +49,7 @@ def workspace(height: int, width: int, itemsize: int) -> int:
         strips, row, side = 2 * -(-height // (2 * STRIP)), width + 2, min(height, width)
         places = row * (strips * STRIP + 2)
         size += places * itemsize * (5 if level else 6) + -(-strips * row // 16) * 16
-        small = side <= COARSEST and (level or side <= COARSEST // 2)
+        small = side <= COARSEST and level
         if small or level == LEVELS - 1:
             return size
         height, width, level = (height + 1) // 2, (width + 1) // 2, level + 1

@@ -391,7 +391,7 @@ static size_t lay_out(Grid *g, int h, int w, int colours, V *memory, uint8_t *fl
     int rows = h, columns = w;
     for (*levels = 1;; ++*levels) {
         int side = rows < columns ? rows : columns;
-        if (side <= COARSEST && (*levels > 1 || side <= COARSEST / 2)) break;
+        if (side <= COARSEST && *levels > 1) break;
         rows = half(rows), columns = half(columns);
     }
     int segment = (columns + 1) << (*levels - 1);

@@ -321,7 +321,7 @@ __device__ static int lay_out(Grid *g, int h, int w, char *memory) {
             *fields[k] = (REAL *)memory;
         c->missing = (unsigned char *)memory;
         memory += (strips * row + 15) / 16 * 16;
-        if ((side <= COARSEST && (last || side <= COARSEST / 2)) || last == LEVELS - 1) return last;
+        if ((side <= COARSEST && last) || last == LEVELS - 1) return last;
     }
 }
 

@@ -36,7 +36,7 @@ def test_scores_depend_on_neither_blocks_nor_order_nor_other_candidates(
             score(name, wavering, small_images, [text])[0], together[p], atol=1e-5
         )
     order = [4, 1, 6, 0, 3, 2, 5]
-    monkeypatch.setattr(scoring, "_ELEMENTS", 8 * 16 * 16 * 2)  # two images a block
+    monkeypatch.setitem(scoring._ELEMENTS, "cpu", 8 * 16 * 16 * 2)  # two images a block
     turned = score(name, wavering, small_images[order], TEXTS)
     assert torch.allclose(turned, together[:, order], atol=1e-5)
 

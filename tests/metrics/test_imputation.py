@@ -33,7 +33,7 @@ def native(request) -> bool:
     return request.param == "native"
 
 
-SHAPES = [(8, 8), (9, 8), (33, 47), (64, 64), (17, 100)]
+SHAPES = [(8, 8), (9, 8), (33, 47), (64, 64), (17, 100), (16, 4)]
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
