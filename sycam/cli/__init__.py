@@ -11,7 +11,7 @@ from rich.markup import escape
 from sycam.cli.doctor import doctor
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
-from sycam.cli.runs import explain, export, verify
+from sycam.cli.runs import explain, export, report, verify
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 # In the order of the help page.
-for command in (synthesize, explain, evaluate, verify, export, doctor):
+for command in (synthesize, report, explain, evaluate, verify, export, doctor):
     app.command()(command)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")

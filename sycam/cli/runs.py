@@ -22,6 +22,7 @@ from sycam.export import GRAPHS, MODULES
 from sycam.export import export as export_result
 from sycam.report import console as show
 from sycam.report.explain import explain as draw
+from sycam.report.html import write_report
 
 
 def explain(
@@ -36,6 +37,23 @@ def explain(
     declare_operators(operators)
     for path in draw(sycam.load(run), images or (), network, out, device):
         print(path)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="the .html file; RUN/report.html by default")
+    ] = None,
+    operators: Operators = None,
+) -> None:
+    """Write a run as one HTML page that needs no network: formula, evidence, pictures.
+
+    Example:
+
+      sycam report runs/demo-road-1a2b3c4d
+    """
+    declare_operators(operators)
+    print(write_report(sycam.load(run), out))
 
 
 def verify(

@@ -46,6 +46,7 @@ from sycam.cli.options import (
 from sycam.inputs import DEMO
 from sycam.report import console as show
 from sycam.report.explain import overview
+from sycam.report.html import keep_curves, keep_gallery, write_report
 from sycam.report.run_pictures import draw_front, draw_heldout
 from sycam.search.events import Validated
 from sycam.search.selection import DEFAULT_RULE, RULES
@@ -209,7 +210,10 @@ def synthesize(
                 "search against held-out figures": draw_heldout(result)}  # fmt: skip
     if result.best is not None:
         picture = overview(result, finished[0].subject, finished[0].images)
+        keep_gallery(result, finished[0].subject, finished[0].images)
         pictures = {"heatmaps on held-out images": picture} | pictures
+    keep_curves(result, finished[0].subject, finished[0].images)
+    pictures = {"all of it on one page": write_report(result)} | pictures
     if as_json:
         print(json.dumps(result.to_dict(), ensure_ascii=False, default=str))
         return

@@ -67,14 +67,16 @@ def explain(
         reshape=_reshape(record),
         fusion=record["network"]["fusion"],
     )
-    columns = _columns(result.best.expression, result.validation)
+    columns = columns_of(result.best.expression, result.validation)
     folder = out or (result.path or Path()) / "explanations"
     written: dict[str, Path] = {}
     for i, name in enumerate(found.names):
         stem = Path(name).stem.replace("[", "-").replace("]", "")
         if stem in written:
             stem = f"{stem}-{i}"
-        written[stem] = _draw(subject, found.subset([i]), columns, folder / f"{stem}.png", result)
+        written[stem] = draw_heatmaps(
+            subject, found.subset([i]), columns, folder / f"{stem}.png", result
+        )
     return list(written.values())
 
 
@@ -82,19 +84,34 @@ def overview(result: Result, subject: Subject, unseen: ImageSet) -> Path:
     """Draw held-out images from the winner's best to its worst, evenly spread by rank."""
     order = np.argsort(result.validation.winner.scores, kind="stable")[::-1]
     chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).round().astype(int)]
-    columns = _columns(result.best.expression, result.validation)
-    return _draw(subject, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
+    columns = columns_of(result.best.expression, result.validation)
+    return draw_heatmaps(subject, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
 
 
-def _columns(winner: str, validation: Validation) -> dict[str, str]:
+def columns_of(winner: str, validation: Validation) -> dict[str, str]:
     """Column title to formula: the winner, Grad-CAM, and the best published CAM."""
     names = dict.fromkeys((REFERENCE, validation.best_published or REFERENCE))
     return {winner: winner, **{name: name for name in names}}
 
 
-def _draw(
-    subject: Subject, images: ImageSet, columns: dict[str, str], path: Path, result: Result
+def draw_heatmaps(
+    subject: Subject,
+    images: ImageSet,
+    columns: dict[str, str],
+    path: Path,
+    result: Result,
+    title: str | None = None,
 ) -> Path:
+    """One row an image, one column a method.
+
+    Args:
+        subject: the network of the run.
+        images: to explain.
+        columns: see :func:`columns_of`.
+        path: PNG file to write.
+        result: of the run.
+        title: over the picture; the winner's held-out figure if None.
+    """
     methods = {title: find_method(formula) for title, formula in columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
     evidence, context = subject.measure(images, leaves=leaves)
@@ -109,7 +126,8 @@ def _draw(
             for name, c, p in zip(images.names, classes.tolist(), chance.tolist(), strict=True)
         ]
     pictures = [images.picture(i) for i in range(len(images))]
-    title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
+    if title is None:
+        title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
     return draw_grid(pictures, cams, captions, path, title)
 
 

@@ -1,6 +1,7 @@
 """A run as one page of HTML, complete in itself."""
 
 from sycam.report.html.curves import keep_curves
+from sycam.report.html.gallery import keep_gallery
 from sycam.report.html.page import REPORT_FILE, write_report
 
-__all__ = ["REPORT_FILE", "keep_curves", "write_report"]
+__all__ = ["REPORT_FILE", "keep_curves", "keep_gallery", "write_report"]

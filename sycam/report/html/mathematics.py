@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import re
+from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
+from markupsafe import Markup, escape
 
 from sycam.errors import SycamError
 from sycam.language import Expression, parse
 from sycam.report.grammars import written
 
 _WORD = re.compile(r"\\mathrm\{([A-Za-z]{2,})\}")
+_SPACE = "{http://www.w3.org/1998/Math/MathML}"
+_ELEMENTS = frozenset(
+    ("math", "mrow", "mi", "mo", "mn", "mtext", "msub", "msup", "msubsup", "mfrac", "msqrt", "mroot",
+     "mover", "munder", "munderover", "mspace", "mtable", "mtr", "mtd", "mstyle")
+)  # fmt: skip
+_ATTRIBUTES = frozenset(
+    ("display", "displaystyle", "mathvariant", "stretchy", "fence", "form", "accent")
+)
+_SUMS = {"∑", "∏", "max", "min"}  # what is summed over stands below them
 
 
-def mathml(latex: str) -> str:
+def mathml(latex: str) -> Markup:
     """A formula in LaTeX as a MathML element, set as a display.
+
+    Only the elements and attributes of set mathematics are kept, whatever LaTeX a user's operator
+    declares; what cannot be converted is shown as LaTeX.
 
     >>> mathml("x_k")[:5]
     '<math'
     """
-    # The converter sets \mathrm letter by letter, which would be read out so.
-    return convert(_WORD.sub(r"\\operatorname{\1}", latex), display="block")
+    try:
+        # The converter sets \mathrm letter by letter, which would be read out so.
+        made = convert(_WORD.sub(r"\\operatorname{\1}", latex), display="block")
+        return _kept(ElementTree.fromstring(made))
+    except Exception:  # whatever the converter makes of LaTeX that it does not know
+        return Markup("<code>{}</code>").format(latex)
+
+
+def _kept(node: ElementTree.Element) -> Markup:
+    """The element rebuilt from what is allowed; of others their text."""
+    name = node.tag.removeprefix(_SPACE)
+    inside = escape(node.text or "")
+    for child in node:
+        inside += _kept(child) + escape(child.tail or "")
+    if name not in _ELEMENTS:
+        return inside
+    if name == "msub" and len(node) and "".join(node[0].itertext()).strip() in _SUMS:
+        name = "munder"
+    attributes = Markup("").join(
+        Markup(' {}="{}"').format(key, value)
+        for key, value in node.attrib.items()
+        if key in _ATTRIBUTES
+    )
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), attributes, inside)
 
 
 def in_words(text: str) -> list[tuple[str, str]]:
@@ -30,8 +66,8 @@ def in_words(text: str) -> list[tuple[str, str]]:
         text: an expression; one that uses operators of a user that are not declared here gives
             nothing.
 
-    >>> in_words("mean(relu(G))")[-1]
-    ('G', 'gradients of the target with respect to the activations')
+    >>> in_words("mean(relu(G))")[0][0]
+    'mean(a)'
     """
     try:
         expression = parse(text)

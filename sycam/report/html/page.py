@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import os
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from sycam.errors import RunError
-from sycam.report.explain import OVERVIEW
 from sycam.report.html.curves import Curves, kept_curves
+from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
 from sycam.report.run_pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.result import Result
 from sycam.validation import Row
 
 REPORT_FILE = "report.html"
-_PICTURES = {"overview": OVERVIEW, "front": FRONT_FILE, "agreement": AGREEMENT_FILE}
+_PICTURES = {"front": FRONT_FILE, "agreement": AGREEMENT_FILE}
 _WIDTH, _HEIGHT, _MARGIN = 560, 260, 44  # of the drawing of curves
 # Dashes tell the lines apart where colours do not.
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 6")
@@ -68,12 +71,14 @@ def _content(result: Result) -> dict[str, Any]:
     record, validation = result.record, result.validation
     best = result.best
     rival = validation.best_published and validation.row(validation.best_published)
+    script = files("sycam.report.html").joinpath("sorting.js").read_text(encoding="utf-8")
     return {
         "result": result,
         "record": record,
         "validation": validation,
         "best": best,
         "rival": rival or None,
+        "concerns": validation.concerns if best else (),
         "rows": validation.rows,
         "panel": list(validation.rows[0].panel) if validation.rows else [],
         "guards": _guards(validation.rows),
@@ -81,6 +86,7 @@ def _content(result: Result) -> dict[str, Any]:
         "directions": validation.directions,
         "formula": best and mathml(best.heatmap_latex),
         "words": in_words(best.expression) if best else [],
+        "gallery": [(p, _data_uri(data)) for p, data in kept_gallery(result)],
         "pictures": {key: _embedded(result.path, file) for key, file in _PICTURES.items()},
         "drawings": _drawings(kept_curves(result)),
         "stability": record.get("stability"),
@@ -89,6 +95,9 @@ def _content(result: Result) -> dict[str, Any]:
         "classes": record.get("classes"),
         "class_names": record["network"].get("class_names"),
         "certificate": record["certificate"],
+        "script": Markup(script),  # ours
+        # Nothing but that script may run, whatever a page that was tampered with holds.
+        "script_digest": b64encode(sha256(script.encode()).digest()).decode("ascii"),
     }
 
 
@@ -100,8 +109,11 @@ def _embedded(folder: Path | None, file: str) -> str | None:
     """A picture of the run as a data URI."""
     if folder is None or not (folder / file).is_file():
         return None
-    coded = base64.b64encode((folder / file).read_bytes()).decode("ascii")
-    return f"data:image/png;base64,{coded}"
+    return _data_uri((folder / file).read_bytes())
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
 
 
 def _drawings(curves: Curves | None) -> list[dict[str, Any]]:
@@ -129,7 +141,7 @@ def _drawings(curves: Curves | None) -> list[dict[str, Any]]:
             )
         return {"title": title, "told": told, "lines": lines}
 
-    ticks = [{"at": y(v), "text": f"{v:+.2f}"} for v in sorted({low, 0.0, high})]
+    ticks = [{"at": y(v), "text": f"{v:+.2f}"} for v in _ticks(low, high)]
     shares = [{"at": x(s), "text": f"{s} %"} for s in (0, 25, 50, 75, 100)]
     frame = {"width": _WIDTH, "height": _HEIGHT, "ticks": ticks, "shares": shares,
              "left": _MARGIN, "right": _WIDTH - _MARGIN, "bottom": _HEIGHT - _MARGIN,
@@ -138,6 +150,15 @@ def _drawings(curves: Curves | None) -> list[dict[str, Any]]:
         frame | drawing("morf", "Most relevant pixels removed first", "falling early is good"),
         frame | drawing("lerf", "Least relevant pixels removed first", "falling late is good"),
     ]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """0, the ends and what lies between them, no two so near that their texts overlap."""
+    chosen: list[float] = []
+    for value in (0.0, low, high, low / 2, high / 2):
+        if all(abs(value - other) > 0.12 * (high - low) for other in chosen):
+            chosen.append(value)
+    return chosen
 
 
 def _figure(value: float | None, form: str = ".4f") -> str:

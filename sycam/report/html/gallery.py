@@ -1,0 +1,82 @@
+"""Heatmaps of the best, typical and worst held-out images, kept beside the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sycam.data.images import ImageSet
+from sycam.report.explain import columns_of, draw_heatmaps
+from sycam.result import Result
+from sycam.subject import Subject
+
+FOLDER = "gallery"
+INDEX = "gallery.json"
+EACH = 2  # images of a kind
+KINDS = ("best", "typical", "worst")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image with its heatmaps.
+
+    Attributes:
+        kind: ``best``, ``typical`` or ``worst`` by the winner's score.
+        image: its name.
+        score: of the winner on it.
+        file: in the gallery's folder.
+    """
+
+    kind: str
+    image: str
+    score: float
+    file: str
+
+
+def keep_gallery(result: Result, subject: Subject, unseen: ImageSet) -> list[Picture]:
+    """Draw the pictures and write them into ``gallery/`` of the run's folder; none without a
+    winner."""
+    if result.best is None:
+        return []
+    scores = np.asarray(result.validation.winner.scores)
+    best_first = np.argsort(-scores if _higher(result) else scores, kind="stable")
+    count = len(best_first)
+    middle = max(0, count // 2 - EACH // 2)
+    places = {"best": range(EACH), "typical": range(middle, middle + EACH),
+              "worst": range(count - EACH, count)}  # fmt: skip
+    folder = result.path / FOLDER
+    folder.mkdir(exist_ok=True)
+    columns = columns_of(result.best.expression, result.validation)
+    made, shown = [], set()
+    for kind in KINDS:
+        for place in places[kind]:
+            if not 0 <= place < count or place in shown:
+                continue
+            shown.add(place)
+            i = int(best_first[place])
+            file = f"{kind}-{place}.png"
+            draw_heatmaps(subject, unseen.subset([i]), columns, folder / file, result, "")
+            made.append(Picture(kind, Path(unseen.names[i]).name, float(scores[i]), file))
+    index = json.dumps([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
+    (folder / INDEX).write_text(index + "\n", encoding="utf-8")
+    return made
+
+
+def kept_gallery(result: Result) -> list[tuple[Picture, bytes]]:
+    """What :func:`keep_gallery` wrote, with the PNG files; nothing where it is not there or is
+    damaged."""
+    try:
+        folder = result.path / FOLDER
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        # A file's own name only: an index that was tampered with reads nothing from elsewhere.
+        pictures = [Picture(**{**entry, "file": Path(entry["file"]).name}) for entry in index]
+        return [(p, (folder / p.file).read_bytes()) for p in pictures if p.kind in KINDS]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _higher(result: Result) -> bool:
+    return result.validation.directions[result.metric]
