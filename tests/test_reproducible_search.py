@@ -22,7 +22,7 @@ from sycam.task import Task
 @pytest.mark.slow
 def test_threads_blocks_and_order_of_the_images_do_not_change_the_race(tmp_path, monkeypatch):
     images = demo_images("search", 80, 0)
-    options = {"metric": "average-drop", "search_images": 64, "heldout": 4}
+    options = {"metric": "drop-in-deletion", "search_images": 64, "heldout": 4}
     options |= {"budget": 96, "max_cost": 3}
     found, threads = [], torch.get_num_threads()
     for turn, (count, elements) in enumerate([(1, scoring._ELEMENTS["cpu"]), (2, 600_000)]):

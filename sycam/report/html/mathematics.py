@@ -15,8 +15,8 @@ from sycam.report.grammars import written
 _WORD = re.compile(r"\\mathrm\{([A-Za-z]{2,})\}")
 _SPACE = "{http://www.w3.org/1998/Math/MathML}"
 _ELEMENTS = frozenset(
-    ("math", "mrow", "mi", "mo", "mn", "mtext", "msub", "msup", "msubsup", "mfrac", "msqrt", "mroot",
-     "mover", "munder", "munderover", "mspace", "mtable", "mtr", "mtd", "mstyle")
+    ("math", "mrow", "mi", "mo", "mn", "mtext", "msub", "msup", "msubsup", "mfrac", "msqrt",
+     "mroot", "mover", "munder", "munderover", "mspace", "mtable", "mtr", "mtd", "mstyle")
 )  # fmt: skip
 _ATTRIBUTES = frozenset(
     ("display", "displaystyle", "mathvariant", "stretchy", "fence", "form", "accent")
