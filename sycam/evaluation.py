@@ -18,6 +18,7 @@ from sycam.kernels import Fusion
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
+from sycam.notebook import html_table
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
@@ -72,6 +73,17 @@ class Table:
                 for method in self.methods
             ],
         }
+
+    def _repr_html_(self) -> str:
+        """Means with their intervals, for notebooks."""
+
+        def cell(method: str, metric: str) -> str:
+            found = self.cells[method, metric]
+            return f"{found.mean:.4f} [{found.low:.3f}, {found.high:.3f}]"
+
+        head = [f"{m} {'↑' if self.directions[m] else '↓'}" for m in self.metrics]
+        rows = [(method, *(cell(method, m) for m in self.metrics)) for method in self.methods]
+        return html_table(f"{self.images} images", ("method", *head), rows)
 
     def __str__(self) -> str:
         width = max(map(len, (*self.methods, "method")))

@@ -17,6 +17,7 @@ from sycam.errors import RunError
 from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
+from sycam.notebook import html_table
 from sycam.validation import PUBLISHED, Comparison, Interval, Row, Validation
 
 SCHEMA = 3
@@ -111,6 +112,16 @@ class Result:
             "hall": [asdict(f) for f in self.hall],
             "validation": asdict(self.validation),
         }
+
+    def _repr_html_(self) -> str:
+        """The held-out leaderboard, for notebooks."""
+        best = self.best.expression if self.best else "no winner"
+        rows = [
+            (row.name, f"{row.heldout.mean:.4f} [{row.heldout.low:.3f}, {row.heldout.high:.3f}]")
+            for row in self.validation.rows
+        ]
+        title = f"{best}: {self.metric} on {self.validation.images} held-out images"
+        return html_table(title, ("method", "held out [95 %]"), rows)
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all."""

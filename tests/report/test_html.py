@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 import sycam
 from sycam.cli import app
+from sycam.data import demo
+from sycam.inputs import demo_images
 from sycam.report.html import write_report
 from sycam.report.html.mathematics import in_words, mathml
 
@@ -172,3 +175,16 @@ def test_in_a_browser(run, tmp_path):
             if e["method"] == "Network.requestWillBeSent"
         ]
         assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+
+
+def test_a_notebook_shows_tables(run):
+    result = sycam.load(run)
+    shown = result._repr_html_()
+    for row in result.validation.rows:
+        assert escape(row.name) in shown
+        assert f"{row.heldout.mean:.4f}" in shown
+    images = demo_images("heldout", 4, 0)
+    table = sycam.evaluate("demo", demo.LAYER, images, ["grad-cam", "relu(G)"], ["iou"])
+    shown = table._repr_html_()
+    assert f"{table.cells['relu(G)', 'iou'].mean:.4f}" in shown
+    assert "iou ↑" in shown
