@@ -30,12 +30,26 @@ def explain(
     images: Annotated[list[Path] | None, typer.Argument(help="image files")] = None,
     network: RunNetwork = None,
     out: Annotated[Path | None, typer.Option(help="folder; RUN/explanations by default")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what to draw: a method's name or an expression; repeatable; the winner, Grad-CAM "
+            "and the best published CAM if none"
+        ),
+    ] = None,
     operators: Operators = None,
     device: Device = None,
 ) -> None:
-    """Draw the winner's heatmaps beside Grad-CAM's, one PNG an image."""
+    """Draw heatmaps on images, one PNG an image, methods side by side.
+
+    Examples:
+
+      sycam explain runs/demo-road-1a2b3c4d
+
+      sycam explain runs/resnet50-road-1a2b3c4d cat.jpg --method layer-cam --method "relu(G)"
+    """
     declare_operators(operators)
-    for path in draw(sycam.load(run), images or (), network, out, device):
+    for path in draw(sycam.load(run), images or (), network, out, device, method or ()):
         print(path)
 
 

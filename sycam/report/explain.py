@@ -29,6 +29,7 @@ def explain(
     network: nn.Module | str | None = None,
     out: Path | None = None,
     device: str | None = None,
+    methods: Sequence[str] = (),
 ) -> list[Path]:
     """Draw the winner's heatmaps beside Grad-CAM's and the best published CAM's.
 
@@ -39,10 +40,17 @@ def explain(
         network: where the run was started from Python, the network.
         out: folder for the PNG files, ``<run>/explanations`` if None.
         device: where to run.
+        methods: names or expressions to draw; the winner, Grad-CAM and the best published CAM if
+            none.
 
     Returns:
         One PNG an image.
+
+    Raises:
+        SycamError: images, methods or a network that cannot be had; the message says why.
     """
+    for method in methods:
+        find_method(method)  # before anything is measured
     if result.best is None:
         raise RunError("the run has no winner to explain with")
     record = result.record
@@ -67,7 +75,9 @@ def explain(
         reshape=_reshape(record),
         fusion=record["network"]["fusion"],
     )
-    columns = columns_of(result.best.expression, result.validation)
+    columns = dict(zip(methods, methods, strict=True)) or columns_of(
+        result.best.expression, result.validation
+    )
     folder = out or (result.path or Path()) / "explanations"
     written: dict[str, Path] = {}
     for i, name in enumerate(found.names):

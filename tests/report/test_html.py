@@ -188,3 +188,12 @@ def test_a_notebook_shows_tables(run):
     shown = table._repr_html_()
     assert f"{table.cells['relu(G)', 'iou'].mean:.4f}" in shown
     assert "iou ↑" in shown
+
+
+def test_explain_draws_what_is_asked(run, tmp_path):
+    command = ["explain", str(run), "--out", str(tmp_path), "--method", "layer-cam"]
+    done = CliRunner().invoke(app, [*command, "--method", "relu(G) * A"])
+    assert done.exit_code == 0, done.output
+    assert len(list(tmp_path.glob("*.png"))) == 6
+    done = CliRunner().invoke(app, [*command[:-1], "layer-camm"])
+    assert "did you mean 'layer-cam'" in str(done.exception)
