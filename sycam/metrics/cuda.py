@@ -12,7 +12,7 @@ from torch import Tensor
 from sycam.metrics.native import C_TYPES
 
 LEVELS = 16  # grids that the kernel holds, at most; each halves the sides
-COARSEST = 8  # cells along the shorter side of the last grid
+COARSEST, LONGEST = 8, 32  # cells along the shorter and the longer side of the last grid, at most
 STRIP = 4  # cells that a thread works on at once
 LARGE = 48 * 48  # pixels from which an image takes a large block of threads
 THREADS = {"small": 128, "large": 512}
@@ -43,15 +43,18 @@ def _kernel(dtype: torch.dtype) -> Callable[..., None] | None:
 
 
 def workspace(height: int, width: int, itemsize: int) -> int:
-    """Bytes that a block of threads needs: the fields of all grids, as the kernel lays them out."""
+    """Bytes that a block of threads needs: the fields of all grids, as the kernel lays them out.
+
+    A multiple of 16.
+    """
     size, level = 0, 0
     while True:
-        strips, row, side = 2 * -(-height // (2 * STRIP)), width + 2, min(height, width)
+        strips, row = 2 * -(-height // (2 * STRIP)), width + 2
         places = row * (strips * STRIP + 2)
         size += places * itemsize * (5 if level else 6) + -(-strips * row // 16) * 16
-        small = side <= COARSEST and level
+        small = min(height, width) <= COARSEST and max(height, width) <= LONGEST and level
         if small or level == LEVELS - 1:
-            return size
+            return -(-size // 16) * 16
         height, width, level = (height + 1) // 2, (width + 1) // 2, level + 1
 
 
@@ -104,7 +107,7 @@ def solve_cuda(
                 filled,
                 sound,
                 memory,
-                room,
+                room // 16,
                 count,
                 colours,
                 height,

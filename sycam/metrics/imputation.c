@@ -22,7 +22,10 @@
 typedef REAL V __attribute__((vector_size(BYTES)));
 typedef __typeof__((V){0} > (V){0}) I; /* integers of the same size */
 
-#define COARSEST 8 /* cells along the shorter side at which coarsening ends, after one step at least */
+/* Cells along the shorter and along the longer side at which coarsening ends, after one step at
+ * least. In a thin image a side of 1 stays while the other goes on. */
+#define COARSEST 8
+#define LONGEST 32
 #define SWEEPS 6   /* of Jacobi on the coarsest grid */
 #define FAR ((REAL)0.1)   /* weight of a cell beside a missing one: FAR + NEAR for each of its four */
 #define NEAR ((REAL)0.35) /* that is known */
@@ -59,6 +62,7 @@ static inline REAL total(V x) {
 /* Fields have rows 0 to h + 2 of n vectors; those outside 1 to h are zero. */
 typedef struct {
     int h, w, segment, n;
+    REAL lift; /* of what two cells of a line hand to the coarser grid, where others have four: 2 */
     V *missing, *known, *share, *value, *residual, *error, *spare;
     V *direction, *product;      /* of conjugate gradients, at the finest grid */
     V *scale;                    /* missing / diagonal of the correction, at coarser grids */
@@ -156,10 +160,10 @@ static void restrict_row(Grid *g, int i) {
         if (b + 1 < g->n) next = INSIDE(b + 1), after = FOUR(b + 1, next);
         V mean = LEFT(before, here) + RIGHT(here, after) + 2 * here - inside * (REAL)(1.0 / 3);
         if (b % 2 == 0) low = mean;
-        else o[b / 2] = m[b / 2] * (EVEN(low, mean) + ODD(low, mean));
+        else o[b / 2] = m[b / 2] * g->lift * (EVEN(low, mean) + ODD(low, mean));
         before = here, here = after, inside = next;
     }
-    if (g->n % 2) { V none = {0}; o[g->n / 2] = m[g->n / 2] * (EVEN(low, none) + ODD(low, none)); }
+    if (g->n % 2) { V none = {0}; o[g->n / 2] = m[g->n / 2] * g->lift * (EVEN(low, none) + ODD(low, none)); }
 }
 
 static void swap(Grid *g) { V *kept = g->error; g->error = g->spare; g->spare = kept; }
@@ -255,6 +259,7 @@ static void hierarchy(Grid *g, int levels) {
         for (int i = 1; i <= c->h; i++) {
             V *restrict known = ROW(c, c->known, i), *restrict m = ROW(c, c->missing, i), any = {0};
             const V *restrict v = c->inverse[0];
+            REAL near = l ? c[-1].lift * NEAR : NEAR;
             if (l) {
                 sum_cells(c - 1, c[-1].known, c->share, i);
                 V *restrict s = ROW(c, c->share, i), *restrict x = ROW(c, c->value, i);
@@ -262,7 +267,7 @@ static void hierarchy(Grid *g, int levels) {
                     V some = __builtin_convertvector(-(s[b] > 0), V);
                     known[b] = some;
                     x[b] = __builtin_convertvector(-(v[b] > 0), V)
-                         * (1 + some * (s[b] * NEAR + FAR - 1));
+                         * (1 + some * (s[b] * near + FAR - 1));
                     s[b] = 1 / (s[b] + (1 - some));
                 }
             }
@@ -340,9 +345,9 @@ static void diagonals(Grid *g, int colours) {
     for (int k = 0; k < colours; k++) for (int j = 0; j < g->w; j++) {
         int at = k * g->segment + j, x = (j > 0) + (j < g->w - 1);
         for (int inner = 0; inner < 2; inner++) {
-            int y = 1 + inner;
-            ((REAL *)g->diagonal[inner])[at] = (REAL)((2 * (x + y) + x * y) / 12.0);
-            ((REAL *)g->inverse[inner])[at] = (REAL)(12.0 / (2 * (x + y) + x * y));
+            int y = g->h > 1 ? 1 + inner : 0, sum = 2 * (x + y) + x * y;
+            ((REAL *)g->diagonal[inner])[at] = (REAL)(sum / 12.0);
+            ((REAL *)g->inverse[inner])[at] = (REAL)(12.0 / (sum ? sum : 1)); /* one cell: no sum */
         }
         ((REAL *)g->left)[at] = j ? (REAL)0.75 : 1;
         ((REAL *)g->right)[at] = j < g->w - 1 ? (REAL)0.75 : 1;
@@ -390,14 +395,15 @@ static void get(const Grid *g, const REAL *image, const uint8_t *removed, const 
 static size_t lay_out(Grid *g, int h, int w, int colours, V *memory, uint8_t *flags, int *levels) {
     int rows = h, columns = w;
     for (*levels = 1;; ++*levels) {
-        int side = rows < columns ? rows : columns;
-        if (side <= COARSEST && *levels > 1) break;
+        int least = rows < columns ? rows : columns, most = rows < columns ? columns : rows;
+        if (least <= COARSEST && most <= LONGEST && *levels > 1) break;
         rows = half(rows), columns = half(columns);
     }
     int segment = (columns + 1) << (*levels - 1);
     size_t vectors = 0;
     rows = h, columns = w;
     for (Grid *c = g; c < g + *levels; c++, rows = half(rows), columns = half(columns)) {
+        c->lift = rows == 1 || columns == 1 ? 2 : 1;
         c->h = rows, c->w = columns, c->segment = segment >> (c - g);
         c->n = (colours * c->segment + W - 1) / W;
         V **fields[] = {&c->missing, &c->known, &c->share, &c->value, &c->residual, &c->error,

@@ -13,7 +13,10 @@ extern "C" {
 #endif
 
 #define LEVELS 16
-#define COARSEST 8 /* cells along the shorter side at which coarsening ends, after one step at least */
+/* Cells along the shorter and along the longer side at which coarsening ends, after one step at
+ * least. In a thin image a side of 1 stays while the other goes on. */
+#define COARSEST 8
+#define LONGEST 32
 #define SWEEPS 6   /* of Jacobi on the coarsest grid; even, so that it ends where it began */
 #define FAR ((REAL)0.1)   /* weight of a cell beside a missing one: FAR + NEAR for each of its four */
 #define NEAR ((REAL)0.35) /* that is known */
@@ -107,8 +110,11 @@ __device__ static void total(REAL *a, REAL *b, REAL *room) {
 }
 
 /* The residual of grid c, of what the first sweep of Jacobi from zero leaves at grid f: the means of
- * the neighbours' errors, summed over each missing cell. All fine cells of such a one are missing. */
+ * the neighbours' errors, summed over each missing cell. All fine cells of such a one are missing. At
+ * twice the step, the same stencil is the equation of a residual four times as large; along a line a
+ * cell has two members only. */
 __device__ static void restricted(const Grid *f, Grid *c) {
+    const REAL share = (REAL)((f->h == 1 || f->w == 1 ? 2 : 1) / 12.0);
     EACH_MISSING(c, {
         /* [1 3 3 1] squared, less four times the cell's own: the stencil has no centre. */
         REAL sums[STRIP] = {0};
@@ -130,7 +136,7 @@ __device__ static void restricted(const Grid *f, Grid *c) {
                 if (k - 2 * m == 1 || k - 2 * m == 2) sums[m] += 3 * across - 4 * centre;
             }
         }
-        MISSING_CELLS(k) c->residual[PLACE(c, k)] = sums[k] * (REAL)(1.0 / 12);
+        MISSING_CELLS(k) c->residual[PLACE(c, k)] = sums[k] * share;
     });
 }
 
@@ -199,6 +205,7 @@ __device__ static void defect(Grid *g) {
  * known. The zero of an error lies nearer to a missing cell the more of the cell beside it is known,
  * which weighs so much more in its diagonal (`spare` holds these weights for a moment). */
 __device__ static void coarser(const Grid *f, Grid *c) {
+    const REAL near = f->h == 1 || f->w == 1 ? 2 * NEAR : NEAR;
     EACH(c, {
         int bits = 0;
         CELLS(k) {
@@ -212,7 +219,7 @@ __device__ static void coarser(const Grid *f, Grid *c) {
                 }
             const size_t place = PLACE(c, k);
             c->value[place] = known ? sum / known : 0;
-            c->spare[place] = known ? FAR + NEAR * known : 1;
+            c->spare[place] = known ? FAR + near * known : 1;
             c->residual[place] = c->error[place] = c->scale[place] = 0;
             bits |= !known << k;
         }
@@ -311,7 +318,8 @@ __device__ static void solve(Grid *g, int last, double tolerance, double least, 
 __device__ static int lay_out(Grid *g, int h, int w, char *memory) {
     int last = 0;
     for (int rows = h, columns = w;; rows = (rows + 1) / 2, columns = (columns + 1) / 2, last++) {
-        int side = rows < columns ? rows : columns, strips = 2 * ((rows + 2 * STRIP - 1) / (2 * STRIP));
+        int least = rows < columns ? rows : columns, most = rows < columns ? columns : rows;
+        int strips = 2 * ((rows + 2 * STRIP - 1) / (2 * STRIP));
         Grid *c = g + last;
         size_t row = columns + 2, places = row * (strips * STRIP + 2);
         REAL **fields[] = {&c->value, &c->residual, &c->error, &c->spare, &c->scale, &c->product};
@@ -321,13 +329,13 @@ __device__ static int lay_out(Grid *g, int h, int w, char *memory) {
             *fields[k] = (REAL *)memory;
         c->missing = (unsigned char *)memory;
         memory += (strips * row + 15) / 16 * 16;
-        if ((side <= COARSEST && last) || last == LEVELS - 1) return last;
+        if ((least <= COARSEST && most <= LONGEST && last) || last == LEVELS - 1) return last;
     }
 }
 
 /* images: [any, colours, h, w], of which item m takes row rows[m]; removed: [count, h, w]; noise, or
- * nothing: like images; filled: [count, colours, h, w]. memory: `room` bytes a block, all zero.
- * sound becomes the least m with no known pixel. */
+ * nothing: like images; filled: [count, colours, h, w]. memory: `room` times 16 bytes a block,
+ * all zero. sound becomes the least m with no known pixel. */
 __global__ void __launch_bounds__(1024) impute(
         const REAL *images, const long long *rows, const unsigned char *removed, const REAL *noise,
         REAL *filled, int *sound, char *memory, int room, int count, int colours, int h, int w,
@@ -336,7 +344,7 @@ __global__ void __launch_bounds__(1024) impute(
     __shared__ int last;
     __shared__ REAL sums[2 * 1024 / LANES];
     Grid *g = grids;
-    if (threadIdx.x == 0) last = lay_out(g, h, w, memory + (size_t)blockIdx.x * room);
+    if (threadIdx.x == 0) last = lay_out(g, h, w, memory + (size_t)blockIdx.x * room * 16);
     __syncthreads();
     const size_t pixels = (size_t)h * w;
     for (int item = blockIdx.x; item < count * colours; item += gridDim.x) {

@@ -13,10 +13,9 @@ operations, on any device, and (``native=True``) a C function and a CUDA kernel,
 used. They are many times as fast because an image never leaves the cache, or the block of threads
 that works on it; they also improve the start by a cycle on each coarser grid, and weigh the known
 cells beside a hole by how much of them is known. The C function takes one step for all colours. To
-start from the solution of a
-smaller mask of the same image would not help: it is 0.3 to 0.5 off (rms, on images of unit
-variance), the start above 0.1 to 0.25. ``impute_exact`` factorises one sparse matrix an image in
-float64; it is slow and is what everything else is measured against
+start from the solution of a smaller mask of the same image would not help: it is 0.3 to 0.5 off
+(rms, on images of unit variance), the start above 0.1 to 0.25. ``impute_exact`` factorises one
+sparse matrix an image in float64; it is slow and is what everything else is measured against
 (``benchmarks/imputation.py``). None adds noise unless it is given.
 
 In the torch engine a batch is a tensor ``[C, h, w, B]``, so that the images, not the pixels, are
@@ -52,6 +51,10 @@ r, an item is finished when its last update times r / (1 - r), the sum of all up
 come, is at most the tolerance. Updates are measured in the energy norm: in two dimensions it does
 not depend on the size of a hole, only on how much the values in it changed, and bounds nearly
 every pixel (checked by the tests). Along a strip it shrinks as ``_aspect`` says."""
+
+THIN = 64
+"""The longer side over the shorter from which on the torch engine serves: along a line Jacobi does
+not smooth, and at 2x2000 the compiled engines' cycle, of fewer sweeps on a larger last grid, fails."""
 
 SINGLE_PRECISION = 1e-3
 """Below this tolerance float32 images are solved in float64: rounding alone reaches 3e-4 in the
@@ -91,8 +94,8 @@ def impute(
             float64 below 1e-3.
         native: use the compiled engine of the device. The first such call in a process compiles
             for about a second, so it pays from some thousands of images on. Where there is none
-            (no C compiler, a device that is neither a CPU nor CUDA), the torch engine serves; they
-            agree within the tolerance.
+            (no C compiler, a device that is neither a CPU nor CUDA), and for images more than 64
+            times as long as wide, the torch engine serves; they agree within the tolerance.
         noise: like ``images``, added to the removed pixels once they are filled.
 
     Returns:
@@ -142,6 +145,8 @@ def impute(
 
 def _compiled(images: Tensor, dtype: torch.dtype) -> Callable[..., tuple[Tensor, int]] | None:
     """The compiled engine for these images, or None where there is none."""
+    if max(images.shape[2:]) > THIN * min(images.shape[2:]):
+        return None
     if images.device.type == "cpu" and native_available(dtype):
         return solve_native
     if images.device.type == "cuda" and cuda_available(dtype):
@@ -301,7 +306,7 @@ class _Level:
 def _hierarchy(missing: Tensor) -> list[_Level]:
     """The grids from fine to coarse; a coarse cell is missing where all its fine ones are."""
     levels = [_Level.of(missing)]
-    while min(missing.shape[1:3]) > 2:
+    while min(missing.shape[1:3]) > 2 or max(missing.shape[1:3]) > 8:
         missing = (_sum_cells(1 - missing) == 0).to(missing.dtype)
         levels.append(_Level.of(missing))
     return levels
@@ -330,12 +335,15 @@ def _cycle(residual: Tensor, levels: list[_Level]) -> Tensor:
 
     The stencil's eigenvalues for rough errors lie in [2/3, 4/3], so undamped Jacobi smooths by
     1/3 a sweep. The first sweep from zero is only a product, and leaves the residual
-    ``missing * neighbour mean``. Sums over cells carry the residual to a grid of twice the step.
+    ``missing * neighbour mean``. Sums over cells carry the residual to a grid of twice the step,
+    where the same stencil asks for four times as much; along a line a cell has two members only.
     """
     level, coarser = levels[0], levels[1:]
     error = residual * level.inverse
     if coarser:
         rest = _sum_cells(_neighbour_mean(error).mul_(level.missing))
+        if min(residual.shape[1:3]) == 1:
+            rest *= 2
         error.addcmul_(level.missing, _interpolate(_cycle(rest, coarser), error))
     for _ in range(1 if coarser else 3):
         error = _neighbour_mean(error).add_(residual).mul_(level.inverse)

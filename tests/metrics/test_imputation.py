@@ -34,6 +34,7 @@ def native(request) -> bool:
 
 
 SHAPES = [(8, 8), (9, 8), (33, 47), (64, 64), (17, 100), (16, 4)]
+THIN = [(2, 128), (5, 300), (300, 7), (16, 1000), (2, 500)]
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
@@ -49,6 +50,17 @@ def test_agrees_with_the_exact_solution(height, width, tolerance, native):
     assert missing.quantile(0.999) <= tolerance
     assert missing.max() <= 2 * tolerance
     assert missing.square().mean().sqrt() <= tolerance / 4
+
+
+@pytest.mark.parametrize(("height", "width"), THIN)
+def test_long_holes_of_thin_images_are_filled(height, width, native):
+    """What is known lies at the two ends, or in two corners."""
+    removed = torch.ones(2, height, width, dtype=torch.bool)
+    removed[0, : height // 6 if height > width else None, : width // 6] = False
+    removed[0, -1, -1] = removed[1, 0, 0] = removed[1, -1, -1] = False
+    images = smooth_images(2, 2, height, width)
+    filled = impute(images, removed, native=native)
+    assert (filled - impute_exact(images.double(), removed)).abs().max() < 0.03
 
 
 def test_exact_solves_the_stated_system():
