@@ -31,6 +31,8 @@ OPTIONAL = {
     "timm": ("networks", "networks by name: timm:resnet50.a1_in1k"),
     "huggingface-hub": ("networks", "timm's published weights"),
     "onnx": ("onnx", "network and heatmaps in one file: sycam export --base onnx"),
+    "onnxscript": ("onnx", "the writing of that file"),
+    "onnxruntime": ("onnx", "the running of that file"),
     "scikit-image": ("superpixels", "the metric responsiveness"),
 }
 """Packages that need not be there, with the extra that brings them and what they are for."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -19,6 +19,9 @@ from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
 from sycam.validation import PUBLISHED, Comparison, Interval, Row, Validation
+
+if TYPE_CHECKING:
+    from sycam.report.run_pictures import Plot
 
 SCHEMA = 3
 RESULT_FILE = "result.json"
@@ -112,6 +115,21 @@ class Result:
             "hall": [asdict(f) for f in self.hall],
             "validation": asdict(self.validation),
         }
+
+    def plot(self, kind: str = "leaderboard") -> Plot:
+        """A picture for a notebook, or to save.
+
+        Args:
+            kind: ``"leaderboard"``: held-out means with their intervals; ``"front"``: the best
+                formula of each cost, or goal against goal; ``"heldout"``: figures on the search
+                images against those on the held-out ones.
+
+        Raises:
+            OptionError: another kind, or one that this result has nothing to show of.
+        """
+        from sycam.report.run_pictures import plot  # matplotlib is dear to import
+
+        return plot(self, kind)
 
     def _repr_html_(self) -> str:
         """The held-out leaderboard, for notebooks."""

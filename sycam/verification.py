@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from sycam.data.images import ImageSet, ImageSource, open_images
+from sycam.data.images import ImageSet
 from sycam.errors import RunError, SycamError
 from sycam.evidence.targets import Target
 from sycam.hunt import Hunt, hunt
-from sycam.inputs import DEMO, Images
+from sycam.inputs import Images
 from sycam.language import read_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
+from sycam.recorded import recorded_arguments
 from sycam.result import RESULT_FILE, Formula, Result, digest_of, load
 from sycam.search import Scorer, SearchOptions
 from sycam.search.engine import GUIDED
@@ -131,7 +131,7 @@ def verify(
             fault(f"the trees by cost are {trees}")
     if grammar is None:
         return done
-    given = _given(result, grammar, network, images, heldout, metric, target)
+    given = recorded_arguments(result, grammar, network, images, heldout, metric, target)
     task = None
     with done.claim("network, images, metric and options are those of the run") as fault:
         task = Task.prepare(**given, device=device, notify=notify)
@@ -158,66 +158,6 @@ def verify(
         notify(Stage("Scoring on held-out images again"))
         _check_heldout(result, task, notify, fault)
     return done
-
-
-def _given(
-    result: Result,
-    grammar: Any,
-    network: nn.Module | str | None,
-    images: Images | None,
-    heldout: ImageSet | None,
-    metric: Metric | None,
-    target: Target | None,
-) -> dict[str, Any]:
-    """Arguments of :meth:`Task.prepare`, from what is on record and what was given.
-
-    Raises:
-        RunError: something is in neither.
-    """
-    record = result.record
-    settings, data = record["settings"], record["data"]
-    network = network or record["network"]["source"]
-    images = _read(data["search_origin"]) if images is None else images
-    if heldout is None and data["heldout_origin"] != data["search_origin"]:
-        heldout = _read(data["heldout_origin"])
-    missing = [name for name, value in (("network", network), ("images", images)) if value is None]
-    for name, text in (("target", settings["target"]), ("reshape", record["network"]["reshape"])):
-        if str(text).startswith("callable") and (name == "reshape" or target is None):
-            missing.append(name)
-    if missing:
-        raise RunError(
-            f"the run was started from Python, so its {' and '.join(missing)} are not on record; "
-            "give them to sycam.verify"
-        )
-    names = settings["metrics"]
-    options = SearchOptions.from_dict(settings["search"])
-    return {
-        "network": network,
-        "layer": record["network"]["layers"],
-        "images": images,
-        "metric": metric or (names[0] if len(names) == 1 else names),
-        "grammar": grammar,
-        "search_images": data["search_images"],
-        "heldout": heldout if heldout is not None else data["heldout_images"],
-        "target": settings["target"] if target is None else target,
-        "seed": settings["seed"],
-        "reshape": record["network"]["reshape"],
-        "fusion": _fusion(record["network"]["fusion"]),
-        "require": record["required"],
-        "precision": settings["precision"],
-        "correct_only": settings.get("correct_only", False),
-        "guesses": options.guesses,
-    }
-
-
-def _read(origin: dict | None) -> ImageSource | str | None:
-    if origin is None:
-        return None
-    return DEMO if origin == {"source": DEMO} else open_images(**origin)
-
-
-def _fusion(fusion: str | list[float]) -> str | tuple[float, ...]:
-    return fusion if isinstance(fusion, str) else tuple(fusion)
 
 
 def _differences(task: Task, record: dict) -> str:

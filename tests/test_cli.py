@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sycam import cli
+from sycam import cli, evaluate, load
 from sycam.language import load_grammar, read_grammar
+from sycam.recorded import recorded_heldout
 
 FAST = "--metric deletion --budget 16 --max-cost 2 --search-images 8 --heldout-images 8".split()  # noqa: SIM905
 
@@ -214,6 +215,15 @@ def test_a_network_file_and_a_folder_of_images_with_masks(tmp_path, capsys):
     assert "broken.png" in out
     code, out, _ = sycam(capsys, "explain", tmp_path / "run", tmp_path / "images" / "00.png")
     assert code == 0
+    # Without images, those that were held out, read again.
+    code, out, _ = sycam(capsys, "explain", tmp_path / "run")
+    assert code == 0
+    assert len(set(out.split())) == 6
+    result = load(tmp_path / "run")
+    unseen = recorded_heldout(result, result.record["network"]["source"])
+    winner, (layer,) = result.best.expression, result.record["network"]["layers"]
+    table = evaluate(result.record["network"]["source"], layer, unseen, [winner], ["iou"])
+    assert table.cells[winner, "iou"].mean == pytest.approx(result.best.heldout.mean, abs=1e-6)
 
 
 REFUSED = [

@@ -23,6 +23,7 @@ from sycam.export import export as export_result
 from sycam.report import console as show
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
+from sycam.report.pictures import COLOUR_MAPS, USUAL, Style
 
 
 def explain(
@@ -37,19 +38,41 @@ def explain(
             "and the best published CAM if none"
         ),
     ] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="one picture of all images, a row each")
+    ] = False,
+    animate: Annotated[
+        bool,
+        typer.Option(
+            "--animate",
+            help="a GIF an image besides: the class as the most relevant pixels are removed",
+        ),
+    ] = False,
+    colour_map: Annotated[
+        str, typer.Option(help=f"{', '.join(COLOUR_MAPS)}: their lightness rises evenly")
+    ] = USUAL.colour_map,
+    opacity: Annotated[
+        float, typer.Option(help="share of the heatmap's colour where it is hottest, up to 1")
+    ] = USUAL.opacity,
     operators: Operators = None,
     device: Device = None,
 ) -> None:
     """Draw heatmaps on images, one PNG an image, methods side by side.
 
+    Without images, the first of those that the run held out.
+
     Examples:
 
-      sycam explain runs/demo-road-1a2b3c4d
+      sycam explain runs/demo-road-1a2b3c4d --together --animate
 
       sycam explain runs/resnet50-road-1a2b3c4d cat.jpg --method layer-cam --method "relu(G)"
     """
     declare_operators(operators)
-    for path in draw(sycam.load(run), images or (), network, out, device, method or ()):
+    style = Style(colour_map, opacity)
+    found = draw(
+        sycam.load(run), images or (), network, out, device, method or (), style, together, animate
+    )
+    for path in found:
         print(path)
 
 

@@ -162,7 +162,9 @@ def module_source(
     parts.append(re.sub("|".join(named), lambda m: named[m[0]], own))
     if derived.ends:
         files.append(derived.ends)
-        parts += [f"LAYER = {json.dumps(layer)}  # that the formula was found for\n"]
+        parts += [
+            f"LAYER = {json.dumps(layer, ensure_ascii=False)}  # that the formula was found for\n"
+        ]
         parts += [_body(derived.ends).replace(_CLASS, name)]
     text = "\n\n".join(part.strip() + "\n" for part in parts)
 

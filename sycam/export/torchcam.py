@@ -117,11 +117,12 @@ class MeasuringCAM(ExportedCAM):
         super().__init__(model, target_layer, input_shape, **options)
         self._score_used = False
         self._images: Tensor | None = None
-        self.hook_handles.append(model.register_forward_pre_hook(self._keep_images))
+        hook = model.register_forward_pre_hook(self._keep_images, with_kwargs=True)
+        self.hook_handles.append(hook)
 
-    def _keep_images(self, _model: nn.Module, inputs: tuple) -> None:
+    def _keep_images(self, _model: nn.Module, inputs: tuple, named: dict) -> None:
         if self._hooks_enabled:
-            self._images = inputs[0].detach()
+            self._images = next(iter((*inputs, *named.values()))).detach()
 
     def _leaves(
         self,

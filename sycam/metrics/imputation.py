@@ -54,7 +54,7 @@ every pixel (checked by the tests). Along a strip it shrinks as ``_aspect`` says
 
 THIN = 64
 """The longer side over the shorter from which on the torch engine serves: along a line Jacobi does
-not smooth, and at 2x2000 the compiled engines' cycle, of fewer sweeps on a larger last grid, fails."""
+not smooth, and at 2x2000 the cycle of the compiled engines, with a larger last grid, fails."""
 
 SINGLE_PRECISION = 1e-3
 """Below this tolerance float32 images are solved in float64: rounding alone reaches 3e-4 in the

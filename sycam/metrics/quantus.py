@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import inspect
 import random
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -272,17 +273,20 @@ def _seeded(context: Context, image: int) -> Iterator[None]:
             random.setstate(plain)
 
 
+_ALONE = threading.RLock()  # warnings, numpy's names and the generators are the whole process's
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without warnings, and with the names that Quantus 0.6 reads of numpy 1."""
+    """Without warnings, with the names that Quantus 0.6 reads of numpy 1, one thread at a time."""
     lent = {"trapz": getattr(np, "trapezoid", None), "NaN": np.nan, "float": float}
-    missing = {name: value for name, value in lent.items() if not hasattr(np, name)}
-    for name, value in missing.items():
-        setattr(np, name, value)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with _ALONE, warnings.catch_warnings(), np.errstate(all="ignore"):
+        missing = {name: value for name, value in lent.items() if not hasattr(np, name)}
+        for name, value in missing.items():
+            setattr(np, name, value)
+        try:
             warnings.simplefilter("ignore")
             yield
-    finally:
-        for name in missing:
-            delattr(np, name)
+        finally:
+            for name in missing:
+                delattr(np, name)

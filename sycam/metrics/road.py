@@ -103,6 +103,17 @@ class _Removal(Metric):
         parts = found.split(len(self.percentiles), dim=-1)
         return dict(zip(self._sides, parts, strict=True))
 
+    def images_without(self, maps: Tensor, context: Context) -> Tensor:
+        """The images without their most relevant pixels, at each percentile, ``[P,N,M,C,H,W]``."""
+        pixels, fill = math.prod(context.size), self._filler(context)
+        ranks = ranks_of(maps, context).unflatten(-1, context.size)
+        index = torch.arange(len(context), device=maps.device)
+        shown = [
+            [fill(context.images, rank < pixels - kept, index) for kept in self._kept(pixels)]
+            for rank in ranks
+        ]
+        return torch.stack([torch.stack(images, 1) for images in shown])
+
     def _ordered(self, maps: Tensor, context: Context) -> Tensor:
         """Probabilities ``[P,N,M]``, side after side, where every map removes as many pixels."""
         pixels = math.prod(context.size)

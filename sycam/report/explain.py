@@ -13,12 +13,16 @@ from sycam.errors import RunError
 from sycam.evidence.outputs import probabilities
 from sycam.inputs import DEMO, demo_images
 from sycam.methods import find_method
-from sycam.report.pictures import draw_grid
+from sycam.networks import open_network
+from sycam.recorded import recorded_heldout
+from sycam.report.animation import animate_removal
+from sycam.report.pictures import USUAL, Style, draw_grid
 from sycam.result import Result
 from sycam.subject import Subject
 from sycam.validation import Validation
 
 OVERVIEW = "overview.png"
+TOGETHER = "images.png"
 ROWS = 6
 REFERENCE = "grad-cam"
 
@@ -30,21 +34,28 @@ def explain(
     out: Path | None = None,
     device: str | None = None,
     methods: Sequence[str] = (),
+    style: Style = USUAL,
+    together: bool = False,
+    animate: bool = False,
 ) -> list[Path]:
     """Draw the winner's heatmaps beside Grad-CAM's and the best published CAM's.
 
     Args:
         result: a loaded run.
-        images: image files, read with the run's own size, mean and std. None is needed for a run
-            on the embedded default.
+        images: image files, read as the run's own were; the first of the run's held-out images
+            if none.
         network: where the run was started from Python, the network.
-        out: folder for the PNG files, ``<run>/explanations`` if None.
+        out: folder for the files, ``<run>/explanations`` if None.
         device: where to run.
         methods: names or expressions to draw; the winner, Grad-CAM and the best published CAM if
             none.
+        style: of the overlays.
+        together: one picture of all images, a row each, in place of a picture an image.
+        animate: beside each picture a GIF of what becomes of the class as the most relevant
+            pixels are removed.
 
     Returns:
-        One PNG an image.
+        The files: PNG, and GIF where it is asked for.
 
     Raises:
         SycamError: images, methods or a network that cannot be had; the message says why.
@@ -59,12 +70,7 @@ def explain(
         raise RunError(
             "the run was started from Python, so its network is not on record; give --network"
         )
-    if images:
-        found = _read(images, record)
-    elif record["network"]["source"] == DEMO:
-        found = demo_images("heldout", ROWS, record["settings"]["seed"])
-    else:
-        raise RunError("name at least one image to explain")
+    found = _read(images, record, network) if images else _first_heldout(result, network)
     subject = Subject.prepare(
         network,
         record["network"]["layers"],
@@ -79,15 +85,17 @@ def explain(
         result.best.expression, result.validation
     )
     folder = out or (result.path or Path()) / "explanations"
-    written: dict[str, Path] = {}
-    for i, name in enumerate(found.names):
-        stem = Path(name).stem.replace("[", "-").replace("]", "")
-        if stem in written:
-            stem = f"{stem}-{i}"
-        written[stem] = draw_heatmaps(
-            subject, found.subset([i]), columns, folder / f"{stem}.png", result
-        )
-    return list(written.values())
+    files = []
+    if together:
+        files.append(draw_heatmaps(subject, found, columns, folder / TOGETHER, result, style=style))
+    for i, stem in enumerate(_stems(found.names)):
+        one = found.subset([i])
+        if not together:
+            path = folder / f"{stem}.png"
+            files.append(draw_heatmaps(subject, one, columns, path, result, style=style))
+        if animate:
+            files.append(animate_removal(subject, one, columns, folder / f"{stem}.gif", style))
+    return files
 
 
 def overview(result: Result, subject: Subject, unseen: ImageSet) -> Path:
@@ -111,6 +119,7 @@ def draw_heatmaps(
     path: Path,
     result: Result,
     title: str | None = None,
+    style: Style = USUAL,
 ) -> Path:
     """One row an image, one column a method.
 
@@ -121,6 +130,7 @@ def draw_heatmaps(
         path: PNG file to write.
         result: of the run.
         title: over the picture; the winner's held-out figure if None.
+        style: of the overlays.
     """
     methods = {title: find_method(formula) for title, formula in columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
@@ -138,7 +148,7 @@ def draw_heatmaps(
     pictures = [images.picture(i) for i in range(len(images))]
     if title is None:
         title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
-    return draw_grid(pictures, cams, captions, path, title)
+    return draw_grid(pictures, cams, captions, path, title, style)
 
 
 def _reshape(record: dict) -> str | None:
@@ -160,7 +170,25 @@ def _target(record: dict, images: ImageSet) -> str:
     return target if images.labels is not None else target.replace("label", "predicted")
 
 
-def _read(images: Sequence[str | Path], record: dict) -> ImageSet:
+def _first_heldout(result: Result, network: nn.Module | str) -> ImageSet:
+    if result.record["network"]["source"] == DEMO and result.record["data"]["search_origin"] == {
+        "source": DEMO
+    }:
+        return demo_images("heldout", ROWS, result.record["settings"]["seed"])
+    unseen = recorded_heldout(result, network)
+    return unseen.subset(range(min(ROWS, len(unseen))))
+
+
+def _stems(names: Sequence[str]) -> list[str]:
+    """Names of files for images, no two alike."""
+    stems: list[str] = []
+    for i, name in enumerate(names):
+        stem = Path(name).stem.replace("[", "-").replace("]", "")
+        stems.append(f"{stem}-{i}" if stem in stems else stem)
+    return stems
+
+
+def _read(images: Sequence[str | Path], record: dict, network: nn.Module | str) -> ImageSet:
     channels, *size = record["data"]["shape"]
     if len(size) != 2 or channels not in (1, 3):
         raise RunError(
@@ -168,9 +196,21 @@ def _read(images: Sequence[str | Path], record: dict) -> ImageSet:
             "use sycam.CAM in Python"
         )
     height, width = size
-    mean, std = record["data"]["mean"], record["data"]["std"]
-    origin = record["data"]["search_origin"] or {}
-    how = {k: origin[k] for k in ("resize", "interpolation", "squash") if k in origin}
+    origin = record["data"]["search_origin"]
+    if origin is None:
+        # Tensors carry a mean and a std to be drawn by, which need not be the network's.
+        own = open_network(network).preprocessing
+        if own is None:
+            raise RunError(
+                "the run's images were given from Python, and how a file becomes one of them is "
+                "not on record; use sycam.CAM in Python"
+            )
+        mean, std = own.scale(channels)
+        reading = own.to_dict()
+    else:
+        mean, std = record["data"]["mean"], record["data"]["std"]
+        reading = origin
+    how = {k: reading[k] for k in ("resize", "interpolation", "squash") if k in reading}
     found = load_files(images, mean, std, height if height == width else None, **how)
     if list(found.images.shape[1:]) != record["data"]["shape"]:
         raise RunError(

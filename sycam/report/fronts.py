@@ -1,14 +1,13 @@
-"""Pictures of what a search found: score against cost, goal against goal, search against held-out.
+"""Pictures of what a search found: scores by cost, goal and goal, search and held-out, by method.
 
 Points carry numbers, which a key beside the picture explains: formulas are too long to stand in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from string import ascii_lowercase
 
 import numpy as np
@@ -18,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sycam.errors import OptionError
-from sycam.report.pictures import written
 
 OURS, KNOWN, CONTROL, MANY = "#0072b2", "#d55e00", "#777777", "#c8ccd0"  # Okabe and Ito's, greys
 LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
@@ -48,9 +46,8 @@ def draw_cost_front(
     known: Sequence[Mark],
     goal: str,
     higher_is_better: bool,
-    path: Path,
     title: str = "",
-) -> Path:
+) -> Figure:
     """The best figure that each cost buys, with the published CAMs beside.
 
     Args:
@@ -58,12 +55,10 @@ def draw_cost_front(
         known: published CAMs and controls; those without a cost are lines across.
         goal: the metric's text.
         higher_is_better: its direction.
-        path: PNG file to write.
         title: over the whole picture.
 
     Raises:
         OptionError: an empty front.
-        RunError: the file cannot be written.
     """
     _check(front, 1)
     figure, (axis,) = _panels(1, front, known)
@@ -83,7 +78,7 @@ def draw_cost_front(
     axis.set_xlim(min(costs) - 0.6, last)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _axes(axis, "cost of the expression", _better(goal, higher_is_better))
-    return _written(figure, path, title)
+    return _titled(figure, title)
 
 
 def draw_goals(
@@ -92,11 +87,10 @@ def draw_goals(
     goals: Sequence[str],
     directions: Sequence[bool],
     reference: Sequence[float],
-    path: Path,
     chosen: str | None = None,
     cloud: np.ndarray | None = None,
     title: str = "",
-) -> Path:
+) -> Figure:
     """Goal against goal, one panel a pair, with the front and the published CAMs.
 
     Of more than two goals, or where cost keeps a formula on the front, members of the front may
@@ -108,14 +102,12 @@ def draw_goals(
         goals: the metrics' texts, two or more.
         directions: whether higher is better, one a goal.
         reference: where the hypervolume counts from, one figure a goal.
-        path: PNG file to write.
         chosen: name of the member that is offered as the winner.
         cloud: ``[n, goals]`` figures of all candidates.
         title: over the whole picture.
 
     Raises:
         OptionError: an empty front, fewer than two goals, or figures of another number of goals.
-        RunError: the file cannot be written.
     """
     _check(front, len(goals))
     if len(goals) < 2:
@@ -139,7 +131,7 @@ def draw_goals(
                           mew=1.6, zorder=5, label="offered as the winner")  # fmt: skip
         _axes(axis, _better(goals[i], directions[i]), _better(goals[j], directions[j]))
     axes[0].legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    return _written(figure, path, title)
+    return _titled(figure, title)
 
 
 def draw_agreement(
@@ -147,11 +139,10 @@ def draw_agreement(
     heldout: Sequence[float] | np.ndarray,
     names: Sequence[str],
     goal: str,
-    path: Path,
     winner: str | None = None,
     known: Sequence[tuple[str, float, float]] = (),
     title: str = "",
-) -> Path:
+) -> Figure:
     """Figures on the search images against those on held-out images; what lies under the diagonal
     (above it, where lower is better) was partly luck.
 
@@ -160,14 +151,12 @@ def draw_agreement(
         heldout: ``[n]`` those on the held-out images.
         names: n texts.
         goal: the metric's text.
-        path: PNG file to write.
         winner: one of the names, which is ringed.
         known: name, search and held-out figure of published CAMs.
         title: over the whole picture.
 
     Raises:
         OptionError: no formula, or lengths that differ.
-        RunError: the file cannot be written.
     """
     if not len(names) or not len(search) == len(heldout) == len(names):
         raise OptionError(
@@ -191,7 +180,45 @@ def draw_agreement(
     axis.axline((low, low), slope=1, color=MANY, lw=1, zorder=1)
     axis.set_aspect("equal")
     _axes(axis, f"{_short(goal, 40)}, search images", f"{_short(goal, 40)}, held-out images")
-    return _written(figure, path, title)
+    return _titled(figure, title)
+
+
+def draw_leaderboard(
+    rows: Sequence[tuple[str, float, float, float]],
+    goal: str,
+    higher_is_better: bool,
+    winner: str | None = None,
+    controls: Collection[str] = (),
+    title: str = "",
+) -> Figure:
+    """Means with their intervals, one line a method, in the order given.
+
+    Args:
+        rows: name, mean, and low and high end of the interval.
+        goal: the metric's text.
+        higher_is_better: its direction.
+        winner: one of the names, drawn in SyCAM's colour.
+        controls: names that are drawn in grey.
+        title: over the whole picture.
+
+    Raises:
+        OptionError: no row.
+    """
+    if not rows:
+        raise OptionError("there is no row to draw")
+    figure = Figure(figsize=(7.4, 0.9 + 0.27 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.add_subplot()
+    for place, (name, mean, low, high) in enumerate(rows):
+        colour = OURS if name == winner else CONTROL if name in controls else KNOWN
+        axis.plot([low, high], [place, place], color=colour, lw=1.6, zorder=2)
+        axis.plot([mean], [place], marker="o" if name == winner else "D", color=colour, ms=5)
+    axis.set_yticks(range(len(rows)), [_short(name, 44) for name, *_ in rows], fontsize=7)
+    for label in axis.get_yticklabels():
+        label.set_parse_math(False)
+    axis.invert_yaxis()
+    _axes(axis, f"{_better(goal, higher_is_better)}, 95 % intervals", "")
+    return _titled(figure, title)
 
 
 def _check(front: Sequence[Mark], goals: int) -> None:
@@ -288,7 +315,7 @@ def _axes(axis: Axes, x: str, y: str) -> None:
         axis.spines[side].set_visible(False)
 
 
-def _written(figure: Figure, path: Path, title: str) -> Path:
+def _titled(figure: Figure, title: str) -> Figure:
     if title:
         figure.suptitle(title, fontsize=9, parse_math=False)
-    return written(figure, path)
+    return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,57 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from sycam.errors import RunError
+from sycam.errors import OptionError, RunError
 
-COLOUR_MAP = "inferno"  # its lightness rises evenly, so that it also prints in grey
-SHARE = 0.6  # of the heatmap's colour where it is hottest
+# Their lightness rises evenly, so that they also print in grey.
+COLOUR_MAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray")
+COLDEST = 0.25  # share of the colour where there is no heat, of that where it is hottest
 
 
-def overlay(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Style:
+    """How heatmaps are laid over images.
+
+    Attributes:
+        colour_map: one of :data:`COLOUR_MAPS`.
+        opacity: share of the heatmap's colour where it is hottest, above 0 and at most 1.
+
+    Raises:
+        OptionError: neither of these.
+    """
+
+    colour_map: str = COLOUR_MAPS[0]
+    opacity: float = 0.85
+
+    def __post_init__(self) -> None:
+        if self.colour_map not in COLOUR_MAPS:
+            raise OptionError(
+                f"colour map {self.colour_map!r} is not known; expected one of those whose "
+                f"lightness rises evenly: {', '.join(COLOUR_MAPS)}"
+            )
+        if not 0 < self.opacity <= 1:
+            raise OptionError(f"opacity must be above 0 and at most 1, got {self.opacity!r}")
+
+
+USUAL = Style()
+
+
+def overlay(picture: np.ndarray, heatmap: np.ndarray, style: Style = USUAL) -> np.ndarray:
     """A heatmap over an image: cold places show the image, hot places the colour.
 
     Args:
         picture: uint8 ``[H,W,3]``.
         heatmap: ``[H,W]`` in [0, 1].
+        style: colours and how much of them.
 
     Returns:
         uint8 ``[H,W,3]``.
     """
     import matplotlib
 
-    colours = matplotlib.colormaps[COLOUR_MAP](heatmap)[..., :3] * 255
+    colours = matplotlib.colormaps[style.colour_map](heatmap)[..., :3] * 255
     grey = picture.mean(-1, keepdims=True) * 0.7  # dimmed, so that colour means heat only
-    share = (0.25 + (SHARE + 0.15) * heatmap)[..., None]
+    share = (style.opacity * (COLDEST + (1 - COLDEST) * heatmap))[..., None]
     return (grey * (1 - share) + colours * share).round().clip(0, 255).astype(np.uint8)
 
 
@@ -40,6 +71,7 @@ def draw_grid(
     captions: Sequence[str],
     path: Path,
     title: str = "",
+    style: Style = USUAL,
 ) -> Path:
     """One row an image: the image, then its overlay under each method.
 
@@ -49,6 +81,7 @@ def draw_grid(
         captions: N, one an image.
         path: PNG file to write.
         title: over the whole picture.
+        style: of the overlays.
 
     Raises:
         RunError: the file cannot be written.
@@ -58,13 +91,14 @@ def draw_grid(
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(pictures), 1 + len(columns), squeeze=False)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        shown = [picture, *(overlay(picture, maps[i].cpu().numpy()) for maps in columns.values())]
+        heatmaps = [maps[i].cpu().numpy() for maps in columns.values()]
+        shown = [picture, *(overlay(picture, heatmap, style) for heatmap in heatmaps)]
         for axis, image in zip(axes[i], shown, strict=True):
             axis.imshow(image, interpolation="bilinear")
             axis.set_axis_off()
         axes[i][0].set_title(caption, fontsize=8, loc="left")
     for axis, name in zip(axes[0][1:], columns, strict=True):
-        axis.set_title(_broken(name), fontsize=8)
+        axis.set_title(in_lines(name), fontsize=8)
     if title:
         figure.suptitle(title, fontsize=9)
     figure.tight_layout()
@@ -81,7 +115,7 @@ def written(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _broken(name: str, width: int = 26) -> str:
+def in_lines(name: str, width: int = 26) -> str:
     """A long formula on several lines, broken after spaces."""
     lines = [""]
     for word in name.split(" "):

@@ -1,13 +1,24 @@
-"""The pictures of a finished run beside its heatmaps: its front, and search against held-out."""
+"""The pictures of a finished run beside its heatmaps: leaderboard, front, search and held-out."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from sycam.errors import RunError
-from sycam.report.fronts import Mark, draw_agreement, draw_cost_front, draw_goals
+from sycam.errors import OptionError, RunError
+from sycam.report.fronts import (
+    Mark,
+    draw_agreement,
+    draw_cost_front,
+    draw_goals,
+    draw_leaderboard,
+)
+from sycam.report.pictures import written
 from sycam.result import Result
 from sycam.validation import PUBLISHED
 
@@ -16,19 +27,33 @@ AGREEMENT_FILE = "heldout.png"
 
 
 def draw_front(result: Result, folder: Path | None = None) -> Path | None:
-    """Score against cost, or goal against goal, with published CAMs and controls beside.
+    """Write :func:`front_figure` as ``front.png``.
 
     Args:
         result: of a run.
-        folder: where ``front.png`` is written; the run's own if None.
+        folder: where it is written; the run's own if None.
 
     Returns:
-        The file; None where no candidate is on the front.
+        The file; None where there is nothing to draw.
 
     Raises:
         RunError: a result without a folder and none given, or the file cannot be written.
     """
-    path = _folder(result, folder) / FRONT_FILE
+    return _drawn(result, folder, FRONT_FILE, front_figure)
+
+
+def draw_heldout(result: Result, folder: Path | None = None) -> Path | None:
+    """Write :func:`heldout_figure` as ``heldout.png``; arguments, outcome and errors as for
+    :func:`draw_front`."""
+    return _drawn(result, folder, AGREEMENT_FILE, heldout_figure)
+
+
+def front_figure(result: Result) -> Figure | None:
+    """Score against cost, or goal against goal, with published CAMs and controls beside.
+
+    Returns:
+        None where no candidate is on the front.
+    """
     if not result.front:
         return None
     goals = result.record.get("goals")
@@ -42,7 +67,6 @@ def draw_front(result: Result, folder: Path | None = None) -> Path | None:
             ],
             result.metric,
             result.validation.directions[result.metric],
-            path,
             f"{_where(result)}: best formula of each cost, search images",
         )
     return draw_goals(
@@ -54,35 +78,26 @@ def draw_front(result: Result, folder: Path | None = None) -> Path | None:
         goals["goals"],
         goals["directions"],
         goals["reference"],
-        path,
         goals["compromise"],
         title=f"{_where(result)}: front on the search images",
     )
 
 
-def draw_heldout(result: Result, folder: Path | None = None) -> Path | None:
+def heldout_figure(result: Result) -> Figure | None:
     """The front's figures on the search images against those on the held-out images.
 
-    Args:
-        result: of a run.
-        folder: where ``heldout.png`` is written; the run's own if None.
-
     Returns:
-        The file; None where no formula of the front was scored on the held-out images.
-
-    Raises:
-        RunError: a result without a folder and none given, or the file cannot be written.
+        None where no formula of the front was scored on the held-out images, or there are several
+        goals, of one of which the front says little.
     """
-    path = _folder(result, folder) / AGREEMENT_FILE
     shown = {f.expression: f for f in (*result.front, *filter(None, (result.best,))) if f.heldout}
-    if not shown or result.record.get("goals"):  # of a goal alone the front says little
+    if not shown or result.record.get("goals"):
         return None
     return draw_agreement(
         [f.score for f in shown.values()],
         [f.heldout.mean for f in shown.values()],
         list(shown),
         result.metric,
-        path,
         result.best and result.best.expression,
         [
             (row.name, row.search, row.heldout.mean)
@@ -93,10 +108,77 @@ def draw_heldout(result: Result, folder: Path | None = None) -> Path | None:
     )
 
 
-def _folder(result: Result, folder: Path | None) -> Path:
+def leaderboard_figure(result: Result) -> Figure | None:
+    """Held-out means with intervals, winner, published CAMs and controls."""
+    rows = result.validation.rows
+    if not rows:
+        return None
+    return draw_leaderboard(
+        [(row.name, row.heldout.mean, row.heldout.low, row.heldout.high) for row in rows],
+        result.metric,
+        result.validation.directions[result.metric],
+        result.best and result.best.expression,
+        {row.name for row in rows if row.kind == "control"},
+        f"{_where(result)}: {result.validation.images} held-out images",
+    )
+
+
+KINDS: dict[str, Callable[[Result], Figure | None]] = {
+    "leaderboard": leaderboard_figure,
+    "front": front_figure,
+    "heldout": heldout_figure,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of a result, which a notebook shows.
+
+    Attributes:
+        figure: of matplotlib, to change or to save in another format.
+    """
+
+    figure: Figure
+
+    def save(self, path: str | Path) -> Path:
+        """Write it; the file's ending says in which of matplotlib's formats.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        return written(self.figure, Path(path))
+
+    def _repr_png_(self) -> bytes:
+        held = io.BytesIO()
+        self.figure.savefig(held, format="png", dpi=110)
+        return held.getvalue()
+
+
+def plot(result: Result, kind: str = "leaderboard") -> Plot:
+    """A picture of a result.
+
+    Args:
+        result: of a run.
+        kind: ``"leaderboard"``, ``"front"`` or ``"heldout"``.
+
+    Raises:
+        OptionError: another kind, or one that this result has nothing to show of.
+    """
+    if kind not in KINDS:
+        raise OptionError(f"kind {kind!r} is not known; expected {', '.join(KINDS)}")
+    figure = KINDS[kind](result)
+    if figure is None:
+        raise OptionError(f"the result has nothing to show as {kind!r}")
+    return Plot(figure)
+
+
+def _drawn(
+    result: Result, folder: Path | None, name: str, figure_of: Callable[[Result], Figure | None]
+) -> Path | None:
     if folder is None and result.path is None:
         raise RunError("the result is of no folder: say in which one to draw")
-    return folder or result.path
+    figure = figure_of(result)
+    return None if figure is None else written(figure, (folder or result.path) / name)
 
 
 def _where(result: Result) -> str:

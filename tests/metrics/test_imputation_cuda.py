@@ -75,7 +75,8 @@ def solve_serial(kernel, images, removed, rows, tolerance, noise=None):
 
 @pytest.mark.parametrize(("tolerance", "dtype"), [(1e-2, torch.float32), (1e-5, torch.float64)])
 @pytest.mark.parametrize(
-    ("height", "width"), [(8, 8), (9, 8), (33, 47), (64, 64), (17, 100), (16, 4), (2, 128), (300, 7)]
+    ("height", "width"),
+    [(8, 8), (9, 8), (33, 47), (64, 64), (17, 100), (16, 4), (2, 128), (300, 7)],
 )
 def test_the_kernel_agrees_with_the_exact_solution(height, width, tolerance, dtype, serial):
     removed = torch.cat([road_masks(height, width), special_masks(height, width)])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from sycam.errors import OptionError, RunError
 from sycam.report.fronts import (
@@ -16,7 +15,9 @@ from sycam.report.fronts import (
     draw_agreement,
     draw_cost_front,
     draw_goals,
+    draw_leaderboard,
 )
+from sycam.report.pictures import written
 from sycam.search.dominance import non_dominated
 
 FRONT = [
@@ -31,41 +32,50 @@ KNOWN = [
 ]
 
 
-def pixels(path):
-    return np.asarray(Image.open(path).convert("RGB"))
+def pixels(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_score_against_cost(higher, tmp_path):
-    path = draw_cost_front(FRONT, KNOWN, "road", higher, tmp_path / "new" / "cost.png", "demo")
-    assert path == tmp_path / "new" / "cost.png"
-    again = draw_cost_front(FRONT, KNOWN, "road", higher, tmp_path / "again.png", "demo")
-    np.testing.assert_array_equal(pixels(path), pixels(again))
-    bare = draw_cost_front(FRONT[:1], [], "road", higher, tmp_path / "bare.png")
-    assert pixels(bare).std() > 0
+def test_score_against_cost(higher):
+    shown = [pixels(draw_cost_front(FRONT, KNOWN, "road", higher, "demo")) for _ in range(2)]
+    np.testing.assert_array_equal(*shown)
+    assert pixels(draw_cost_front(FRONT[:1], [], "road", higher)).std() > 0
 
 
 @pytest.mark.parametrize("goals", [2, 3])
-def test_goal_against_goal_in_a_panel_a_pair(goals, tmp_path):
+def test_goal_against_goal_in_a_panel_a_pair(goals):
     names, directions = ["road", "iou", "complexity"][:goals], [True, True, False][:goals]
     many = FRONT + [Mark(f"formula {i}", (0.1, 0.1, 0.5), i) for i in range(2 * LISTED)]
-    path = draw_goals(
-        many, KNOWN, names, directions, (0.0, 0.1, 0.9)[:goals], tmp_path / "goals.png",
+    figure = draw_goals(
+        many, KNOWN, names, directions, (0.0, 0.1, 0.9)[:goals],
         chosen="G", cloud=np.random.default_rng(0).random((50, goals)),
     )  # fmt: skip
-    height, width, _ = pixels(path).shape
+    height, width, _ = pixels(figure).shape
     assert width / height > (1 if goals == 2 else 3)  # one panel, or three
 
 
-def test_search_against_held_out(tmp_path):
+def test_search_against_held_out():
     names = [mark.name for mark in FRONT]
     drawn = [
-        draw_agreement([0.3, 0.4, 0.5], heldout, names, "road", tmp_path / f"{i}.png", "G",
-                       [("grad-cam", 0.2, 0.2)])
-        for i, heldout in enumerate(([0.3, 0.3, 0.3], [0.3, 0.4, 0.5]))
-    ]  # fmt: skip
+        draw_agreement([0.3, 0.4, 0.5], heldout, names, "road", "G", [("grad-cam", 0.2, 0.2)])
+        for heldout in ([0.3, 0.3, 0.3], [0.3, 0.4, 0.5])
+    ]
     assert not np.array_equal(*map(pixels, drawn))
-    draw_agreement([0.3], [0.3], ["G"], "road", tmp_path / "one.png")  # no extent
+    assert pixels(draw_agreement([0.3], [0.3], ["G"], "road")).std() > 0  # no extent
+
+
+def test_the_leaderboard_shows_means_within_their_intervals_in_order():
+    rows = [("G", 0.5, 0.4, 0.6), ("grad-cam", 0.3, 0.2, 0.4), ("random", 0.0, -0.1, 0.1)]
+    figure = draw_leaderboard(rows, "road", True, "G", {"random"})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [name for name, *_ in rows]
+    lines = [line.get_xdata() for line in axis.lines]
+    assert [tuple(x) for x in lines[::2]] == [(low, high) for _, _, low, high in rows]
+    assert [x[0] for x in lines[1::2]] == [mean for _, mean, _, _ in rows]
+    assert axis.yaxis_inverted()  # the first stands on top
+    assert len({line.get_color() for line in axis.lines}) == 3
 
 
 levels = st.integers(0, 5).map(float)
@@ -84,22 +94,22 @@ def test_the_line_joins_what_nothing_beats_in_the_two_goals(points, first, secon
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
-        (lambda p: draw_cost_front([], KNOWN, "road", True, p), "nothing to draw"),
-        (lambda p: draw_goals([], [], ["a", "b"], [True] * 2, [0, 0], p), "nothing to draw"),
-        (lambda p: draw_goals(FRONT, [], ["a"], [True], [0], p), "two or more goals, got 1"),
-        (lambda p: draw_goals([Mark("G", (1.0,))], [], ["a", "b"], [True] * 2, [0, 0], p),
+        (lambda: draw_cost_front([], KNOWN, "road", True), "nothing to draw"),
+        (lambda: draw_goals([], [], ["a", "b"], [True] * 2, [0, 0]), "nothing to draw"),
+        (lambda: draw_goals(FRONT, [], ["a"], [True], [0]), "two or more goals, got 1"),
+        (lambda: draw_goals([Mark("G", (1.0,))], [], ["a", "b"], [True] * 2, [0, 0]),
          "G has 1 figures for 2 goals"),
-        (lambda p: draw_agreement([], [], [], "road", p), "0 formulas"),
-        (lambda p: draw_agreement([1], [1, 2], ["G"], "road", p), "1 search and 2 held-out"),
+        (lambda: draw_agreement([], [], [], "road"), "0 formulas"),
+        (lambda: draw_agreement([1], [1, 2], ["G"], "road"), "1 search and 2 held-out"),
+        (lambda: draw_leaderboard([], "road", True), "no row"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_drawn_is_refused(draw, said, tmp_path):
+def test_what_cannot_be_drawn_is_refused(draw, said):
     with pytest.raises(OptionError, match=said):
-        draw(tmp_path / "picture.png")
-    assert not any(tmp_path.iterdir())
+        draw()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot write picture"):
-        draw_cost_front(FRONT, KNOWN, "road", True, tmp_path / "file" / "cost.png")
+        written(draw_cost_front(FRONT, KNOWN, "road", True), tmp_path / "file" / "cost.png")
