@@ -143,7 +143,7 @@ def hunt(
             enumerator,
             options.budget,
             min(options.max_cost, _FIRST_COSTS) if options.mode == GUIDED else options.max_cost,
-            None if options.mode == EXACT or isinstance(metric, Goals) else guide,
+            None if options.mode == EXACT else guide,
             options.constants,
             _threshold(options, metric),
             options.forgets,

@@ -18,7 +18,7 @@ from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
-from sycam.validation import PUBLISHED, Comparison, Interval, Row, Validation
+from sycam.validation import PUBLISHED, Comparison, Further, Interval, Row, Validation
 
 if TYPE_CHECKING:
     from sycam.report.run_pictures import Plot
@@ -220,19 +220,28 @@ def _formula(data: dict[str, Any] | None) -> Formula | None:
 
 
 def _row(data: dict[str, Any]) -> Row:
-    against = data["against"]
-    if against is not None:
-        against = Comparison(**{**against, "difference": Interval(**against["difference"])})
     sound = math.nan if data["sound"] is None else data["sound"]
     return Row(
         **{
             **data,
             "heldout": Interval(**data["heldout"]),
-            "against": against,
+            "against": _comparison(data["against"]),
             "sound": sound,
             "scores": tuple(data["scores"]),
+            "further": {
+                goal: Further(
+                    Interval(**found["heldout"]),
+                    _comparison(found["against"]),
+                    tuple(found["scores"]),
+                )
+                for goal, found in data.get("further", {}).items()
+            },
         }
     )
+
+
+def _comparison(data: dict[str, Any] | None) -> Comparison | None:
+    return data and Comparison(**{**data, "difference": Interval(**data["difference"])})
 
 
 def _finite(value: Any) -> Any:

@@ -261,23 +261,26 @@ def _validate(
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
 ) -> Validation:
-    # Of several goals the first is compared, the others are shown beside it.
-    metric, *others = task.goals
+    metric, *further = task.goals
     unseen, winner = task.unseen, found.winner
 
     def entrant(method: Method, kind: str, c: Candidate) -> Entrant:
-        values = task.metric.part(c.score.values, 0) if others else c.score.values
-        return Entrant(method, kind, float(metric.reduce(values)), metric.fit(values))
+        if not further:
+            values = c.score.values
+            return Entrant(method, kind, float(metric.reduce(values)), metric.fit(values))
+        values = task.metric.part(c.score.values, 0)
+        fitted, *others = task.metric.fit(c.score.values)
+        return Entrant(method, kind, float(metric.reduce(values)), fitted, others)
 
     entrants = [entrant(find_method(c.name), c.kind, c) for c in found.outcome.known]
     if winner is not None:
         entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
     goals = {goal.text for goal in task.goals}
-    others += [find_metric(name) for name in PANEL if name not in goals]
-    panel = [m for m in others if unseen.masks is not None or not m.needs_masks]
+    panel = [find_metric(name) for name in PANEL if name not in goals]
+    panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
     panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
     guards = [find_metric(name) for name in GUARDS]
-    return validate(entrants, metric, panel, guards, *measured, task.subject.seed, notify)
+    return validate(entrants, metric, panel, guards, *measured, task.subject.seed, notify, further)
 
 
 def _hall(found: Hunt, metric: Metric) -> list[Candidate]:

@@ -45,7 +45,7 @@ class Comparison:
     Attributes:
         difference: winner minus other, oriented so that positive favours the winner.
         p: two-sided sign-flip test of the mean difference.
-        p_holm: the same, Holm-corrected over all published CAMs and controls.
+        p_holm: the same, Holm-corrected over all published CAMs and controls, and all goals.
         p_wilcoxon: two-sided Wilcoxon signed-rank test, uncorrected.
     """
 
@@ -53,6 +53,36 @@ class Comparison:
     p: float
     p_holm: float
     p_wilcoxon: float
+
+
+@dataclass(frozen=True)
+class Further:
+    """One method on the held-out images under a goal besides the first.
+
+    Attributes:
+        heldout: its figure.
+        against: the winner compared with it, for published CAMs and controls.
+        scores: ``[N]`` what each held-out image adds.
+    """
+
+    heldout: Interval
+    against: Comparison | None
+    scores: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the winner holds under one goal.
+
+    Attributes:
+        goal: text of the metric.
+        best_published: name of the published method that is best under it on the held-out images.
+        beats_published: whether the winner exceeds it with Holm-corrected p < 0.05.
+    """
+
+    goal: str
+    best_published: str
+    beats_published: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +102,7 @@ class Row:
         guards: figures of the sanity guards on some of the images; empty where none was measured.
         against: the winner compared with it, for published CAMs and controls.
         scores: ``[N]`` held-out scores, an image each.
+        further: figures and tests under the goals besides the first.
     """
 
     name: str
@@ -86,6 +117,11 @@ class Row:
     against: Comparison | None
     scores: tuple[float, ...] = field(repr=False)
     guards: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, Further] = field(default_factory=dict)
+
+    def under(self, goal: str) -> Row | Further:
+        """Figure, test and scores under a goal; the row itself has those of the first."""
+        return self.further.get(goal, self)
 
 
 @dataclass(frozen=True)
@@ -114,6 +150,23 @@ class Validation:
     beats_published: bool
     directions: Mapping[str, bool] = field(default_factory=dict)
     guarded_images: int = 0
+
+    @property
+    def goals(self) -> tuple[str, ...]:
+        """The goals, the first being the metric."""
+        return self.metric, *(self.rows[0].further if self.rows else ())
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Of each goal; none without a winner or without published methods."""
+        found = []
+        for goal in self.goals:
+            sign = 1 if self.directions[goal] else -1
+            rivals = [r for r in self.rows if r.kind in PUBLISHED and r.against is not None]
+            if rivals:
+                best = max(rivals, key=lambda r: sign * r.under(goal).heldout.mean)
+                found.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
+        return tuple(found)
 
     def row(self, name: str) -> Row:
         """The row of a method by name."""
@@ -144,12 +197,14 @@ class Entrant:
         kind: as in :class:`Row`.
         search: its figure on the search images.
         fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
+        fitted_further: the same under the goals besides the first.
     """
 
     method: Method
     kind: str
     search: float
     fitted: Any = None
+    fitted_further: Sequence[Any] = ()
 
 
 def _figure(metric: Metric, values: np.ndarray, fitted: Any) -> float:
@@ -165,6 +220,7 @@ def validate(
     context: Context,
     seed: int = 0,
     notify: Notify = ignore,
+    further: Sequence[Metric] = (),
 ) -> Validation:
     """Score methods on held-out images and compare the winner with every other.
 
@@ -178,22 +234,32 @@ def validate(
         context: of the same images.
         seed: of bootstrap and sign flips.
         notify: watches the progress.
+        further: goals besides the first, under which the winner is compared too.
     """
     scorer, columns = Scorer(metric, evidence, context), []
     notify(Stage("Preparing the network"))
-    scorer.prepare(len(entrants), [metric, *panel])
+    measured = [metric, *further, *panel]
+    scorer.prepare(len(entrants), measured)
     notify(Stage("Validating on held-out images", len(entrants)))
     for done, entrant in enumerate(entrants, 1):
-        columns.append(scorer.score_under([metric, *panel], entrant.method))
+        columns.append(scorer.score_under(measured, entrant.method))
         notify(Step(done))
     scores = [column[0] for column in columns]
-    others = {m.text: [column[i].mean for column in columns] for i, m in enumerate(panel, 1)}
+    means = {m.text: [c[i].mean for c in columns] for i, m in enumerate(panel, 1 + len(further))}
     guarded = _guarded(entrants, guards, scorer, notify)
     # Images on which no method's map is degenerate.
     sound = ~np.any([score.flat for score in scores], axis=0)
     winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
-    added = [metric.per_image(s.values, e.fitted) for s, e in zip(scores, entrants, strict=True)]
-    comparisons = _compare(winner, entrants, list(map(metric.oriented, added)), seed)
+    goals = [metric, *further]
+    # By goal and entrant.
+    fitted = [[e.fitted, *e.fitted_further][: len(goals)] for e in entrants]
+    values = [[column[g].values for column in columns] for g in range(len(goals))]
+    added = [
+        [goal.per_image(v, f[g]) for v, f in zip(values[g], fitted, strict=True)]
+        for g, goal in enumerate(goals)
+    ]
+    oriented = [list(map(goal.oriented, a)) for goal, a in zip(goals, added, strict=True)]
+    comparisons = _compare(winner, entrants, oriented, seed)
     rows = [
         Row(
             name=entrant.method.name,
@@ -204,10 +270,19 @@ def validate(
             heldout=interval(score.values, metric, seed, entrant.fitted),
             sound=_figure(metric, score.values[sound], entrant.fitted),
             degenerate=score.degenerate,
-            panel={name: means[i] for name, means in others.items()},
-            against=comparisons.get(i),
-            scores=tuple(added[i].tolist()),
+            panel={name: figures[i] for name, figures in means.items()},
+            against=comparisons.get((0, i)),
+            scores=tuple(added[0][i].tolist()),
             guards=guarded.get(i, {}),
+            further={
+                goal.text: Further(
+                    interval(values[g][i], goal, seed, fitted[i][g]),
+                    comparisons.get((g, i)),
+                    tuple(added[g][i].tolist()),
+                )
+                for g, goal in enumerate(goals)
+                if g
+            },
         )
         for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
         for e in [entrant.method.expression]
@@ -223,13 +298,8 @@ def validate(
         rows=tuple(rows),
         best_published=best and best.name,
         chosen_published=chosen and chosen.name,
-        beats_published=bool(
-            best
-            and best.against
-            and best.against.difference.mean > 0
-            and best.against.p_holm < 1 - CONFIDENCE
-        ),
-        directions={m.text: m.higher_is_better for m in (metric, *panel, *guards)},
+        beats_published=bool(best and _beats(best.against)),
+        directions={m.text: m.higher_is_better for m in (*measured, *guards)},
         guarded_images=min(GUARDED, len(context)) if guarded else 0,
     )
 
@@ -272,19 +342,37 @@ def _guarded(
 def _compare(
     winner: int | None,
     entrants: Sequence[Entrant],
-    scores: Sequence[np.ndarray],
+    scores: Sequence[Sequence[np.ndarray]],
     seed: int,
-) -> dict[int, Comparison]:
+) -> dict[tuple[int, int], Comparison]:
+    """By goal and entrant; ``scores`` are of each goal each entrant's, higher being better."""
     if winner is None:
         return {}
-    others = [i for i, e in enumerate(entrants) if e.kind in (*PUBLISHED, "control")]
-    differences = {i: scores[winner] - scores[i] for i in others}
-    raw = [sign_flip_p(differences[i], seed) for i in others]
-    corrected = holm(raw)
-    return {
-        i: Comparison(mean_interval(differences[i], seed), p, p_holm, wilcoxon_p(differences[i]))
-        for i, p, p_holm in zip(others, raw, corrected, strict=True)
+    differences = {
+        (goal, i): each[winner] - each[i]
+        for goal, each in enumerate(scores)
+        for i, e in enumerate(entrants)
+        if e.kind in (*PUBLISHED, "control")
     }
+    return dict(zip(differences, compared(list(differences.values()), seed), strict=True))
+
+
+def compared(differences: Sequence[np.ndarray], seed: int = 0) -> list[Comparison]:
+    """Tests of one family, in the order given.
+
+    Args:
+        differences: winner minus other on each image, higher being better.
+        seed: of bootstrap and sign flips.
+    """
+    raw = [sign_flip_p(d, seed) for d in differences]
+    return [
+        Comparison(mean_interval(d, seed), p, p_holm, wilcoxon_p(d))
+        for d, p, p_holm in zip(differences, raw, holm(raw), strict=True)
+    ]
+
+
+def _beats(against: Comparison | None) -> bool:
+    return bool(against and against.difference.mean > 0 and against.p_holm < 1 - CONFIDENCE)
 
 
 def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = None) -> Interval:

@@ -26,7 +26,7 @@ from sycam.search import Scorer, SearchOptions
 from sycam.search.engine import GUIDED
 from sycam.search.events import Notify, Stage, ignore
 from sycam.task import Task
-from sycam.validation import holm, mean_interval, sign_flip_p, wilcoxon_p
+from sycam.validation import Comparison, compared
 
 TOLERANCE = 1e-4  # between scores of two measurements: batches of other sizes round differently
 _STATISTICS = 1e-9  # of figures computed from scores on record
@@ -243,29 +243,28 @@ def _check_statistics(result: Result, fault: Callable[[str], None]) -> None:
     """Means, intervals and p values of a metric whose figure is the mean of its scores."""
     validation, seed = result.validation, result.record["settings"]["seed"]
     winner = validation.winner
-    compared = [row for row in validation.rows if row.against is not None]
+    rivals = [row for row in validation.rows if row.against is not None]
     for row in validation.rows:
         mean = float(np.mean(row.scores))
         if result.certificate["averages"] and not abs(mean - row.heldout.mean) <= _STATISTICS:
             fault(f"{row.name} has {mean:.6f} by its scores, not {row.heldout.mean:.6f}")
-    if winner is None or not compared:
+    if winner is None or not rivals:
         return
-    sign = 1 if validation.directions[validation.metric] else -1
-    differences = [sign * (np.array(winner.scores) - np.array(r.scores)) for r in compared]
-    raw = [sign_flip_p(d, seed) for d in differences]
-    for row, d, p, corrected in zip(compared, differences, raw, holm(raw), strict=True):
-        again = (p, corrected, wilcoxon_p(d))
-        stated = (row.against.p, row.against.p_holm, row.against.p_wilcoxon)
-        interval = mean_interval(d, seed)
-        if not np.allclose(again, stated, rtol=0, atol=_STATISTICS):
-            fault(f"p values against {row.name} are {again}, not {stated}")
-        if not np.allclose(
-            (interval.mean, interval.low, interval.high),
-            (row.against.difference.mean, row.against.difference.low, row.against.difference.high),
-            rtol=0, atol=_STATISTICS,
-        ):  # fmt: skip
-            fault(f"the difference to {row.name} is {interval}, not {row.against.difference}")
-    best = validation.best_published and validation.row(validation.best_published)
-    beats = bool(best and best.against.difference.mean > 0 and best.against.p_holm < 0.05)
+    stated = [(g, r.name, r.under(g)) for g in validation.goals for r in rivals]
+    signs = {goal: 1 if validation.directions[goal] else -1 for goal in validation.goals}
+    differences = [
+        signs[goal] * (np.array(winner.under(goal).scores) - np.array(found.scores))
+        for goal, _, found in stated
+    ]
+    for (goal, name, found), again in zip(stated, compared(differences, seed), strict=True):
+        if not np.allclose(_numbers(again), _numbers(found.against), rtol=0, atol=_STATISTICS):
+            fault(f"under {goal} the comparison with {name} is {again}, not {found.against}")
+    beats = [v.beats_published for v in validation.verdicts[:1]] == [True]
     if beats != validation.beats_published:
         fault(f"that the winner beats the best published CAM is {beats}")
+
+
+def _numbers(found: Comparison) -> tuple[float, ...]:
+    difference = found.difference
+    return (found.p, found.p_holm, found.p_wilcoxon, difference.mean, difference.low,
+            difference.high)  # fmt: skip

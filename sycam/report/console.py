@@ -18,7 +18,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.result import Result
 from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
-from sycam.validation import PUBLISHED, Row, Validation
+from sycam.validation import PUBLISHED, Row, Validation, Verdict
 from sycam.verification import Verification
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
@@ -177,7 +177,8 @@ def result_tables(result: Result) -> RenderableType:
         parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]")
         parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
         parts += map(escape, _doubts(result))
-    parts += ["", _heldout_table(result), _panel_table(result)]
+    parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
+    parts.append(_panel_table(result))
     if result.validation.guarded_images:
         parts.append(_guards_table(result))
     if goals := result.record.get("goals"):
@@ -215,33 +216,34 @@ def _doubts(result: Result) -> list[str]:
     return [again, told]
 
 
-def _heldout_table(result: Result) -> RichTable:
-    validation = result.validation
+def _heldout_table(result: Result, goal: str) -> RichTable:
+    validation, first = result.validation, goal == result.metric
+    several = " over all goals" if len(validation.goals) > 1 else ""
     table = RichTable(
-        title=f"{escape(result.metric)} on {validation.images} held-out images ({_better(result)})",
+        title=f"{escape(goal)} on {validation.images} held-out images ({_better(result, goal)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
-        "Holm-corrected; flat: images on which the map ranks nothing",
+        f"Holm-corrected{several}; flat: images on which the map ranks nothing"
+        if first
+        else None,
         **PLAIN,
     )
     table.add_column("method", overflow="fold", min_width=14)
-    table.add_column("search", justify="right", no_wrap=True)
+    if first:
+        table.add_column("search", justify="right", no_wrap=True)
     table.add_column("held-out [95 %]", justify="right", no_wrap=True)
     table.add_column("Δ", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
-    table.add_column("flat", justify="right", no_wrap=True)
+    if first:
+        table.add_column("flat", justify="right", no_wrap=True)
     for row in validation.rows:
-        interval = f"{row.heldout.mean:.4f} [{row.heldout.low:.3f}, {row.heldout.high:.3f}]"
-        against = ("", "")
-        if row.against is not None:
-            against = (f"{row.against.difference.mean:+.4f}", p_text(row.against.p_holm))
-        table.add_row(
-            _row_name(row),
-            f"{row.search:.4f}",
-            escape(interval),
-            *against,
-            str(row.degenerate),
-            style=_STYLES.get(row.kind),
-        )
+        found, against = row.under(goal), ("", "")
+        interval = f"{found.heldout.mean:.4f} [{found.heldout.low:.3f}, {found.heldout.high:.3f}]"
+        if found.against is not None:
+            against = (f"{found.against.difference.mean:+.4f}", p_text(found.against.p_holm))
+        cells = [escape(interval), *against]
+        if first:
+            cells = [f"{row.search:.4f}", *cells, str(row.degenerate)]
+        table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
     return table
 
 
@@ -287,9 +289,9 @@ def _row_name(row: Row) -> str:
     return escape(row.name) if row.kind == "published" else f"{escape(row.name)} [dim]{row.kind}[/]"
 
 
-def _better(result: Result) -> str:
+def _better(result: Result, goal: str | None = None) -> str:
     # By the record: to look a user's metric up would run the file that defines it.
-    higher = result.validation.directions[result.metric]
+    higher = result.validation.directions[goal or result.metric]
     return f"{'higher' if higher else 'lower'} is better"
 
 
@@ -308,28 +310,11 @@ def _front_table(result: Result) -> RichTable:
 
 
 def verdict(result: Result) -> str:
-    """One plain sentence: does the winner beat the best published CAM on unseen images?"""
+    """A plain sentence a goal: does the winner beat the best published CAM on unseen images?"""
     validation = result.validation
     if result.best is None or validation.best_published is None:
         return ""
-    row = validation.row(validation.best_published)
-    facts = (
-        f"held-out {result.metric} {validation.winner.heldout.mean:.4f} against "
-        f"{row.heldout.mean:.4f} of {row.name}, difference {row.against.difference.mean:+.4f} "
-        f"[{row.against.difference.low:+.4f}, {row.against.difference.high:+.4f}], "
-        f"Holm-corrected p {p_text(row.against.p_holm)}"
-    )
-    if not validation.sound_images:
-        facts += f"; {_flat_everywhere(validation)}"
-    elif validation.sound_images < validation.images:
-        facts += (
-            f"; on the {validation.sound_images} images where no map is flat "
-            f"{validation.winner.sound:.4f} against {row.sound:.4f}"
-        )
-    if validation.beats_published:
-        said = f"[bold green]The winner beats the best published CAM[/]: {facts}."
-    else:
-        said = f"[bold yellow]The winner does not beat the best published CAM[/]: {facts}."
+    said = "\n".join(_of_goal(validation, found) for found in validation.verdicts)
     if validation.concerns:
         said += (
             f"\n[bold red]Do not trust it as an explanation[/]: "
@@ -337,6 +322,29 @@ def verdict(result: Result) -> str:
             '--require "class-sensitivity>0.2" searches for one that does.'
         )
     return said
+
+
+def _of_goal(validation: Validation, found: Verdict) -> str:
+    row, winner = validation.row(found.best_published), validation.winner.under(found.goal)
+    rival = row.under(found.goal)
+    against = rival.against
+    facts = (
+        f"held-out {escape(found.goal)} {winner.heldout.mean:.4f} against "
+        f"{rival.heldout.mean:.4f} of {row.name}, difference {against.difference.mean:+.4f} "
+        f"[{against.difference.low:+.4f}, {against.difference.high:+.4f}], "
+        f"Holm-corrected p {p_text(against.p_holm)}"
+    )
+    if found.goal == validation.metric and not validation.sound_images:
+        facts += f"; {_flat_everywhere(validation)}"
+    elif found.goal == validation.metric and validation.sound_images < validation.images:
+        facts += (
+            f"; on the {validation.sound_images} images where no map is flat "
+            f"{validation.winner.sound:.4f} against {row.sound:.4f}"
+        )
+    under = f" under {escape(found.goal)}" if len(validation.goals) > 1 else ""
+    if found.beats_published:
+        return f"[bold green]The winner beats the best published CAM{under}[/]: {facts}."
+    return f"[bold yellow]The winner does not beat the best published CAM{under}[/]: {facts}."
 
 
 def _flat_everywhere(validation: Validation) -> str:

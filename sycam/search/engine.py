@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from sycam.language import Expression
 from sycam.methods import Method
+from sycam.metrics.goals import Goals
 from sycam.search.budget import Budget
 from sycam.search.constants import tune
 from sycam.search.contest import BATCH, Contest, Standing
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.events import Note, Notify, Plan, Scored, Stage, ignore
-from sycam.search.pareto import pareto_front
+from sycam.search.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection import Candidate
 
 if TYPE_CHECKING:
@@ -186,16 +187,17 @@ class Search:
     def _guided(self) -> None:
         self.notify(Stage("Searching beyond the cost bound"))
         guide = self.make_guide(self._stream)
+        metric = self.contest.metric
         for standing in self.contest.standings.values():
-            guide.add(standing.expression, standing.mean, standing.dropped is None)
-        oriented = self.contest.metric.oriented
+            guide.add(standing.expression, self._figures(standing), standing.dropped is None)
         for known in self.outcome.known:
             if known.expression is not None and known.expression in self.enumerator.grammar:
-                guide.add(known.expression, oriented(known.mean), True)
+                guide.add(known.expression, oriented_figures(known.score.values, metric), True)
         try:
             while batch := guide.ask(BATCH):
                 for standing in self._enter(batch, GUIDED):
-                    guide.tell(standing.expression, standing.mean, standing.dropped is None)
+                    figures = self._figures(standing)
+                    guide.tell(standing.expression, figures, standing.dropped is None)
         except _StoppedError as reason:
             if str(reason) != "budget" or not self.constants:
                 raise
@@ -209,16 +211,16 @@ class Search:
 
     def _constants(self) -> None:
         self.notify(Stage("Tuning constants of the leaders"))
-        oriented = self.contest.metric.oriented
+        standings, worth = self.contest.standings, self._worth()
         best = sorted(
             (c for c in self.contest.finished if c.eligible),
-            key=lambda c: (-oriented(c.mean), c.expression.sort_key()),
+            key=lambda c: (-worth(standings[c.expression]), c.expression.sort_key()),
         )
         leaders = [c.expression for c in best[:TUNED]]
 
         def evaluate(batch: Sequence[Expression]) -> list[float]:
             # What does not fit into the budget any more ends the phase.
-            return [s.mean for s in self._enter(batch, CONSTANTS)]
+            return [worth(s) for s in self._enter(batch, CONSTANTS)]
 
         tune(
             leaders,
@@ -227,6 +229,20 @@ class Search:
             self.seed,
             lambda: self._spent(CONSTANTS, BATCH),
         )
+
+    def _figures(self, standing: Standing) -> tuple[float, ...]:
+        """Of each goal, on the images that a candidate has seen; higher is better."""
+        score = self.board.of(str(standing.expression), standing.stage)
+        return oriented_figures(score.values, self.contest.metric)
+
+    def _worth(self) -> Callable[[Standing], float]:
+        """What constants are tuned for: the mean, or nearness to the ideal point of the front."""
+        metric = self.contest.metric
+        front = pareto_front(self.contest.finished, metric)
+        if not isinstance(metric, Goals) or not front:
+            return lambda standing: standing.mean
+        near = nearness(front, metric, Scale.of(self.outcome.known, metric))
+        return lambda standing: near(self._figures(standing))
 
     def _settle(self) -> None:
         most = max(stage.stop - stage.start for stage in self.board.stages)

@@ -8,6 +8,7 @@ it is what others are compared with.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from sycam.language import Expression
 from sycam.language.sampling import TreeSampler
@@ -48,7 +49,7 @@ class EvolutionProposer:
         if entry.complete and self.derivations.holds(entry.expression):
             self._population.append(entry)
             if len(self._population) > POPULATION:
-                loser = min(self._entrants(), key=lambda i: self._population[i].values)
+                loser = min(self._entrants(), key=self._judge())
                 del self._population[loser]
 
     def propose(self) -> Proposal | None:
@@ -81,8 +82,13 @@ class EvolutionProposer:
         return Proposal(self._uniform.draw(cost, self._random), RANDOM)
 
     def _winner(self) -> Expression:
-        best = max(self._entrants(), key=lambda i: self._population[i].values)
-        return self._population[best].expression
+        return self._population[max(self._entrants(), key=self._judge())].expression
+
+    def _judge(self) -> Callable[[int], float]:
+        """How a tournament is judged: by one of the goals, another each time."""
+        goals = len(self._population[0].values)
+        goal = self._random.randrange(goals) if goals > 1 else 0
+        return lambda i: self._population[i].values[goal]
 
     def _entrants(self) -> list[int]:
         return self._random.sample(range(len(self._population)), _TOURNAMENT)

@@ -92,7 +92,7 @@ class Guide:
         self._known: dict[Expression, tuple[Values | None, bool]] = {}
         self._pending: dict[Expression, tuple[str, list[Trial]]] = {}
         self._goals = 0  # not known before the first score
-        self._best: float = -math.inf
+        self._front: list[Values] = []  # of the complete scores, those that no other matches
         self._counts: Counter[str] = Counter()
         self._kinds: dict[str, Counter[str]] = {}
 
@@ -100,7 +100,8 @@ class Guide:
     def statistics(self) -> dict:
         """Numbers of new ``proposals``, of ``duplicates`` (answered from what is known), of
         proposals with ``no heatmap``, of scores ``shared`` by others, and by ``kinds`` of
-        proposals how many were ``proposed`` and ``improved`` on the best."""
+        proposals how many were ``proposed`` and ``improved`` on the best, or on the front of
+        several goals."""
         names = ("proposals", "duplicates", "no heatmap", "shared")
         counts = {name: self._counts[name] for name in names}
         return counts | {"kinds": {kind: dict(found) for kind, found in self._kinds.items()}}
@@ -141,12 +142,11 @@ class Guide:
     ) -> None:
         """The score of an expression that was asked for; arguments as for :meth:`add`."""
         kind, trials = self._pending.pop(expression, (None, []))
-        before = self._best
-        self._note(expression, value, complete, self._derivations.holds(expression))
+        improved = self._note(expression, value, complete, self._derivations.holds(expression))
         for trial in trials:
             self._ledger.tell(trial, *self._known[expression])
         if kind is not None:
-            self._kinds[kind]["improved"] += self._best > before
+            self._kinds[kind]["improved"] += improved
 
     def _next(self) -> tuple[Trial | None, Expression | None, str]:
         """A proposal and its kind; a sampler of Optuna's makes it as a trial, ours before."""
@@ -193,8 +193,9 @@ class Guide:
         value: float | Sequence[float] | None,
         complete: bool,
         parent: bool,
-    ) -> None:
-        values = _values(value)
+    ) -> bool:
+        """Take note; whether no score before is as good in every goal."""
+        values, improved = _values(value), False
         if values is not None:
             if len(values) != (self._goals or len(values)):
                 raise OptionError(
@@ -204,10 +205,12 @@ class Guide:
         known, whole = self._known.get(expression, (None, False))
         if known is None or (complete and not whole):
             self._known[expression] = values, complete
-        if values is not None and complete:
-            self._best = max(self._best, values[0])
+        if values is not None and complete and not any(_covers(v, values) for v in self._front):
+            self._front = [v for v in self._front if not _covers(values, v)] + [values]
+            improved = True
         if values is not None and parent and self._proposer is not None:
             self._proposer.learn(Entry(expression, values, complete))
+        return improved
 
     def _take(self, text: str, values: Values) -> None:
         """A score of another process; its text is parsed, and left alone if that fails."""
@@ -217,6 +220,10 @@ class Guide:
             return
         self._counts["shared"] += 1
         self.add(expression, values)
+
+
+def _covers(one: Values, other: Values) -> bool:
+    return all(x >= y for x, y in zip(one, other, strict=True))
 
 
 def _values(value: float | Sequence[float] | None) -> Values | None:

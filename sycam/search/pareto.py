@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,17 @@ def figures_of(candidate: Candidate, metric: Metric) -> np.ndarray:
     if isinstance(metric, Goals):
         return metric.figures(candidate.score.values)
     return np.array([candidate.mean])
+
+
+def oriented_figures(values: np.ndarray, metric: Metric) -> tuple[float, ...]:
+    """A figure under each goal, turned so that higher is better.
+
+    Args:
+        values: ``[N]`` or ``[N,c]`` scores of some images.
+        metric: one metric, or several goals.
+    """
+    figures = metric.figures(values) if isinstance(metric, Goals) else [metric.reduce(values)]
+    return tuple(float(g.oriented(f)) for g, f in zip(goals_of(metric), figures, strict=True))
 
 
 def oriented_points(candidates: Sequence[Candidate], metric: Metric) -> np.ndarray:
@@ -126,6 +138,26 @@ def compromise(
     distances = np.linalg.norm(points.max(0) - points, axis=1).round(12)
     order = sorted(range(len(front)), key=lambda i: (distances[i], front[i].cost))
     return next((front[i] for i in order if not is_known(front[i])), None)
+
+
+def nearness(
+    front: Sequence[Candidate], metric: Metric, scale: Scale
+) -> Callable[[Sequence[float]], float]:
+    """How near oriented figures come to the ideal point of a front, as :func:`compromise` does it:
+    higher is nearer, and worst where a figure is undefined.
+
+    Args:
+        front: of :func:`pareto_front`; not empty.
+        metric: its goals.
+        scale: makes goals comparable.
+    """
+    ideal = scale.scaled(oriented_points(front, metric)).max(0)
+
+    def near(figures: Sequence[float]) -> float:
+        distance = float(np.linalg.norm(ideal - scale.scaled(np.array([figures]))[0]))
+        return -distance if np.isfinite(distance) else -math.inf
+
+    return near
 
 
 @dataclass(frozen=True)
