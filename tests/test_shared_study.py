@@ -22,8 +22,8 @@ from sycam.data import demo
 from sycam.result import STUDY_FILE
 
 COMMAND = (
-    "synthesize --metric average-drop --mode guided --budget 64 --search-images 16 "
-    "--heldout-images 8 --quiet --json"
+    "synthesize --metric average-drop --mode guided --budget 48 --search-images 16 "
+    "--heldout-images 8 --no-constants --quiet --json"
 )
 
 

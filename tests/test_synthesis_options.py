@@ -238,7 +238,7 @@ def test_a_metric_of_other_classes_tells_the_score_from_its_size(tmp_path):
 
 
 def test_a_search_in_bfloat16_is_validated_in_float32(tmp_path):
-    options = {"metric": "deletion", "search_images": 16, "heldout": 16}
+    options = {"metric": "average-drop", "search_images": 16, "heldout": 16}
     fast = search(tmp_path / "fast", precision="bfloat16", **options)
     slow = search(tmp_path / "slow", **options)
     assert fast.record["identity"] != slow.record["identity"]
