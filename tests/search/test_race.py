@@ -264,6 +264,6 @@ def test_a_batch_that_is_interrupted_counts_not_at_all():
 
 def test_stages_are_a_random_part_first_and_all_in_the_end():
     road = find_metric("road")
-    assert [s.stop for s in stages_of(200, road)] == [16, 32, 64, 128, 200]
+    assert [s.stop for s in stages_of(200, road)] == [16, 24, 36, 54, 81, 121, 200]
     assert [s.stop for s in stages_of(20, road)] == [20]
     assert [s.stop for s in stages_of(200, find_metric("hci"))] == [200]
