@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError, SycamError
 from sycam.evidence.outputs import check_outputs, probabilities
-from sycam.evidence.reshaping import Reshape, folded, to_map
+from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_map
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, part_of, resolve
 from sycam.evidence.untouched import device_of, dtype_of, untouched
@@ -169,6 +169,12 @@ def layer_gradients(
     def cut(_module: nn.Module, _inputs: tuple, output: object) -> Tensor:
         """Start the graph here, and hand on a copy that in-place operations may change."""
         _check_map(to_map(output, reshape, layer), images, reshape)
+        if reshape is None and looks_channels_last(output, network):
+            raise LayerError(
+                f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
+                "channels last: say reshape='channels-last' (--reshape channels-last), or give "
+                "reshape=lambda output: output where its channels are first all the same"
+            )
         leaf = output.detach().clone().requires_grad_()
         found.append(leaf)
         torch.set_grad_enabled(True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
 from sycam.evidence.capture import forward
-from sycam.evidence.reshaping import Reshape, find_reshape
+from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
 from sycam.evidence.targets import Target, is_callable, resolve
 from sycam.evidence.untouched import device_of, untouched
 
@@ -137,7 +137,7 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     leaf = _accumulator(pixels)
     whole = [n for n in varying if not _bypasses(scores.grad_fn, outputs[n].grad_fn, leaf)]
     chosen = _after_relu(whole or varying, outputs)
-    if _channels_last(outputs[chosen], network):
+    if looks_channels_last(outputs[chosen], network):
         raise LayerError(
             f"the deepest layer with places, {chosen}, returns {tuple(outputs[chosen].shape)}, "
             "which looks like (N,h,w,K), channels last: name a layer, with "
@@ -159,20 +159,6 @@ def _after_relu(names: list[str], outputs: dict[str, Tensor]) -> str:
         if outputs[name].shape[-1] <= 2 * side and outputs[name].min() >= 0:
             return name
     return names[0]
-
-
-def _channels_last(output: Tensor, network: nn.Module) -> bool:
-    """Whether an output is rather ``(N,h,w,K)``: a transformer's, or between permutations.
-
-    K is then what a layer norm of the network normalises, which is over the last dimension, and
-    no convolution or batch norm of it makes as many channels as the second dimension has.
-    """
-    normalised, made = set(), set()
-    for module in network.modules():
-        if type(module) is nn.LayerNorm:  # subclasses are of channels first (LayerNorm2d)
-            normalised.add(module.normalized_shape[-1])
-        made.add(getattr(module, "out_channels", None) or getattr(module, "num_features", None))
-    return output.shape[-1] in normalised and output.shape[1] not in made
 
 
 def varies(gradients: Tensor) -> bool:

@@ -85,6 +85,20 @@ def to_map(output: object, reshape: Reshape, layer: nn.Module) -> Tensor:
     return output
 
 
+def looks_channels_last(output: Tensor, network: nn.Module) -> bool:
+    """Whether an output is rather ``(N,h,w,K)``: a transformer's, or between permutations.
+
+    K is then what a layer norm of the network normalises, which is over the last dimension, and
+    no convolution or batch norm of it makes as many channels as the second dimension has.
+    """
+    normalised, made = set(), set()
+    for module in network.modules():
+        if type(module) is nn.LayerNorm:  # subclasses are of channels first (LayerNorm2d)
+            normalised.add(module.normalized_shape[-1])
+        made.add(getattr(module, "out_channels", None) or getattr(module, "num_features", None))
+    return output.shape[-1] in normalised and output.shape[1] not in made
+
+
 def _is_tokens(output: object) -> bool:
     return isinstance(output, Tensor) and output.ndim == 3
 

@@ -213,15 +213,19 @@ def test_channels_last_is_not_taken_for_channels_first():
             super().__init__()
             self.conv = nn.Conv2d(3, 8, 3, stride=2)
             self.norm = nn.LayerNorm(8)
+            self.block = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
             self.head = nn.Linear(8 * 49, 4)
 
         def forward(self, images):
-            return self.head(self.norm(self.conv(images).movedim(1, -1)).flatten(1).tanh())
+            return self.head(self.block(self.norm(self.conv(images).movedim(1, -1))).flatten(1))
 
     network, images = Turned().eval(), torch.rand(2, 3, 16, 16)
     with pytest.raises(LayerError, match="reshape='channels-last'"):
         find_layer(network, "auto", images)
-    with pytest.raises(LayerError, match="reshape='channels-last'"):
-        CAM(network, "norm", "grad-cam")(images)
-    assert CAM(network, "norm", "grad-cam", reshape="channels-last")(images).max() == 1
+    for layer in ("norm", "block"):
+        with pytest.raises(LayerError, match="reshape='channels-last'"):
+            CAM(network, layer, "grad-cam")(images)
+        assert CAM(network, layer, "grad-cam", reshape="channels-last")(images).max() == 1
+    as_it_is = CAM(network, "block", "grad-cam", reshape=lambda output: output)
+    assert as_it_is(images).shape == (2, 16, 16)
     assert find_layer(network, "conv", images).name == "conv"
