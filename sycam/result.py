@@ -220,19 +220,18 @@ def _formula(data: dict[str, Any] | None) -> Formula | None:
 
 
 def _row(data: dict[str, Any]) -> Row:
-    sound = math.nan if data["sound"] is None else data["sound"]
     return Row(
         **{
             **data,
-            "heldout": Interval(**data["heldout"]),
+            "heldout": _interval(data["heldout"]),
             "against": _comparison(data["against"]),
-            "sound": sound,
-            "scores": tuple(data["scores"]),
+            "sound": _number(data["sound"]),
+            "scores": tuple(map(_number, data["scores"])),
             "further": {
                 goal: Further(
-                    Interval(**found["heldout"]),
+                    _interval(found["heldout"]),
                     _comparison(found["against"]),
-                    tuple(found["scores"]),
+                    tuple(map(_number, found["scores"])),
                 )
                 for goal, found in data.get("further", {}).items()
             },
@@ -241,7 +240,16 @@ def _row(data: dict[str, Any]) -> Row:
 
 
 def _comparison(data: dict[str, Any] | None) -> Comparison | None:
-    return data and Comparison(**{**data, "difference": Interval(**data["difference"])})
+    return data and Comparison(**{**data, "difference": _interval(data["difference"])})
+
+
+def _interval(data: dict[str, Any]) -> Interval:
+    return Interval(**{name: _number(value) for name, value in data.items()})
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN, see :func:`_finite`."""
+    return math.nan if value is None else value
 
 
 def _finite(value: Any) -> Any:

@@ -168,10 +168,13 @@ def test_tampering_with_a_further_goal_is_found_out(two, tmp_path):
             (tmp_path / file.name).write_bytes(file.read_bytes())
     data = json.loads((tmp_path / RESULT_FILE).read_text())
     data["validation"]["rows"][1]["further"]["iou"]["against"]["p_holm"] = 1e-6
+    data["validation"]["rows"][0]["further"]["iou"]["heldout"]["mean"] += 0.01
     data["digest"] = digest_of(data)
     (tmp_path / RESULT_FILE).write_text(json.dumps(data))
     done = sycam.verify(tmp_path, network=network(), images=images())
-    assert "under iou the comparison with" in "".join(c.found for c in done.checks)
+    found = "".join(c.found for c in done.checks)
+    assert "under iou the comparison with" in found
+    assert f"{two.best.expression} has iou" in found
 
 
 def test_a_front_survives_saving_and_verifies(two):
