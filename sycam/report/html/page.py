@@ -79,6 +79,7 @@ def _content(result: Result) -> dict[str, Any]:
         "best": best,
         "rival": rival or None,
         "concerns": validation.concerns if best else (),
+        "beats_all": all(verdict.beats_published for verdict in validation.verdicts),
         "rows": validation.rows,
         "panel": list(validation.rows[0].panel) if validation.rows else [],
         "guards": _guards(validation.rows),
