@@ -26,7 +26,8 @@ def test_a_guided_run_goes_beyond_the_cost_bound_and_can_be_played_again(tmp_pat
     result = sycam.synthesize("demo", demo.LAYER, "demo", **options)
     certificate, guided = result.certificate, result.record["search"]["guided"]
     entered = certificate["entered"]
-    assert sum(entered.values()) == budget
+    # A tenth is left for the constants, of which the leaders may have none.
+    assert 0.9 * budget <= sum(entered.values()) <= budget
     assert entered["guided"] > 0
     assert sum(kind["proposed"] for kind in guided["kinds"].values()) == guided["proposals"]
     # A batch that the budget cut is proposed whole.

@@ -16,7 +16,7 @@ import pytest
 
 from sycam.cli import main
 
-KILLS = 10
+KILLS = 6
 COMMAND = (
     "synthesize --metric road-morf --budget 72 --max-cost 3 --search-images 8 --heldout-images 8 "
     "--quiet --json"
