@@ -106,7 +106,18 @@ def draw_grid(
 
 
 def written(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG; RunError where that cannot be."""
+    """Write a figure in the format that the file's ending says.
+
+    Raises:
+        OptionError: it is none of matplotlib's.
+        RunError: the file cannot be written.
+    """
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in known:
+        raise OptionError(
+            f"picture '{path}' ends in {path.suffix!r}, which is no format that can be written; "
+            f"expected one of {', '.join(f'.{kind}' for kind in known)}"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=130)

@@ -144,6 +144,7 @@ class Plot:
         """Write it; the file's ending says in which of matplotlib's formats.
 
         Raises:
+            OptionError: the ending is none of them.
             RunError: the file cannot be written.
         """
         return written(self.figure, Path(path))

@@ -106,6 +106,8 @@ def test_a_result_plots_itself(run, tmp_path):
     (axis,) = result.plot().figure.axes
     shown = [label.get_text() for label in axis.get_yticklabels()]
     assert shown == [row.name for row in result.validation.rows]
+    with pytest.raises(OptionError, match=r"ends in '.bmp2', .* expected one of .*\.png"):
+        result.plot().save(tmp_path / "board.bmp2")
     with pytest.raises(OptionError, match="'pie' is not known; expected leaderboard, front"):
         result.plot("pie")
 
