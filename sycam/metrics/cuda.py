@@ -17,12 +17,15 @@ STRIP = 4  # cells that a thread works on at once
 LARGE = 48 * 48  # pixels from which an image takes a large block of threads
 THREADS = {"small": 128, "large": 512}
 RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
+KEPT = {torch.float32: 2, torch.float64: 8}  # bytes of what the kernel keeps for a cell, field by field
 SHARE = 1 / 8  # of the GPU's memory for the workspaces of all blocks
 
 
-def cuda_source() -> str:
-    """The kernel's text; ``REAL`` is to be defined as ``float`` or ``double``."""
-    return files("sycam.metrics").joinpath("imputation.cu").read_text(encoding="utf-8")
+def cuda_source(dtype: torch.dtype = torch.float32) -> str:
+    """The kernel's text for float32 or float64."""
+    text = files("sycam.metrics").joinpath("imputation.cu").read_text(encoding="utf-8")
+    halves = "#define HALVES\n" if KEPT[dtype] == 2 else ""
+    return f"#define REAL {C_TYPES[dtype]}\n{halves}{text}"
 
 
 def cuda_available(dtype: torch.dtype = torch.float32) -> bool:
@@ -33,16 +36,15 @@ def cuda_available(dtype: torch.dtype = torch.float32) -> bool:
 @functools.cache
 def _kernel(dtype: torch.dtype) -> Callable[..., None] | None:
     """The compiled kernel for a dtype, or None where torch cannot compile it."""
-    source = f"#define REAL {C_TYPES[dtype]}\n{cuda_source()}"
     try:
         # Not public, but the one way to a kernel without a CUDA toolkit on the machine; torch
         # operations serve where it is missing or changed.
-        return torch.cuda._compile_kernel(source, "impute")
+        return torch.cuda._compile_kernel(cuda_source(dtype), "impute")
     except Exception:  # whatever the compiler or the driver says
         return None
 
 
-def workspace(height: int, width: int, itemsize: int) -> int:
+def workspace(height: int, width: int, dtype: torch.dtype) -> int:
     """Bytes that a block of threads needs: the fields of all grids, as the kernel lays them out.
 
     A multiple of 16.
@@ -51,7 +53,8 @@ def workspace(height: int, width: int, itemsize: int) -> int:
     while True:
         strips, row = 2 * -(-height // (2 * STRIP)), width + 2
         places = row * (strips * STRIP + 2)
-        size += places * itemsize * (5 if level else 6) + -(-strips * row // 16) * 16
+        cell = dtype.itemsize + (4 if level else 5) * KEPT[dtype]
+        size += places * cell + -(-strips * row // 16) * 16
         small = min(height, width) <= COARSEST and max(height, width) <= LONGEST and level
         if small or level == LEVELS - 1:
             return -(-size // 16) * 16
@@ -90,7 +93,7 @@ def solve_cuda(
     threads = THREADS["large" if height * width >= LARGE else "small"]
     with torch.cuda.device(images.device):
         device = torch.cuda.get_device_properties(images.device)
-        room = workspace(height, width, images.element_size())
+        room = workspace(height, width, images.dtype)
         resident = device.multi_processor_count * RESIDENT // threads
         # Large images would fill the memory; a block takes one after the other.
         fits = int(device.total_memory * SHARE) // room

@@ -22,6 +22,8 @@ ONE_THREAD = """
 #define __global__
 #define __shared__ static
 #define __launch_bounds__(n)
+#define __forceinline__ inline
+#define __noinline__
 #define __syncthreads()
 #define __shfl_xor_sync(threads, x, lanes) (x)
 static struct { int x; } threadIdx, blockIdx, blockDim = {1}, gridDim = {1};
@@ -36,11 +38,10 @@ def serial(tmp_path_factory):
     if compiler is None:
         pytest.skip("no C compiler here")
     folder = tmp_path_factory.mktemp("kernel")
-    source = folder / "kernel.c"
-    source.write_text(ONE_THREAD + cuda_source())
     found = {}
     for dtype, name in C_TYPES.items():
-        library = folder / f"{name}.so"
+        source, library = folder / f"{name}.c", folder / f"{name}.so"
+        source.write_text(ONE_THREAD + cuda_source(dtype))
         command = [
             compiler,
             "-O2",
@@ -51,7 +52,7 @@ def serial(tmp_path_factory):
             "-shared",
             "-fPIC",
         ]
-        subprocess.run([*command, f"-DREAL={name}", source, "-o", library, "-lm"], check=True)
+        subprocess.run([*command, source, "-o", library, "-lm"], check=True)
         found[dtype] = ctypes.CDLL(str(library)).impute
         found[dtype].argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int] * 6
         found[dtype].argtypes += [ctypes.c_double] * 3 + [ctypes.c_int]
@@ -62,7 +63,7 @@ def solve_serial(kernel, images, removed, rows, tolerance, noise=None):
     count, (colours, height, width) = len(removed), images.shape[1:]
     filled = images.new_full((count, colours, height, width), torch.nan)
     sound = torch.tensor([count], dtype=torch.int32)
-    room = workspace(height, width, images.element_size())
+    room = workspace(height, width, images.dtype)
     # Bytes after the workspace tell whether the kernel needs more than it says.
     memory = torch.zeros(room + 64, dtype=torch.uint8)
     memory[room:] = 171
@@ -125,7 +126,7 @@ def test_the_kernel_has_room_for_all_its_grids(height, width):
     while min(sides) > 8 or max(sides) > 32:
         sides, levels = tuple(-(-side // 2) for side in sides), levels + 1
     assert levels <= LEVELS
-    assert workspace(height, width, 4) < 2**31
+    assert workspace(height, width, torch.float32) < 2**31
 
 
 @pytest.mark.gpu
