@@ -14,10 +14,10 @@ from sycam.metrics.native import C_TYPES
 LEVELS = 16  # grids that the kernel holds, at most; each halves the sides
 COARSEST, LONGEST = 8, 32  # cells along the shorter and the longer side of the last grid, at most
 STRIP = 4  # cells that a thread works on at once
-LARGE = 48 * 48  # pixels from which an image takes a large block of threads
-THREADS = {"small": 128, "large": 512}
+THREADS = ((48 * 48, 128), (128 * 128, 256))  # of a block, by the pixels below which it suffices
+MOST_THREADS = 512
 RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
-KEPT = {torch.float32: 2, torch.float64: 8}  # bytes of what the kernel keeps for a cell, field by field
+KEPT = {torch.float32: 2, torch.float64: 8}  # bytes a cell of all fields but the values
 SHARE = 1 / 8  # of the GPU's memory for the workspaces of all blocks
 
 
@@ -90,7 +90,8 @@ def solve_cuda(
     count, (colours, height, width) = len(removed), images.shape[1:]
     filled = images.new_empty(count, colours, height, width)
     sound = torch.full((1,), count, dtype=torch.int32, device=images.device)
-    threads = THREADS["large" if height * width >= LARGE else "small"]
+    pixels = height * width
+    threads = next((few for limit, few in THREADS if pixels < limit), MOST_THREADS)
     with torch.cuda.device(images.device):
         device = torch.cuda.get_device_properties(images.device)
         room = workspace(height, width, images.dtype)

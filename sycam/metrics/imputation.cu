@@ -10,7 +10,8 @@
  * strips without a missing cell are skipped.
  *
  * Instructions count, so what only the edge of the finest grid needs is kept apart from the rest
- * (`inner`). So does memory, which the blocks of large images share: in the float kernel (HALVES) all
+ * (`inner`). Waiting counts most: what a strip loads is loaded before anything is stored, since the
+ * compiler must not move a load before a store. Memory counts too, which the blocks of large images share: in the float kernel (HALVES) all
  * fields but `value` are kept as half floats, in units of the image's largest known value. They are
  * corrections, of which a thousandth does not matter; where it does, at small tolerances, the double
  * kernel serves, which keeps doubles. */
@@ -166,57 +167,59 @@ __device__ static REAL largest(REAL a, REAL *room) {
     return a;
 }
 
+/* [1 3 3 1] squared, less four times the cell's own: the stencil has no centre. Row 2i - 2 + k is row
+ * k - 2m of the four that reach cell m. */
+#define SUM_CELLS(weight) \
+    _Pragma("unroll") for (int k = 0; k < 2 * STRIP + 2; k++) { \
+        const int row = 2 * i - 2 + k, first = AT(f, row, 2 * j - 2); \
+        REAL e[4]; \
+        _Pragma("unroll") for (int m = 0; m < 4; m++) \
+            e[m] = GET(f.residual + first + m) * (weight); \
+        const REAL centre = e[1] + e[2], across = e[0] + e[3] + 3 * centre; \
+        const REAL middle = 3 * across - 4 * centre; \
+        CELLS(m) { \
+            if (k - 2 * m == 0 || k - 2 * m == 3) sums[m] += across; \
+            if (k - 2 * m == 1 || k - 2 * m == 2) sums[m] += middle; \
+        } \
+    }
+
 /* The residual of grid c, of what the first sweep of Jacobi from zero leaves at grid f: the means of
  * the neighbours' errors, summed over each missing cell. All fine cells of such a one are missing. At
  * twice the step, the same stencil is the equation of a residual four times as large; along a line a
  * cell has two members only. */
 FUNCTION void restricted(Grid f, Grid c, int finest) {
     ALL_GLOBAL(f); ALL_GLOBAL(c);
+    if (!finest) { GLOBAL(f.scale); }
     const REAL share = (REAL)((f.h == 1 || f.w == 1 ? 2 : 1) / 12.0);
     EACH_MISSING(c, {
-        /* [1 3 3 1] squared, less four times the cell's own: the stencil has no centre. */
         REAL sums[STRIP];
         CELLS(k) sums[k] = 0;
-        const int edge = finest && !(i > 1 && j > 1 && 2 * (i + STRIP) - 1 < f.h && 2 * j + 1 < f.w);
-        _Pragma("unroll") for (int k = 0; k < 2 * STRIP + 2; k++) {
-            const int row = 2 * i - 2 + k;
-            const int first = AT(f, row, 2 * j - 2);
-            REAL e[4];
-            _Pragma("unroll") for (int m = 0; m < 4; m++) {
-                e[m] = GET(f.residual + first + m);
-                if (!finest) e[m] *= GET(f.scale + first + m);
-            }
-            if (edge) {
-                _Pragma("unroll") for (int m = 0; m < 4; m++) e[m] *= inverse(f, row, 2 * j - 2 + m);
-            }
-            const REAL centre = e[1] + e[2];
-            const REAL across = e[0] + e[3] + 3 * centre;
-            const REAL middle = 3 * across - 4 * centre;
-            /* Row 2i - 2 + k is row k - 2m of the four that reach cell m. */
-            CELLS(m) {
-                if (k - 2 * m == 0 || k - 2 * m == 3) sums[m] += across;
-                if (k - 2 * m == 1 || k - 2 * m == 2) sums[m] += middle;
-            }
-        }
+        if (!finest) { SUM_CELLS(GET(f.scale + first + m)) }
+        else if (i > 1 && j > 1 && 2 * (i + STRIP) - 1 < f.h && 2 * j + 1 < f.w) { SUM_CELLS(1) }
+        else { SUM_CELLS(inverse(f, row, 2 * j - 2 + m)) }
         CELLS(k) PUT(c.residual + PLACE(c, k), IF_MISSING(k, sums[k] * share));
     });
 }
 
-/* out = (residual + means of x) / diagonal; returns this thread's share of its product with q. */
-FUNCTION REAL smooth(Grid g, const HELD *x, HELD *out, const HELD *q, int finest) {
-    ALL_GLOBAL(g); GLOBAL(x); GLOBAL(out); if (q) { GLOBAL(q); }
+/* out = (residual + means of x) / diagonal; returns, of the finest grid, this thread's share of its
+ * product with `product`. */
+FUNCTION REAL smooth(Grid g, const HELD *x, HELD *out, int finest) {
+    ALL_GLOBAL(g); GLOBAL(x); GLOBAL(out);
+    if (finest) { GLOBAL(g.product); } else { GLOBAL(g.scale); }
     REAL sum = 0;
 #define LOAD(p) GET(x + (p))
     EACH_MISSING(g, {
         REAL e[STRIP];
+        REAL other[STRIP];
         MEANS(g, LOAD, e);
         CELLS(k) {
+            other[k] = finest ? GET(g.product + PLACE(g, k)) : (REAL)0;
             e[k] += GET(g.residual + PLACE(g, k));
             e[k] = finest ? IF_MISSING(k, e[k]) : e[k] * GET(g.scale + PLACE(g, k));
         }
         if (finest && !inner(g, i, j)) CELLS(k) e[k] *= inverse(g, i + k, j);
+        CELLS(k) sum += e[k] * other[k];
         CELLS(k) PUT(out + PLACE(g, k), e[k]);
-        if (q) CELLS(k) sum += e[k] * GET(q + PLACE(g, k));
     });
 #undef LOAD
     return sum;
@@ -225,6 +228,7 @@ FUNCTION REAL smooth(Grid g, const HELD *x, HELD *out, const HELD *q, int finest
 /* error = the first sweep of Jacobi from zero, and the interpolated error of the coarser grid c. */
 FUNCTION void ascend(Grid g, Grid c, const HELD *coarse, int finest) {
     ALL_GLOBAL(g); GLOBAL(coarse);
+    if (!finest) { GLOBAL(g.scale); }
 #define LOAD(p) GET(coarse + (p))
     EACH_MISSING(g, {
         REAL e[STRIP];
@@ -250,12 +254,14 @@ FUNCTION void ascend(Grid g, Grid c, const HELD *coarse, int finest) {
 __device__ __noinline__ static HELD *cycle(const Grid *g, int l, int last) {
     for (int k = l; k < last; k++) restricted(g[k], g[k + 1], 0);
     const Grid c = g[last];
-    EACH_MISSING(c, CELLS(k) {
-        PUT(c.error + PLACE(c, k), GET(c.residual + PLACE(c, k)) * GET(c.scale + PLACE(c, k)));
+    EACH_MISSING(c, {
+        REAL e[STRIP];
+        CELLS(k) e[k] = GET(c.residual + PLACE(c, k)) * GET(c.scale + PLACE(c, k));
+        CELLS(k) PUT(c.error + PLACE(c, k), e[k]);
     });
     HELD *from = c.error, *to = c.spare;
     for (int k = 0; k < SWEEPS; k++) {
-        smooth(c, from, to, 0, 0);
+        smooth(c, from, to, 0);
         HELD *kept = from;
         from = to;
         to = kept;
@@ -263,23 +269,25 @@ __device__ __noinline__ static HELD *cycle(const Grid *g, int l, int last) {
     for (int n = last - 1; n >= l; n--) {
         const Grid f = g[n];
         ascend(f, g[n + 1], from, 0);
-        smooth(f, f.error, f.spare, 0, 0);
+        smooth(f, f.error, f.spare, 0);
         from = f.spare;
-#ifdef EXTRA
-        smooth(f, f.spare, f.error, 0, 0);
-        from = f.error;
-#endif
+        /* A second sweep saves the finest grid a cycle out of six at 224x224. Along a strip it
+         * makes updates small before they are right. */
+        if (f.h < 2 * f.w && f.w < 2 * f.h) {
+            smooth(f, f.spare, f.error, 0);
+            from = f.error;
+        }
     }
     return from;
 }
 
 /* Likewise about the residual of the finest grid, into its `spare`. Returns this thread's share of
- * the error's product with q, where there is one. */
-FUNCTION REAL whole_cycle(const Grid *g, int last, const HELD *q) {
+ * the error's product with `product`. */
+FUNCTION REAL whole_cycle(const Grid *g, int last) {
     const Grid f = g[0];
     restricted(f, g[1], 1);
     ascend(f, g[1], cycle(g, 1, last), 1);
-    return smooth(f, f.error, f.spare, q, 1);
+    return smooth(f, f.error, f.spare, 1);
 }
 
 /* What the equations lack, in units of `unit`. */
@@ -290,10 +298,8 @@ __device__ __noinline__ static void defect(const Grid *grid, REAL unit) {
     EACH_MISSING(g, {
         REAL mean[STRIP];
         MEANS(g, LOAD, mean);
-        CELLS(k) {
-            const REAL r = mean[k] - diagonal(g, i + k, j) * g.value[PLACE(g, k)];
-            PUT(g.residual + PLACE(g, k), IF_MISSING(k, r * part));
-        }
+        CELLS(k) mean[k] -= diagonal(g, i + k, j) * g.value[PLACE(g, k)];
+        CELLS(k) PUT(g.residual + PLACE(g, k), IF_MISSING(k, mean[k] * part));
     });
 #undef LOAD
 }
@@ -368,7 +374,11 @@ __device__ __noinline__ static int first_guess(const Grid *g, int last, REAL uni
         defect(g + l, unit);
         if (l == 0) break;
         const HELD *error = cycle(g, l, last);
-        EACH_MISSING(c, CELLS(k) c.value[PLACE(c, k)] += GET(error + PLACE(c, k)) * unit;);
+        EACH_MISSING(c, {
+            REAL x[STRIP];
+            CELLS(k) x[k] = c.value[PLACE(c, k)] + GET(error + PLACE(c, k)) * unit;
+            CELLS(k) c.value[PLACE(c, k)] = x[k];
+        });
     }
     return 1;
 }
@@ -377,13 +387,14 @@ __device__ __noinline__ static int first_guess(const Grid *g, int last, REAL uni
 __device__ __noinline__ static void solve(const Grid *grids, int last, REAL unit, double tolerance,
                                           double least, double most, int cycles, REAL *room) {
     const Grid g = *grids;
-    ALL_GLOBAL(g);
+    ALL_GLOBAL(g); GLOBAL(g.direction); GLOBAL(g.product);
     REAL energy = 1, step = 0, none = 0;
     double change = 0;
     for (int n = 0; n < cycles; n++) {
-        REAL overlap = whole_cycle(grids, last, n ? g.product : 0);
-        if (n) total(&overlap, &none, room);
-        overlap = n ? overlap / energy : 0;
+        /* At first direction and product are zero. */
+        REAL overlap = whole_cycle(grids, last);
+        total(&overlap, &none, room);
+        overlap /= energy;
         const REAL last_step = step * unit;
         /* The new direction is made conjugate to the last one, whatever the rounding; what the
          * system makes of it follows by the same sum. The last step is taken while the last
@@ -391,26 +402,30 @@ __device__ __noinline__ static void solve(const Grid *grids, int last, REAL unit
         REAL push = 0, pull = 0;
 #define LOAD(p) GET(g.spare + (p))
         EACH_MISSING(g, {
-            REAL made[STRIP];
+            REAL x[STRIP];
+            REAL r[STRIP];
+            REAL p[STRIP];
+            REAL q[STRIP];
             REAL along[STRIP];
-            MEANS(g, LOAD, made);
+            REAL made[STRIP];
+            CELLS(k) x[k] = g.value[PLACE(g, k)];
+            CELLS(k) r[k] = GET(g.residual + PLACE(g, k));
+            CELLS(k) p[k] = GET(g.direction + PLACE(g, k));
+            CELLS(k) q[k] = GET(g.product + PLACE(g, k));
             CELLS(k) along[k] = LOAD(PLACE(g, k));
+            MEANS(g, LOAD, made);
             if (inner(g, i, j)) CELLS(k) made[k] = along[k] - made[k];
             else CELLS(k) made[k] = diagonal(g, i + k, j) * along[k] - made[k];
             CELLS(k) {
-                const int place = PLACE(g, k);
-                if (n) {
-                    const REAL before = GET(g.direction + place);
-                    g.value[place] += last_step * before;
-                    along[k] -= overlap * before;
-                    made[k] -= overlap * GET(g.product + place);
-                }
-                made[k] = IF_MISSING(k, made[k]);
+                made[k] = IF_MISSING(k, made[k] - overlap * q[k]);
+                along[k] -= overlap * p[k];
                 push += along[k] * made[k];
-                pull += along[k] * GET(g.residual + place);
-                PUT(g.direction + place, along[k]);
-                PUT(g.product + place, made[k]);
+                pull += along[k] * r[k];
+                x[k] += last_step * p[k];
             }
+            CELLS(k) g.value[PLACE(g, k)] = x[k];
+            CELLS(k) PUT(g.direction + PLACE(g, k), along[k]);
+            CELLS(k) PUT(g.product + PLACE(g, k), made[k]);
         });
 #undef LOAD
         total(&push, &pull, room);
@@ -423,13 +438,18 @@ __device__ __noinline__ static void solve(const Grid *grids, int last, REAL unit
         double ratio = change < most * before ? change / before : most;
         if (ratio < least) ratio = least;
         if (!(change * ratio / (1 - ratio) > tolerance)) break;
-        EACH_MISSING(g, CELLS(k) {
-            const int place = PLACE(g, k);
-            PUT(g.residual + place, GET(g.residual + place) - step * GET(g.product + place));
+        EACH_MISSING(g, {
+            REAL r[STRIP];
+            CELLS(k) r[k] = GET(g.residual + PLACE(g, k)) - step * GET(g.product + PLACE(g, k));
+            CELLS(k) PUT(g.residual + PLACE(g, k), r[k]);
         });
     }
     step *= unit;
-    EACH_MISSING(g, CELLS(k) g.value[PLACE(g, k)] += step * GET(g.direction + PLACE(g, k)););
+    EACH_MISSING(g, {
+        REAL x[STRIP];
+        CELLS(k) x[k] = g.value[PLACE(g, k)] + step * GET(g.direction + PLACE(g, k));
+        CELLS(k) g.value[PLACE(g, k)] = x[k];
+    });
 }
 
 /* Places of the grids in a block's workspace; returns the last grid's number. */
