@@ -21,6 +21,7 @@
 #define W ((int)(BYTES / sizeof(REAL)))
 typedef REAL V __attribute__((vector_size(BYTES)));
 typedef __typeof__((V){0} > (V){0}) I; /* integers of the same size */
+typedef int8_t B __attribute__((vector_size(BYTES / sizeof(REAL))));
 
 /* Cells along the shorter and along the longer side at which coarsening ends, after one step at
  * least. In a thin image a side of 1 stays while the other goes on. */
@@ -356,38 +357,82 @@ static void diagonals(Grid *g, int colours) {
 
 static int half(int x) { return (x + 1) / 2; }
 
-/* Known pixels of one image into the grid. Returns how many there are of one colour. */
-static size_t put(Grid *g, const REAL *image, const uint8_t *removed, int colours) {
-    size_t known = 0;
-    for (int k = 0; k < colours; k++) for (int i = 1; i <= g->h; i++) {
-        const uint8_t *restrict gone = removed + (size_t)(i - 1) * g->w;
-        const REAL *restrict from = image + ((size_t)k * g->h + i - 1) * g->w;
-        REAL *restrict x = (REAL *)ROW(g, g->value, i) + k * g->segment;
-        REAL *restrict here = (REAL *)ROW(g, g->known, i) + k * g->segment;
-        int count = 0;
-        for (int j = 0; j < g->w; j++) {
-            here[j] = !gone[j];
-            x[j] = gone[j] ? 0 : from[j];
-            count += !gone[j];
-        }
-        if (!k) known += count;
-    }
-    return known;
+/* W values from any place, and the integers of as many bytes. */
+static inline V load(const REAL *from) { V out; memcpy(&out, from, sizeof out); return out; }
+static inline void store(REAL *to, V x) { memcpy(to, &x, sizeof x); }
+static inline I load_bytes(const uint8_t *from) {
+    B out;
+    memcpy(&out, from, sizeof out);
+    return __builtin_convertvector(out, I);
 }
+static inline V choose(I which, V yes, V no) { return (V)((which & (I)yes) | (~which & (I)no)); }
+
+/* Known pixels of one image into the grid. Returns whether there are any. */
+static int put(Grid *g, const REAL *image, const uint8_t *removed, int colours) {
+    size_t pixels = (size_t)g->h * g->w;
+    int known = 0, whole = g->w / W * W;
+    V some = {0};
+    for (int i = 1; i <= g->h; i++) {
+        const uint8_t *restrict gone = removed + (size_t)(i - 1) * g->w;
+        const REAL *restrict from = image + (size_t)(i - 1) * g->w;
+        REAL *restrict x = (REAL *)ROW(g, g->value, i), *restrict here = (REAL *)ROW(g, g->known, i);
+        for (int j = 0; j < whole; j += W) {
+            I stays = load_bytes(gone + j) == 0;
+            V one = __builtin_convertvector(-stays, V), none = {0};
+            some += one;
+            for (int k = 0; k < colours; k++) {
+                store(here + k * g->segment + j, one);
+                store(x + k * g->segment + j, choose(stays, load(from + k * pixels + j), none));
+            }
+        }
+        for (int j = whole; j < g->w; j++) {
+            known |= !gone[j];
+            for (int k = 0; k < colours; k++) {
+                here[k * g->segment + j] = !gone[j];
+                x[k * g->segment + j] = gone[j] ? 0 : from[k * pixels + j];
+            }
+        }
+    }
+    return known || total(some) > 0;
+}
+
+/* Vector o of three colours' pixels side by side; which of pixel p is at (o * W + k) / 3. */
+#define PIXEL(o) ((iota() + (o) * W) / 3)
+#define COLOUR(o) ((iota() + (o) * W) % 3)
+#define BESIDE(o, a, b, c) \
+    shuffle(shuffle(a, b, PIXEL(o) + (COLOUR(o) == 1) * -W), c, \
+            (COLOUR(o) == 2) * -(PIXEL(o) + W) + (COLOUR(o) != 2) * -iota())
 
 /* The known pixels as they are, the others from the grid, with noise where it is given; filled has
  * `depth` colours a pixel, side by side. */
 static void get(const Grid *g, const REAL *image, const uint8_t *removed, const REAL *noise,
                 REAL *filled, int colours, int depth) {
     size_t pixels = (size_t)g->h * g->w;
-    for (int i = 1; i <= g->h; i++) for (int k = 0; k < colours; k++) {
-        size_t row = (size_t)(i - 1) * g->w, at = k * pixels + row;
+    int whole = colours == 3 ? g->w / W * W : 0;
+    for (int i = 1; i <= g->h; i++) {
+        size_t row = (size_t)(i - 1) * g->w;
         const uint8_t *restrict gone = removed + row;
-        const REAL *restrict from = image + at, *restrict more = noise + (noise ? at : 0);
-        const REAL *restrict x = (REAL *)ROW(g, g->value, i) + k * g->segment;
-        REAL *restrict to = filled + row * depth + k;
-        if (noise) for (int j = 0; j < g->w; j++) to[j * depth] = gone[j] ? x[j] + more[j] : from[j];
-        else for (int j = 0; j < g->w; j++) to[j * depth] = gone[j] ? x[j] : from[j];
+        const REAL *value = (REAL *)ROW(g, g->value, i);
+        REAL *restrict to = filled + row * depth;
+        for (int j = 0; j < whole; j += W) {
+            I removed = load_bytes(gone + j) != 0;
+            V c[3];
+            for (int k = 0; k < 3; k++) {
+                size_t at = k * pixels + row + j;
+                V x = load(value + k * g->segment + j);
+                if (noise) x += load(noise + at);
+                c[k] = choose(removed, x, load(image + at));
+            }
+            store(to + 3 * j, BESIDE(0, c[0], c[1], c[2]));
+            store(to + 3 * j + W, BESIDE(1, c[0], c[1], c[2]));
+            store(to + 3 * j + 2 * W, BESIDE(2, c[0], c[1], c[2]));
+        }
+        for (int k = 0; k < colours; k++) {
+            const REAL *restrict from = image + k * pixels + row, *restrict x = value + k * g->segment;
+            const REAL *restrict more = noise + (noise ? k * pixels + row : 0);
+            if (noise) for (int j = whole; j < g->w; j++) to[j * depth + k] = gone[j] ? x[j] + more[j] : from[j];
+            else for (int j = whole; j < g->w; j++) to[j * depth + k] = gone[j] ? x[j] : from[j];
+        }
     }
 }
 
