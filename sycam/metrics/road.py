@@ -155,23 +155,40 @@ class _Removal(Metric):
                 (__name__, "noise", self.noise), lambda: context.noise * self.noise
             )
 
+        largest = context.once(
+            (__name__, "largest"),
+            lambda: float(context.images.abs().max()) if len(context) else 0.0,
+        )
+
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
             if self.ties != "plateau":
-                return self._imputed(images, removed, noise, index)
+                return self._imputed(images, removed, noise, index, largest)
             # Without a known pixel the equations have no solution.
             empty = removed.flatten(1).all(1)
-            filled = self._imputed(images, removed & ~empty[:, None, None], noise, index)
+            known = removed & ~empty[:, None, None]
+            filled = self._imputed(images, known, noise, index, largest)
             filled[empty] = 0.0 if noise is None else noise[index[empty]]
             return filled
 
         return fill
 
     def _imputed(
-        self, images: Tensor, removed: Tensor, noise: Tensor | None, index: Tensor
+        self,
+        images: Tensor,
+        removed: Tensor,
+        noise: Tensor | None,
+        index: Tensor,
+        largest: float,
     ) -> Tensor:
         if self.solver == "multigrid":
             return impute(
-                images, removed, index=index, tolerance=self.tolerance, native=True, noise=noise
+                images,
+                removed,
+                index=index,
+                tolerance=self.tolerance,
+                native=True,
+                noise=noise,
+                largest=largest,
             )
         filled = impute_exact(images.index_select(0, index), removed)
         return filled if noise is None else filled + removed[:, None] * noise[index]

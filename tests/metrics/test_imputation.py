@@ -52,6 +52,17 @@ def test_agrees_with_the_exact_solution(height, width, tolerance, native):
     assert missing.square().mean().sqrt() <= tolerance / 4
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(60, 110), (1000, 0), (1e-3, 0)])
+def test_the_tolerance_holds_whatever_the_unit_of_the_images(scale, offset, native):
+    """Grey values from 0 to 255, Hounsfield units, and small values, of which more is asked."""
+    removed = road_masks(96, 96)[::5]
+    images = smooth_images(len(removed), 1, 96, 96) * scale + offset
+    tolerance = 1e-2 if scale > 1 else 1e-2 * scale
+    found = impute(images, removed, tolerance=tolerance, native=native)
+    error = (found.double() - impute_exact(images.double(), removed)).abs().amax(1)[removed]
+    assert error.quantile(0.999) <= tolerance
+
+
 @pytest.mark.parametrize(("height", "width"), THIN)
 def test_long_holes_of_thin_images_are_filled(height, width, native):
     """What is known lies at the two ends, or in two corners."""
