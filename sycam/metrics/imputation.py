@@ -125,7 +125,9 @@ def impute(
         raise OptionError(f"tolerance must be positive, not {tolerance!r}")
     _check_rows(images, index, noise)
     if images.dtype == torch.float32 and largest is None:
-        largest = _largest(images, removed, index)
+        largest = float(images.abs().max()) if len(index) else 0.0
+        if not tolerance >= SINGLE_PRECISION * largest:  # it may be a removed pixel's
+            largest = _largest(images, removed, index)
     precise = largest is None or tolerance < SINGLE_PRECISION * largest
     dtype = torch.float64 if precise else torch.float32
     solve = _compiled(images, dtype) if native else None
@@ -153,8 +155,7 @@ def _largest(images: Tensor, removed: Tensor, index: Tensor) -> float:
     found = 0.0
     for part in torch.arange(len(removed), device=images.device).split(MIN_CHUNK):
         known = images.index_select(0, index[part]).masked_fill(removed[part].unsqueeze(1), 0)
-        if len(part):
-            found = max(found, float(known.nan_to_num(0, 0, 0).abs().max()))
+        found = max(found, float(known.nan_to_num(0, 0, 0).abs().max()))
     return found
 
 
