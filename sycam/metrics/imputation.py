@@ -124,11 +124,11 @@ def impute(
     if not tolerance > 0:
         raise OptionError(f"tolerance must be positive, not {tolerance!r}")
     _check_rows(images, index, noise)
-    if images.dtype == torch.float32 and largest is None:
+    if largest is None:
         largest = float(images.abs().max()) if len(index) else 0.0
         if not tolerance >= SINGLE_PRECISION * largest:  # it may be a removed pixel's
             largest = _largest(images, removed, index)
-    precise = largest is None or tolerance < SINGLE_PRECISION * largest
+    precise = images.dtype == torch.float64 or tolerance < SINGLE_PRECISION * largest
     dtype = torch.float64 if precise else torch.float32
     solve = _compiled(images, dtype) if native else None
     with torch.no_grad():

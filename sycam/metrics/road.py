@@ -165,8 +165,8 @@ class _Removal(Metric):
                 return self._imputed(images, removed, noise, index, largest)
             # Without a known pixel the equations have no solution.
             empty = removed.flatten(1).all(1)
-            known = removed & ~empty[:, None, None]
-            filled = self._imputed(images, known, noise, index, largest)
+            solvable = removed & ~empty[:, None, None]
+            filled = self._imputed(images, solvable, noise, index, largest)
             filled[empty] = 0.0 if noise is None else noise[index[empty]]
             return filled
 

@@ -58,9 +58,14 @@ def test_the_tolerance_holds_whatever_the_unit_of_the_images(scale, offset, nati
     removed = road_masks(96, 96)[::5]
     images = smooth_images(len(removed), 1, 96, 96) * scale + offset
     tolerance = 1e-2 if scale > 1 else 1e-2 * scale
-    found = impute(images, removed, tolerance=tolerance, native=native)
-    error = (found.double() - impute_exact(images.double(), removed)).abs().amax(1)[removed]
-    assert error.quantile(0.999) <= tolerance
+    exact = impute_exact(images.double(), removed)
+    for largest in (None, float(images.abs().max())):
+        found = impute(images, removed, tolerance=tolerance, native=native, largest=largest)
+        error = (found.double() - exact).abs().amax(1)[removed]
+        assert error.quantile(0.999) <= tolerance
+    found = impute(images.double(), removed, tolerance=1e-5, native=native, largest=1.0)
+    assert found.dtype == torch.float64
+    assert (found - exact).abs().amax(1)[removed].quantile(0.999) <= 1e-5
 
 
 @pytest.mark.parametrize(("height", "width"), THIN)
