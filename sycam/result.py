@@ -215,8 +215,8 @@ def _from_dict(data: dict[str, Any], folder: Path) -> Result:
 def _formula(data: dict[str, Any] | None) -> Formula | None:
     if data is None:
         return None
-    heldout = data["heldout"] and Interval(**data["heldout"])
-    return Formula(**{**data, "heldout": heldout, "scores": tuple(data["scores"])})
+    heldout = data["heldout"] and _interval(data["heldout"])
+    return Formula(**{**data, "heldout": heldout, "scores": tuple(map(_number, data["scores"]))})
 
 
 def _row(data: dict[str, Any]) -> Row:
@@ -225,7 +225,10 @@ def _row(data: dict[str, Any]) -> Row:
             **data,
             "heldout": _interval(data["heldout"]),
             "against": _comparison(data["against"]),
+            "search": _number(data["search"]),
             "sound": _number(data["sound"]),
+            "panel": {name: _number(value) for name, value in data["panel"].items()},
+            "guards": {name: _number(value) for name, value in data.get("guards", {}).items()},
             "scores": tuple(map(_number, data["scores"])),
             "further": {
                 goal: Further(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,7 +165,7 @@ class Validation:
             sign = 1 if self.directions[goal] else -1
             rivals = [r for r in self.rows if r.kind in PUBLISHED and r.against is not None]
             if rivals:
-                best = max(rivals, key=lambda r: sign * r.under(goal).heldout.mean)
+                best = max(rivals, key=lambda r: _known(sign * r.under(goal).heldout.mean))
                 found.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
         return tuple(found)
 
@@ -287,10 +288,10 @@ def validate(
         for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
         for e in [entrant.method.expression]
     ]
-    rows.sort(key=lambda r: (r.kind != "winner", -metric.oriented(r.heldout.mean)))
+    rows.sort(key=lambda r: (r.kind != "winner", -_known(metric.oriented(r.heldout.mean))))
     published = [r for r in rows if r.kind in PUBLISHED]
-    best = max(published, key=lambda r: metric.oriented(r.heldout.mean), default=None)
-    chosen = max(published, key=lambda r: metric.oriented(r.search), default=None)
+    best = max(published, key=lambda r: _known(metric.oriented(r.heldout.mean)), default=None)
+    chosen = max(published, key=lambda r: _known(metric.oriented(r.search)), default=None)
     return Validation(
         metric=metric.text,
         images=len(context),
@@ -369,6 +370,11 @@ def compared(differences: Sequence[np.ndarray], seed: int = 0) -> list[Compariso
         Comparison(mean_interval(d, seed), p, p_holm, wilcoxon_p(d))
         for d, p, p_holm in zip(differences, raw, holm(raw), strict=True)
     ]
+
+
+def _known(figure: float) -> float:
+    """A figure to sort by; one that is not defined is below all."""
+    return figure if figure == figure else -math.inf
 
 
 def _beats(against: Comparison | None) -> bool:

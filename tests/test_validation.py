@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sycam.validation import holm, mean_interval, sign_flip_p, wilcoxon_p
+from sycam.validation import (
+    Comparison,
+    Interval,
+    Row,
+    Validation,
+    holm,
+    mean_interval,
+    sign_flip_p,
+    wilcoxon_p,
+)
 
 
 def test_holm_by_hand():
@@ -61,3 +73,30 @@ def test_an_undefined_difference_is_no_evidence():
     undefined = np.array([0.1, np.nan, 0.3])
     assert sign_flip_p(undefined) == wilcoxon_p(undefined) == 1
     assert np.isnan([mean_interval(undefined).mean, mean_interval(undefined).low]).all()
+
+
+def test_an_undefined_published_figure_is_never_the_best():
+    """NaN compares with nothing, so that the order of the rows used to decide."""
+
+    def row(name: str, kind: str, figure: float, against: Comparison | None) -> Row:
+        return Row(
+            name=name, kind=kind, expression=None, cost=None, search=figure, sound=figure,
+            degenerate=0, heldout=Interval(figure, figure, figure), panel={}, against=against,
+            scores=(),
+        )  # fmt: skip
+
+    ahead = Comparison(Interval(0.1, 0.05, 0.15), 0.001, 0.002, 0.001)
+    winner = row("winner", "winner", 0.9, None)
+    rivals = [
+        row("grad-cam", "published", math.nan, replace(ahead, p_holm=1.0)),
+        row("layer-cam", "published", 0.8, ahead),
+    ]
+    for order in (rivals, rivals[::-1]):
+        found = Validation(
+            metric="road", images=4, sound_images=4, rows=(winner, *order),
+            best_published="layer-cam", chosen_published="layer-cam", beats_published=True,
+            directions={"road": True},
+        )  # fmt: skip
+        assert [(v.best_published, v.beats_published) for v in found.verdicts] == [
+            ("layer-cam", True)
+        ]

@@ -113,7 +113,7 @@ def written(figure: Figure, path: Path) -> Path:
         RunError: the file cannot be written.
     """
     known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:] not in known:
+    if path.suffix[1:].lower() not in known:
         raise OptionError(
             f"picture '{path}' ends in {path.suffix!r}, which is no format that can be written; "
             f"expected one of {', '.join(f'.{kind}' for kind in known)}"

@@ -90,7 +90,11 @@ def heldout_figure(result: Result) -> Figure | None:
         None where no formula of the front was scored on the held-out images, or there are several
         goals, of one of which the front says little.
     """
-    shown = {f.expression: f for f in (*result.front, *filter(None, (result.best,))) if f.heldout}
+    shown = {
+        f.expression: f
+        for f in (*result.front, *filter(None, (result.best,)))
+        if f.heldout and np.isfinite((f.score, f.heldout.mean)).all()
+    }
     if not shown or result.record.get("goals"):
         return None
     return draw_agreement(
