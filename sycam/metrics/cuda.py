@@ -18,6 +18,7 @@ THREADS = ((48 * 48, 128), (128 * 128, 256))  # of a block, by the pixels below 
 MOST_THREADS = 512
 RESIDENT = 1024  # threads a multiprocessor holds, as each takes 64 registers
 KEPT = {torch.float32: 2, torch.float64: 8}  # bytes a cell of all fields but the values
+TESTED = (2, 11)  # of torch; early launchers hand a kernel its doubles as floats
 SHARE = 1 / 8  # of the GPU's memory for the workspaces of all blocks
 
 
@@ -28,18 +29,21 @@ def cuda_source(dtype: torch.dtype = torch.float32) -> str:
     return f"#define REAL {C_TYPES[dtype]}\n{halves}{text}"
 
 
-def cuda_available(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether the engine can be used here; compiles it when first asked (a second)."""
-    return torch.cuda.is_available() and _kernel(dtype) is not None
+def cuda_available(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether the engine can be used on a device; compiles it when first asked (a second)."""
+    return torch.cuda.is_available() and _kernel(dtype, device) is not None
 
 
 @functools.cache
-def _kernel(dtype: torch.dtype) -> Callable[..., None] | None:
-    """The compiled kernel for a dtype, or None where torch cannot compile it."""
+def _kernel(dtype: torch.dtype, device: torch.device) -> Callable[..., None] | None:
+    """The kernel compiled for a dtype and loaded on a device, or None where torch cannot do it."""
+    if torch.__version__ < TESTED:
+        return None
     try:
         # Not public, but the one way to a kernel without a CUDA toolkit on the machine; torch
         # operations serve where it is missing or changed.
-        return torch.cuda._compile_kernel(cuda_source(dtype), "impute")
+        with torch.cuda.device(device):
+            return torch.cuda._compile_kernel(cuda_source(dtype), "impute")
     except Exception:  # whatever the compiler or the driver says
         return None
 
@@ -100,7 +104,7 @@ def solve_cuda(
         fits = int(device.total_memory * SHARE) // room
         blocks = max(1, min(count * colours, resident, fits))
         memory = torch.zeros(blocks * room, dtype=torch.uint8, device=images.device)
-        _kernel(images.dtype)(
+        _kernel(images.dtype, images.device)(
             grid=(blocks, 1, 1),
             block=(threads, 1, 1),
             args=[

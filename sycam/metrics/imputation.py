@@ -165,7 +165,7 @@ def _compiled(images: Tensor, dtype: torch.dtype) -> Callable[..., tuple[Tensor,
         return None
     if images.device.type == "cpu" and native_available(dtype):
         return solve_native
-    if images.device.type == "cuda" and cuda_available(dtype):
+    if images.device.type == "cuda" and cuda_available(images.device, dtype):
         return solve_cuda
     return None
 
