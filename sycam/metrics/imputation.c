@@ -415,13 +415,13 @@ static void get(const Grid *g, const REAL *image, const uint8_t *removed, const 
         const REAL *value = (REAL *)ROW(g, g->value, i);
         REAL *restrict to = filled + row * depth;
         for (int j = 0; j < whole; j += W) {
-            I removed = load_bytes(gone + j) != 0;
+            I lost = load_bytes(gone + j) != 0;
             V c[3];
             for (int k = 0; k < 3; k++) {
                 size_t at = k * pixels + row + j;
                 V x = load(value + k * g->segment + j);
                 if (noise) x += load(noise + at);
-                c[k] = choose(removed, x, load(image + at));
+                c[k] = choose(lost, x, load(image + at));
             }
             store(to + 3 * j, BESIDE(0, c[0], c[1], c[2]));
             store(to + 3 * j + W, BESIDE(1, c[0], c[1], c[2]));
@@ -430,8 +430,10 @@ static void get(const Grid *g, const REAL *image, const uint8_t *removed, const 
         for (int k = 0; k < colours; k++) {
             const REAL *restrict from = image + k * pixels + row, *restrict x = value + k * g->segment;
             const REAL *restrict more = noise + (noise ? k * pixels + row : 0);
-            if (noise) for (int j = whole; j < g->w; j++) to[j * depth + k] = gone[j] ? x[j] + more[j] : from[j];
-            else for (int j = whole; j < g->w; j++) to[j * depth + k] = gone[j] ? x[j] : from[j];
+            for (int j = whole; j < g->w; j++) {
+                REAL filler = noise ? x[j] + more[j] : x[j];
+                to[j * depth + k] = gone[j] ? filler : from[j];
+            }
         }
     }
 }

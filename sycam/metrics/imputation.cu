@@ -11,10 +11,10 @@
  *
  * Instructions count, so what only the edge of the finest grid needs is kept apart from the rest
  * (`inner`). Waiting counts most: what a strip loads is loaded before anything is stored, since the
- * compiler must not move a load before a store. Memory counts too, which the blocks of large images share: in the float kernel (HALVES) all
- * fields but `value` are kept as half floats, in units of the image's largest known value. They are
- * corrections, of which a thousandth does not matter; where it does, at small tolerances, the double
- * kernel serves, which keeps doubles. */
+ * compiler must not move a load before a store. Memory counts too, which the blocks of large images
+ * share: in the float kernel (HALVES) all fields but `value` are kept as half floats, in units of the
+ * image's largest known value. They are corrections, of which a thousandth does not matter; where it
+ * does, at small tolerances, the double kernel serves, which keeps doubles. */
 #ifdef __cplusplus
 extern "C" {
 #endif

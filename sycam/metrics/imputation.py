@@ -17,30 +17,22 @@ start from the solution of a smaller mask of the same image would not help: it i
 (rms, on images of unit variance), the start above 0.1 to 0.25. ``impute_exact`` factorises one
 sparse matrix an image in float64; it is slow and is what everything else is measured against
 (``benchmarks/imputation.py``). None adds noise unless it is given.
-
-In the torch engine a batch is a tensor ``[C, h, w, B]``, so that the images, not the pixels, are
-the contiguous dimension and every step runs over whole vectors at any image size. A mask
-``[1, h, w, B]`` serves all colours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError
 from sycam.metrics.cuda import cuda_available, solve_cuda
+from sycam.metrics.multigrid import MIN_CHUNK, solve_torch
 from sycam.metrics.native import native_available, solve_native
-
-STENCIL = ((1 / 12, 1 / 6, 1 / 12), (1 / 6, 0.0, 1 / 6), (1 / 12, 1 / 6, 1 / 12))
-"""The weights of the eight neighbours, ``([1 2 1] x [1 2 1] - 4 at the centre) / 12``."""
 
 MAX_CYCLES = 60
 """A bound that no item should reach: a cycle reduces the error three- to fourfold."""
@@ -60,13 +52,6 @@ SINGLE_PRECISION = 2e-4
 """Where the tolerance is a smaller share of the images' largest value, float32 images are solved in
 float64: rounding alone reaches 7e-5 of it in the large holes of a 224x224 image, and more where all
 values have an offset, as grey values from 0 to 255 have."""
-
-CHUNK_VALUES = {"cpu": 800_000, "other": 64_000_000}
-"""Values (C*B*H*W) that the torch engine solves together: on a CPU what stays in the caches,
-elsewhere what fills the device."""
-
-MIN_CHUNK = 16
-"""Images solved together at least: they are the innermost dimension, so whole vectors."""
 
 
 def impute(
@@ -125,7 +110,7 @@ def impute(
         raise OptionError(f"tolerance must be positive, not {tolerance!r}")
     _check_rows(images, index, noise)
     if largest is None:
-        largest = float(images.abs().max()) if len(index) else 0.0
+        largest = largest_value(images)
         if not tolerance >= SINGLE_PRECISION * largest:  # it may be a removed pixel's
             largest = _largest(images, removed, index)
     precise = images.dtype == torch.float64 or tolerance < SINGLE_PRECISION * largest
@@ -150,12 +135,26 @@ def impute(
         return torch.where(removed[:, None], filled.to(images), images.index_select(0, index))
 
 
+def _aspect(images: Tensor) -> float:
+    """The energy norm of a change by 1 that fades along the longer side of the image."""
+    shorter, longer = sorted(images.shape[2:])
+    return (shorter / longer) ** 0.5
+
+
+def largest_value(images: Tensor) -> float:
+    """The largest absolute value of some images; 0 where there are none."""
+    if not images.numel():
+        return 0.0
+    low, high = images.aminmax()
+    return max(-float(low), float(high))
+
+
 def _largest(images: Tensor, removed: Tensor, index: Tensor) -> float:
     """The largest absolute value of a known pixel; 0 where there is none that is finite."""
     found = 0.0
     for part in torch.arange(len(removed), device=images.device).split(MIN_CHUNK):
         known = images.index_select(0, index[part]).masked_fill(removed[part].unsqueeze(1), 0)
-        found = max(found, float(known.nan_to_num(0, 0, 0).abs().max()))
+        found = max(found, largest_value(known.nan_to_num(0, 0, 0)))
     return found
 
 
@@ -178,11 +177,11 @@ def _by_torch(
     noise: Tensor | None,
     index: Tensor,
 ) -> Tensor:
-    """An image a mask, filled in chunks by the torch engine."""
+    """An image a mask, filled by the torch engine."""
     _check_known(removed)
-    filled = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for part in _chunks(images):
-        filled[part] = _solve(images[part].to(dtype), removed[part], tolerance)
+    filled = solve_torch(
+        images, removed, tolerance * _aspect(images), CONTRACTION, MAX_CYCLES, dtype
+    )
     if noise is not None:
         filled += noise.to(filled).index_select(0, index)
     return torch.where(removed.unsqueeze(1), filled, images)
@@ -233,195 +232,6 @@ def _nothing_known(removed: Tensor) -> DataError:
         f"image {first} has no known pixel, so nothing determines the removed ones; keep at "
         "least one"
     )
-
-
-def _chunks(images: Tensor) -> list[slice]:
-    """Slices of the batch that are solved together, of nearly equal size."""
-    count, *rest = images.shape
-    values = CHUNK_VALUES.get(images.device.type, CHUNK_VALUES["other"])
-    largest = max(MIN_CHUNK, values // max(1, int(np.prod(rest))))
-    parts = max(1, -(-count // largest))
-    size = max(1, -(-count // parts))
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-# --- The torch engine --------------------------------------------------------------------------
-
-
-def _neighbour_mean(x: Tensor) -> Tensor:
-    """The weighted sum of the neighbours of every pixel; outside the image counts zero."""
-    if x.dtype == torch.float64 and x.device.type == "cpu":
-        # torch has no fast depthwise convolution for that; the stencil is separable.
-        total = _one_two_one(_one_two_one(x, 1), 2)
-        return total.sub_(x, alpha=4).div_(12)
-    batch = x.shape[-1]
-    weight = x.new_tensor(STENCIL).repeat(batch, 1, 1, 1)
-    return _pixels_first(F.conv2d(_images_first(x), weight, padding=1, groups=batch))
-
-
-def _one_two_one(x: Tensor, dim: int) -> Tensor:
-    """``x[i - 1] + 2 x[i] + x[i + 1]`` along one dimension."""
-    size = x.shape[dim] - 1
-    total = x * 2
-    total.narrow(dim, 1, size).add_(x.narrow(dim, 0, size))
-    total.narrow(dim, 0, size).add_(x.narrow(dim, 1, size))
-    return total
-
-
-def _images_first(x: Tensor) -> Tensor:
-    """``[C, h, w, B]`` seen as ``[C, B, h, w]`` in channels-last memory: no copy."""
-    return x.permute(0, 3, 1, 2)
-
-
-def _pixels_first(x: Tensor) -> Tensor:
-    """The inverse of ``_images_first``; copies only if an operation lost the layout."""
-    return x.permute(0, 2, 3, 1).contiguous()
-
-
-def _sum_cells(x: Tensor) -> Tensor:
-    """The sums over 2x2 cells, halved sides rounded up."""
-    return _pixels_first(F.avg_pool2d(_images_first(x), 2, ceil_mode=True, divisor_override=1))
-
-
-def _interpolate(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear interpolation between cell centres, to the size of ``like``."""
-    fine = F.interpolate(_images_first(x), scale_factor=2, mode="bilinear", align_corners=False)
-    return fine.permute(0, 2, 3, 1)[:, : like.shape[1], : like.shape[2]]
-
-
-def _per_item_sum(x: Tensor) -> Tensor:
-    """``[C, h, w, B]`` -> ``[C, 1, 1, B]``; rows first, which runs along contiguous memory."""
-    return x.sum(1, keepdim=True).sum(2, keepdim=True)
-
-
-def _diagonal(like: Tensor) -> Tensor:
-    """``[1, h, w, 1]``: the sum of the weights of the neighbours inside the image."""
-    height, width = like.shape[1:3]
-    ones = np.pad(np.ones((height, width)), 1)
-    total = sum(
-        STENCIL[i][j] * ones[i : i + height, j : j + width] for i in range(3) for j in range(3)
-    )
-    return torch.from_numpy(total[None, :, :, None]).to(like)
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One grid of the hierarchy: ``missing`` and ``missing / diagonal``, both ``[1, h, w, B]``."""
-
-    missing: Tensor
-    inverse: Tensor
-
-    @classmethod
-    def of(cls, missing: Tensor) -> _Level:
-        return cls(missing, missing / _diagonal(missing))
-
-    def keep(self, items: Tensor) -> _Level:
-        return _Level(self.missing[..., items], self.inverse[..., items])
-
-
-def _hierarchy(missing: Tensor) -> list[_Level]:
-    """The grids from fine to coarse; a coarse cell is missing where all its fine ones are."""
-    levels = [_Level.of(missing)]
-    while min(missing.shape[1:3]) > 2 or max(missing.shape[1:3]) > 8:
-        missing = (_sum_cells(1 - missing) == 0).to(missing.dtype)
-        levels.append(_Level.of(missing))
-    return levels
-
-
-def _first_guess(known: Tensor, levels: list[_Level]) -> Tensor:
-    """Fill the holes from the averages of coarser and coarser cells.
-
-    ``known``: ``[C, h, w, B]``, zero where missing.
-    """
-    values, weight = [known], 1 - levels[0].missing
-    for level in levels[1:]:
-        values.append(_sum_cells(values[-1]) / _sum_cells(weight).clamp(min=1))
-        weight = 1 - level.missing
-    mean = _per_item_sum(values[-1]) / _per_item_sum(weight)
-    x = torch.addcmul(values[-1], levels[-1].missing, mean)
-    for level, value in zip(levels[-2::-1], values[-2::-1], strict=True):
-        x = torch.addcmul(value, level.missing, _interpolate(x, value))
-        if level is not levels[0]:
-            x = torch.addcmul(value, level.inverse, _neighbour_mean(x))
-    return x
-
-
-def _cycle(residual: Tensor, levels: list[_Level]) -> Tensor:
-    """One multigrid V-cycle from zero: about the error whose residual is given.
-
-    The stencil's eigenvalues for rough errors lie in [2/3, 4/3], so undamped Jacobi smooths by
-    1/3 a sweep. The first sweep from zero is only a product, and leaves the residual
-    ``missing * neighbour mean``. Sums over cells carry the residual to a grid of twice the step,
-    where the same stencil asks for four times as much; along a line a cell has two members only.
-    """
-    level, coarser = levels[0], levels[1:]
-    error = residual * level.inverse
-    if coarser:
-        rest = _sum_cells(_neighbour_mean(error).mul_(level.missing))
-        if min(residual.shape[1:3]) == 1:
-            rest *= 2
-        error.addcmul_(level.missing, _interpolate(_cycle(rest, coarser), error))
-    for _ in range(1 if coarser else 3):
-        error = _neighbour_mean(error).add_(residual).mul_(level.inverse)
-    return error
-
-
-def _aspect(images: Tensor) -> float:
-    """The energy norm of a change by 1 that fades along the longer side of the image."""
-    shorter, longer = sorted(images.shape[2:])
-    return (shorter / longer) ** 0.5
-
-
-def _solve(images: Tensor, removed: Tensor, tolerance: float) -> Tensor:
-    """Conjugate gradients, each colour of each item with its own steps; returns ``images``' shape.
-
-    Finished items keep their value: when half of the batch is finished it is set aside.
-    """
-    missing = removed.permute(1, 2, 0).unsqueeze(0).to(images.dtype).contiguous()
-    levels = _hierarchy(missing)
-    known = images.permute(1, 2, 3, 0).contiguous().masked_fill_(missing.bool(), 0)
-    answer = x = _first_guess(known, levels)
-    diagonal = _diagonal(x)
-    residual = (_neighbour_mean(x) - diagonal * x).mul_(missing)
-    direction, product = torch.zeros_like(x), torch.zeros_like(x)
-    energy = x.new_ones(x.shape[0], 1, 1, x.shape[3])
-    tiny, limit = torch.finfo(x.dtype).tiny, tolerance * _aspect(images)
-    active = torch.ones_like(energy, dtype=torch.bool)
-    change = torch.zeros_like(energy)
-    here = torch.arange(x.shape[3], device=x.device)
-    for _ in range(MAX_CYCLES):
-        z = _cycle(residual, levels)
-        # The new direction is made conjugate to the last one, whatever the rounding.
-        direction = z.addcmul_(direction, _per_item_sum(z * product) / energy, value=-1)
-        product = _neighbour_mean(direction).neg_().addcmul_(direction, diagonal)
-        product.mul_(levels[0].missing)
-        energy = _per_item_sum(direction * product).clamp_(min=tiny)
-        gain = _per_item_sum(direction * residual)
-        step = gain / energy * active
-        x.addcmul_(direction, step)
-        residual.addcmul_(product, step, value=-1)
-        before, change = change, (gain * step).clamp_(min=0).sqrt_()
-        ratio = (change / before.clamp(min=tiny)).clamp_(*CONTRACTION)
-        active &= change * ratio / (1 - ratio) > limit
-        items = active.any(0).flatten()
-        left = int(items.sum())
-        if left == 0:
-            break
-        if left <= len(items) // 2:
-            if x is not answer:
-                answer[..., here] = x
-            keep = items.nonzero().squeeze(1)
-            here = here[keep]
-            x, residual, direction, product, energy, active, change = (
-                t[..., keep] for t in (x, residual, direction, product, energy, active, change)
-            )
-            levels = [level.keep(keep) for level in levels]
-    if x is not answer:
-        answer[..., here] = x
-    return answer.permute(3, 0, 1, 2)
-
-
-# --- The reference -----------------------------------------------------------------------------
 
 
 def impute_exact(images: Tensor, removed: Tensor) -> Tensor:

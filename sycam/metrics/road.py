@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
-from sycam.metrics.imputation import impute, impute_exact
+from sycam.metrics.imputation import impute, impute_exact, largest_value
 from sycam.metrics.perturbation import (
     Fill,
     between,
@@ -155,18 +156,15 @@ class _Removal(Metric):
                 (__name__, "noise", self.noise), lambda: context.noise * self.noise
             )
 
-        largest = context.once(
-            (__name__, "largest"),
-            lambda: float(context.images.abs().max()) if len(context) else 0.0,
-        )
+        largest = context.once((__name__, "largest"), lambda: largest_value(context.images))
+        solve = partial(self._imputed, noise=noise, largest=largest)
 
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
             if self.ties != "plateau":
-                return self._imputed(images, removed, noise, index, largest)
+                return solve(images, removed, index)
             # Without a known pixel the equations have no solution.
             empty = removed.flatten(1).all(1)
-            solvable = removed & ~empty[:, None, None]
-            filled = self._imputed(images, solvable, noise, index, largest)
+            filled = solve(images, removed & ~empty[:, None, None], index)
             filled[empty] = 0.0 if noise is None else noise[index[empty]]
             return filled
 
@@ -176,8 +174,9 @@ class _Removal(Metric):
         self,
         images: Tensor,
         removed: Tensor,
-        noise: Tensor | None,
         index: Tensor,
+        *,
+        noise: Tensor | None,
         largest: float,
     ) -> Tensor:
         if self.solver == "multigrid":

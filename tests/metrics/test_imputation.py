@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.errors import DataError, OptionError
-from sycam.metrics import imputation
+from sycam.metrics import multigrid
 from sycam.metrics import native as native_engine
 from sycam.metrics.imputation import impute, impute_exact
 from sycam.metrics.native import native_available
@@ -174,7 +174,7 @@ def test_maximum_principle(height, width, share, cell, seed, native):
 
 
 def test_an_item_does_not_depend_on_its_batch(native, monkeypatch):
-    monkeypatch.setitem(imputation.CHUNK_VALUES, "cpu", 12 * 3 * 32 * 32)
+    monkeypatch.setitem(multigrid.CHUNK_VALUES, "cpu", 12 * 3 * 32 * 32)
     removed = torch.cat([road_masks(32, 32), special_masks(32, 32)])
     images = smooth_images(len(removed), 3, 32, 32)
     together = impute(images, removed, native=native)
