@@ -106,6 +106,7 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
             "seed": subject.seed,
             "precision": task.precision,
             "correct_only": task.correct_only,
+            "needs_masks": task.needs_masks,
             "search": options.to_dict(),
         },
         "environment": {

@@ -103,9 +103,11 @@ def recorded_heldout(result: Result, network: nn.Module | str) -> ImageSet:
         DEMO if origin == {"source": DEMO} else read_images(open_images(**origin), network=known)
         for origin in origins
     )
-    required = [Requirement.parse(text).metric for text in result.record["required"]]
-    metrics = [*map(find_metric, settings["metrics"]), *required]
     apart = data["heldout_images"] if origins[0] == origins[1] else heldout
-    needs_masks = any(metric.needs_masks for metric in metrics)
+    needs_masks = settings.get("needs_masks")
+    if needs_masks is None:  # a run of before this was on record
+        required = [Requirement.parse(text).metric for text in result.record["required"]]
+        metrics = [*map(find_metric, settings["metrics"]), *required]
+        needs_masks = any(metric.needs_masks for metric in metrics)
     only = known.module if settings.get("correct_only", False) else None
     return divide(images, apart, data["search_images"], settings["seed"], needs_masks, only)[1]

@@ -145,6 +145,11 @@ class Task:
         """The metrics that are optimised, one or several."""
         return self.metric.metrics if isinstance(self.metric, Goals) else (self.metric,)
 
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a goal or a requirement compares with ground truth."""
+        return any(m.needs_masks for m in (self.metric, *(r.metric for r in self.requirements)))
+
     @cached_property
     def identity(self) -> str:
         """Digest of all that the scores depend on."""

@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def load_file(path: Path) -> ModuleType:
     """A Python file as a module, whatever the import path."""
     spec = importlib.util.spec_from_file_location(path.stem, path)

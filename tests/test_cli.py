@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sycam import cli, evaluate, load
+from sycam import CAM, cli, evaluate, load, metric, open_images, open_network, synthesize
+from sycam.data import demo
 from sycam.language import load_grammar, read_grammar
+from sycam.metrics.base import isolated
 from sycam.recorded import recorded_heldout
 
 FAST = "--metric deletion --budget 16 --max-cost 2 --search-images 8 --heldout-images 8".split()  # noqa: SIM905
@@ -39,6 +42,7 @@ def run(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_synthesize_prints_winner_formula_and_every_published_cam(run, capsys):
     code, out, _ = sycam(capsys, "synthesize", *FAST, "--out", run)
     assert code == 0
@@ -224,6 +228,39 @@ def test_a_network_file_and_a_folder_of_images_with_masks(tmp_path, capsys):
     winner, (layer,) = result.best.expression, result.record["network"]["layers"]
     table = evaluate(result.record["network"]["source"], layer, unseen, [winner], ["iou"])
     assert table.cells[winner, "iou"].mean == pytest.approx(result.best.heldout.mean, abs=1e-6)
+
+
+def test_explain_reads_what_a_run_with_a_metric_from_python_held_out(tmp_path, capsys):
+    """The metric is not on record, and whether it needed masks is."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(16):
+        pixels = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i:02}.png")
+        mask = np.zeros((64, 64), dtype=np.uint8)
+        mask[9:40, 5:30] = 255 * (i % 2)  # half of them mark nothing
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i:02}.png")
+
+    def marked(heatmap, image, mask):
+        return float((heatmap * mask).sum() / heatmap.sum().clamp(min=1e-6))
+
+    images = open_images(tmp_path / "images", masks=tmp_path / "masks", size=64)
+    with isolated():  # who reads the run does not know the name
+        result = synthesize(
+            "demo", demo.LAYER, images, metric=metric(form="image", needs_masks=True)(marked),
+            search_images=4, heldout=4, budget=8, max_cost=2, out=tmp_path / "run",
+        )  # fmt: skip
+    code, out, err = sycam(capsys, "explain", tmp_path / "run")
+    assert code == 0, err
+    assert len({Path(name).name for name in out.split()}) == 4
+    unseen = recorded_heldout(load(tmp_path / "run"), "demo")
+    cam = CAM(open_network("demo").module, demo.LAYER, result.best.expression)
+    found = [
+        marked(heatmap, None, mask)
+        for heatmap, mask in zip(cam(unseen.images), unseen.masks, strict=True)
+    ]
+    assert np.mean(found) == pytest.approx(result.best.heldout.mean, abs=1e-5)
 
 
 REFUSED = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import nn
 
 import sycam
 from sycam.data.images import ImageSet
+from sycam.export import export
 from sycam.report.console import result_tables
 from sycam.report.html import write_report
 from sycam.report.run_pictures import draw_front, draw_heldout
@@ -133,6 +136,18 @@ def test_the_winner_is_tested_under_every_goal(two):
     assert "Leaderboard under iou" in page
 
 
+def test_an_exported_class_says_its_figures_under_every_goal(two, tmp_path):
+    document = ast.get_docstring(ast.parse(export(two, tmp_path / "cam.py").read_text()))
+    assert "a compromise of deletion and iou" in document
+    _, deletion, iou = re.split(r"Mean \S+ on 36 held-out images", document)
+    for goal, part in (("deletion", deletion), ("iou", iou)):
+        held = two.validation.winner.under(goal).heldout
+        assert f"this class   {held.mean: .4f}" in part
+        better = next(v for v in two.validation.verdicts if v.goal == goal).beats_published
+        assert ("It is better there" in part) == better
+
+
+@pytest.mark.slow
 def test_proposals_beyond_the_bound_go_on_from_the_front(guided):
     """The guided phase and the constants, of two goals; and the whole can be derived again."""
     phases = guided.certificate["entered"]

@@ -27,6 +27,7 @@ def entered(path):
     return list(dict.fromkeys(c["name"] for r in records for c in r["candidates"]))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_the_best_so_far_and_the_same_command_goes_on(tmp_path):
     whole = run(tmp_path / "whole")
 
@@ -56,6 +57,7 @@ def test_a_guess_enters_first_and_may_win(tmp_path):
     assert sycam.verify(result.path).holds
 
 
+@pytest.mark.slow
 def test_a_search_ends_at_the_first_formula_above_the_threshold(tmp_path):
     result = run(tmp_path / "run", threshold="best-published", budget=400)
     assert result.record["search"]["stopped"] == "threshold"
@@ -67,6 +69,7 @@ def test_a_search_ends_at_the_first_formula_above_the_threshold(tmp_path):
     assert easy.certificate["entered"] == {"exhaustive": 2}  # the first level has two
 
 
+@pytest.mark.slow
 def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
     exact = run(tmp_path / "exact", mode="exact", max_cost=2, budget=1000)
     assert exact.record["search"]["stopped"] == "cost bound"
@@ -95,6 +98,7 @@ def test_what_is_not_understood_is_said_before_anything_is_written(tmp_path, cha
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_papers_oracle_finds_as_good_a_formula(tmp_path):
     options = {"mode": "exact", "max_cost": 2, "budget": 1000, "select": "argmax"}
     ours = run(tmp_path / "values", **options)

@@ -64,6 +64,7 @@ def test_the_full_grammar_without_the_leaves_that_a_network_lacks(tmp_path):
     assert {"mi-cam", "mi-grad-cam", "shapley-cam", "fem"} <= {r.name for r in result.published}
 
 
+@pytest.mark.slow
 def test_the_targets_of_a_run(tmp_path):
     by_text = search(tmp_path / "a", target="contrast:gamma=0.8", grammar="information")
     by_object = search(tmp_path / "b", target=Contrast(gamma=0.8), grammar="information")
@@ -104,6 +105,7 @@ def test_a_callable_is_what_metrics_watch(tmp_path):
     assert (outputs[:, 3] - outputs[:, 5]).abs().max() > 1
 
 
+@pytest.mark.slow
 def test_callables_of_one_source_are_told_apart(tmp_path):
     """A run once resumed another class's scores where only a closure differed."""
 
@@ -237,6 +239,7 @@ def test_a_metric_of_other_classes_tells_the_score_from_its_size(tmp_path):
     assert found == {"iou": {"mean(G)"}, "class-sensitivity": {"mean(G)", "y * mean(G)"}}
 
 
+@pytest.mark.slow
 def test_a_search_in_bfloat16_is_validated_in_float32(tmp_path):
     options = {"metric": "average-drop", "search_images": 16, "heldout": 16}
     fast = search(tmp_path / "fast", precision="bfloat16", **options)

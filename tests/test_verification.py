@@ -33,6 +33,7 @@ def failed(path):
     return [check for check in sycam.verify(path).checks if not check.holds]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["race", "exact"])
 def test_a_fresh_run_holds(finished, tmp_path, mode):
     path = finished if mode == "race" else run(tmp_path / mode, mode=mode).path
@@ -122,6 +123,7 @@ def test_another_network_is_told(finished):
     assert "computes something else" in "".join(c.found for c in done.checks)
 
 
+@pytest.mark.slow
 def test_the_command_says_so_and_exits_with_1(finished, tmp_path):
     runner = CliRunner()
     good = runner.invoke(app, ["verify", str(finished), "--quiet"])

@@ -119,25 +119,32 @@ def _check_shape(result: Result, expression: Expression, base: str) -> str:
 
 
 def _provenance(result: Result) -> str:
+    """Where the formula comes from, and its figures on held-out images under each goal."""
     validation, record = result.validation, result.record
+    goals = validation.goals
+    role = f"best {goals[0]}" if len(goals) == 1 else f"a compromise of {' and '.join(goals)}"
     lines = [
-        f"Found by SyCAM {__version__} on {record['created'][:10]}: best {validation.metric} among "
+        f"Found by SyCAM {__version__} on {record['created'][:10]}: {role} among "
         f"{record['search']['candidates']} distinct formulas",
         f"of grammar {record['grammar']['name']!r}, on {record['data']['search_images']} images, "
         f"network {record['network']['name']!r}, layer {record['network']['layer']!r}.",
-        f"Mean {validation.metric} on {validation.images} held-out images (95 % interval):",
-        "",
     ]
     if (target := record["settings"]["target"]) != "predicted":
-        lines.insert(3, f"It was searched to explain {target}: say so by the argument targets.")
-    for row in validation.rows:
-        if row.kind not in ("winner", *PUBLISHED):
-            continue
-        label = "this class" if row.kind == "winner" else row.name
-        lines.append(
-            f"    {label:12} {row.heldout.mean: .4f}  [{row.heldout.low: .4f}, "
-            f"{row.heldout.high: .4f}]"
-        )
-    verdict = "exceeds" if validation.beats_published else "does not significantly exceed"
-    lines += ["", f"It {verdict} the best published one there (Holm-corrected p < 0.05)."]
-    return "\n".join(lines)
+        lines.append(f"It was searched to explain {target}: say so by the argument targets.")
+    verdicts = {verdict.goal: verdict for verdict in validation.verdicts}
+    for goal in goals:
+        lines += [f"Mean {goal} on {validation.images} held-out images (95 % interval):", ""]
+        for row in validation.rows:
+            if row.kind not in ("winner", *PUBLISHED):
+                continue
+            label = "this class" if row.kind == "winner" else row.name
+            held = row.under(goal).heldout
+            lines.append(f"    {label:12} {held.mean: .4f}  [{held.low: .4f}, {held.high: .4f}]")
+        if goal in verdicts:
+            better = "better" if verdicts[goal].beats_published else "not significantly better"
+            lines += [
+                "",
+                f"It is {better} there than the best published one (Holm-corrected p < 0.05).",
+            ]
+        lines.append("")
+    return "\n".join(lines).rstrip()

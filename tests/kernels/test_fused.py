@@ -120,6 +120,7 @@ def test_compiled_formulas_agree_and_stay_compiled(name, random_leaves):
     assert counters["stats"]["unique_graphs"] == count
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_warns_once_and_runs(tmp_path):
     code = """
 import torch, warnings

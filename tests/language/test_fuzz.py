@@ -36,6 +36,7 @@ EXPRESSIONS, GRAMMARS = 100_000, 5_000  # texts of the long version
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=6000)
 @given(
     st.one_of(

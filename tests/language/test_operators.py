@@ -377,6 +377,7 @@ def command(capsys, *arguments) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_the_commands_run_the_file_that_declares(file, tmp_path, capsys):
     """A whole run in a user's grammar of a user's operator; each later command needs the file."""
     grammar = tmp_path / "mine.lark"

@@ -288,6 +288,7 @@ def sycam(capsys, *arguments: object) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_network_and_a_folder_a_class(tuned, tmp_path, capsys, monkeypatch):
     """The researcher's story: search, verify and explain from elsewhere, with class names."""
     noise = np.random.default_rng(0)

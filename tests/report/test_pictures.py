@@ -80,6 +80,7 @@ def test_the_images_shown_are_those_that_the_network_saw():
     torch.testing.assert_close(changed, expected.expand(2, 3, 9), rtol=0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_explain_draws_all_images_together_and_their_removal(run, tmp_path):
     command = ["explain", str(run), "--out", str(tmp_path), "--together", "--animate"]
     done = CliRunner().invoke(app, [*command, "--method", "grad-cam", "--colour-map", "viridis"])
