@@ -39,10 +39,15 @@ def load_file(path: Path) -> ModuleType:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Tensors in tests are small: more threads only wait for each other where cores are shared."""
+    """Tensors in tests are small: more threads only wait for each other where cores are shared.
+
+    Commands that a test starts in a process of their own take it from the environment.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        yield
     torch.set_num_threads(before)
 
 
