@@ -1,28 +1,17 @@
-"""The imputer's compiled engine: ``imputation.c``, built where there is a C compiler."""
+"""The imputer's compiled engine: ``imputation.c``, for machines with a C compiler."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
-from importlib.resources import files
-from itertools import product
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sycam.metrics.c_code import c_library
+
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
-# No -ffast-math: linking with it would change the whole process's floating-point mode.
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
-          "-fassociative-math", "-shared", "-fPIC")  # fmt: skip
-# The first that the compiler knows: gcc avoids the widest vectors unless asked; OpenMP finds the
-# pool of threads that torch uses, so that no two pools wait actively on the same cores.
-_TUNING = (("-fopenmp", "-mprefer-vector-width=512"), ("-fopenmp",), ())
-_COMPILERS = ("cc", "gcc", "clang")
 
 
 def native_available(dtype: torch.dtype = torch.float32) -> bool:
@@ -32,28 +21,15 @@ def native_available(dtype: torch.dtype = torch.float32) -> bool:
 
 @functools.cache
 def _function(dtype: torch.dtype) -> Callable[..., int] | None:
-    """The compiled solver for a dtype, or None where that does not succeed.
-
-    The library lives in a temporary folder only while it is loaded: nothing is cached on disk
-    that another process could exchange.
-    """
-    text = files("sycam.metrics").joinpath("imputation.c").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        source, library = Path(folder, "imputation.c"), Path(folder, "imputation.so")
-        source.write_text(text, encoding="utf-8")
-        for compiler, tuning in product(filter(None, map(shutil.which, _COMPILERS)), _TUNING):
-            flags = (*_FLAGS, *tuning, f"-DREAL={C_TYPES[dtype]}")
-            command = [compiler, *flags, source, "-o", library, "-lm"]
-            try:
-                subprocess.run(command, check=True, capture_output=True, timeout=60)
-                function = ctypes.CDLL(str(library)).impute
-            except (OSError, subprocess.SubprocessError, AttributeError):
-                continue
-            function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int] * 4
-            function.argtypes += [ctypes.c_double] * 3 + [ctypes.c_int] * 2
-            function.restype = ctypes.c_int
-            return function
-    return None
+    """The compiled solver for a dtype, or None where there is no compiler."""
+    library = c_library("imputation", f"REAL={C_TYPES[dtype]}")
+    if library is None:
+        return None
+    function = library.impute
+    function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int] * 4
+    function.argtypes += [ctypes.c_double] * 3 + [ctypes.c_int] * 2
+    function.restype = ctypes.c_int
+    return function
 
 
 def solve_native(

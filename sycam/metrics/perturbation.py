@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sycam.errors import OptionError
 from sycam.metrics.context import Context
-from sycam.metrics.ranking import relevance_ranks
+from sycam.metrics.ranking import mask_keys, ranked_between, relevance_ranks
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(images [N,C,H,W], removed [B,H,W] bool, index [B]) -> perturbed images [B,C,H,W]``; the images
@@ -125,7 +125,7 @@ def removed_between(
     """
     targets = context.targets if targets is None else targets
     P, N, M = bounds.shape[:3]
-    keys = _mask_keys(ranks, bounds, context)
+    keys = mask_keys(ranks, bounds)
     _, inverse = torch.unique(keys.flatten(), return_inverse=True)
     jobs = int(inverse.max()) + 1
     # The first (candidate, image, interval) that shows each distinct mask stands for all.
@@ -136,14 +136,11 @@ def removed_between(
     limits = bounds.reshape(-1, 2)
     found = torch.empty(jobs, *targets.shape[1:], device=ranks.device)
     size = _round(context)
-    # index_select copies whole rows, several times as fast as indexing by a tensor.
     rows = ranks.flatten(0, 1)
     for start in range(0, jobs, size):
         job = first[start : start + size]
         image = job // M % N
-        rank = rows.index_select(0, job // M)
-        low, high = limits[job].unbind(1)
-        removed = ((rank >= low[:, None]) & (rank < high[:, None])).view(-1, *context.size)
+        removed = ranked_between(rows, job // M, limits[job]).view(-1, *context.size)
         perturbed = fill(context.images, removed, image)
         found[start : start + size] = context.classifier.probability(perturbed, targets[image])
     slot = torch.empty(jobs, dtype=torch.int64, device=ranks.device)
@@ -156,21 +153,3 @@ def _round(context: Context) -> int:
     kind = "cpu" if context.images.device.type == "cpu" else "other"
     fits = max(32, min(_ROUND[kind], _ROUND_BYTES[kind] // context.images[0].nbytes))
     return 1 << (fits.bit_length() - 1)
-
-
-def _mask_keys(ranks: Tensor, bounds: Tensor, context: Context) -> Tensor:
-    """A 64-bit key of each mask, ``[P,N,M]``: equal masks of one image have equal keys.
-
-    Each pixel of each image gets a random integer; a mask's key is the sum over its pixels, read
-    off cumulative sums in the order of ranks. Two of a billion different masks collide with
-    probability under 0.03.
-    """
-    N, pixels = ranks.shape[1:]
-    generator = torch.Generator().manual_seed(0x5CA3)
-    tokens = torch.randint(-(2**63), 2**63 - 1, (N, pixels + 1), generator=generator)
-    tokens = tokens.to(ranks.device)
-    in_order = torch.empty(ranks.shape, dtype=torch.int64, device=ranks.device)
-    in_order.scatter_(-1, ranks.long(), tokens[:, :pixels].expand(ranks.shape))
-    sums = torch.nn.functional.pad(in_order.cumsum(-1), (1, 0))
-    low, high = bounds.long().unbind(-1)
-    return sums.gather(-1, high) - sums.gather(-1, low) + tokens[:, pixels:]

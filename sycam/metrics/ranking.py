@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import ctypes
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
+from sycam.metrics.c_code import c_library
+
 WIDTH = 1 / 8  # sigma of the tie-breaking blur, as a share of the image's shorter side
-_SHIFT = 33  # bits of a key that hold a place
-_PLACES = 2**_SHIFT - 1
-_FITS = 2**30  # above the bits of all floats under 2
 
 
 def relevance_ranks(maps: Tensor, shuffles: Tensor) -> Tensor:
@@ -22,52 +22,113 @@ def relevance_ranks(maps: Tensor, shuffles: Tensor) -> Tensor:
     are then easy to impute.
 
     Args:
-        maps: ``[P,N,H,W]``, or ``[P,N,D,H,W]`` of volumes.
+        maps: ``[P,N,H,W]``, or ``[P,N,D,H,W]`` of volumes; what is negative counts as 0.
         shuffles: ``[N,H*W]`` permutations of the pixels.
 
     Returns:
         Tensor[P,N,H*W] int32.
     """
-    if maps.device.type == "cpu" and float(maps.max()) < 2:
-        places = _placed(shuffles)
-        # Candidate by candidate, which stays in the caches.
-        return torch.stack([_ranks_by_keys(one, shuffles, places) for one in maps])
-    values = _ordered_bits(maps.flatten(2))
-    blurred = gaussian_blur(maps, WIDTH * min(maps.shape[-2:])).flatten(2)
+    if maps.device.type == "cpu" and (library := _library()) is not None:
+        return _ranks_by_c(library, maps, shuffles)
     # One integer key sorts by value first and by blur second.
-    key = (values << 32) | _ordered_bits(blurred)
+    key = (_ordered_bits(maps) << 32) | _ordered_bits(_blurred(maps))
     shuffle = shuffles.expand(*maps.shape[:2], -1)
     order = key.gather(-1, shuffle).sort(dim=-1, descending=True, stable=True).indices
     return _placed(shuffle.gather(-1, order))
 
 
-def _ranks_by_keys(maps: Tensor, shuffles: Tensor, places: Tensor) -> Tensor:
-    """Ranks ``[N,H*W]`` of one candidate by sorting keys that end in the pixels' places: numpy
-    sorts integers several times as fast as torch sorts with indices.
+def ranked_between(ranks: Tensor, rows: Tensor, bounds: Tensor) -> Tensor:
+    """Masks of the pixels whose rank lies in an interval.
 
     Args:
-        maps: ``[N,H,W]`` of values under 2.
-        shuffles, places: ``[N,H*W]``, permutations and their inverses.
+        ranks: ``[R,H*W]`` int32.
+        rows: ``[M]`` int64, of which row each mask is.
+        bounds: ``[M,2]`` int32, the first rank and the end.
+
+    Returns:
+        Tensor[M,H*W] bool.
     """
-    values = _ordered_bits(maps.flatten(1))
-    ordered = _sorted(values, places)
-    pixels = shuffles.gather(-1, ordered & _PLACES)
-    ordered >>= _SHIFT
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(-1)
-    if tied.any():
-        blurred = gaussian_blur(maps[None], WIDTH * min(maps.shape[-2:]))[0].flatten(1)[tied]
-        ordered = _sorted(_ordered_bits(blurred), places[tied])
-        seconds = shuffles[tied].gather(-1, ordered.bitwise_and_(_PLACES))
-        ordered = _sorted(values[tied], _placed(seconds))
-        pixels[tied] = seconds.gather(-1, ordered.bitwise_and_(_PLACES))
-    return _placed(pixels)
+    if ranks.device.type == "cpu" and (library := _library()) is not None:
+        removed = torch.empty(len(rows), ranks.shape[1], dtype=torch.bool)
+        given = ranks.contiguous(), rows.contiguous(), bounds.contiguous(), removed
+        library.between(*_addresses(given), *removed.shape, torch.get_num_threads())
+        return removed
+    # index_select copies whole rows, several times as fast as indexing by a tensor.
+    rank = ranks.index_select(0, rows)
+    low, high = bounds.unbind(1)
+    return (rank >= low[:, None]) & (rank < high[:, None])
 
 
-def _sorted(values: Tensor, places: Tensor) -> Tensor:
-    """Keys in descending order of values, ascending places where these are equal."""
-    keys = (_FITS - 1 - values).bitwise_left_shift_(_SHIFT).bitwise_or_(places)
-    keys.numpy().sort(-1)
-    return keys
+def mask_keys(ranks: Tensor, bounds: Tensor) -> Tensor:
+    """A key of each mask of :func:`ranked_between`: equal masks of one image have equal keys.
+
+    Each pixel of each image gets a random 64-bit integer, and so does the image; a mask's key is
+    the sum over its pixels, read off cumulative sums in the order of ranks. Two of a billion
+    different masks collide with probability under 0.03.
+
+    Args:
+        ranks: ``[P,N,H*W]`` int32.
+        bounds: ``[P,N,M,2]`` int32.
+
+    Returns:
+        Tensor[P,N,M] int64.
+    """
+    (P, N, pixels), M = ranks.shape, bounds.shape[2]
+    generator = torch.Generator().manual_seed(0x5CA3)
+    tokens = torch.randint(-(2**63), 2**63 - 1, (N, pixels + 1), generator=generator)
+    if ranks.device.type == "cpu" and (library := _library()) is not None:
+        keys = torch.empty(P, N, M, dtype=torch.int64)
+        given = ranks.contiguous(), tokens, bounds.contiguous(), keys
+        done = library.mask_keys(*_addresses(given), P * N, N, M, pixels, torch.get_num_threads())
+        _check_memory(done)
+        return keys
+    tokens = tokens.to(ranks.device)
+    in_order = torch.empty(ranks.shape, dtype=torch.int64, device=ranks.device)
+    in_order.scatter_(-1, ranks.long(), tokens[:, :pixels].expand(ranks.shape))
+    sums = torch.nn.functional.pad(in_order.cumsum(-1), (1, 0))
+    low, high = bounds.long().unbind(-1)
+    return sums.gather(-1, high) - sums.gather(-1, low) + tokens[:, pixels:]
+
+
+def _check_memory(done: int) -> None:
+    if done < 0:
+        raise MemoryError("no memory left to rank pixels")
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """``ranking.c``, where there is a C compiler."""
+    library = c_library("ranking")
+    if library is not None:
+        library.between.restype = None
+    return library
+
+
+def _addresses(tensors: tuple[Tensor, ...]) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+
+
+def _ranks_by_c(library: ctypes.CDLL, maps: Tensor, shuffles: Tensor) -> Tensor:
+    values, start = maps.float().flatten(2).contiguous(), shuffles.int().contiguous()
+    (P, N, pixels), threads = values.shape, torch.get_num_threads()
+    order, ranks = (torch.empty(values.shape, dtype=torch.int32) for _ in range(2))
+    same = torch.empty(values.shape, dtype=torch.bool)
+    done = library.rank(*_addresses((values, start, order, ranks, same)), P * N, N, pixels, threads)
+    _check_memory(done)
+    if same.any():
+        seconds = _blurred(maps).float().contiguous()
+        done = library.rank_same(*_addresses((seconds, same, order, ranks)), P * N, pixels, threads)
+        _check_memory(done)
+    return ranks
+
+
+def _blurred(maps: Tensor) -> Tensor:
+    """``[P,N,H*W]``: what orders equal values."""
+    # Candidate by candidate, which stays in a CPU's caches; last bits depend on what is blurred
+    # together, and are not to depend on the number of candidates.
+    parts = maps.split(1) if maps.device.type == "cpu" else [maps]
+    sigma = WIDTH * min(maps.shape[-2:])
+    return torch.cat([gaussian_blur(part, sigma) for part in parts]).flatten(2)
 
 
 def _placed(pixels: Tensor) -> Tensor:
@@ -79,7 +140,8 @@ def _placed(pixels: Tensor) -> Tensor:
 
 def _ordered_bits(values: Tensor) -> Tensor:
     """Integers in the order of the values, as the bits of floats that are not negative are."""
-    return values.float().clamp(min=0).contiguous().view(torch.int32).to(torch.int64)
+    values = values.flatten(2).float().clamp(min=0).contiguous()
+    return values.view(torch.int32).to(torch.int64)
 
 
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:

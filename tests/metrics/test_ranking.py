@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from sycam.metrics.ranking import gaussian_blur, relevance_ranks
+from sycam.metrics import ranking
+from sycam.metrics.ranking import gaussian_blur, mask_keys, ranked_between, relevance_ranks
+
+
+def in_torch():
+    """Within this context no function of the C file serves."""
+    return mock.patch.object(ranking, "_library", return_value=None)
 
 
 def by_definition(maps: torch.Tensor, shuffles: torch.Tensor, blurred: torch.Tensor) -> np.ndarray:
@@ -38,17 +46,53 @@ def shuffles_of(images: int, pixels: int, seed: int = 0) -> torch.Tensor:
     seed=st.integers(0, 1000),
 )
 def test_ranks_are_those_of_the_definition(levels, scale, height, seed):
-    """Maps with no ties, some, and nothing else; values of 2 and more take another way."""
+    """Maps with no ties, some, and nothing else."""
     generator = torch.Generator().manual_seed(seed)
     maps = torch.randint(0, levels, (3, 2, height, 7), generator=generator) * (scale / levels)
     maps[1] = torch.rand(2, height, 7, generator=generator)  # beside tied maps
     shuffles = shuffles_of(2, height * 7, seed)
     # What is blurred together decides the last bits.
-    parts = [maps] if scale > 1 else maps.split(1)
-    blurred = torch.cat([gaussian_blur(part, min(height, 7) / 8) for part in parts])
+    blurred = torch.cat([gaussian_blur(part, min(height, 7) / 8) for part in maps.split(1)])
+    expected = by_definition(maps, shuffles, blurred)
     found = relevance_ranks(maps, shuffles)
-    np.testing.assert_array_equal(found.numpy(), by_definition(maps, shuffles, blurred))
+    np.testing.assert_array_equal(found.numpy(), expected)
     assert found.dtype == torch.int32
+    with in_torch():
+        np.testing.assert_array_equal(relevance_ranks(maps, shuffles).numpy(), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_masks_are_the_pixels_between_two_ranks(seed, pixels):
+    generator = torch.Generator().manual_seed(seed)
+    ranks = torch.stack([torch.randperm(pixels, generator=generator) for _ in range(3)]).int()
+    rows = torch.randint(0, 3, (8,), generator=generator)
+    bounds = torch.randint(0, pixels + 1, (8, 2), generator=generator).sort(1).values.int()
+    found = ranked_between(ranks, rows, bounds)
+    for row, (first, end), mask in zip(rows.tolist(), bounds.tolist(), found, strict=True):
+        assert mask.tolist() == [first <= rank < end for rank in ranks[row].tolist()]
+    with in_torch():
+        assert torch.equal(ranked_between(ranks, rows, bounds), found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000))
+def test_equal_masks_of_one_image_and_no_others_have_equal_keys(seed):
+    generator = torch.Generator().manual_seed(seed)
+    ranks = torch.stack([torch.randperm(4, generator=generator) for _ in range(12)]).int()
+    ranks = ranks.view(6, 2, 4)
+    bounds = torch.tensor([(i, j) for i in range(5) for j in range(i, 5)], dtype=torch.int32)
+    bounds = bounds.expand(6, 2, -1, -1)
+    keys = mask_keys(ranks, bounds)
+    rows = torch.arange(12).repeat_interleave(bounds.shape[2])
+    masks = ranked_between(ranks.flatten(0, 1), rows, bounds.flatten(0, 2)).view(*keys.shape, 4)
+    seen = {}
+    for p, n, m in np.ndindex(*keys.shape):
+        seen.setdefault(int(keys[p, n, m]), set()).add((n, *masks[p, n, m].tolist()))
+    assert all(len(alike) == 1 for alike in seen.values())
+    assert len(seen) == len(set().union(*seen.values()))
+    with in_torch():
+        assert torch.equal(mask_keys(ranks, bounds), keys)
 
 
 def test_a_map_alone_is_ranked_as_among_others():
