@@ -162,7 +162,7 @@ def _compiled(images: Tensor, dtype: torch.dtype) -> Callable[..., tuple[Tensor,
     """The compiled engine for these images, or None where there is none."""
     if max(images.shape[2:]) > THIN * min(images.shape[2:]):
         return None
-    if images.device.type == "cpu" and native_available(dtype):
+    if images.device.type == "cpu" and native_available(images.shape[1:], dtype):
         return solve_native
     if images.device.type == "cuda" and cuda_available(images.device, dtype):
         return solve_cuda

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,17 +13,28 @@ from torch import Tensor
 from sycam.metrics.c_code import c_library
 
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
+TOGETHER = 4  # colours that are solved together, at most
+CACHE = 1_000_000  # bytes of seven fields of all colours, beyond which they are solved one by one
 
 
-def native_available(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether the compiled engine can be used here; compiles it when first asked (a second)."""
-    return _function(dtype) is not None
+def native_available(
+    shape: Sequence[int] = (3, 64, 64), dtype: torch.dtype = torch.float32
+) -> bool:
+    """Whether the compiled engine can be used here for images of a shape ``[C, H, W]``; compiles
+    it when first asked (a second)."""
+    return _function(dtype, _together(shape, dtype)) is not None
+
+
+def _together(shape: Sequence[int], dtype: torch.dtype) -> int:
+    """How many colours are solved at once."""
+    fits = 7 * dtype.itemsize * math.prod(shape) <= CACHE
+    return shape[0] if fits and shape[0] <= TOGETHER else 1
 
 
 @functools.cache
-def _function(dtype: torch.dtype) -> Callable[..., int] | None:
-    """The compiled solver for a dtype, or None where there is no compiler."""
-    library = c_library("imputation", f"REAL={C_TYPES[dtype]}")
+def _function(dtype: torch.dtype, together: int) -> Callable[..., int] | None:
+    """The compiled solver for a dtype and colours together, or None where there is no compiler."""
+    library = c_library("imputation", f"REAL={C_TYPES[dtype]}", f"COLOURS={together}")
     if library is None:
         return None
     function = library.impute
@@ -61,7 +73,7 @@ def solve_native(
     filled = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
     noise = None if noise is None else noise.to(images.dtype).contiguous()
     threads = max(1, min(torch.get_num_threads(), len(removed)))
-    found = _function(images.dtype)(
+    found = _function(images.dtype, _together(shape[1:], images.dtype))(
         images.data_ptr(),
         removed.data_ptr(),
         None if noise is None else noise.data_ptr(),
