@@ -246,7 +246,7 @@ def main() -> None:
     scorers: dict[str, Scorer] = {}
     for name in options.metrics.split(","):
         scorers[name] = Scorer(find_metric(name), evidence, context)
-    warm = images_for(options.network, 512 if torch.cuda.is_available() else 64).images
+    warm = images_for(options.network, 512 if torch.cuda.is_available() else 128).images
     subject.classifier.probability(warm, context.targets[:1].expand(len(warm)))
     form = subject.classifier.plan(1 if options.eager else 10**12)
     bare, bare_again = bare_forward(subject, context.images, options.repeats)

@@ -87,7 +87,7 @@ class Classifier:
         self._dtype = dtype_of(self.network)
         self._compiled: Callable[[Tensor], Tensor] | None = None  # for batches like the sample
         self._gain = 1.0  # how many times as fast that is
-        self._sample: Tensor | None = None  # the last whole batch, as the network saw it
+        self._sample: Tensor | None = None  # the last largest batch, as the network saw it
 
     def probability(self, images: Tensor, targets: Tensor) -> Tensor:
         """Probability of each image's target class.
@@ -141,9 +141,12 @@ class Classifier:
         Returns:
             The form of the network from now on: ``"eager"``, ``"folded"`` or ``"compiled"``.
         """
-        batch = self._sample
-        if batch is None or self.score is not None or self._compiled is not None:
+        if self._sample is None or self.score is not None or self._compiled is not None:
             return self.form
+        if len(self._sample) < self.batch:
+            places = torch.arange(self.batch, device=self.device) % len(self._sample)
+            self._sample = self._laid(self._sample[places])
+        batch = self._sample
         with torch.no_grad(), self._arithmetic():
             if self.form == "eager":
                 self._take_folded(batch)
@@ -207,11 +210,16 @@ class Classifier:
                 self.network.to(memory_format=self._layout)
                 self.batch = self._wanted
                 continue
-            if self._compiled is None and len(batch) == self.batch:
-                self._sample = batch
+            if self._compiled is None:
+                self._remember(batch)
             self.passes += len(batch)
             start += len(batch)
             yield part, outputs
+
+    def _remember(self, batch: Tensor) -> None:
+        kept = self._sample
+        if kept is None or batch.shape[1:] != kept.shape[1:] or len(batch) >= len(kept):
+            self._sample = batch
 
     def _suits_usual_layout(self, error: Exception) -> bool:
         """Whether the usual layout may help: networks that call view() on activations need it."""
