@@ -16,6 +16,7 @@ from sycam.evidence.acceleration import (
     exact_convolutions,
     fitting_batch,
     folded,
+    keep_freed_memory,
     out_of_memory,
     seconds_of,
 )
@@ -76,6 +77,8 @@ class Classifier:
             raise NetworkError(
                 f"the network cannot be copied: {type(error).__name__}: {error}"
             ) from error
+        if self.device.type == "cpu":
+            keep_freed_memory()
         volumes = any(parameter.ndim == 5 for parameter in twin.parameters())
         self._layout = torch.contiguous_format if volumes else torch.channels_last
         self.network = twin.to(self.device).eval().requires_grad_(False)
