@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sycam.evidence.acceleration import keep_freed_memory
 from sycam.metrics.imputation import impute, impute_exact, native_available
 
 
@@ -117,6 +118,7 @@ def measure(side: int, heatmaps: int, repeats: int) -> None:
 
 
 def main() -> None:
+    keep_freed_memory()  # as scoring does
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="32,64,224")
     parser.add_argument("--heatmaps", type=int, default=4, help="18 masks each (224: a quarter)")

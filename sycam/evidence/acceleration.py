@@ -22,7 +22,7 @@ GPU_BATCHES = (4, 512)
 GPU_SHARE = 1 / 32  # of the GPU's memory for the largest layer's output; several are alive at once
 
 COMPILE_SECONDS = 8.0, 0.15  # to start the compiler, and for each module with parameters
-SAVED = 0.3  # share of the eager time that a compiled network usually saves
+SAVED = 0.2  # share of the eager time that a compiled network usually saves
 MARGIN = 1.5  # what compiling must save, as a multiple of what it costs
 
 
