@@ -85,6 +85,6 @@ def test_killed_at_random_moments_it_resumes_to_the_same_end(tmp_path):
             shutil.rmtree(cut)  # go on killing a run from its beginning
             cut.mkdir()
     finish(cut)
-    assert len(lengths) > 3, "the kills did not meet the search at work"
+    assert len(lengths) > 2, "the kills did not meet the search at work"
     assert winner(cut) == winner(tmp_path / "whole")
     assert journal(cut) == journal(tmp_path / "whole")
