@@ -146,16 +146,19 @@ class Classifier:
         """
         if self._sample is None or self.score is not None or self._compiled is not None:
             return self.form
-        if len(self._sample) < self.batch:
-            places = torch.arange(self.batch, device=self.device) % len(self._sample)
-            self._sample = self._laid(self._sample[places])
-        batch = self._sample
-        with torch.no_grad(), self._arithmetic():
-            if self.form == "eager":
-                self._take_folded(batch)
-            (seconds,) = seconds_of(self.device, lambda: self.network(batch))
-            if compiling_pays(self.network, seconds / len(batch) * passes):
-                self._take_compiled(batch)
+        places = torch.arange(self.batch, device=self.device) % len(self._sample)
+        self._sample = batch = self._laid(self._sample[places])
+        try:
+            with torch.no_grad(), self._arithmetic():
+                if self.form == "eager":
+                    self._take_folded(batch)
+                (seconds,) = seconds_of(self.device, lambda: self.network(batch))
+                if compiling_pays(self.network, seconds / len(batch) * passes):
+                    self._take_compiled(batch)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._sample = None  # passes find a smaller batch by themselves
         return self.form
 
     def _take_folded(self, batch: Tensor) -> None:

@@ -150,8 +150,8 @@ static inline void interpolate(const Grid *g, V *x, const V *y, int i, int sweep
         V even = c->left[b] * here[k] + LEFT(before[k], here[k]) * (REAL)0.25;
         V odd = c->right[b] * here[k] + RIGHT(here[k], after) * (REAL)0.25;
         int low = 2 * b * COLOURS + k, high = low + COLOURS;
-        o[low] = START(2 * b, low) + m[2 * b] * LOW(even, odd);
-        if (2 * b + 1 < g->n) o[high] = START(2 * b + 1, high) + m[2 * b + 1] * HIGH(even, odd);
+        if (2 * b >= g->first[i]) o[low] = START(2 * b, low) + m[2 * b] * LOW(even, odd);
+        if (2 * b + 1 < g->end[i]) o[high] = START(2 * b + 1, high) + m[2 * b + 1] * HIGH(even, odd);
         before[k] = here[k], here[k] = after;
     }
 }

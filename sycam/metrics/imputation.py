@@ -12,11 +12,11 @@ cycle and started from averages of ever coarser cells (pull, push). There are th
 operations, on any device, and (``native=True``) a C function and a CUDA kernel, compiled when first
 used. They are many times as fast because an image never leaves the cache, or the block of threads
 that works on it; they also improve the start by a cycle on each coarser grid, and weigh the known
-cells beside a hole by how much of them is known. The C function takes one step for all colours. To
-start from the solution of a smaller mask of the same image would not help: it is 0.3 to 0.5 off
-(rms, on images of unit variance), the start above 0.1 to 0.25. ``impute_exact`` factorises one
-sparse matrix an image in float64; it is slow and is what everything else is measured against
-(``benchmarks/imputation.py``). None adds noise unless it is given.
+cells beside a hole by how much of them is known. The C function takes one step for all colours of a
+small image. To start from the solution of a smaller mask of the same image would not help: it is
+0.3 to 0.5 off (rms, on images of unit variance), the start above 0.1 to 0.25. ``impute_exact``
+factorises one sparse matrix an image in float64; it is slow and is what everything else is measured
+against (``benchmarks/imputation.py``). None adds noise unless it is given.
 """
 
 from __future__ import annotations

@@ -223,6 +223,34 @@ def test_noise_is_added_to_removed_pixels_only(native):
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 3e38])
+def test_one_pixel_that_is_not_finite_does_not_spoil_the_next_image(value, native):
+    """In the last column, far from a hole whose rows of vectors end before it."""
+    images = smooth_images(2, 1, 36, 29)
+    expected = impute(images, road_masks(36, 29)[[0, 0]], native=native)[1]
+    for (y, x), hole in (((18, 28), (19, 15)), ((33, 28), (31, 8)), ((13, 28), (14, 3))):
+        removed = road_masks(36, 29)[[0, 0]]
+        removed[0] = False
+        removed[0][hole] = True
+        spoilt = images.clone()
+        spoilt[0, 0, y, x] = value
+        found = impute(spoilt, removed, native=native, largest=1.0)[1]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("colours", [3, 5])
+def test_colours_that_are_solved_one_by_one_agree(colours, native, monkeypatch):
+    monkeypatch.setattr(native_engine, "CACHE", 0)
+    removed = road_masks(33, 20)
+    images = smooth_images(len(removed), colours, 33, 20)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    found = impute(images, removed, native=native, noise=noise)
+    expected = impute_exact(images.double(), removed) + removed[:, None] * noise
+    error = (found - expected).abs().amax(1)[removed]
+    assert error.quantile(0.999) <= 1e-2
+    assert error.max() <= 2e-2
+
+
 def test_an_image_that_is_not_finite_does_not_spoil_the_next(native):
     removed = road_masks(20, 20)
     images = smooth_images(len(removed), 3, 20, 20)
