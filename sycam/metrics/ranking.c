@@ -1,4 +1,4 @@
-/* What sycam/metrics/ranking.py and perturbation.py do in torch operations, one heatmap after the
+/* What sycam/metrics/ranking.py does in torch operations, one heatmap after the
  * other, so that it stays in the caches. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -158,9 +158,9 @@ int mask_keys(const int32_t *ranks, const uint64_t *tokens, const int32_t *bound
 }
 
 /* removed: [masks, pixels], 1 where the rank in row rows[m] lies from bounds[m][0] to before
- * bounds[m][1]. */
-void between(const int32_t *ranks, const int64_t *rows, const int32_t *bounds, uint8_t *removed,
-             int masks, int pixels, int threads) {
+ * bounds[m][1]. Returns 0. */
+int between(const int32_t *ranks, const int64_t *rows, const int32_t *bounds, uint8_t *removed,
+            int masks, int pixels, int threads) {
     (void)threads;
 #pragma omp parallel for num_threads(threads)
     for (int m = 0; m < masks; m++) {
@@ -169,4 +169,5 @@ void between(const int32_t *ranks, const int64_t *rows, const int32_t *bounds, u
         uint32_t first = bounds[2 * m], count = bounds[2 * m + 1] - bounds[2 * m];
         for (int i = 0; i < pixels; i++) out[i] = (uint32_t)rank[i] - first < count;
     }
+    return 0;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 import torch
@@ -28,7 +29,7 @@ def relevance_ranks(maps: Tensor, shuffles: Tensor) -> Tensor:
     Returns:
         Tensor[P,N,H*W] int32.
     """
-    if maps.device.type == "cpu" and (library := _library()) is not None:
+    if (library := _library_for(maps)) is not None:
         return _ranks_by_c(library, maps, shuffles)
     # One integer key sorts by value first and by blur second.
     key = (_ordered_bits(maps) << 32) | _ordered_bits(_blurred(maps))
@@ -48,10 +49,10 @@ def ranked_between(ranks: Tensor, rows: Tensor, bounds: Tensor) -> Tensor:
     Returns:
         Tensor[M,H*W] bool.
     """
-    if ranks.device.type == "cpu" and (library := _library()) is not None:
+    if (library := _library_for(ranks)) is not None:
         removed = torch.empty(len(rows), ranks.shape[1], dtype=torch.bool)
         given = ranks.contiguous(), rows.contiguous(), bounds.contiguous(), removed
-        library.between(*_addresses(given), *removed.shape, torch.get_num_threads())
+        _call(library.between, given, *removed.shape)
         return removed
     # index_select copies whole rows, several times as fast as indexing by a tensor.
     rank = ranks.index_select(0, rows)
@@ -76,11 +77,10 @@ def mask_keys(ranks: Tensor, bounds: Tensor) -> Tensor:
     (P, N, pixels), M = ranks.shape, bounds.shape[2]
     generator = torch.Generator().manual_seed(0x5CA3)
     tokens = torch.randint(-(2**63), 2**63 - 1, (N, pixels + 1), generator=generator)
-    if ranks.device.type == "cpu" and (library := _library()) is not None:
+    if (library := _library_for(ranks)) is not None:
         keys = torch.empty(P, N, M, dtype=torch.int64)
         given = ranks.contiguous(), tokens, bounds.contiguous(), keys
-        done = library.mask_keys(*_addresses(given), P * N, N, M, pixels, torch.get_num_threads())
-        _check_memory(done)
+        _call(library.mask_keys, given, P * N, N, M, pixels)
         return keys
     tokens = tokens.to(ranks.device)
     in_order = torch.empty(ranks.shape, dtype=torch.int64, device=ranks.device)
@@ -90,35 +90,32 @@ def mask_keys(ranks: Tensor, bounds: Tensor) -> Tensor:
     return sums.gather(-1, high) - sums.gather(-1, low) + tokens[:, pixels:]
 
 
-def _check_memory(done: int) -> None:
-    if done < 0:
-        raise MemoryError("no memory left to rank pixels")
-
-
 @cache
 def _library() -> ctypes.CDLL | None:
     """``ranking.c``, where there is a C compiler."""
-    library = c_library("ranking")
-    if library is not None:
-        library.between.restype = None
-    return library
+    return c_library("ranking")
 
 
-def _addresses(tensors: tuple[Tensor, ...]) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+def _library_for(tensor: Tensor) -> ctypes.CDLL | None:
+    return _library() if tensor.device.type == "cpu" else None
+
+
+def _call(function: Callable[..., int], tensors: tuple[Tensor, ...], *sizes: int) -> None:
+    """Run a function of the library on as many threads as torch uses."""
+    addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    if function(*addresses, *sizes, torch.get_num_threads()) < 0:
+        raise MemoryError("no memory left to rank pixels")
 
 
 def _ranks_by_c(library: ctypes.CDLL, maps: Tensor, shuffles: Tensor) -> Tensor:
     values, start = maps.float().flatten(2).contiguous(), shuffles.int().contiguous()
-    (P, N, pixels), threads = values.shape, torch.get_num_threads()
+    P, N, pixels = values.shape
     order, ranks = (torch.empty(values.shape, dtype=torch.int32) for _ in range(2))
     same = torch.empty(values.shape, dtype=torch.bool)
-    done = library.rank(*_addresses((values, start, order, ranks, same)), P * N, N, pixels, threads)
-    _check_memory(done)
+    _call(library.rank, (values, start, order, ranks, same), P * N, N, pixels)
     if same.any():
         seconds = _blurred(maps).float().contiguous()
-        done = library.rank_same(*_addresses((seconds, same, order, ranks)), P * N, pixels, threads)
-        _check_memory(done)
+        _call(library.rank_same, (seconds, same, order, ranks), P * N, pixels)
     return ranks
 
 
