@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape
 from sycam.evidence.targets import Target
+from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, demo_images, read_images, sample, with_masks
 from sycam.kernels import Fusion
 from sycam.methods import Method, find_method, scored_along
@@ -176,15 +177,16 @@ def evaluate(
     cells, scores, degenerate = {}, {}, {}
     under = list(chosen.values())
     scorer = Scorer(under[0], evidence, context)
-    notify(Stage("Preparing the network"))
-    scorer.prepare(len(found), under)
-    notify(Stage("Scoring", len(found)))
-    for done, (name, method) in enumerate(found.items(), 1):
-        for metric, score in zip(under, scorer.score_under(under, method), strict=True):
-            scores[name, metric.text] = metric.per_image(score.values)
-            cells[name, metric.text] = interval(score.values, metric, seed)
-            degenerate[name] = score.degenerate
-        notify(Step(done))
+    with sharing_cores(lambda text: notify(Note(text))):
+        notify(Stage("Preparing the network"))
+        scorer.prepare(len(found), under)
+        notify(Stage("Scoring", len(found)))
+        for done, (name, method) in enumerate(found.items(), 1):
+            for metric, score in zip(under, scorer.score_under(under, method), strict=True):
+                scores[name, metric.text] = metric.per_image(score.values)
+                cells[name, metric.text] = interval(score.values, metric, seed)
+                degenerate[name] = score.degenerate
+            notify(Step(done))
     return Table(
         methods=tuple(found),
         metrics=tuple(chosen),

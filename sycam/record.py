@@ -20,6 +20,7 @@ from sycam.data.images import ImageSet
 from sycam.digests import tensor_digest
 from sycam.errors import RunError
 from sycam.evidence import FLOAT32
+from sycam.evidence.threads import allowed_threads
 from sycam.language import Grammar
 from sycam.metrics import Metric
 from sycam.result import JOURNAL_FILE
@@ -117,7 +118,7 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
             "scipy": scipy.__version__,
             "optuna": optuna.__version__,
             "device": str(subject.classifier.device),
-            "threads": torch.get_num_threads(),
+            "threads": allowed_threads(),
             "machine": platform.machine(),
         },
         "network": {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sycam.evidence import Evidence, Layers, Reshape, Stack
 from sycam.evidence.targets import Target
+from sycam.evidence.threads import sharing_cores
 from sycam.hunt import Hunt, hunt
 from sycam.inputs import Images
 from sycam.kernels import Fusion
@@ -149,13 +150,20 @@ def synthesize(
         guesses=_guesses(guess),
         scope=scope,
     )
-    task = Task.prepare(
-        network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
-        device, seed, reshape, fusion, require, precision, options.guesses, correct_only, notify,
-    )  # fmt: skip
-    # Only now, when all that was given has proved usable, is anything written.
+    with sharing_cores(lambda text: notify(Note(text))):
+        task = Task.prepare(
+            network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
+            device, seed, reshape, fusion, require, precision, options.guesses, correct_only,
+            notify,
+        )  # fmt: skip
+        # Only now, when all that was given has proved usable, is anything written.
+        folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")
+        return _result(task, options, folder, notify)
+
+
+def _result(task: Task, options: SearchOptions, folder: Path, notify: Notify) -> Result:
+    """Search, validate, save."""
     metric, subject, unseen = task.metric, task.subject, task.unseen
-    folder = open_folder(out, f"{subject.name}-{metric.slug}-{task.identity[:8]}")
     found = hunt(task, options, folder, notify=notify)
     _say(found, task, notify)
     notify(Stage("Measuring held-out images", len(unseen)))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
+from sycam.evidence.threads import allowed_threads
 
 CACHE = 2**22  # bytes for an average layer's output on a CPU: what the caches of two cores hold
 CPU_BATCHES = (4, 128)
@@ -99,7 +100,7 @@ def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], obj
         fits = room // largest
     else:
         least, most = CPU_BATCHES
-        least = max(least, torch.get_num_threads())
+        least = max(least, allowed_threads())
         fits = CACHE * len(sizes) // max(sum(sizes), 1) if sizes else CACHE // largest
     fits = int(min(max(fits, least), most))
     return 1 << (fits.bit_length() - 1)
@@ -136,12 +137,13 @@ def compiling_pays(network: nn.Module, seconds: float) -> bool:
 def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | None:
     """The network compiled for batches of one shape, its weights as constants; None where the
     compiler fails or is not there. On a GPU it is recorded as a CUDA graph, which saves the
-    launches of small networks: outputs hold only until the next call."""
+    launches of small networks: outputs hold only until the next call. On a CPU it runs on as many
+    threads as torch takes at the time of a call."""
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
+    options = {"triton.cudagraphs": batch.device.type == "cuda", "cpp.dynamic_threads": True}
     try:
-        graphs = {"triton.cudagraphs": batch.device.type == "cuda"}
-        fast = torch.compile(network, dynamic=False, options=graphs)
+        fast = torch.compile(network, dynamic=False, options=options)
         with inductor.patch(freezing=True), torch.no_grad():
             fast(batch)
     except Exception:  # no compiler, or operations that it does not know

@@ -22,11 +22,13 @@ from sycam.evidence.acceleration import (
 )
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
+from sycam.evidence.threads import Threads, active_threads
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "bfloat16")
 AGREEMENT = 1e-5  # within which a faster form of the network must give the same probabilities
+FEW = 16  # batches: for fewer passes nothing is prepared, which takes as many
 LENIENT = 2.0  # times the plain form's own error, where its arithmetic is coarser than float32
 
 
@@ -146,13 +148,15 @@ class Classifier:
         """
         if self._sample is None or self.score is not None or self._compiled is not None:
             return self.form
+        if passes < FEW * self.batch:
+            return self.form
         places = torch.arange(self.batch, device=self.device) % len(self._sample)
         self._sample = batch = self._laid(self._sample[places])
         try:
             with torch.no_grad(), self._arithmetic():
                 if self.form == "eager":
                     self._take_folded(batch)
-                (seconds,) = seconds_of(self.device, lambda: self.network(batch))
+                seconds = self._seconds(batch)
                 if compiling_pays(self.network, seconds / len(batch) * passes):
                     self._take_compiled(batch)
         except Exception as error:
@@ -160,6 +164,22 @@ class Classifier:
                 raise
             self._sample = None  # passes find a smaller batch by themselves
         return self.form
+
+    def _seconds(self, batch: Tensor) -> float:
+        """What a batch takes, on as many threads of a CPU as are fastest."""
+        threads = self._threads()
+        if threads is not None:
+            return threads.settle(lambda: self.network(batch))
+        return seconds_of(self.device, lambda: self.network(batch))[0]
+
+    def _threads(self) -> Threads | None:
+        return active_threads() if self.device.type == "cpu" else None
+
+    def _adjust_threads(self) -> None:
+        """Where cores have become short, or free again, passes take fewer threads or more."""
+        threads, sample = self._threads(), self._sample
+        if threads is not None and sample is not None and len(sample) <= self.batch:
+            threads.adjust(lambda: self._forward(sample))
 
     def _take_folded(self, batch: Tensor) -> None:
         twin = folded(self.network)
@@ -199,6 +219,7 @@ class Classifier:
             try:
                 if self.batch is None:
                     self.batch = fitting_batch(self.network, self._laid(images[:1]), self._forward)
+                self._adjust_threads()
                 part = slice(start, start + self.batch)
                 batch = self._laid(images[part])
                 outputs = self._forward(batch)
