@@ -24,7 +24,7 @@ from sycam.evidence.threads import allowed_threads
 from sycam.language import Grammar
 from sycam.metrics import Metric
 from sycam.result import JOURNAL_FILE
-from sycam.search import Requirement, SearchOptions
+from sycam.search import Requirement, SearchOptions, need_masks
 from sycam.search.contest import FLAT, OVERFLOW
 from sycam.subject import Subject, reshape_text
 from sycam.version import __version__
@@ -44,7 +44,6 @@ def identity_of(
 ) -> str:
     """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
     labels, masks = searched.labels, searched.masks
-    watched = (metric, *(r.metric for r in requirements))
     explains_labels = "label" in subject.target_text
     facts = {
         "network": subject.digest,
@@ -54,7 +53,7 @@ def identity_of(
         "images": searched.digests,
         "shape": list(searched.images.shape[1:]),
         "labels": labels.tolist() if explains_labels and labels is not None else None,
-        "masks": tensor_digest(masks) if any(m.needs_masks for m in watched) else None,
+        "masks": tensor_digest(masks) if need_masks(metric, requirements) else None,
         "target": subject.target_text,
         "metric": [metric.text, metric.options, metric.version],
         "grammar": grammar.digest,

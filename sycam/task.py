@@ -27,6 +27,7 @@ from sycam.search import (
     Requirement,
     Scorer,
     in_precision,
+    need_masks,
     verify_precision,
 )
 from sycam.search.events import Note, Notify, Stage, ignore
@@ -103,7 +104,6 @@ class Task:
         require = [require] if isinstance(require, str) else require
         requirements = tuple(Requirement.parse(text) for text in require)
         watched = (metric, *(r.metric for r in requirements))
-        needs_masks = any(m.needs_masks for m in watched)
         grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
         known = open_network(network)
         if known.source is not None:  # it is ours
@@ -115,7 +115,8 @@ class Task:
         if not isinstance(heldout, int):
             heldout = read_images(heldout, network=known, notify=notify)
         only = known.module if correct_only else None
-        searched, unseen = divide(images, heldout, search_images, seed, needs_masks, only)
+        masked = need_masks(metric, requirements)
+        searched, unseen = divide(images, heldout, search_images, seed, masked, only)
         for line in dict.fromkeys(
             (*searched.notes, *unseen.notes, *searched.skipped, *unseen.skipped)
         ):
@@ -148,7 +149,7 @@ class Task:
     @property
     def needs_masks(self) -> bool:
         """Whether a goal or a requirement compares with ground truth."""
-        return any(m.needs_masks for m in (self.metric, *(r.metric for r in self.requirements)))
+        return need_masks(self.metric, self.requirements)
 
     @cached_property
     def identity(self) -> str:

@@ -7,9 +7,10 @@ import copy
 import ctypes
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,8 @@ def keep_freed_memory() -> bool:
     By default large blocks go back to the system when they are freed, and each page of the next
     batch's activations is asked for again: a fifth of the time of scoring on a CPU, two fifths
     where the network is not compiled. What is freed stays for later allocations, up to 2 GiB more
-    than the process uses at the time. Whoever tunes malloc by the environment is left alone.
+    than is in use at the time, in each of malloc's arenas. Whoever tunes malloc by the environment
+    is left alone.
 
     Returns:
         Whether it was said.
@@ -82,7 +84,9 @@ def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], obj
     def watch(_module: nn.Module, _inputs: object, output: object) -> None:
         sizes.extend(tensor.nbytes for tensor in _tensors(output))
 
-    layers = [module for module in network.modules() if not [*module.children()]]
+    gpu = image.device.type == "cuda"
+    # The average is of leaves, each output once; the largest may be made between them.
+    layers = [module for module in network.modules() if gpu or not [*module.children()]]
     handles = [module.register_forward_hook(watch) for module in layers]
     try:
         run(image)
@@ -94,7 +98,7 @@ def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], obj
         for handle in handles:
             handle.remove()
     largest = max([image.nbytes, *sizes])
-    if image.device.type == "cuda":
+    if gpu:
         room = torch.cuda.get_device_properties(image.device).total_memory * GPU_SHARE
         least, most = GPU_BATCHES
         fits = room // largest
@@ -141,7 +145,12 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     threads as torch takes at the time of a call."""
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
-    options = {"triton.cudagraphs": batch.device.type == "cuda", "cpp.dynamic_threads": True}
+    options: dict[str, Any] = {
+        "triton.cudagraphs": batch.device.type == "cuda",
+        "cpp.dynamic_threads": True,
+    }
+    if hasattr(torch.compiler, "skip_guard_on_globals_unsafe"):  # older ones know no such option
+        options["guard_filter_fn"] = _for_any_number_of_threads
     try:
         fast = torch.compile(network, dynamic=False, options=options)
         with inductor.patch(freezing=True), torch.no_grad():
@@ -149,6 +158,12 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     except Exception:  # no compiler, or operations that it does not know
         return None
     return fast
+
+
+def _for_any_number_of_threads(guards: Sequence[Any]) -> list[bool]:
+    """All that torch checks before it runs a compiled network, but for the state of the process:
+    it would compile again for each number of threads, and nothing else of it changes here."""
+    return [guard.guard_type != "GLOBAL_STATE" for guard in guards]
 
 
 @contextmanager

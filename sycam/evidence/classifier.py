@@ -175,11 +175,12 @@ class Classifier:
     def _threads(self) -> Threads | None:
         return active_threads() if self.device.type == "cpu" else None
 
-    def _adjust_threads(self) -> None:
-        """Where cores have become short, or free again, passes take fewer threads or more."""
-        threads, sample = self._threads(), self._sample
-        if threads is not None and sample is not None and len(sample) <= self.batch:
-            threads.adjust(lambda: self._forward(sample))
+    def _governed(self, batch: Tensor) -> object:
+        """The outputs for a batch, on as many threads of a CPU as are fastest."""
+        threads = self._threads()
+        if threads is None:
+            return self._forward(batch)
+        return threads.run((id(self), self.form, batch.shape), lambda: self._forward(batch))
 
     def _take_folded(self, batch: Tensor) -> None:
         twin = folded(self.network)
@@ -219,10 +220,9 @@ class Classifier:
             try:
                 if self.batch is None:
                     self.batch = fitting_batch(self.network, self._laid(images[:1]), self._forward)
-                self._adjust_threads()
                 part = slice(start, start + self.batch)
                 batch = self._laid(images[part])
-                outputs = self._forward(batch)
+                outputs = self._governed(batch)
                 if self.score is None:
                     outputs = check_outputs(outputs, len(batch)).float()
             except Exception as error:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 PERIOD = 2.0  # seconds between two looks at whether cores are short
 WAITING = 0.1  # share of its time that a thread waits for a core where they are short
-FEWER, MORE = 1.25, 1.1  # how many times as fast they must be; on an idle machine all are used
-RARELY = 30  # times what trying cost pass before it is tried again
+# How many times as fast another number must be: where cores are free all are taken, if it can be.
+CLEAR, LARGE = 1.1, 1.25
+SLOWER = 1.5  # times as long: still fewer threads are not tried
+RARELY = 20  # times what trying cost pass before it is tried again
 RUNS, ENOUGH, LONG = 3, 0.2, 1.0  # passes of a measurement; seconds it takes, and may take
+T = TypeVar("T")
 _TASKS = Path("/proc/self/task")
 
 
@@ -38,40 +43,74 @@ class Threads:
         self._say: Callable[[str], None] | None = say
         self._rest()
 
-    def adjust(self, work: Callable[[], object]) -> None:
-        """Try other numbers where cores have become short, or where they were.
+    def run(self, kind: Hashable, work: Callable[[], T]) -> T:
+        """Do a piece of work; before it, where cores have become short or are free again, try.
 
         Args:
-            work: a typical piece; it is repeated, and what it returns is thrown away.
+            kind: of the work: pieces of one kind take as long.
+            work: is repeated where something is tried, and the last value returned.
         """
-        if self.most > 1 and time.monotonic() >= self._due:
+        if self.most == 1:
+            return work()
+        times = self._times[kind]
+        started = time.monotonic()
+        if times and started >= self._due:
             if self._short() or torch.get_num_threads() < self.most:
-                self.settle(work)
-            else:
-                self._rest()
+                self.settle(work, sum(times) / len(times))
+            self._rest(RARELY * (time.monotonic() - started))
+            started = time.monotonic()
+        done = work()
+        times.append(time.monotonic() - started)
+        return done
 
-    def settle(self, work: Callable[[], object]) -> float:
-        """Try fewer threads, then more, and stay with the fastest; seconds of the work on them."""
-        short, started, before = self._short(), time.monotonic(), torch.get_num_threads()
-        count, seconds = before, _seconds(before, work)
-        while count > 1 and (found := _seconds(count // 2, work)) * FEWER < seconds:
-            count, seconds = count // 2, found
-        while count >= before and count < self.most:
+    def settle(self, work: Callable[[], object], seconds: float | None = None) -> float:
+        """Try fewer threads, then more, and stay with the fastest.
+
+        Args:
+            work: is repeated.
+            seconds: what it takes on as many threads as now, if that is known.
+
+        Returns:
+            What it takes on those that are taken.
+        """
+        short, before = self._short(), torch.get_num_threads()
+        if seconds is None:
+            seconds = _seconds(before, work)
+        count, seconds = self._fewer(work, before, seconds, short)
+        while before <= count < self.most:
             more = min(2 * count, self.most)
-            if (found := _seconds(more, work)) * MORE >= seconds:
+            if (found := _seconds(more, work)) * CLEAR >= seconds:
                 break
             count, seconds = more, found
         torch.set_num_threads(count)
-        self._rest(RARELY * (time.monotonic() - started))
+        self._rest()
         if count < self.most and self._say is not None:
             why = "other work keeps the cores busy" if short else "more do not help"
             self._say(f"forward passes run on {count} of {self.most} threads: {why}")
             self._say = None
         return seconds
 
+    @staticmethod
+    def _fewer(
+        work: Callable[[], object], count: int, seconds: float, short: bool
+    ) -> tuple[int, float]:
+        """The fastest of the count and its halves, down to where they become much slower."""
+        gain, tried = CLEAR if short else LARGE, count
+        while tried > 1:
+            tried //= 2
+            found = _seconds(tried, work)
+            if found > SLOWER * seconds:
+                break
+            if found * gain < seconds and not short:  # nothing tells why: perhaps a hitch
+                seconds = min(seconds, _seconds(count, work))
+            if found * gain < seconds:
+                count, seconds = tried, found
+        return count, seconds
+
     def _rest(self, seconds: float = 0.0) -> None:
         self._looked, self._waited = time.monotonic(), _waited()
         self._due = self._looked + max(PERIOD, seconds)
+        self._times: defaultdict[Hashable, list[float]] = defaultdict(list)
 
     def _short(self) -> bool:
         """Whether threads waited for cores since the last look; False where that is not known."""

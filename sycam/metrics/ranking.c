@@ -166,7 +166,8 @@ int between(const int32_t *ranks, const int64_t *rows, const int32_t *bounds, ui
     for (int m = 0; m < masks; m++) {
         const int32_t *restrict rank = ranks + rows[m] * pixels;
         uint8_t *restrict out = removed + (size_t)m * pixels;
-        uint32_t first = bounds[2 * m], count = bounds[2 * m + 1] - bounds[2 * m];
+        int32_t low = bounds[2 * m], high = bounds[2 * m + 1];
+        uint32_t first = low, count = high > low ? high - low : 0;
         for (int i = 0; i < pixels; i++) out[i] = (uint32_t)rank[i] - first < count;
     }
     return 0;

@@ -7,7 +7,7 @@ from sycam.search.journal import Journal
 from sycam.search.options import SearchOptions, parse_threshold
 from sycam.search.pareto import pareto_front
 from sycam.search.precision import in_precision, verify_precision
-from sycam.search.requirements import Gate, Refusal, Requirement
+from sycam.search.requirements import Gate, Refusal, Requirement, need_masks
 from sycam.search.scoring import Score, Scorer, ranking_maps
 from sycam.search.selection import Candidate, rank, select
 from sycam.search.stages import stages_of
@@ -27,6 +27,7 @@ __all__ = [
     "Search",
     "SearchOptions",
     "in_precision",
+    "need_masks",
     "pareto_front",
     "parse_threshold",
     "rank",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sycam.errors import OptionError
@@ -18,6 +18,11 @@ from sycam.search.scoring import Scorer
 _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _TURNED = re.compile(r"=\s*([<>])")  # => and =<
 _PARTS = re.compile(r"(?P<metric>[^<>]+?)\s*(?P<sign>[<>]=?)\s*(?P<threshold>[^<>=]+)")
+
+
+def need_masks(metric: Metric, requirements: Iterable[Requirement]) -> bool:
+    """Whether what a search optimises, or what it requires, compares with ground truth."""
+    return metric.needs_masks or any(one.metric.needs_masks for one in requirements)
 
 
 @dataclass(frozen=True)

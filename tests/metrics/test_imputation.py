@@ -202,17 +202,6 @@ def test_the_engines_agree():
     )
 
 
-def test_without_a_compiler_torch_serves(monkeypatch):
-    native_engine._function.cache_clear()
-    monkeypatch.setattr(native_engine, "c_library", lambda *_: None)
-    try:
-        assert not native_available()
-        removed, images = road_masks(16, 16), smooth_images(18, 1, 16, 16)
-        assert torch.equal(impute(images, removed, native=True), impute(images, removed))
-    finally:
-        native_engine._function.cache_clear()
-
-
 def test_noise_is_added_to_removed_pixels_only(native):
     removed = torch.cat([road_masks(24, 20), special_masks(24, 20)])
     images = smooth_images(5, 3, 24, 20)
