@@ -15,13 +15,14 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape, as_layers
 from sycam.evidence.targets import Target
+from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, divide, read_images
 from sycam.kernels import Heatmaps, fuse
 from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
-from sycam.search.events import Notify, Stage, Step, ignore
+from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject, check_volumes
 from sycam.validation import Interval, interval
@@ -101,19 +102,20 @@ def learn_fusion(
     count = len(wanted)
     equal = (1 / count,) * count
     tried = list(dict.fromkeys([equal, *_simplex(count, _steps(count))]))
-    maps, context = layer_maps(searched, "search")
-    notify(Stage("Scoring weights of layers", len(tried)))
-    means: list[float] = []  # oriented: higher is better
-    for start in range(0, len(tried), TOGETHER):
-        scores = _scores(tried[start : start + TOGETHER], maps, metric, context)
-        means += [metric.oriented(float(metric.reduce(one))) for one in scores]
-        notify(Step(len(means)))
-    best = tried[int(np.argmax(means))]
-
     corners = [tuple(float(i == j) for j in range(count)) for i in range(count)]
     names = tuple(layer.name for layer in subject.layers)
-    maps, context = layer_maps(unseen, "held-out")
-    found = _scores([best, equal, *corners], maps, metric, context)
+    with sharing_cores(lambda text: notify(Note(text))):
+        maps, context = layer_maps(searched, "search")
+        context.classifier.plan(len(tried) * len(context) * metric.passes)
+        notify(Stage("Scoring weights of layers", len(tried)))
+        means: list[float] = []  # oriented: higher is better
+        for start in range(0, len(tried), TOGETHER):
+            scores = _scores(tried[start : start + TOGETHER], maps, metric, context)
+            means += [metric.oriented(float(metric.reduce(one))) for one in scores]
+            notify(Step(len(means)))
+        best = tried[int(np.argmax(means))]
+        maps, context = layer_maps(unseen, "held-out")
+        found = _scores([best, equal, *corners], maps, metric, context)
     figures = [interval(scores, metric, seed) for scores in found]
     return LayerWeights(
         best,
