@@ -130,7 +130,7 @@ class Classifier:
         return found
 
     def plan(self, passes: int) -> str:
-        """Prepare for many passes on images like those of the last call.
+        """Prepare for many passes on images like those of the last call; nothing for 16 batches.
 
         Batch norms are folded into convolutions. Where the time of the passes, at the speed
         measured on those images, is worth it, the network is compiled for full batches (smaller
@@ -180,7 +180,7 @@ class Classifier:
         threads = self._threads()
         if threads is None:
             return self._forward(batch)
-        return threads.run((id(self), self.form, batch.shape), lambda: self._forward(batch))
+        return threads.run((self, self.form, batch.shape), lambda: self._forward(batch))
 
     def _take_folded(self, batch: Tensor) -> None:
         twin = folded(self.network)

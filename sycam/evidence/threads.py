@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,11 +15,13 @@ import torch
 
 PERIOD = 2.0  # seconds between two looks at whether cores are short
 WAITING = 0.1  # share of its time that a thread waits for a core where they are short
-# How many times as fast another number must be: where cores are free all are taken, if it can be.
+# How many times as fast fewer threads, or more, must be; much, where nothing tells why they are.
 CLEAR, LARGE = 1.1, 1.25
-SLOWER = 1.5  # times as long: still fewer threads are not tried
+SLOWER = 1.5  # times as long: fewer still, or more still, are not tried
 RARELY = 20  # times what trying cost pass before it is tried again
-RUNS, ENOUGH, LONG = 3, 0.2, 1.0  # passes of a measurement; seconds it takes, and may take
+RECENT = 8  # pieces of work that tell what one takes now
+RUNS, ENOUGH = 3, 0.2  # pieces of a measurement at least, and seconds
+LONG = 1.0  # seconds after which a measurement ends
 T = TypeVar("T")
 _TASKS = Path("/proc/self/task")
 
@@ -41,13 +43,14 @@ class Threads:
     def __init__(self, say: Callable[[str], None]):
         self.most = torch.get_num_threads()
         self._say: Callable[[str], None] | None = say
-        self._rest()
+        self._rest(PERIOD)
 
     def run(self, kind: Hashable, work: Callable[[], T]) -> T:
         """Do a piece of work; before it, where cores have become short or are free again, try.
 
         Args:
-            kind: of the work: pieces of one kind take as long.
+            kind: of the work: pieces of one kind take as long. Only the kind that takes most of
+                the time is tried.
             work: is repeated where something is tried, and the last value returned.
         """
         if self.most == 1:
@@ -55,67 +58,66 @@ class Threads:
         times = self._times[kind]
         started = time.monotonic()
         if times and started >= self._due:
-            if self._short() or torch.get_num_threads() < self.most:
-                self.settle(work, sum(times) / len(times))
-            self._rest(RARELY * (time.monotonic() - started))
+            if sum(times) >= max(map(sum, self._times.values())):
+                self._look(work, sum(times) / len(times))
+            elif started > self._due + PERIOD:  # what took most of the time is over
+                self._rest(PERIOD)
             started = time.monotonic()
         done = work()
-        times.append(time.monotonic() - started)
+        self._times[kind].append(time.monotonic() - started)
         return done
 
-    def settle(self, work: Callable[[], object], seconds: float | None = None) -> float:
-        """Try fewer threads, then more, and stay with the fastest.
+    def _look(self, work: Callable[[], object], seconds: float) -> None:
+        short = self._short()
+        if short or torch.get_num_threads() < self.most:
+            self.settle(work, seconds, short)
+        else:
+            self._rest(PERIOD)
+
+    def settle(
+        self, work: Callable[[], object], seconds: float | None = None, short: bool | None = None
+    ) -> float:
+        """Try fewer threads, or else more, and stay with the fastest.
 
         Args:
             work: is repeated.
-            seconds: what it takes on as many threads as now, if that is known.
+            seconds: what it takes on as many threads as now; measured if None.
+            short: whether cores are; found out if None.
 
         Returns:
             What it takes on those that are taken.
         """
-        short, before = self._short(), torch.get_num_threads()
-        if seconds is None:
-            seconds = _seconds(before, work)
-        count, seconds = self._fewer(work, before, seconds, short)
-        while before <= count < self.most:
-            more = min(2 * count, self.most)
-            if (found := _seconds(more, work)) * CLEAR >= seconds:
-                break
-            count, seconds = more, found
-        torch.set_num_threads(count)
-        self._rest()
+        started, before = time.monotonic(), torch.get_num_threads()
+        short = self._short() if short is None else short
+        count = before
+        try:
+            if seconds is None:
+                seconds = _seconds(before, work)
+            fewer = [before >> k for k in range(1, before.bit_length())]
+            count, seconds = _fastest(work, before, seconds, fewer, CLEAR if short else LARGE)
+            if count == before:
+                more = [min(before << k, self.most) for k in range(1, self.most.bit_length() + 1)]
+                more = [n for n in dict.fromkeys(more) if n > before]
+                count, seconds = _fastest(work, before, seconds, more, CLEAR)
+        finally:  # an error may be a lack of memory, after which smaller batches go on
+            torch.set_num_threads(count)
+            self._rest(max(PERIOD, RARELY * (time.monotonic() - started)))
         if count < self.most and self._say is not None:
             why = "other work keeps the cores busy" if short else "more do not help"
             self._say(f"forward passes run on {count} of {self.most} threads: {why}")
             self._say = None
         return seconds
 
-    @staticmethod
-    def _fewer(
-        work: Callable[[], object], count: int, seconds: float, short: bool
-    ) -> tuple[int, float]:
-        """The fastest of the count and its halves, down to where they become much slower."""
-        gain, tried = CLEAR if short else LARGE, count
-        while tried > 1:
-            tried //= 2
-            found = _seconds(tried, work)
-            if found > SLOWER * seconds:
-                break
-            if found * gain < seconds and not short:  # nothing tells why: perhaps a hitch
-                seconds = min(seconds, _seconds(count, work))
-            if found * gain < seconds:
-                count, seconds = tried, found
-        return count, seconds
-
-    def _rest(self, seconds: float = 0.0) -> None:
-        self._looked, self._waited = time.monotonic(), _waited()
-        self._due = self._looked + max(PERIOD, seconds)
-        self._times: defaultdict[Hashable, list[float]] = defaultdict(list)
+    def _rest(self, seconds: float) -> None:
+        self._looked, self._waited = time.monotonic(), _waits()
+        self._due = self._looked + seconds
+        self._times: dict[Hashable, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
 
     def _short(self) -> bool:
         """Whether threads waited for cores since the last look; False where that is not known."""
         passed = (time.monotonic() - self._looked) * torch.get_num_threads()
-        return _waited() - self._waited > WAITING * passed
+        waited = sum(w - self._waited.get(task, 0.0) for task, w in _waits().items())
+        return waited > WAITING * passed
 
 
 _active: ContextVar[Threads | None] = ContextVar("threads", default=None)
@@ -125,7 +127,8 @@ _active: ContextVar[Threads | None] = ContextVar("threads", default=None)
 def sharing_cores(say: Callable[[str], None]) -> Iterator[None]:
     """Let forward passes find how many threads are fastest; afterwards torch has as many as before.
 
-    Whatever else computes with torch meanwhile, in this thread, takes as many.
+    Whatever else computes with torch meanwhile takes as many. One block at a time is meant: of two
+    in different threads of Python, the later one takes what the earlier left for all there is.
 
     Args:
         say: is told, once, that there are fewer, and why.
@@ -153,10 +156,36 @@ def allowed_threads() -> int:
     return torch.get_num_threads() if threads is None else threads.most
 
 
+def _fastest(
+    work: Callable[[], object], count: int, seconds: float, others: Iterable[int], gain: float
+) -> tuple[int, float]:
+    """The fastest number of threads, and what the work takes on them.
+
+    Args:
+        count, seconds: known so far.
+        others: to try in turn, as long as they are not much slower.
+        gain: how many times as fast another must be.
+    """
+    doubtful = gain == LARGE
+    for other in others:
+        found = _seconds(other, work)
+        if found * gain < seconds and doubtful:  # it may have been a hitch
+            seconds = min(seconds, _seconds(count, work))
+        if found * gain < seconds:
+            count, seconds = other, found
+        elif found > SLOWER * seconds or (found > LONG and doubtful):
+            break
+    return count, seconds
+
+
 def _seconds(count: int, work: Callable[[], object]) -> float:
-    """Mean time of the work on so many threads, without a first run: it prepares."""
+    """Mean time of the work on so many threads. A first run prepares; it counts if it is long."""
     torch.set_num_threads(count)
+    started = time.monotonic()
     work()
+    first = time.monotonic() - started
+    if first > LONG:
+        return first
     started, runs, passed = time.monotonic(), 0, 0.0
     while (runs < RUNS or passed < ENOUGH) and passed < LONG:
         work()
@@ -164,11 +193,11 @@ def _seconds(count: int, work: Callable[[], object]) -> float:
     return passed / runs
 
 
-def _waited() -> float:
-    """Seconds that this process's threads have waited for a core, in all; 0 but on Linux."""
-    total = 0
+def _waits() -> dict[str, float]:
+    """Seconds that each of this process's threads has waited for a core; empty but on Linux."""
+    found = {}
     with suppress(OSError):
         for task in os.listdir(_TASKS):
             with suppress(OSError, ValueError, IndexError):  # the thread has ended
-                total += int((_TASKS / task / "schedstat").read_text().split()[1])
-    return total / 1e9
+                found[task] = int((_TASKS / task / "schedstat").read_text().split()[1]) / 1e9
+    return found

@@ -187,6 +187,11 @@ def test_batch_norms_are_folded_where_passes_are_few():
     assert not any(isinstance(m, nn.BatchNorm2d) for m in classifier.network.modules())
 
 
+def test_nothing_is_prepared_for_fewer_passes_than_that_takes():
+    assert planned(Folding(), 127, torch.rand(8, 3, 16, 16)).form == "eager"
+    assert planned(Folding(), 128, torch.rand(8, 3, 16, 16)).form == "folded"
+
+
 def test_what_cannot_be_traced_stays_as_it_is(small_images):
     class Branches(Folding):
         def forward(self, x):
