@@ -24,7 +24,7 @@ GPU_BATCHES = (4, 512)
 GPU_SHARE = 1 / 32  # of the GPU's memory for the largest layer's output; several are alive at once
 
 COMPILE_SECONDS = 8.0, 0.15  # to start the compiler, and for each module with parameters
-SAVED = 0.2  # share of the eager time that a compiled network usually saves
+SAVED = 0.2  # share of torch's own time that a compiled network usually saves
 MARGIN = 1.5  # what compiling must save, as a multiple of what it costs
 
 
@@ -131,11 +131,17 @@ def folded(network: nn.Module) -> nn.Module | None:
         return None
 
 
-def compiling_pays(network: nn.Module, seconds: float) -> bool:
-    """Whether compiling saves more than it costs, if the passes planned take so many seconds."""
+def compiling_pays(network: nn.Module, seconds: float, saved: float = SAVED) -> bool:
+    """Whether compiling saves more than it costs, if the passes planned take so many seconds.
+
+    Args:
+        network: to compile.
+        seconds: that the passes take without.
+        saved: share of them that compiling saves.
+    """
     start, each = COMPILE_SECONDS
     modules = sum(next(m.parameters(recurse=False), None) is not None for m in network.modules())
-    return seconds * SAVED > MARGIN * (start + each * modules)
+    return seconds * saved > MARGIN * (start + each * modules)
 
 
 def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sycam.errors import NetworkError, OptionError
 from sycam.evidence.acceleration import (
+    SAVED,
     compiled,
     compiling_pays,
     exact_convolutions,
@@ -24,11 +25,13 @@ from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
 from sycam.evidence.threads import Threads, active_threads
 from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.evidence.winograd import with_minimal_filters
 
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "bfloat16")
 AGREEMENT = 1e-5  # within which a faster form of the network must give the same probabilities
-FEW = 16  # batches: for fewer passes nothing is prepared, which takes as many
+# Batches: for fewer passes nothing is prepared, no convolution replaced; trying takes a part of it.
+FEW, MANY = 16, 64
 LENIENT = 2.0  # times the plain form's own error, where its arithmetic is coarser than float32
 
 
@@ -90,6 +93,7 @@ class Classifier:
         self.passes = 0
         self.form = "eager"
         self._dtype = dtype_of(self.network)
+        self._minimal: bool | None = None  # whether its convolutions are replaced; None: not tried
         self._compiled: Callable[[Tensor], Tensor] | None = None  # for batches like the sample
         self._gain = 1.0  # how many times as fast that is
         self._sample: Tensor | None = None  # the last largest batch, as the network saw it
@@ -132,13 +136,14 @@ class Classifier:
     def plan(self, passes: int) -> str:
         """Prepare for many passes on images like those of the last call; nothing for 16 batches.
 
-        Batch norms are folded into convolutions. Where the time of the passes, at the speed
-        measured on those images, is worth it, the network is compiled for full batches (smaller
-        rests run eagerly), which takes up to half a minute; it stays as it is where there is no
-        C++ compiler. A faster form is taken only if its probabilities agree within 1e-5 on those
-        images, so scores of runs that were planned differently may differ by as much. Where the
-        arithmetic is coarser (bfloat16; TensorFloat-32, which torch uses for convolutions on
-        recent GPUs), it may be twice as far from float32 as the plain network is.
+        Batch norms are folded into convolutions, and on a CPU with a C compiler 3x3 convolutions
+        replaced by :mod:`sycam.evidence.winograd`, where that is faster. Where the time of the
+        passes, at the speed measured on those images, is worth it, the network is compiled for
+        full batches (smaller rests run eagerly), which takes up to half a minute; it stays as it
+        is where there is no C++ compiler. A faster form is taken only if its probabilities agree
+        within 1e-5 on those images, so scores of runs that were planned differently may differ by
+        as much. Where the arithmetic is coarser (bfloat16; TensorFloat-32, which torch uses for
+        convolutions on recent GPUs), it may be twice as far from float32 as the plain network is.
 
         Args:
             passes: images that will be forwarded.
@@ -156,8 +161,10 @@ class Classifier:
             with torch.no_grad(), self._arithmetic():
                 if self.form == "eager":
                     self._take_folded(batch)
-                seconds = self._seconds(batch)
-                if compiling_pays(self.network, seconds / len(batch) * passes):
+                if passes >= MANY * self.batch:
+                    self._take_minimal(batch)
+                seconds = self._seconds(batch) / len(batch) * passes
+                if compiling_pays(self.network, seconds, SAVED / 2 if self._minimal else SAVED):
                     self._take_compiled(batch)
         except Exception as error:
             if not out_of_memory(error):
@@ -187,6 +194,28 @@ class Classifier:
         if twin is not None and self._agrees(twin, batch):
             self.network = twin.to(memory_format=self._layout)
             self.form = "folded"
+
+    def _take_minimal(self, batch: Tensor) -> None:
+        if (
+            self._minimal is not None
+            or self.device.type != "cpu"
+            or self.precision != FLOAT32
+            or self._layout is not torch.channels_last
+        ):
+            return
+        twin = with_minimal_filters(self.network, batch[:1])
+        try:
+            self._minimal = twin is not None and self._agrees(twin, batch)
+        except Exception as error:  # whatever a user's forward does with other tensors
+            if out_of_memory(error):
+                raise
+            self._minimal = False
+        if self._minimal:
+            works = (lambda: self.network(batch)), (lambda: twin(batch))
+            slow, quick = seconds_of(self.device, *works, repeats=3)
+            self._minimal = quick < slow
+        if self._minimal:
+            self.network = twin
 
     def _take_compiled(self, batch: Tensor) -> None:
         fast = compiled(self.network, batch)

@@ -223,7 +223,7 @@ def test_compiling_is_decided_by_arithmetic():
 def measured_as(monkeypatch, *seconds: float) -> None:
     """What the clock shows, eager and compiled, whatever else runs on the machine."""
     monkeypatch.setattr(
-        "sycam.evidence.classifier.seconds_of", lambda _, *works: seconds[: len(works)]
+        "sycam.evidence.classifier.seconds_of", lambda _, *works, **_options: seconds[: len(works)]
     )
 
 

@@ -267,7 +267,9 @@ assert torch.get_num_threads() == 2
 def test_a_compiled_network_is_not_compiled_again_for_another_number_of_threads(monkeypatch):
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr("sycam.evidence.classifier.seconds_of", lambda _, *w: [2.0, 1.0][: len(w)])
+    monkeypatch.setattr(
+        "sycam.evidence.classifier.seconds_of", lambda _, *w, **_o: [2.0, 1.0][: len(w)]
+    )
     images, targets = demo.normalise(demo.scenes("heldout", 16).images), torch.arange(16) % 10
     classifier, before = Classifier(demo.network(), batch=16), torch.get_num_threads()
     classifier.probability(images, targets)

@@ -1,4 +1,4 @@
-"""Compiled helpers of the metrics, and machines that cannot make them."""
+"""Compiled helpers, and machines that cannot make them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import shutil
 import pytest
 import torch
 
-from sycam.metrics import c_code, native, ranking
+from sycam import c_code
+from sycam.metrics import native, ranking
 from sycam.metrics.imputation import impute
 from sycam.metrics.ranking import relevance_ranks
 
@@ -36,7 +37,7 @@ def test_without_a_working_compiler_torch_serves(compilers, compiler):
     shuffles = torch.stack([torch.randperm(81, generator=generator) for _ in range(2)])
     ranks = relevance_ranks(maps, shuffles)
     compilers(compiler)
-    assert c_code.c_library("ranking") is None
+    assert c_code.c_library("sycam.metrics", "ranking") is None
     assert not native.native_available()
     assert torch.equal(impute(images, removed, native=True), impute(images, removed))
     assert torch.equal(relevance_ranks(maps, shuffles), ranks)
@@ -55,5 +56,5 @@ def test_a_compiler_that_knows_no_tuning_makes_the_library_all_the_same(compiler
     shuffles = torch.arange(81).expand(2, -1)
     ranks = relevance_ranks(maps, shuffles)
     compilers(str(plain))
-    assert c_code.c_library("ranking") is not None
+    assert c_code.c_library("sycam.metrics", "ranking") is not None
     assert torch.equal(relevance_ranks(maps, shuffles), ranks)

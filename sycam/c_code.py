@@ -1,4 +1,4 @@
-"""C files beside the metrics, compiled and loaded when they are first used."""
+"""C files of the package, compiled and loaded when they are first used."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _COMPILERS = ("cc", "gcc", "clang")
 
 
 @functools.cache
-def c_library(name: str, *defined: str) -> ctypes.CDLL | None:
+def c_library(package: str, name: str, *defined: str) -> ctypes.CDLL | None:
     """The functions of a C file, or None where no compiler makes a library of it.
 
     The library lives in a temporary folder only while it is loaded: nothing is cached on disk
     that another process could exchange.
 
     Args:
+        package: that holds the file.
         name: of the file, without its ending.
         defined: macros, ``NAME=VALUE``.
     """
-    text = files("sycam.metrics").joinpath(f"{name}.c").read_text(encoding="utf-8")
+    text = files(package).joinpath(f"{name}.c").read_text(encoding="utf-8")
     macros = [f"-D{macro}" for macro in defined]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source, library = Path(folder, f"{name}.c"), Path(folder, f"{name}.so")
