@@ -157,7 +157,10 @@ def _slow(found: Diagnosis, cuda: bool, compiler: str | None) -> list[str]:
         )
     if found.compiler is None:
         why = "the C compiler fails" if compiler else "there is no C compiler"
-        said.append(f"{why}: ROAD's imputer runs in torch, some times slower; install gcc or clang")
+        said.append(
+            f"{why}: ROAD's imputer runs in torch, some times slower, and so do 3x3 convolutions, "
+            "at up to half the speed; install gcc or clang"
+        )
     if found.cxx is None and not cuda:
         said.append(
             "there is no C++ compiler: networks are not compiled, so that long runs take up to "

@@ -95,7 +95,8 @@ class _Tracer(fx.Tracer):
 
 def _joined(network: nn.Module, image: Tensor) -> nn.Module:
     traced = fx.GraphModule(network, _Tracer().trace(network))
-    ShapeProp(traced).propagate(image)
+    # Of two images, so that what all images share has another shape than what each has.
+    ShapeProp(traced).propagate(torch.cat([image, image]))
     for node in list(traced.graph.nodes):
         if node.op != "call_module":
             continue

@@ -106,6 +106,7 @@ class Residual(nn.Module):
         self.shared, self.wide = nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
         self.relu, self.head = nn.ReLU(inplace=True), nn.Linear(32, 5)
         self.shift = nn.Parameter(torch.randn(1, 16, 1, 1))
+        self.places = nn.Parameter(torch.randn(1, 32, 9, 12))
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +118,8 @@ class Residual(nn.Module):
         y = self.shared(x)
         x = y.relu() - y  # used twice
         x = self.shared(x).relu_() + self.shared(x).sigmoid()
-        return self.head(F.gelu(self.wide(x)).mean((2, 3)))
+        x = self.wide(x) + self.places  # of the shape of one image
+        return self.head(F.gelu(x).mean((2, 3)))
 
 
 @pytest.mark.parametrize("traced", [True, False])
@@ -138,7 +140,7 @@ def test_networks_answer_as_before(monkeypatch, traced):
 
 
 def test_networks_without_such_convolutions_are_left_alone(monkeypatch):
-    images = torch.randn(1, 3, 9, 9)
+    images = torch.randn(1, 3, 9, 12)
     assert with_minimal_filters(conv(3, 16), images) is None
     assert with_minimal_filters(conv(16, 16), torch.randn(1, 16, 9, 9)) is not None
     monkeypatch.setattr(winograd, "_library", lambda: None)  # no C compiler
@@ -150,7 +152,7 @@ def test_a_classifier_takes_them_where_they_are_faster(monkeypatch, seconds, tak
     monkeypatch.setattr(
         "sycam.evidence.classifier.seconds_of", lambda _, *works, **_options: seconds[: len(works)]
     )
-    images, targets = torch.randn(8, 3, 9, 9), torch.arange(8) % 5
+    images, targets = torch.randn(8, 3, 9, 12), torch.arange(8) % 5
     classifier = Classifier(Residual(), batch=8)
     before = classifier.probability(images, targets)
     classifier.plan(63 * 8)
@@ -171,7 +173,7 @@ def test_a_classifier_keeps_torchs_where_others_would_answer_differently(monkeyp
     monkeypatch.setattr("sycam.evidence.classifier.with_minimal_filters", wrong)
     classifier = Classifier(Residual(), batch=8, **options)
     network = classifier.network
-    classifier.probability(torch.randn(8, 3, 9, 9), torch.arange(8) % 5)
+    classifier.probability(torch.randn(8, 3, 9, 12), torch.arange(8) % 5)
     classifier.plan(10_000)
     assert classifier.network is network
 
