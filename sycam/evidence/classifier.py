@@ -140,7 +140,7 @@ class Classifier:
         replaced by :mod:`sycam.evidence.winograd`, where that is faster. Where the time of the
         passes, at the speed measured on those images, is worth it, the network is compiled for
         full batches (smaller rests run eagerly), which takes up to half a minute; it stays as it
-        is where there is no C++ compiler. A faster form is taken only if its probabilities agree
+        is where there is no C++ compiler. Each step is taken only if its probabilities agree
         within 1e-5 on those images, so scores of runs that were planned differently may differ by
         as much. Where the arithmetic is coarser (bfloat16; TensorFloat-32, which torch uses for
         convolutions on recent GPUs), it may be twice as far from float32 as the plain network is.
@@ -203,19 +203,19 @@ class Classifier:
             or self._layout is not torch.channels_last
         ):
             return
-        twin = with_minimal_filters(self.network, batch[:1])
+        self._minimal = False
         try:
-            self._minimal = twin is not None and self._agrees(twin, batch)
+            twin = with_minimal_filters(self.network, batch[:1])
+            if twin is None or not self._agrees(twin, batch):
+                return
         except Exception as error:  # whatever a user's forward does with other tensors
             if out_of_memory(error):
                 raise
-            self._minimal = False
-        if self._minimal:
-            works = (lambda: self.network(batch)), (lambda: twin(batch))
-            slow, quick = seconds_of(self.device, *works, repeats=3)
-            self._minimal = quick < slow
-        if self._minimal:
-            self.network = twin
+            return
+        works = (lambda: self.network(batch)), (lambda: twin(batch))
+        slow, quick = seconds_of(self.device, *works, repeats=3)
+        if quick < slow:
+            self.network, self._minimal = twin, True
 
     def _take_compiled(self, batch: Tensor) -> None:
         fast = compiled(self.network, batch)

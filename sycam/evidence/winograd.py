@@ -7,18 +7,21 @@ import ctypes
 import operator
 from collections.abc import Callable
 from functools import cache
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from sycam.c_code import c_library
 
 PLACES = 16  # transformed weights of a 3x3 filter
 MOST = 128 * 128  # pairs of channels whose transformed weights the caches still hold
 
-_ADDS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_ADDS = {operator.add, torch.add, "add"}
+_ADDS_TO = {operator.iadd, "add_"}
 _RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, "relu", "relu_"}
+_registering = Lock()
 
 
 class MinimalConvolution(nn.Module):
@@ -37,12 +40,16 @@ class MinimalConvolution(nn.Module):
         packed = torch.empty(PLACES, plain.in_channels, plain.out_channels)
         _library().pack(_address(weight), _address(packed), plain.in_channels, plain.out_channels)
         bias = torch.zeros(plain.out_channels) if plain.bias is None else plain.bias.detach()
-        self.register_buffer("packed", packed)
-        self.register_buffer("bias", bias.contiguous())
+        self.packed = nn.Parameter(packed, requires_grad=False)
+        self.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
 
-    def forward(self, x: Tensor, more: Tensor | None = None, relu: bool = False) -> Tensor:
-        """``conv(x)``, plus ``more`` of the same shape, rectified."""
-        return torch.ops.sycam.minimal_convolution(x, self.packed, self.bias, more, relu)
+    def forward(self, input: Tensor, more: Tensor | None = None, relu: bool = False) -> Tensor:
+        """``conv(input)``, plus ``more``, rectified. No gradients pass through it.
+
+        Raises:
+            TypeError: tensors that are not float32, or of other shapes than the convolution's.
+        """
+        return torch.ops.sycam.minimal_convolution(input, self.packed, self.bias, more, relu)
 
 
 def suits(module: nn.Module) -> bool:
@@ -93,54 +100,92 @@ class _Tracer(fx.Tracer):
         return isinstance(m, MinimalConvolution) or super().is_leaf_module(m, module_qualified_name)
 
 
+class _Kinds(fx.Interpreter):
+    """Notes the shape and dtype of what each node makes."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        found = super().run_node(n)
+        if isinstance(found, Tensor):
+            n.meta["kind"] = found.shape, found.dtype
+        return found
+
+
 def _joined(network: nn.Module, image: Tensor) -> nn.Module:
     traced = fx.GraphModule(network, _Tracer().trace(network))
     # Of two images, so that what all images share has another shape than what each has.
-    ShapeProp(traced).propagate(torch.cat([image, image]))
+    _Kinds(traced).run(torch.cat([image, image]))
     for node in list(traced.graph.nodes):
-        if node.op != "call_module":
-            continue
-        if not isinstance(traced.get_submodule(node.target), MinimalConvolution):
-            continue
-        x, more, last = node.args[0], None, node
-        if (after := _only_user(last, traced, _ADDS)) is not None and len(after.args) == 2:
-            (other,) = [arg for arg in after.args if arg is not node] or [None]
-            if isinstance(other, fx.Node) and _shape(other) == _shape(node) and not after.kwargs:
-                more, last = other, after
-        relu = _only_user(last, traced, _RELUS, nn.ReLU)
-        if more is None and relu is None:
-            continue
-        last = relu or last
-        with traced.graph.inserting_before(last):
-            joined = traced.graph.call_module(node.target, (x, more, relu is not None))
-        joined.meta = last.meta
-        last.replace_all_uses_with(joined)
-    traced.graph.eliminate_dead_code()
+        if isinstance(_module(node, traced), MinimalConvolution):
+            _join(node, traced)
     traced.recompile()
     return traced
 
 
+def _join(node: fx.Node, traced: fx.GraphModule) -> None:
+    """Let a convolution do the sum and the rectifier that follow it and nothing else."""
+    (x,), more, done = node.args, None, [node]
+    if (after := _only_user(node, traced, _ADDS | _ADDS_TO)) is not None:
+        to_it = after.target in _ADDS or after.args[0] is node
+        others = [arg for arg in after.args if isinstance(arg, fx.Node) and arg is not node]
+        alike = len(others) == 1 and others[0].meta.get("kind") == node.meta.get("kind", ())
+        if to_it and alike and len(after.args) == 2 and not after.kwargs:
+            more = others[0]
+            done.append(after)
+    if (relu := _only_user(done[-1], traced, _RELUS, nn.ReLU)) is not None:
+        done.append(relu)
+    last = done[-1]
+    if last is node or _mutated_between(node, last, traced, done):
+        return
+    with traced.graph.inserting_before(last):
+        joined = traced.graph.call_module(node.target, (x, more, relu is not None))
+    joined.meta = last.meta
+    last.replace_all_uses_with(joined)
+    for one in reversed(done):
+        traced.graph.erase_node(one)
+
+
 def _only_user(
-    node: fx.Node, traced: fx.GraphModule, functions: set[object], kind: type | None = None
+    node: fx.Node, traced: fx.GraphModule, functions: set[Any], kind: type | None = None
 ) -> fx.Node | None:
     """The node's only user, where that is one of these functions or modules."""
     if len(node.users) != 1:
         return None
     (user,) = node.users
     if user.op == "call_module":
-        fits = kind is not None and type(traced.get_submodule(user.target)) is kind
+        fits = kind is not None and type(_module(user, traced)) is kind
     else:
         fits = user.op in ("call_function", "call_method") and user.target in functions
     return user if fits else None
 
 
-def _shape(node: fx.Node) -> torch.Size | None:
-    return getattr(node.meta.get("tensor_meta"), "shape", None)
+def _mutated_between(
+    first: fx.Node, last: fx.Node, traced: fx.GraphModule, done: list[fx.Node]
+) -> bool:
+    """Whether a node between two others may change a tensor that is there already."""
+    node = first.next
+    while node is not last:
+        name = getattr(node.target, "__name__", str(node.target))
+        in_place = name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv", "setitem")
+        in_place |= bool(node.kwargs.get("inplace") or "out" in node.kwargs)
+        in_place |= bool(getattr(_module(node, traced), "inplace", False))
+        if in_place and node not in done:
+            return True
+        node = node.next
+    return False
+
+
+def _module(node: fx.Node, traced: fx.GraphModule) -> nn.Module | None:
+    return traced.get_submodule(node.target) if node.op == "call_module" else None
+
+
+def _library() -> ctypes.CDLL | None:
+    """``winograd.c``, where there is a C compiler; with it the operator that calls it."""
+    with _registering:
+        return _registered()
 
 
 @cache
-def _library() -> ctypes.CDLL | None:
-    """``winograd.c``, where there is a C compiler; with it the operator that calls it."""
+def _registered() -> ctypes.CDLL | None:
     library = c_library("sycam.evidence", "winograd")
     if library is not None:
         torch.library.define(
@@ -161,9 +206,14 @@ def _through(convolve: Callable[..., int]) -> Callable[..., Tensor]:
     def minimal_convolution(
         x: Tensor, packed: Tensor, bias: Tensor, more: Tensor | None, relu: bool
     ) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        more = None if more is None else more.contiguous(memory_format=torch.channels_last)
+        given = [x] if more is None else [x, more]
+        fits = x.ndim == 4 and x.shape[1] == packed.shape[1]
+        if not fits or any(one.dtype != torch.float32 for one in given):
+            raise TypeError(f"float32 of {packed.shape[1]} channels, not {x.dtype} of {x.shape}")
         found = _empty(x, packed, bias, more, relu)
+        x = x.contiguous(memory_format=torch.channels_last)
+        if more is not None:
+            more = more.expand(found.shape).contiguous(memory_format=torch.channels_last)
         tensors = (x, packed, bias, more, found)
         (count, _, height, width), (_, channels, filters) = x.shape, packed.shape
         sizes = (count, height, width, channels, filters, relu, torch.get_num_threads())

@@ -68,6 +68,27 @@ def test_what_is_not_finite_stays_so():
     assert found[0, :, 2:, 2:].isfinite().all()
 
 
+@pytest.mark.parametrize("more", [(1, 16, 6, 6), (16, 1, 1)])
+def test_what_is_added_is_broadcast(more):
+    plain, x, more = conv(16, 16), torch.randn(3, 16, 6, 6), torch.randn(more)
+    torch.testing.assert_close(MinimalConvolution(plain)(x, more), plain(x) + more)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [torch.rand(2, 16, 6, 6, dtype=torch.bfloat16)],
+        [torch.rand(2, 16, 6, 6), torch.rand(2, 16, 6, 6, dtype=torch.float64)],
+        [torch.rand(2, 3, 6, 6)],
+        [torch.rand(16, 16, 6)],
+    ],
+)
+def test_other_tensors_are_refused(given):
+    """They would be read and written beyond their ends."""
+    with pytest.raises(TypeError, match="float32 of 16 channels"):
+        MinimalConvolution(conv(16, 16))(*given)
+
+
 def test_other_convolutions_are_left_to_torch():
     assert suits(conv(16, 48))
     assert suits(conv(16, 16, padding="same", bias=False))
@@ -139,6 +160,66 @@ def test_networks_answer_as_before(monkeypatch, traced):
         assert not any("iadd" in f"{n.target}" for n in twin.graph.nodes)
 
 
+def statements(conv, x):
+    x.add_(conv(x))
+    x.relu_()
+    return x * 2
+
+
+def input_that_is_changed_meanwhile(conv, x):
+    y = conv(x)
+    x = F.relu(x, inplace=True)
+    return y + x
+
+
+def summand_that_is_changed_meanwhile(conv, x):
+    z = x * 2
+    y = conv(x) + z
+    z.mul_(0)
+    return F.relu(y) + z
+
+
+def mean_of_the_images(conv, x):
+    return conv(x) + x.mean(0, keepdim=True)
+
+
+def scaled(conv, x):
+    return torch.add(conv(x), x, alpha=2).relu()
+
+
+def twice(conv, x):
+    y = conv(x)
+    return (y + y).relu()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        statements,
+        input_that_is_changed_meanwhile,
+        summand_that_is_changed_meanwhile,
+        mean_of_the_images,
+        scaled,
+        twice,
+    ],
+)
+def test_what_is_no_plain_sum_stays_as_it_is(body):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv(16, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return body(self.conv, x)
+
+    network, images = Network().eval(), torch.randn(3, 16, 6, 6)
+    twin = with_minimal_filters(network, images[:1].clone())
+    assert minimal(twin) == 1
+    assert "GraphModule" in type(twin).__mro__[1].__name__  # it was traced
+    expected = network(images.clone())
+    torch.testing.assert_close(twin(images.clone()), expected, rtol=0, atol=1e-5)
+
+
 def test_networks_without_such_convolutions_are_left_alone(monkeypatch):
     images = torch.randn(1, 3, 9, 12)
     assert with_minimal_filters(conv(3, 16), images) is None
@@ -163,19 +244,23 @@ def test_a_classifier_takes_them_where_they_are_faster(monkeypatch, seconds, tak
     torch.testing.assert_close(classifier.probability(images, targets), before, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {}])
-def test_a_classifier_keeps_torchs_where_others_would_answer_differently(monkeypatch, options):
-    """In bfloat16 they would not be; and whatever they answer is compared first."""
+@pytest.mark.parametrize(("precision", "asked"), [("float32", 1), ("bfloat16", 0)])
+def test_a_classifier_keeps_torchs_where_others_answer_differently(monkeypatch, precision, asked):
+    """In bfloat16 they are not even asked."""
+    networks = []
 
     def wrong(network: nn.Module, _image: Tensor) -> nn.Module:
+        networks.append(network)
         return lambda images: network(images) * 2
 
     monkeypatch.setattr("sycam.evidence.classifier.with_minimal_filters", wrong)
-    classifier = Classifier(Residual(), batch=8, **options)
+    classifier = Classifier(Residual(), batch=8, precision=precision)
     network = classifier.network
     classifier.probability(torch.randn(8, 3, 9, 12), torch.arange(8) % 5)
-    classifier.plan(10_000)
+    for _ in range(2):  # it is tried once
+        classifier.plan(10_000)
     assert classifier.network is network
+    assert len(networks) == asked
 
 
 @pytest.mark.slow
