@@ -161,10 +161,11 @@ class Classifier:
             with torch.no_grad(), self._arithmetic():
                 if self.form == "eager":
                     self._take_folded(batch)
+                seconds = self._seconds(batch)
                 if passes >= MANY * self.batch:
-                    self._take_minimal(batch)
-                seconds = self._seconds(batch) / len(batch) * passes
-                if compiling_pays(self.network, seconds, SAVED / 2 if self._minimal else SAVED):
+                    seconds = self._take_minimal(batch, seconds)
+                saved = SAVED / 2 if self._minimal else SAVED
+                if compiling_pays(self.network, seconds / len(batch) * passes, saved):
                     self._take_compiled(batch)
         except Exception as error:
             if not out_of_memory(error):
@@ -195,27 +196,30 @@ class Classifier:
             self.network = twin.to(memory_format=self._layout)
             self.form = "folded"
 
-    def _take_minimal(self, batch: Tensor) -> None:
+    def _take_minimal(self, batch: Tensor, seconds: float) -> float:
+        """Seconds a batch; what it takes without is given."""
         if (
             self._minimal is not None
             or self.device.type != "cpu"
             or self.precision != FLOAT32
             or self._layout is not torch.channels_last
         ):
-            return
+            return seconds
         self._minimal = False
         try:
             twin = with_minimal_filters(self.network, batch[:1])
             if twin is None or not self._agrees(twin, batch):
-                return
+                return seconds
         except Exception as error:  # whatever a user's forward does with other tensors
             if out_of_memory(error):
                 raise
-            return
+            return seconds
         works = (lambda: self.network(batch)), (lambda: twin(batch))
         slow, quick = seconds_of(self.device, *works, repeats=3)
-        if quick < slow:
-            self.network, self._minimal = twin, True
+        if quick >= slow:
+            return seconds
+        self.network, self._minimal = twin, True
+        return quick
 
     def _take_compiled(self, batch: Tensor) -> None:
         fast = compiled(self.network, batch)
