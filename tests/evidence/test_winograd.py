@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -87,6 +89,20 @@ def test_other_tensors_are_refused(given):
     """They would be read and written beyond their ends."""
     with pytest.raises(TypeError, match="float32 of 16 channels"):
         MinimalConvolution(conv(16, 16))(*given)
+
+
+def test_threads_that_ask_at_once_register_the_operator_once():
+    """In a process of its own, where nobody has asked yet."""
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+from torch import nn
+from sycam.evidence.winograd import suits
+plain = nn.Conv2d(16, 16, 3, padding=1)
+with ThreadPoolExecutor(4) as pool:
+    assert all(pool.map(suits, [plain] * 8))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_other_convolutions_are_left_to_torch():
