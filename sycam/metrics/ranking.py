@@ -52,7 +52,7 @@ def ranked_between(ranks: Tensor, rows: Tensor, bounds: Tensor) -> Tensor:
     if (library := _library_for(ranks)) is not None:
         removed = torch.empty(len(rows), ranks.shape[1], dtype=torch.bool)
         given = ranks.int().contiguous(), rows.long().contiguous(), bounds.int().contiguous()
-        _call(library.between, len(rows), (*given, removed), *removed.shape)
+        _call(library.between, (*given, removed), *removed.shape)
         return removed
     # index_select copies whole rows, several times as fast as indexing by a tensor.
     rank = ranks.index_select(0, rows)
@@ -80,7 +80,7 @@ def mask_keys(ranks: Tensor, bounds: Tensor) -> Tensor:
     if (library := _library_for(ranks)) is not None:
         keys = torch.empty(P, N, M, dtype=torch.int64)
         given = ranks.int().contiguous(), tokens, bounds.int().contiguous(), keys
-        _call(library.mask_keys, P * N, given, P * N, N, M, pixels)
+        _call(library.mask_keys, given, P * N, N, M, pixels)
         return keys
     tokens = tokens.to(ranks.device)
     in_order = torch.empty(ranks.shape, dtype=torch.int64, device=ranks.device)
@@ -100,11 +100,10 @@ def _library_for(tensor: Tensor) -> ctypes.CDLL | None:
     return _library() if tensor.device.type == "cpu" else None
 
 
-def _call(
-    function: Callable[..., int], pieces: int, tensors: tuple[Tensor, ...], *sizes: int
-) -> None:
-    """Run a function of the library on as many threads as torch uses and there is work for."""
-    threads = max(1, min(torch.get_num_threads(), pieces))
+def _call(function: Callable[..., int], tensors: tuple[Tensor, ...], *sizes: int) -> None:
+    """Run a function of the library on as many threads as torch uses and the first size, what it
+    works on one after the other, has work for."""
+    threads = max(1, min(torch.get_num_threads(), sizes[0]))
     addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
     if function(*addresses, *sizes, threads) < 0:
         raise MemoryError("no memory left to rank pixels")
@@ -115,10 +114,10 @@ def _ranks_by_c(library: ctypes.CDLL, maps: Tensor, shuffles: Tensor) -> Tensor:
     P, N, pixels = values.shape
     order, ranks = (torch.empty(values.shape, dtype=torch.int32) for _ in range(2))
     same = torch.empty(values.shape, dtype=torch.bool)
-    _call(library.rank, P * N, (values, start, order, ranks, same), P * N, N, pixels)
+    _call(library.rank, (values, start, order, ranks, same), P * N, N, pixels)
     if same.any():
         seconds = _blurred(maps).float().contiguous()
-        _call(library.rank_same, P * N, (seconds, same, order, ranks), P * N, pixels)
+        _call(library.rank_same, (seconds, same, order, ranks), P * N, pixels)
     return ranks
 
 
