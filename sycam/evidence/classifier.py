@@ -134,7 +134,7 @@ class Classifier:
         return found
 
     def plan(self, passes: int) -> str:
-        """Prepare for many passes on images like those of the last call; nothing for 16 batches.
+        """Prepare for many passes on images like those of the last call; not for under 16 batches.
 
         Batch norms are folded into convolutions, and on a CPU with a C compiler 3x3 convolutions
         replaced by :mod:`sycam.evidence.winograd`, where that is faster. Where the time of the

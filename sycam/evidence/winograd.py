@@ -81,14 +81,14 @@ def with_minimal_filters(network: nn.Module, image: Tensor) -> nn.Module | None:
         network: on a CPU; it is left as it is, and gradients do not pass through the copy.
         image: ``[1,...]``, that it takes.
     """
-    twin = copy.deepcopy(network)
-    found = [(name, module) for name, module in twin.named_modules() if suits(module)]
-    for name, module in found:
-        if not name:
-            return MinimalConvolution(module)
-        twin.set_submodule(name, MinimalConvolution(module))
+    found = [(name, module) for name, module in network.named_modules() if suits(module)]
     if not found:
         return None
+    if not found[0][0]:  # it is one itself
+        return MinimalConvolution(network)
+    twin = copy.deepcopy(network)
+    for name, module in found:
+        twin.set_submodule(name, MinimalConvolution(module))
     try:
         return _joined(twin, image)
     except Exception:  # whatever a user's forward does that cannot be traced
