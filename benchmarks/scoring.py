@@ -92,8 +92,10 @@ def bare_forward(
 
 
 def _pass(subject: Subject, network: Callable[[Tensor], Tensor], pixels: Tensor) -> float:
-    """Seconds a forward pass of one image, of some whole batches."""
-    rounds = max(1, (4096 if torch.cuda.is_available() else 512) // len(pixels))
+    """Seconds a forward pass of one image, of some whole batches; on a CPU of fewer large images,
+    of which 512 would take minutes."""
+    images = 4096 if torch.cuda.is_available() else min(512, 2**22 // pixels[0, 0].numel())
+    rounds = max(1, images // len(pixels))
 
     def work() -> None:
         with torch.no_grad(), subject.classifier._arithmetic():
