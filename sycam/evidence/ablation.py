@@ -12,7 +12,11 @@ from torch import Tensor
 
 
 def ablation_drops(
-    score: Tensor, channels: int, score_without: Callable[[Tensor], Tensor], batch: int = 64
+    score: Tensor,
+    channels: int,
+    score_without: Callable[[Tensor], Tensor],
+    batch: int = 64,
+    logarithmic: bool = False,
 ) -> Tensor:
     """``D_k = (y - y[A_k := 0]) / y`` (Ramaswamy and Desai, Ablation-CAM, WACV 2020).
 
@@ -22,10 +26,14 @@ def ablation_drops(
         score_without: scores ``[B]`` of the image with the channels ``[B]`` set to zero, one in
             each row.
         batch: rows a forward pass.
+        logarithmic: whether all these scores are logarithms of y, as of a probability near 1,
+            whose differences would be lost in rounding.
 
     Returns:
         Tensor[K]; zeros where y is 0.
     """
     every = torch.arange(channels, device=score.device)
     left = torch.cat([score_without(part) for part in every.split(batch)])
+    if logarithmic:
+        return -torch.expm1(left - score)
     return (score - left) / torch.where(score != 0, score, torch.full_like(score, torch.inf))

@@ -158,6 +158,8 @@ class _Rerun:
         maps = evidence.activations[index]
         self.activations = maps.unflatten(1, (evidence.depth, -1)) if self.image.ndim == 4 else maps
         self.clean = evidence.others["score"][index].flatten()[0]
+        if explained.logarithmic:
+            self.clean_logarithm = self._scores(evidence.outputs[index][None], 1, True)[0]
         most = GPU_BATCH if self.image.device.type == "cuda" else CPU_BATCH
         row = (self.image.numel() + self.activations.numel()) * self.image.element_size()
         self.batch = max(1, min(most, ROOM // row))
@@ -167,10 +169,24 @@ class _Rerun:
         """The target's score of altered images ``[B,C,H,W]``."""
         return self._scores(forward(self.network, images), len(images))
 
+    def drops(self) -> Tensor:
+        """Ablation-CAM's drops, without loss where probabilities near 1 are compared."""
+        logarithmic = self.explained.logarithmic
+        return ablation_drops(
+            self.clean_logarithm if logarithmic else self.clean,
+            len(self.activations),
+            lambda channels: self.score_without(channels, logarithmic=logarithmic),
+            self.batch,
+            logarithmic,
+        )
+
     def score_without(
-        self, channels: Tensor, alter: Callable[[Tensor, Tensor], Tensor] | None = None
+        self,
+        channels: Tensor,
+        alter: Callable[[Tensor, Tensor], Tensor] | None = None,
+        logarithmic: bool = False,
     ) -> Tensor:
-        """The target's score with one channel a row set to zero, or altered."""
+        """The target's score, or its logarithm, with one channel a row set to zero, or altered."""
         count = len(channels)
 
         def replaced(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
@@ -185,18 +201,20 @@ class _Rerun:
                 # Up to the layer all rows are alike: run it once, and spread the rows there.
                 try:
                     outputs = forward(self.network, self.image[None])
-                    return self._scores(outputs, count)
+                    return self._scores(outputs, count, logarithmic)
                 except (LayerError, torch.OutOfMemoryError):
                     raise
                 except Exception:
                     self._narrow = False  # the network looks at its input's batch elsewhere
             whole = self.image[None].expand(count, *self.image.shape)
-            return self._scores(forward(self.network, whole), count)
+            return self._scores(forward(self.network, whole), count, logarithmic)
         finally:
             handle.remove()
 
-    def _scores(self, outputs: object, count: int) -> Tensor:
+    def _scores(self, outputs: object, count: int, logarithmic: bool = False) -> Tensor:
         rows = torch.full((count,), self.index, device=self.explained.index.device)
+        if logarithmic:
+            return self.explained.logarithms(outputs, rows).detach()
         return self.explained.scores(outputs, rows).detach()
 
 
@@ -210,9 +228,7 @@ def _ablated_by_the_package(output: Tensor, channels: Tensor) -> Tensor:
 
 _MEASURES: dict[str, Callable[[_Rerun], Tensor]] = {
     "masked_scores": lambda r: masked_scores(r.image, r.activations, r.score, r.batch),
-    "ablation_drops": lambda r: ablation_drops(
-        r.clean, len(r.activations), r.score_without, r.batch
-    ),
+    "ablation_drops": _Rerun.drops,
     "mutual_information": lambda r: mutual_information(r.image, r.activations, batch=r.batch),
     # What the grad-cam package measures instead, for the variants that compare with it.
     "masked_scores_aligned": lambda r: masked_scores(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError, unknown_name
-from sycam.evidence.outputs import check_outputs, probabilities
+from sycam.evidence.outputs import check_outputs, class_log_probability, class_probability
 from sycam.evidence.resolved import Classes, Resolved, class_indices
 
 
@@ -43,7 +42,13 @@ class ClassTarget:
             found = check_outputs(found, len(images))
             return self._scores(found, index[images], fixed[images])
 
-        return Resolved(index, keys, score)
+        def logarithm(found: object, images: Tensor) -> Tensor:
+            return self._logarithm(check_outputs(found, len(images)), index[images])
+
+        return Resolved(index, keys, score, None if self._logarithm is None else logarithm)
+
+    # Scores on a logarithmic scale, where they have more digits there.
+    _logarithm: ClassVar[Callable[..., Tensor] | None] = None
 
     def _fixed(self, outputs: Tensor, index: Tensor) -> Tensor:
         """``[N,R]`` further classes that are fixed by the clean outputs."""
@@ -80,7 +85,10 @@ class Probability(ClassTarget):
     name: ClassVar[str] = "probability"
 
     def _scores(self, outputs: Tensor, index: Tensor, references: Tensor) -> Tensor:
-        return probabilities(outputs).gather(1, index[:, None])[:, 0]
+        return class_probability(outputs, index)
+
+    def _logarithm(self, outputs: Tensor, index: Tensor) -> Tensor:
+        return class_log_probability(outputs, index)
 
 
 @dataclass(frozen=True)
@@ -94,10 +102,7 @@ class ReST(ClassTarget):
     name: ClassVar[str] = "rest"
 
     def _scores(self, outputs: Tensor, index: Tensor, references: Tensor) -> Tensor:
-        both = outputs + (
-            F.logsigmoid(outputs) if outputs.shape[1] == 1 else F.log_softmax(outputs, 1)
-        )
-        return both.gather(1, index[:, None])[:, 0]
+        return outputs.gather(1, index[:, None])[:, 0] + class_log_probability(outputs, index)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.errors import NetworkError
@@ -31,6 +33,61 @@ def check_outputs(outputs: object, count: int) -> Tensor:
 def probabilities(outputs: Tensor) -> Tensor:
     """Class probabilities ``[N, classes]``: softmax; sigmoid where there is one output."""
     return outputs.sigmoid() if outputs.shape[1] == 1 else outputs.softmax(1)
+
+
+def class_probability(outputs: Tensor, index: Tensor) -> Tensor:
+    """Probability of one class an image, ``[N]``, differentiable as often as wanted.
+
+    ``softmax`` and ``sigmoid`` return p, and their backward pass takes 1 - p of it, which nothing
+    is left of in float32 where the network is confident. Here p is a function of the margin, and
+    1 - p the sigmoid of its negative.
+
+    Args:
+        outputs: ``[N, classes]`` class scores.
+        index: ``[N]`` the class of each image.
+    """
+    return _Sigmoid.apply(margin(outputs, index))
+
+
+def class_log_probability(outputs: Tensor, index: Tensor) -> Tensor:
+    """Logarithm of :func:`class_probability`: near p = 1 it has digits that p has lost."""
+    return _LogSigmoid.apply(margin(outputs, index))
+
+
+def margin(outputs: Tensor, index: Tensor) -> Tensor:
+    """``[N]`` log odds of a class: its score less the logarithm of the others' summed weights."""
+    own = outputs.gather(1, index[:, None])[:, 0]
+    if outputs.shape[1] == 1:
+        return own
+    return own - outputs.scatter(1, index[:, None], -torch.inf).logsumexp(1)
+
+
+class _Sigmoid(torch.autograd.Function):
+    """The sigmoid, with the derivative ``sigmoid(t) * sigmoid(-t)``."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor) -> Tensor:
+        ctx.save_for_backward(t)
+        return t.sigmoid()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (t,) = ctx.saved_tensors
+        return gradient * _Sigmoid.apply(t) * _Sigmoid.apply(-t)
+
+
+class _LogSigmoid(torch.autograd.Function):
+    """Its logarithm, with the derivative ``sigmoid(-t)``."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor) -> Tensor:
+        ctx.save_for_backward(t)
+        return F.logsigmoid(t)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (t,) = ctx.saved_tensors
+        return gradient * _Sigmoid.apply(-t)
 
 
 def rows(outputs: object, count: int) -> list:

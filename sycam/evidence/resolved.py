@@ -28,6 +28,7 @@ class Resolved:
     index: Tensor
     keys: tuple[str | None, ...]
     _score: Callable[[object, Tensor], Tensor]
+    _logarithm: Callable[[object, Tensor], Tensor] | None = None
 
     def scores(self, outputs: object, images: Tensor | None = None) -> Tensor:
         """The scalars ``[B]`` of B rows of outputs, differentiable in them.
@@ -40,13 +41,28 @@ class Resolved:
             images = torch.arange(len(self.index), device=self.index.device)
         return self._score(outputs, images)
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether differences of scores are taken on a logarithmic scale, see :meth:`logarithms`:
+        those of probabilities near 1 would be lost in rounding."""
+        return self._logarithm is not None
+
+    def logarithms(self, outputs: object, images: Tensor) -> Tensor:
+        """The logarithms ``[B]`` of :meth:`scores`, with digits that the scores themselves lack."""
+        assert self._logarithm is not None
+        return self._logarithm(outputs, images)
+
     def subset(self, part: slice) -> Resolved:
         """The scalars of some of the images."""
         whole = torch.arange(len(self.index), device=self.index.device)[part]
+        logarithm = self._logarithm
         return Resolved(
             self.index[part],
             self.keys[part],
             lambda outputs, images: self._score(outputs, whole[images]),
+            None
+            if logarithm is None
+            else lambda outputs, images: logarithm(outputs, whole[images]),
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
-from sycam.evidence import layer_gradients, measure
+from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
 from sycam.evidence.targets import resolve
 from sycam.kernels import evaluate
 from sycam.language import parse
@@ -342,3 +342,40 @@ def test_segmentation_and_detection_by_a_callable(small_images):
     torch.testing.assert_close(found.gradients, expected)
     with pytest.raises(NetworkError, match="or explain a callable target"):
         measure(detects, detects.body, small_images)
+
+
+def confident(dtype: torch.dtype, classes: int, gap: float) -> nn.Module:
+    """A network whose first class leads by about ``gap``; the same weights in any type."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.Softplus(), nn.Conv2d(4, 6, 3), nn.Softplus(), nn.Flatten(),
+            nn.Linear(6 * 8 * 8, classes),
+        )  # fmt: skip
+    with torch.no_grad():
+        network[5].bias[0] += gap
+    return network.to(dtype)
+
+
+@pytest.mark.parametrize("gap", [0.0, 9.0, 18.0, 40.0])
+@pytest.mark.parametrize("classes", [1, 2, 5])
+@pytest.mark.parametrize("target", [Probability(0), ReST(0), Probability("predicted")])
+def test_float32_explains_confident_probabilities_as_float64_does(gap, classes, target):
+    """1 - p has no digits left in float32 from a logit of 17 on: heatmaps were noise, or flat."""
+    images = torch.rand(3, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    single, double = (confident(t, classes, gap) for t in (torch.float32, torch.float64))
+    found, exact = (
+        measure_leaves(n, Layer("3", n[3]), i, ["ablation_drops", "hessian_product"], target)
+        for n, i in ((single, images), (double, images.double()))
+    )
+    for name in ("gradients", "hessian_product", "ablation_drops"):
+        a, b = found.leaves[name].double(), exact.leaves[name]
+        scale = b.abs().amax((1, 2, 3), keepdim=True)
+        assert (scale > 0).all()
+        torch.testing.assert_close(a / scale, b / scale, rtol=0, atol=2e-4)
+    for formula in ("grad-cam", "layer-cam"):
+        a, b = (
+            CAM(single, "3", formula)(images, target),
+            CAM(double, "3", formula)(images.double(), target),
+        )
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=1e-3)
