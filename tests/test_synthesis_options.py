@@ -288,3 +288,29 @@ def test_a_winner_that_ignores_the_class_is_no_explanation(tmp_path):
     assert weight_blind.startswith("it hardly changes with the network's weights")
     assert class_blind in verdict(result)
     assert verdict(search(tmp_path / "seeing", select="one-se")).count("Do not trust") == 0
+
+
+def test_a_callable_on_outputs_that_are_no_class_scores(tmp_path):
+    """The guards of the held-out validation once died on them, after the whole budget."""
+
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = demo.network()
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            return {"scores": self.body(images)}
+
+    result = sycam.synthesize(
+        Packed().eval(),
+        "body." + demo.LAYER,
+        demo_images("search", 12, 0).images,
+        search_images=6,
+        heldout=6,
+        budget=6,
+        metric="average-drop",
+        target=lambda row: row["scores"][5],
+        out=tmp_path / "run",
+    )
+    assert result.best.heldout is not None
+    assert "randomisation" in (tmp_path / "run" / "result.json").read_text()

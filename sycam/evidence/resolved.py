@@ -42,6 +42,11 @@ class Resolved:
         return self._score(outputs, images)
 
     @property
+    def by_callable(self) -> bool:
+        """Whether a callable decides the scalar, so that the network may return anything."""
+        return bool(self.keys) and self.keys[0] is None
+
+    @property
     def logarithmic(self) -> bool:
         """Whether differences of scores are taken on a logarithmic scale, see :meth:`logarithms`:
         those of probabilities near 1 would be lost in rounding."""

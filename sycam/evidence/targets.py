@@ -70,6 +70,8 @@ def resolve(target: Target, outputs: object, count: int, labels: Tensor | None =
 
 def is_callable(target: Target) -> bool:
     """Whether callables say what is explained, so that the network may return anything."""
+    if isinstance(target, Resolved):
+        return target.by_callable
     if isinstance(target, Sequence) and not isinstance(target, str):
         return any(map(callable, target))
     return callable(target)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import sycam
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
 from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
@@ -379,3 +380,51 @@ def test_float32_explains_confident_probabilities_as_float64_does(gap, classes, 
             CAM(double, "3", formula)(images.double(), target),
         )
         torch.testing.assert_close(a.double(), b, rtol=0, atol=1e-3)
+
+
+class Returning(nn.Module):
+    """A network whose outputs are packed by a function."""
+
+    def __init__(self, network: nn.Module, pack):
+        super().__init__()
+        self.network, self.pack = network, pack
+
+    def forward(self, images: Tensor) -> object:
+        return self.pack(self.network(images))
+
+
+PACKED = {
+    "dict": (lambda y: {"out": y}, lambda row: row["out"][0]),
+    "tuple": (lambda y: (y, y * 2), lambda row: row[0][0]),
+    "detections": (lambda y: [{"scores": one} for one in y], lambda row: row["scores"][0]),
+    "4-D": (lambda y: y[:, :, None, None], lambda row: row[0, 0, 0]),
+    "1-D": (lambda y: y[:, 0], lambda row: row),
+}
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_a_resolved_callable_explains_whatever_the_network_returns(
+    packed, small_network, small_images
+):
+    """Held-out validation and metrics of changed inputs measure a target that is resolved."""
+    pack, target = PACKED[packed]
+    network = Returning(small_network, pack)
+    layer = small_network[3]
+    first = measure(network, layer, small_images, target)
+    again = measure(network, layer, small_images, resolve(target, None, 7), batch=3)
+    plain = measure(small_network, layer, small_images, 0)
+    torch.testing.assert_close(again.gradients, plain.gradients)
+    torch.testing.assert_close(again.probability, first.probability)
+    assert again.outputs is None
+    metrics = [
+        "road", "coherency", "adcc", "arcc", "randomisation", "max-sensitivity", "equivariance",
+    ]  # fmt: skip
+    found = sycam.evaluate(network, layer, small_images, ["grad-cam"], metrics, target=target)
+    wanted = sycam.evaluate(
+        small_network, layer, small_images, ["grad-cam"], metrics, target=lambda row: row[0]
+    )
+    for key, cell in wanted.cells.items():
+        if key[1] == "randomisation":  # random weights are drawn by the modules' names
+            assert -1 <= found.cells[key].mean < 1
+        else:
+            assert found.cells[key].mean == pytest.approx(cell.mean, abs=1e-4), key
