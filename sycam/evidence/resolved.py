@@ -80,7 +80,8 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
         labels: ``[N]``, for ``"label"``.
 
     Raises:
-        DataError: a wrong number of targets, or classes that the network does not have.
+        DataError: a wrong number of targets, classes that the network does not have, or any
+            class but the predicted one of a network with one output.
     """
     count, classes = outputs.shape
     if target is None or (isinstance(target, str) and target == "predicted"):
@@ -94,7 +95,7 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
             raise DataError("target 'label' needs labels, but the images have none")
         target = labels
     if isinstance(target, Integral) and not isinstance(target, bool):
-        if not 0 <= target < classes:
+        if classes == 1 or not 0 <= target < classes:
             raise _no_such_class(target, classes)
         target = torch.tensor(int(target))
     try:
@@ -110,6 +111,8 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
     if chosen.is_floating_point() or chosen.dtype == torch.bool:
         raise DataError(f"targets must be integers, got {chosen.dtype}")
     chosen = chosen.to(outputs.device, torch.int64)
+    if classes == 1 and len(chosen):
+        raise _no_such_class(int(chosen[0]), classes)
     if len(chosen) and (int(chosen.min()) < 0 or int(chosen.max()) >= classes):
         raise _no_such_class(chosen[(chosen < 0) | (chosen >= classes)][0].item(), classes)
     return chosen
@@ -117,9 +120,11 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
 
 def _no_such_class(wrong: int, classes: int) -> DataError:
     if classes == 1:
+        # It would be 1 by labels and 0 by columns: an answer would be the wrong map for somebody.
         return DataError(
-            f"target class {wrong} is out of range: the network has one output, which is what "
-            "target 'predicted' explains"
+            f"target class {wrong} cannot be told: the network has one output, which is what "
+            "target 'predicted' explains (the positive class, whose probability is the sigmoid); "
+            "for the other class explain the callable lambda row: -row[0]"
         )
     return DataError(
         f"target class {wrong} is out of range: the network has {classes} classes, "

@@ -77,8 +77,16 @@ def test_single_output_networks(small_network, small_images):
     assert found.outputs.shape == (7, 1)
     assert found.targets.tolist() == [0] * 7
     torch.testing.assert_close(found.probability, found.outputs[:, 0].sigmoid())
-    with pytest.raises(DataError, match="class 1 is out of range: the network has one output"):
-        measure(network, network[3], small_images, 1)
+    # Class 0 once got the positive class's map, and 1, its label, was out of range.
+    for target in (0, 1, [0] * 7, torch.ones(7, dtype=torch.long), Probability(0), ReST(1)):
+        with pytest.raises(DataError, match=r"cannot be told: .* one output.*-row\[0\]"):
+            measure(network, network[3], small_images, target)
+    with pytest.raises(DataError, match="class 0 cannot be told"):
+        measure(network, network[3], small_images, "label", torch.zeros(7, dtype=torch.long))
+    with pytest.raises(DataError, match="class 0 cannot be told"):
+        CAM(network, "3", "grad-cam")(small_images, 0)
+    negative = measure(network, network[3], small_images, lambda row: -row[0])
+    torch.testing.assert_close(negative.gradients, -found.gradients)
 
 
 @pytest.mark.parametrize(
@@ -360,9 +368,10 @@ def confident(dtype: torch.dtype, classes: int, gap: float) -> nn.Module:
 
 @pytest.mark.parametrize("gap", [0.0, 9.0, 18.0, 40.0])
 @pytest.mark.parametrize("classes", [1, 2, 5])
-@pytest.mark.parametrize("target", [Probability(0), ReST(0), Probability("predicted")])
+@pytest.mark.parametrize("target", [Probability(0), ReST(0), Probability()])
 def test_float32_explains_confident_probabilities_as_float64_does(gap, classes, target):
     """1 - p has no digits left in float32 from a logit of 17 on: heatmaps were noise, or flat."""
+    target = type(target)() if classes == 1 else target
     images = torch.rand(3, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     single, double = (confident(t, classes, gap) for t in (torch.float32, torch.float64))
     found, exact = (
