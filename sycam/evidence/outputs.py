@@ -90,6 +90,15 @@ class _LogSigmoid(torch.autograd.Function):
         return gradient * _Sigmoid.apply(-t)
 
 
+def _entry(value: object, count: int) -> list:
+    """One entry of several, cut by image; what is no batch (None, a loss) is handed on whole."""
+    if value is None or isinstance(value, str | int | float):
+        return [value] * count
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return [value] * count
+    return rows(value, count)
+
+
 def rows(outputs: object, count: int) -> list:
     """The outputs of each image, for callable targets.
 
@@ -101,12 +110,27 @@ def rows(outputs: object, count: int) -> list:
         NetworkError: the outputs have no row an image.
     """
     if isinstance(outputs, Mapping):
-        columns = {key: rows(value, count) for key, value in outputs.items()}
+        columns = {key: _entry(value, count) for key, value in outputs.items()}
         return [{key: column[i] for key, column in columns.items()} for i in range(count)]
     if isinstance(outputs, tuple):
-        columns = [rows(value, count) for value in outputs]
-        return [tuple(column[i] for column in columns) for i in range(count)]
-    if isinstance(outputs, Tensor | list) and len(outputs) == count:
+        columns = [_entry(value, count) for value in outputs]
+        whole = outputs._make if hasattr(outputs, "_make") else tuple  # named tuples stay so
+        return [whole(column[i] for column in columns) for i in range(count)]
+    if isinstance(outputs, Tensor) and outputs.ndim and len(outputs) == count:
         return list(outputs)
+    if isinstance(outputs, list):
+        batches = all(isinstance(v, Tensor) and v.ndim and len(v) == count for v in outputs)
+        if not batches and len(outputs) == count:
+            return outputs
+        if outputs and batches and len(outputs) != count:
+            return [[value[i] for value in outputs] for i in range(count)]
+        if outputs and batches and count > 1:
+            raise NetworkError(
+                f"the network returned a list of {count} tensors with {count} rows each for {count}"
+                " images: whether an entry is an image or a head cannot be told; wrap it in a "
+                "module that returns a tuple of heads, or explain another number of images"
+            )
+        if batches:
+            return outputs
     shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
     raise NetworkError(f"the network returned {shape} for {count} images: not one row an image")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ import sycam
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
 from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
+from sycam.evidence.outputs import rows
 from sycam.evidence.targets import resolve
 from sycam.kernels import evaluate
 from sycam.language import parse
@@ -437,3 +440,23 @@ def test_a_resolved_callable_explains_whatever_the_network_returns(
             assert -1 <= found.cells[key].mean < 1
         else:
             assert found.cells[key].mean == pytest.approx(cell.mean, abs=1e-4), key
+
+
+class Heads(NamedTuple):
+    logits: Tensor
+    loss: Tensor | None
+
+
+def test_rows_of_several_outputs_keep_their_type():
+    y = torch.arange(6.0).view(2, 3)
+    found = rows(Heads(y, None), 2)
+    assert isinstance(found[1], Heads)
+    assert found[1].loss is None
+    assert torch.equal(found[1].logits, y[1])
+    loss = torch.tensor(4.0)
+    assert rows((y, loss), 2)[1][1] is loss
+    assert rows({"out": y, "note": "text"}, 2)[0]["note"] == "text"
+    heads = rows([y, 2 * y, 3 * y], 2)  # as many images as heads is another matter
+    assert torch.equal(heads[1][2], 3 * y[1])
+    with pytest.raises(NetworkError, match="an image or a head cannot be told"):
+        rows([y, 2 * y], 2)
