@@ -10,6 +10,7 @@ from typing import Any
 
 from sycam.errors import OptionError
 from sycam.methods import find_method
+from sycam.methods.method import PUBLISHED
 from sycam.metrics import Metric
 from sycam.metrics.goals import Goals
 from sycam.result import JOURNAL_FILE, STUDY_FILE
@@ -29,7 +30,7 @@ from sycam.search.scoreboard import Scoreboard
 from sycam.search.stability import Stability, stability
 from sycam.search.stages import Stage as Part
 from sycam.task import Disguise, Task
-from sycam.validation import PUBLISHED
+from sycam.validation import PUBLISHED as RIVALS
 
 _FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
 
@@ -53,7 +54,10 @@ class Hunt:
 
     Attributes:
         outcome: the candidates.
-        winner: or None.
+        winner: a new formula or a published CAM that is one, or None.
+        new: the best new formula: the winner, or where that is a published CAM, what the rule
+            chooses without those; or None.
+        known_as: name of the published CAM that won; None where a new formula did.
         runner_up: the next that might have won, or None.
         refused: candidates that failed a requirement, the best first.
         certificate: what was searched, as plain data.
@@ -66,6 +70,8 @@ class Hunt:
 
     outcome: Outcome
     winner: Candidate | None
+    new: Candidate | None
+    known_as: str | None
     runner_up: Candidate | None
     refused: tuple[Refusal, ...]
     certificate: dict
@@ -110,13 +116,15 @@ def hunt(
         )
         stack.enter_context(closing(gate))
         disguised = Disguise(task.scorer, task.grammar.leaves)
-        admitted: dict[str, bool] = {}
+        admitted: dict[tuple[str, str], bool] = {}
 
         def admissible(candidate: Candidate) -> bool:
-            if candidate.name not in admitted:  # the dear check comes last
+            asked = candidate.kind, candidate.name
+            if asked not in admitted:  # the expensive check comes last
                 method = find_method(candidate.expression)
-                admitted[candidate.name] = not disguised(candidate) and gate(method)
-            return admitted[candidate.name]
+                new = candidate.kind == PUBLISHED or not disguised(candidate)
+                admitted[asked] = new and gate(method)
+            return admitted[asked]
 
         contest = Contest(
             board, _dropping(task, options, stages), options.rule, admissible, task.subject.seed
@@ -153,18 +161,20 @@ def hunt(
         )
         outcome = search.run(task.known, options.guesses)
         notify(Stage("Choosing the winner"))
-        first, second = _chosen(task, options, outcome, admissible)
+        first, new, second = _chosen(task, options, outcome, admissible)
         classes = _of_classes(task, options, outcome, first, admissible)
         # Before the doubts, which ask candidates that did not come near winning.
         refused = _best_first(gate.refused, outcome, metric)
-        inadmissible = frozenset(name for name, good in admitted.items() if not good)
+        inadmissible = frozenset(name for (_, name), good in admitted.items() if not good)
         doubts = None if again else _doubts(task, options, outcome, first, admissible)
     return Hunt(
         outcome,
         first,
+        new,
+        _known_as(outcome, first),
         second,
         refused,
-        certificate_of(task, options, outcome, first, second),
+        certificate_of(task, options, outcome, first, second, new),
         inadmissible,
         classes,
         doubts,
@@ -190,7 +200,7 @@ def _best_first(
     refused: Sequence[Refusal], outcome: Outcome, metric: Metric
 ) -> tuple[Refusal, ...]:
     """Refusals by what the candidates scored: the first would have won."""
-    scores = {c.name: metric.oriented(c.mean) for c in outcome.candidates}
+    scores = {c.name: metric.oriented(c.mean) for c in contenders(outcome)}
     return tuple(sorted(refused, key=lambda r: -scores[r.expression]))
 
 
@@ -206,7 +216,7 @@ def _threshold(
     def threshold(known: Sequence[Candidate]) -> float:
         if options.threshold != BEST_PUBLISHED:
             return options.threshold
-        figures = [c.mean for c in known if c.kind in PUBLISHED]
+        figures = [c.mean for c in known if c.kind in RIVALS]
         return metric.oriented(max(map(metric.oriented, figures)))
 
     return threshold
@@ -217,14 +227,35 @@ def _chosen(
     options: SearchOptions,
     outcome: Outcome,
     admissible: Callable[[Candidate], bool],
-) -> tuple[Candidate | None, Candidate | None]:
-    """The winner and the next that might have won."""
-    choose = _rule(options, outcome, task.subject.seed)
-    winner = choose(outcome.candidates, task.metric, lambda c: not admissible(c))
+) -> tuple[Candidate | None, Candidate | None, Candidate | None]:
+    """The winner, the best new formula, and the next that might have won."""
+    rule, able = _rule(options, outcome, task.subject.seed), contenders(outcome)
+
+    def choose(candidates: Sequence[Candidate]) -> Candidate | None:
+        return rule(candidates, task.metric, lambda c: not admissible(c))
+
+    winner = choose(able)
     if winner is None:
-        return None, None
-    others = [c for c in outcome.candidates if c is not winner]
-    return winner, choose(others, task.metric, lambda c: not admissible(c))
+        return None, None, None
+    new = winner if winner.kind != PUBLISHED else choose(outcome.candidates)
+    return winner, new, choose([c for c in able if c is not winner])
+
+
+def contenders(outcome: Outcome) -> list[Candidate]:
+    """All that may win: published CAMs that are expressions, by their text, and new formulas."""
+    known = {
+        str(c.expression): Candidate(str(c.expression), c.kind, c.expression, c.score)
+        for c in outcome.known
+        if c.kind == PUBLISHED and c.expression is not None
+    }
+    return [*known.values(), *(c for c in outcome.candidates if c.name not in known)]
+
+
+def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:
+    """Name of the published CAM that won, if one did."""
+    if winner is None or winner.kind != PUBLISHED:
+        return None
+    return next(c.name for c in outcome.known if c.expression is winner.expression)
 
 
 def _of_classes(
@@ -238,7 +269,7 @@ def _of_classes(
     if options.scope != PER_CLASS:
         return ()
     return class_winners(
-        outcome.candidates,
+        contenders(outcome),
         task.metric,
         task.context.targets.cpu().numpy(),
         winner,
@@ -274,5 +305,5 @@ def _doubts(
     def out(candidate: Candidate) -> bool:
         return not admissible(candidate)
 
-    given = (outcome.candidates, task.metric, winner, out, options.rule, task.subject.seed)
+    given = (contenders(outcome), task.metric, winner, out, options.rule, task.subject.seed)
     return Doubts(stability(*given), resolution(*given))

@@ -40,6 +40,7 @@ class Formula:
         degenerate: number of search images on which its heatmap is flat.
         heldout: mean and interval on the held-out images, where it was validated.
         scores: ``[N]`` scores on the search images.
+        known_as: name of the published CAM that it is; None for a new formula.
     """
 
     expression: str
@@ -48,6 +49,7 @@ class Formula:
     degenerate: int = 0
     heldout: Interval | None = None
     scores: tuple[float, ...] = field(default=(), repr=False)
+    known_as: str | None = None
 
     @property
     def latex(self) -> str:
@@ -74,7 +76,10 @@ class Result:
     """The outcome of a synthesis.
 
     Attributes:
-        best: the winner; None where every candidate was degenerate or a known CAM in disguise.
+        best: the winner, be it a new formula or a published CAM that is an expression
+            (``best.known_as`` then names it); None where all are degenerate or fail a requirement.
+        best_new: the best new formula: the winner, or where a published CAM won, what the rule
+            chooses without those; None where there is none.
         front: the best formula of each cost that beats all cheaper ones, on the search images.
         hall: the formulas with the highest search means, best first.
         published: published CAMs and controls on the held-out images, best first.
@@ -89,6 +94,7 @@ class Result:
     validation: Validation
     record: Mapping[str, Any] = field(repr=False)
     path: Path | None = None
+    best_new: Formula | None = None
 
     @property
     def published(self) -> tuple[Row, ...]:
@@ -111,6 +117,7 @@ class Result:
             "schema": SCHEMA,
             **self.record,
             "best": self.best and asdict(self.best),
+            "best_new": self.best_new and asdict(self.best_new),
             "front": [asdict(f) for f in self.front],
             "hall": [asdict(f) for f in self.hall],
             "validation": asdict(self.validation),
@@ -201,7 +208,7 @@ def digest_of(data: Mapping[str, Any]) -> str:
 def _from_dict(data: dict[str, Any], folder: Path) -> Result:
     validation = dict(data["validation"])
     validation["rows"] = tuple(_row(row) for row in validation["rows"])
-    outcome = {"schema", "best", "front", "hall", "validation"}
+    outcome = {"schema", "best", "best_new", "front", "hall", "validation"}
     return Result(
         best=_formula(data["best"]),
         front=tuple(map(_formula, data["front"])),
@@ -209,6 +216,7 @@ def _from_dict(data: dict[str, Any], folder: Path) -> Result:
         validation=Validation(**validation),
         record={k: v for k, v in data.items() if k not in outcome},
         path=folder,
+        best_new=_formula(data.get("best_new", data["best"])),
     )
 
 

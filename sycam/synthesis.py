@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from sycam.search.pareto import describe, pareto_front
 from sycam.search.selection import DEFAULT_RULE
 from sycam.specialisation import specialisation
 from sycam.task import Task
-from sycam.validation import Entrant, Interval, Validation, interval, validate
+from sycam.validation import NEW, Entrant, Interval, Validation, interval, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
@@ -173,8 +173,15 @@ def _result(task: Task, options: SearchOptions, folder: Path, notify: Notify) ->
     notify(Validated(subject, unseen, validation))
     front = pareto_front(found.outcome.candidates, metric)
     scored = _scored_unseen(task, found, front, measured, notify)
+    best = found.winner and _formula(found.winner, metric, validation.winner.heldout)
+    if found.known_as is not None:
+        best = replace(best, known_as=found.known_as)
+        new = found.new and _formula(found.new, metric, validation.row(found.new.name).heldout)
+    else:
+        new = best
     result = Result(
-        best=found.winner and _formula(found.winner, metric, validation.winner.heldout),
+        best=best,
+        best_new=new,
         front=tuple(_formula(c, metric, _interval(c, task, scored)) for c in front),
         hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
@@ -200,9 +207,18 @@ def _say(found: Hunt, task: Task, notify: Notify) -> None:
                 f"{refusal.figure:.4g}"
             )
         )
-    if found.winner is None:
+    if found.new is None:
         without = "meets the requirements and differs" if task.requirements else "differs"
-        notify(Note(f"no eligible candidate {without} from the published CAMs: no winner"))
+        then = "no winner" if found.winner is None else f"use {found.known_as}"
+        notify(Note(f"no eligible candidate {without} from the published CAMs: {then}"))
+    elif found.known_as is not None:
+        notify(
+            Note(
+                f"no new formula is ahead of {found.known_as} on the search images by rule "
+                f"{found.certificate['rule']}: {found.known_as} is the answer, and the best new "
+                f"formula, {found.new.name}, stands beside it"
+            )
+        )
     if found.doubts and found.doubts.resolution.warning:
         notify(Note(found.doubts.resolution.warning))
 
@@ -253,7 +269,7 @@ def _evidence(
         said |= asdict(found.doubts)
     if isinstance(task.metric, Goals):
         front = pareto_front(found.outcome.candidates, task.metric)
-        said["goals"] = asdict(describe(front, found.outcome.known, task.metric, found.winner))
+        said["goals"] = asdict(describe(front, found.outcome.known, task.metric, found.new))
     if found.classes:
         classes = measured[1].targets.cpu().numpy()
         gains = specialisation(
@@ -281,6 +297,8 @@ def _validate(
         return Entrant(method, kind, float(metric.reduce(values)), fitted, others)
 
     entrants = [entrant(find_method(c.name), c.kind, c) for c in found.outcome.known]
+    if found.known_as is not None and found.new is not None:
+        entrants.insert(0, entrant(find_method(found.new.expression), NEW, found.new))
     if winner is not None:
         entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
     goals = {goal.text for goal in task.goals}

@@ -18,6 +18,7 @@ from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 
 PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
+NEW = "new"  # kind of the best new formula, where the winner is a published CAM
 RESAMPLES = 9999
 GUARDED = 64  # held-out images on which the sanity guards are measured
 _AT_ONCE = 333  # resamples of a figure that is no mean, computed together
@@ -92,7 +93,8 @@ class Row:
 
     Attributes:
         name: method name or expression text.
-        kind: ``winner``, or one of :data:`sycam.methods.KINDS`.
+        kind: ``winner``; ``new``, the best new formula where the winner is a published CAM; or
+            one of :data:`sycam.methods.KINDS`.
         expression: its text, or None where it is computed directly.
         cost: of the expression.
         search: mean on the search images.
@@ -242,8 +244,10 @@ def validate(
     measured = [metric, *further, *panel]
     scorer.prepare(len(entrants), measured)
     notify(Stage("Validating on held-out images", len(entrants)))
-    for done, entrant in enumerate(entrants, 1):
-        columns.append(scorer.score_under(measured, entrant.method))
+    places = _first_alike(entrants)
+    for done, (entrant, first) in enumerate(zip(entrants, places, strict=True), 1):
+        alike = first < len(columns)  # a published CAM that is the winner is scored once
+        columns.append(columns[first] if alike else scorer.score_under(measured, entrant.method))
         notify(Step(done))
     scores = [column[0] for column in columns]
     means = {m.text: [c[i].mean for c in columns] for i, m in enumerate(panel, 1 + len(further))}
@@ -322,7 +326,8 @@ def _guarded(
             notify(Note(f"sanity guard {guard.name} is left out: {error}"))
         else:
             usable.append(guard)
-    wanted = [i for i, e in enumerate(entrants) if e.kind in ("winner", "published", "control")]
+    asked = ("winner", NEW, "published", "control")
+    wanted = [i for i, e in enumerate(entrants) if e.kind in asked]
     dear = [i for i in wanted if not entrants[i].method.leaves <= ALWAYS]
     if dear and usable:
         # Their leaves would be measured anew for each other class and network.
@@ -333,11 +338,21 @@ def _guarded(
         return {}
     notify(Stage("Checking sanity", len(wanted)))
     small, found = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
+    places = _first_alike(entrants)
     for done, i in enumerate(wanted, 1):
-        scores = small.score_under(usable, entrants[i].method)
-        found[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
+        if places[i] in found:
+            found[i] = found[places[i]]
+        else:
+            scores = small.score_under(usable, entrants[i].method)
+            found[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
         notify(Step(done))
     return found
+
+
+def _first_alike(entrants: Sequence[Entrant]) -> list[int]:
+    """For each entrant the place of the first with the same expression, be it itself."""
+    first: dict[Any, int] = {}
+    return [first.setdefault(e.method.expression or i, i) for i, e in enumerate(entrants)]
 
 
 def _compare(
@@ -353,7 +368,7 @@ def _compare(
         (goal, i): each[winner] - each[i]
         for goal, each in enumerate(scores)
         for i, e in enumerate(entrants)
-        if e.kind in (*PUBLISHED, "control")
+        if e.kind in (*PUBLISHED, NEW, "control")
     }
     return dict(zip(differences, compared(list(differences.values()), seed), strict=True))
 

@@ -15,7 +15,7 @@ from torch import nn
 from sycam.data.images import ImageSet
 from sycam.errors import RunError, SycamError
 from sycam.evidence.targets import Target
-from sycam.hunt import Hunt, hunt
+from sycam.hunt import Hunt, contenders, hunt
 from sycam.inputs import Images
 from sycam.language import read_grammar
 from sycam.methods import find_method
@@ -185,10 +185,15 @@ def _check_certificate(found: Hunt, result: Result, fault: Callable[[str], None]
 
 
 def _check_formulas(found: Hunt, task: Task, result: Result, fault: Callable[[str], None]) -> None:
-    scores = {c.name: c.score for c in found.outcome.candidates}
+    # By text: a published CAM that won has the scores of its expression.
+    scores = {c.name: c.score for c in (*found.outcome.candidates, *contenders(found.outcome))}
     best = () if result.best is None else (result.best,)
     if (found.winner and found.winner.name) != (best[0].expression if best else None):
         fault(f"the winner is {found.winner and found.winner.name}")
+    if result.best is not None and result.best.known_as != found.known_as:
+        fault(f"the winner is known as {found.known_as}, not {result.best.known_as}")
+    if (found.new and found.new.name) != (result.best_new and result.best_new.expression):
+        fault(f"the best new formula is {found.new and found.new.name}")
     stated = {
         c["label"]: c["expression"]
         for c in result.record.get("classes", {"classes": ()})["classes"]
@@ -196,7 +201,8 @@ def _check_formulas(found: Hunt, task: Task, result: Result, fault: Callable[[st
     again = {c.label: c.candidate and c.candidate.name for c in found.classes}
     if again != stated:
         fault(f"the winners of the classes are {again}, not {stated}"[:300])
-    for formula in dict.fromkeys((*best, *result.front, *result.hall)):
+    new = () if result.best_new is None else (result.best_new,)
+    for formula in dict.fromkeys((*best, *new, *result.front, *result.hall)):
         score = scores.get(formula.expression)
         if score is None:
             fault(f"{formula.expression} was not scored to the end")
@@ -209,12 +215,12 @@ def _same(formula: Formula, mean: float, scores: np.ndarray) -> bool:
 
 
 def _check_scores(found: Hunt, task: Task, fault: Callable[[str], None]) -> None:
-    for candidate in (found.winner, found.runner_up):
-        if candidate is not None:
-            fresh = task.scorer.score_method(find_method(candidate.expression))
-            off = float(np.abs(fresh.values - candidate.score.values).max())
-            if not off <= TOLERANCE:
-                fault(f"{candidate.name} differs by up to {off:.2g} an image")
+    asked = (found.winner, found.new, found.runner_up)
+    for candidate in {c.name: c for c in asked if c is not None}.values():
+        fresh = task.scorer.score_method(find_method(candidate.expression))
+        off = float(np.abs(fresh.values - candidate.score.values).max())
+        if not off <= TOLERANCE:
+            fault(f"{candidate.name} differs by up to {off:.2g} an image")
 
 
 def _check_heldout(

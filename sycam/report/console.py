@@ -24,7 +24,7 @@ from sycam.verification import Verification
 _EVERY = 10.0  # seconds between lines where the output is no terminal
 _SHOWN = 8  # formulas of the live front
 _LONGEST = 28  # characters of a name before it is folded
-_STYLES = {"winner": "bold green", "control": "dim"}
+_STYLES = {"winner": "bold green", "new": "green", "control": "dim"}
 
 
 class Watcher:
@@ -174,7 +174,10 @@ def result_tables(result: Result) -> RenderableType:
             why = f"is degenerate, a known CAM or fails {' or '.join(result.record['required'])}"
         parts.append(f"[bold red]No winner:[/] every candidate {escape(why)}.")
     else:
-        parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]")
+        name = f" = {result.best.known_as}, published" if result.best.known_as else ""
+        parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]{escape(name)}")
+        if result.best.known_as and result.best_new:
+            parts.append(f"Best new {escape(result.best_new.expression)}")
         parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
         parts += map(escape, _doubts(result))
     parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
@@ -314,7 +317,10 @@ def verdict(result: Result) -> str:
     validation = result.validation
     if result.best is None or validation.best_published is None:
         return ""
-    said = "\n".join(_of_goal(validation, found) for found in validation.verdicts)
+    if result.best.known_as:
+        said = "\n".join(_of_known(result, goal) for goal in validation.goals)
+    else:
+        said = "\n".join(_of_goal(validation, found) for found in validation.verdicts)
     if validation.concerns:
         said += (
             f"\n[bold red]Do not trust it as an explanation[/]: "
@@ -345,6 +351,30 @@ def _of_goal(validation: Validation, found: Verdict) -> str:
     if found.beats_published:
         return f"[bold green]The winner beats the best published CAM{under}[/]: {facts}."
     return f"[bold yellow]The winner does not beat the best published CAM{under}[/]: {facts}."
+
+
+def _of_known(result: Result, goal: str) -> str:
+    """The verdict where a published CAM won."""
+    validation, name = result.validation, result.best.known_as
+    winner, higher = validation.winner.under(goal), validation.directions[goal]
+    said = (
+        f"[bold yellow]No new formula is ahead; use {escape(name)}[/]: held-out {escape(goal)} "
+        f"{winner.heldout.mean:.4f}"
+    )
+    if result.best_new is not None:
+        new = validation.row(result.best_new.expression).under(goal)
+        said += (
+            f" against {new.heldout.mean:.4f} of the best new formula, "
+            f"{escape(result.best_new.expression)}, difference "
+            f"{new.against.difference.mean:+.4f} [{new.against.difference.low:+.4f}, "
+            f"{new.against.difference.high:+.4f}], Holm-corrected p {p_text(new.against.p_holm)}"
+        )
+    best = next(v.best_published for v in validation.verdicts if v.goal == goal)
+    found = validation.row(best).under(goal).heldout.mean
+    ahead = found > winner.heldout.mean if higher else found < winner.heldout.mean
+    if best != name and ahead:
+        said += f"; {escape(best)} is ahead held out, with {found:.4f}"
+    return said + "."
 
 
 def _flat_everywhere(validation: Validation) -> str:

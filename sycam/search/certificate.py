@@ -24,6 +24,7 @@ def certificate_of(
     outcome: Outcome,
     winner: Candidate | None,
     runner_up: Candidate | None,
+    new: Candidate | None,
 ) -> dict:
     """The certificate of a search.
 
@@ -33,9 +34,10 @@ def certificate_of(
     ``disagreements``); ``complete_cost``: every distinct candidate up to it entered; ``entered``
     by phase; ``finished``: saw all images; ``dropped`` by rule; ``scores``: of one candidate on one
     image that were needed, and ``scores_without``: dropping none; ``stages``; ``delta`` and
-    ``tolerance`` of a race; ``leaders``, in turn; ``rule`` of selection; ``winner`` and
-    ``runner_up`` with their figures; ``averages``: the (first) metric's figure is a mean over
-    images; ``candidates``: digest of who entered and how far each got.
+    ``tolerance`` of a race; ``leaders``, in turn; ``rule`` of selection; ``winner``,
+    ``best_new`` (the best formula that is no published CAM) and ``runner_up`` with their figures;
+    ``averages``: the (first) metric's figure is a mean over images; ``candidates``: digest of
+    who entered and how far each got.
     """
     metric = task.metric
     entered = len(outcome.candidates) + len(outcome.dropped)
@@ -61,6 +63,7 @@ def certificate_of(
         "leaders": outcome.leaders,
         "rule": options.rule,
         "winner": _named(winner),
+        "best_new": _named(new),
         "runner_up": _named(runner_up),
         "candidates": _digest(outcome.candidates, outcome.dropped),
         "averages": not task.goals[0].components,

@@ -18,7 +18,7 @@ from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
 from sycam.report.run_pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.result import Result
-from sycam.validation import Row
+from sycam.validation import NEW, Row
 
 REPORT_FILE = "report.html"
 _PICTURES = {"front": FRONT_FILE, "agreement": AGREEMENT_FILE}
@@ -78,6 +78,7 @@ def _content(result: Result) -> dict[str, Any]:
         "validation": validation,
         "best": best,
         "rival": rival or None,
+        "newest": next((row for row in validation.rows if row.kind == NEW), None),
         "concerns": validation.concerns if best else (),
         "beats_all": all(verdict.beats_published for verdict in validation.verdicts),
         "rows": validation.rows,
