@@ -105,6 +105,7 @@ def test_each_sign_is_explained():
 
 def test_a_run_that_loses_has_no_winner_or_no_rival_says_so(run, tmp_path):
     def loses(data):
+        data["best"]["known_as"] = None  # a new formula
         data["validation"]["beats_published"] = False
 
     def without_winner(data):
@@ -113,6 +114,7 @@ def test_a_run_that_loses_has_no_winner_or_no_rival_says_so(run, tmp_path):
         data["validation"]["rows"] = [r | {"against": None} for r in rows if r["kind"] != "winner"]
 
     def without_rival(data):
+        data["best"]["known_as"] = None
         data["validation"]["best_published"] = None
 
     def ignores_the_class(data):
