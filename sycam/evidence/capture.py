@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError, SycamError
 from sycam.evidence.outputs import check_outputs, probabilities
+from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_map
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, part_of, resolve
-from sycam.evidence.untouched import device_of, dtype_of, hooked, untouched
+from sycam.evidence.untouched import device_of, dtype_of, untouched
 from sycam.spill import blank
 
 BATCH = 32

@@ -17,10 +17,11 @@ from sycam.evidence.head import class_weights
 from sycam.evidence.information import mutual_information
 from sycam.evidence.layers import Layer
 from sycam.evidence.masked import masked_scores
+from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, zero_channels
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, resolve
-from sycam.evidence.untouched import device_of, hooked, untouched
+from sycam.evidence.untouched import device_of, untouched
 
 CPU_BATCH, GPU_BATCH = 64, 256  # rows a forward pass, at most
 ROOM = 2**27  # bytes of altered images and layer outputs a forward pass, about

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
 from sycam.evidence.capture import forward
+from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
 from sycam.evidence.targets import Target, is_callable, resolve
-from sycam.evidence.untouched import device_of, hooked, untouched
+from sycam.evidence.untouched import device_of, untouched
 
 _TOGETHER = 32  # images whose gradients are looked at together
 CONSTANT = 1e-3  # gradients whose spread over places is at most this share of the largest

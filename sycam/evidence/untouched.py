@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from sycam.errors import NetworkError
-
-# One for the process, not one a network: networks share modules, and all share torch's generators.
-# It lies where exported classes, which do without SyCAM, find the same one.
-ALONE = vars(nn).setdefault("_one_explanation_at_a_time", threading.RLock())
+from sycam.evidence.passes import alone
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -45,7 +40,7 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         device: a CUDA device whose generator is meant, too.
     """
     cuda = device is not None and device.type == "cuda"
-    with ALONE, torch.random.fork_rng(devices=[device] if cuda else []):
+    with alone(), torch.random.fork_rng(devices=[device] if cuda else []):
         # Not torch.manual_seed, which would seed the devices that are not put back, too.
         torch.default_generator.manual_seed(seed)
         if cuda:
@@ -70,7 +65,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     Raises:
         NetworkError: another thread switched the network to train mode meanwhile, which stays so.
     """
-    with ALONE:
+    with alone():
         attributes = [(module, _attributes(module)) for module in network.modules()]
         modes = [(module, module.training) for module in network.modules()]
         registries = [(module, dict(module._buffers)) for module in network.modules()]
@@ -110,36 +105,3 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).copy().items() if name != "training"}
-
-
-class _Here:
-    """A hook for the passes of the thread that made it; a copy of it, with a network's, is idle."""
-
-    def __init__(self, hook: Callable | None = None):
-        self._hook, self._thread = hook, threading.get_ident()
-
-    def __call__(self, *arguments: Any) -> Any:
-        if self._hook is not None and threading.get_ident() == self._thread:
-            return self._hook(*arguments)
-        return None
-
-    def __reduce__(self) -> tuple:
-        return _Here, ()
-
-
-@contextmanager
-def hooked(*hooks: tuple[Callable[[Callable], RemovableHandle], Callable]) -> Iterator[None]:
-    """Hooks that see this thread's passes, not those of others through the same network.
-
-    To be entered inside :func:`untouched`, so that no other thread that explains copies them.
-
-    Args:
-        hooks: pairs of what registers a hook, like ``layer.register_forward_hook``, and the hook.
-    """
-    handles: list[RemovableHandle] = []
-    try:
-        handles.extend(register(_Here(hook)) for register, hook in hooks)
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from sycam.errors import OptionError
 from sycam.evidence import Layer, device_of, untouched
 from sycam.evidence.capture import forward
-from sycam.evidence.untouched import hooked, seeded
+from sycam.evidence.passes import hooked
+from sycam.evidence.untouched import seeded
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
