@@ -44,6 +44,8 @@ class OwnPasses:
 class ExportedCAM(LayerAttribution, GradientAttribution):
     """A layer attribution of Captum, by the formula in this module's docstring.
 
+    Several threads may call one object, or several of one model: their passes wait for each other.
+
     Args:
         forward_func: the model, or a function around it.
         layer: the target layer.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import sycam
 from sycam import CAM
-from sycam.errors import NetworkError
+from sycam.errors import NetworkError, RunError
 from sycam.evidence import find_layer, measure, untouched
 from sycam.metrics.guards import modules_in_order
 
@@ -233,3 +233,13 @@ def test_two_searches_of_one_network_at_once(network, tmp_path):
     found = at_once([lambda kind=kind: search(*kind) for kind in kinds])
     assert found == alone
     assert trace(network) == before
+
+    def of_one_run() -> str:
+        try:
+            return search("c", "insertion")[0].expression
+        except RunError as error:
+            return str(error)
+
+    best, refused = sorted(at_once([of_one_run] * 2), key=len)
+    assert best == alone[0][0].expression
+    assert str(tmp_path / "c") in refused
