@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError, SycamError
 from sycam.evidence.outputs import check_outputs, probabilities
+from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_map
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, part_of, resolve
@@ -185,21 +186,18 @@ def layer_gradients(
             "the target layer is TorchScript, which cannot be watched; give the network as an "
             "ordinary torch.nn.Module"
         )
-    handle = layer.register_forward_hook(cut)
-    try:
-        # Nothing before the layer is recorded; the hook switches recording on.
-        with untouched(network), torch.no_grad():
-            outputs = forward(network, images)
-            explained = resolve(target, outputs, len(images), labels)
-            if len(found) != 1:
-                raise LayerError(
-                    f"the target layer ran {len(found)} times in one forward pass, expected once; "
-                    "choose a layer that is neither skipped nor shared"
-                )
-            scores = explained.scores(outputs)
-            gradients, product = _backward(scores, found[0], hessian)
-    finally:
-        handle.remove()
+    # Nothing before the layer is recorded; the hook switches recording on.
+    hook = (layer.register_forward_hook, cut)
+    with untouched(network), torch.no_grad(), hooked(hook):
+        outputs = forward(network, images)
+        explained = resolve(target, outputs, len(images), labels)
+        if len(found) != 1:
+            raise LayerError(
+                f"the target layer ran {len(found)} times in one forward pass, expected once; "
+                "choose a layer that is neither skipped nor shared"
+            )
+        scores = explained.scores(outputs)
+        gradients, product = _backward(scores, found[0], hessian)
     if gradients is None:
         raise LayerError("the explained score does not depend on the target layer's output")
     maps = to_map(found[0].detach(), reshape, layer)

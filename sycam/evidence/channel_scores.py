@@ -17,6 +17,7 @@ from sycam.evidence.head import class_weights
 from sycam.evidence.information import mutual_information
 from sycam.evidence.layers import Layer
 from sycam.evidence.masked import masked_scores
+from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, zero_channels
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, resolve
@@ -118,17 +119,20 @@ def add_leaves(
         raise LayerError(f"leaf {min(unknown)!r} was not measured")
     if slow:
         explained = resolve(target, evidence.outputs, len(images), labels)
-        cached = _Cached(cache or Cache(None), network, layer_name, reshape, explained)
-        with untouched(network), torch.no_grad():
-            for name in slow:
-                columns = []
-                for i, image in enumerate(images):
-                    rerun = _Rerun(network, layer, reshape, image, evidence, explained, i)
-                    digest = digests[i] if digests is not None else None
+        with untouched(network):  # what forward changes of the buffers enters the network's digest
+            cached = _Cached(cache or Cache(None), network, layer_name, reshape, explained)
+        for name in slow:
+            columns = []
+            for i, image in enumerate(images):
+                rerun = _Rerun(network, layer, reshape, image, evidence, explained, i)
+                digest = digests[i] if digests is not None else None
+                # Image by image: other threads need not wait for all, and a network that samples
+                # gives each image what it gives it alone.
+                with untouched(network), torch.no_grad():
                     columns.append(cached.get(name, digest, rerun))
-                    if progress:
-                        progress(name, i + 1, len(images))
-                found[name] = torch.stack(columns).to(evidence.activations)[..., None, None]
+                if progress:
+                    progress(name, i + 1, len(images))
+            found[name] = torch.stack(columns).to(evidence.activations)[..., None, None]
     return replace(evidence, others=found)
 
 
@@ -195,8 +199,7 @@ class _Rerun:
                 return alter(output, channels)
             return zero_channels(output, channels, self.reshape, self.layer)
 
-        handle = self.layer.register_forward_hook(replaced)
-        try:
+        with hooked((self.layer.register_forward_hook, replaced)):
             if self._narrow:
                 # Up to the layer all rows are alike: run it once, and spread the rows there.
                 try:
@@ -208,8 +211,6 @@ class _Rerun:
                     self._narrow = False  # the network looks at its input's batch elsewhere
             whole = self.image[None].expand(count, *self.image.shape)
             return self._scores(forward(self.network, whole), count, logarithmic)
-        finally:
-            handle.remove()
 
     def _scores(self, outputs: object, count: int, logarithmic: bool = False) -> Tensor:
         rows = torch.full((count,), self.index, device=self.explained.index.device)

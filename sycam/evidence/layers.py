@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
 from sycam.evidence.capture import forward
+from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
 from sycam.evidence.targets import Target, is_callable, resolve
 from sycam.evidence.untouched import device_of, untouched
@@ -189,19 +190,12 @@ def _trace(
 
         return hook
 
-    handles = []
     pixels = images.detach().to(device_of(network)).clone().requires_grad_()
-    with untouched(network), torch.enable_grad():
-        try:
-            for name, module in network.named_modules():
-                if name:
-                    handles.append(module.register_forward_hook(watch(name)))
-            found = forward(network, pixels)
-            explained = target if is_callable(target) else None
-            scores = resolve(explained, found, len(images)).scores(found)
-        finally:
-            for handle in handles:
-                handle.remove()
+    hooks = [(m.register_forward_hook, watch(name)) for name, m in network.named_modules() if name]
+    with untouched(network), torch.enable_grad(), hooked(*hooks):
+        found = forward(network, pixels)
+        explained = target if is_callable(target) else None
+        scores = resolve(explained, found, len(images)).scores(found)
     return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
+
+from sycam.errors import NetworkError
+from sycam.evidence.passes import alone
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -26,42 +30,78 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 @contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Torch's generators start from ``seed``, and are put back; one thread at a time.
+
+    Threads that do not ask here draw from the same generators: nothing keeps them out.
+
+    Args:
+        seed: of the CPU's generator, and of the device's.
+        device: a CUDA device whose generator is meant, too.
+    """
+    cuda = device is not None and device.type == "cuda"
+    with alone(), torch.random.fork_rng(devices=[device] if cuda else []):
+        # Not torch.manual_seed, which would seed the devices that are not put back, too.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """Evaluation mode inside; the network and the random state as before outside.
 
     Train/eval mode and attributes of every module, buffers and the states of torch's generators
     are put back, also after an exception. Inside, torch's generators start from ``seed``, so that
     a network that samples gives the same outputs every time.
+
+    One thread of the process is inside at a time, whatever the network; the same thread may enter
+    again. Threads that use the network without asking here are not kept out. Their outputs and
+    gradients are right where the network was in evaluation mode; what they change of its buffers
+    and attributes meanwhile may be put back, and from train mode it is switched under them.
+
+    Raises:
+        NetworkError: another thread switched the network to train mode meanwhile, which stays so.
     """
-    attributes = [(module, dict(vars(module))) for module in network.modules()]
-    modes = [(module, module.training) for module in network.modules()]
-    registries = [(module, dict(module._buffers)) for module in network.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
-    device = device_of(network)
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        # Not torch.manual_seed, which would seed the devices that are not put back, too.
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        try:
-            network.eval()
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for module, before in attributes:  # forward may keep tensors, with their graphs
-                now = vars(module)
-                for name in [n for n in now if n not in before]:
-                    del now[name]
-                now.update({n: v for n, v in before.items() if now.get(n) is not v})
-            for module, before in registries:  # forward may have assigned or registered others
-                now = module._buffers
-                if len(now) != len(before) or any(now[name] is not before[name] for name in before):
-                    now.clear()
-                    now.update(before)
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    if not torch.equal(buffer, before):
-                        buffer.copy_(before)
+    with alone():
+        attributes = [(module, _attributes(module)) for module in network.modules()]
+        modes = [(module, module.training) for module in network.modules()]
+        registries = [(module, dict(module._buffers)) for module in network.modules()]
+        buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
+        with seeded(seed, device_of(network)):
+            switched = False
+            try:
+                if any(training for _, training in modes):
+                    network.eval()
+                yield
+            finally:
+                switched = network.training
+                if not switched:
+                    for module, training in modes:
+                        if module.training != training:
+                            module.training = training
+                for module, before in attributes:  # forward may keep tensors, with their graphs
+                    now = vars(module)
+                    for name in [n for n in _attributes(module) if n not in before]:
+                        now.pop(name, None)
+                    now.update({n: v for n, v in before.items() if now.get(n) is not v})
+                for module, before in registries:  # forward may have assigned or registered others
+                    now = module._buffers
+                    if len(now) != len(before) or any(now[n] is not before[n] for n in before):
+                        now.clear()
+                        now.update(before)
+                with torch.no_grad():
+                    for buffer, before in buffers:
+                        if not torch.equal(buffer, before):
+                            buffer.copy_(before)
+            if switched:
+                raise NetworkError(
+                    f"another thread switched {type(network).__name__} to train mode while it was "
+                    "explained; explain a copy (copy.deepcopy), or let one wait for the other"
+                )
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).copy().items() if name != "training"}

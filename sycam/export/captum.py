@@ -19,15 +19,32 @@ from captum.attr import LayerAttribution
 from captum.attr._utils.attribution import GradientAttribution
 from captum.log import log_usage
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from sycam.evidence.passes import _Here, alone
 from sycam.export.formula import LEAVES, weighted_sum
 from sycam.export.measuring import measure
 
 # --- exported from here on ---
 
 
+class OwnPasses:
+    """A layer, for Captum to put hooks on that see this thread's passes only."""
+
+    def __init__(self, layer: nn.Module):
+        self._layer = layer
+
+    def register_forward_hook(self, hook: Callable) -> RemovableHandle:
+        return self._layer.register_forward_hook(_Here(hook))
+
+    def register_forward_pre_hook(self, hook: Callable) -> RemovableHandle:
+        return self._layer.register_forward_pre_hook(_Here(hook))
+
+
 class ExportedCAM(LayerAttribution, GradientAttribution):
     """A layer attribution of Captum, by the formula in this module's docstring.
+
+    Several threads may call one object, or several of one model: their passes wait for each other.
 
     Args:
         forward_func: the model, or a function around it.
@@ -86,16 +103,20 @@ class ExportedCAM(LayerAttribution, GradientAttribution):
         grad_kwargs: dict | None,
     ) -> list[tuple[list[Tensor], int]]:
         """Activations and gradients, and the depth of the grid (1 for images)."""
-        gradients, activations = compute_layer_gradients_and_eval(
-            self.forward_func,
-            self.layer,
-            inputs,
-            target,
-            forward_args,
-            device_ids=self.device_ids,
-            attribute_to_layer_input=of_layer_input,
-            grad_kwargs=grad_kwargs,
-        )
+        # DataParallel runs replicas in threads of its own, whose passes count.
+        apart = not isinstance(self.forward_func, nn.DataParallel) and self.device_ids is None
+        with alone():
+            gradients, activations = compute_layer_gradients_and_eval(
+                self.forward_func,
+                [OwnPasses(self.layer)] if apart else [self.layer],
+                inputs,
+                target,
+                forward_args,
+                device_ids=self.device_ids,
+                attribute_to_layer_input=of_layer_input,
+                grad_kwargs=grad_kwargs,
+            )
+        (gradients,), (activations,) = gradients, activations
         found = []
         for G, A in zip(gradients, activations, strict=True):
             tensors = [{"A": A, "G": G}[name].detach() for name in LEAVES]

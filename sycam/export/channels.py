@@ -15,6 +15,7 @@ from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.head import class_weights
 from sycam.evidence.information import mutual_information
 from sycam.evidence.masked import masked_scores
+from sycam.evidence.passes import hooked
 from sycam.export.measuring import _fixed, _score
 
 # --- exported from here on ---
@@ -54,16 +55,13 @@ def channel_leaves(
             rows[torch.arange(count, device=rows.device), channels] = 0
             return rows
 
-        handle = layer.register_forward_hook(switch_off)
-        try:
+        with hooked((layer.register_forward_hook, switch_off)):
             try:
                 found = network(image[None])  # up to the layer all rows are alike: one is enough
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # the network joins the layer's output with something a row an image
                 found = network(image[None].expand(count, *image.shape))
-        finally:
-            handle.remove()
         return torch.stack([_score(row, target) for row in found[:count]])
 
     return {

@@ -6,15 +6,18 @@ where the formula reads leaves that the package does not record.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
 from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import Tensor, nn
 
+from sycam.evidence.passes import alone
 from sycam.export.formula import LEAVES, weighted_maps
 from sycam.export.measuring import measure
 from sycam.kernels.heatmaps import finish
@@ -22,8 +25,75 @@ from sycam.kernels.heatmaps import finish
 # --- exported from here on ---
 
 
+class ThreadsApart(ActivationsAndGradients):
+    """What the package records, for each thread's own passes through it and no others."""
+
+    def __init__(self, *arguments, **options):
+        self._of = threading.local()
+        super().__init__(*arguments, **options)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        mine = vars(self._of)
+        mine.update(recording=True, edges=[])
+        try:
+            return super().__call__(x)
+        finally:
+            mine["recording"] = False
+
+    def gradients_of(self, loss: Tensor) -> None:
+        """Record the gradients at the layers; no parameter receives one."""
+        edges = vars(self._of).pop("edges")
+        if edges and loss.requires_grad:
+            found = torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+            whole = all(gradient is not None for gradient in found)
+            self.gradients = [self._plain(g) for g in found] if whole else []
+
+    def save_activation(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if vars(self._of).get("recording"):
+            super().save_activation(module, inputs, output)
+
+    def save_gradient(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        mine = vars(self._of)  # on a GPU, the backward pass runs in a thread of torch's
+        if mine.get("recording") and getattr(output, "requires_grad", False):
+            mine["edges"].append(torch.autograd.graph.get_gradient_edge(output))
+            output.register_hook(lambda g: mine["gradients"].insert(0, self._plain(g)))
+
+    def _plain(self, gradient: Tensor) -> Tensor:
+        if not self.detach:
+            return gradient
+        if self.reshape_transform is not None:
+            gradient = self.reshape_transform(gradient)
+        return gradient.cpu().detach()
+
+    @property
+    def activations(self) -> list[Tensor]:
+        return vars(self._of).setdefault("activations", [])
+
+    @activations.setter
+    def activations(self, value: list[Tensor]) -> None:
+        vars(self._of)["activations"] = value
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        return vars(self._of).setdefault("gradients", [])
+
+    @gradients.setter
+    def gradients(self, value: list[Tensor]) -> None:
+        vars(self._of)["gradients"] = value
+
+    def __getstate__(self) -> dict:
+        """For copies of the model, whose hooks lead here."""
+        return {name: value for name, value in vars(self).items() if name != "_of"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _of=threading.local())
+
+
 class ExportedCAM(BaseCAM):
     """A class activation map of pytorch-grad-cam, by the formula in this module's docstring.
+
+    Several threads may call one object. Other than the package's own, it leaves the gradients of
+    the model's parameters as they are.
 
     Args:
         model: a classifier that returns ``(N, classes)``.
@@ -46,6 +116,28 @@ class ExportedCAM(BaseCAM):
     ):
         options.setdefault("uses_gradients", "G" in LEAVES)
         super().__init__(model, target_layers, reshape_transform, **options)
+        self.activations_and_grads.release()
+        self.activations_and_grads = ThreadsApart(
+            model, target_layers, reshape_transform, self.detach
+        )
+
+    def forward(
+        self, input_tensor: Tensor, targets: Sequence[Callable] | None, eigen_smooth: bool = False
+    ) -> np.ndarray:
+        """Heatmaps ``(N,H,W)`` in [0, 1], as the package computes them."""
+        with alone():
+            if not (self.uses_gradients and self.detach):
+                return super().forward(input_tensor, targets, eigen_smooth)
+            images = input_tensor.to(self.device)
+            if self.compute_input_gradient:
+                images = images.detach().requires_grad_()
+            self.outputs = outputs = self.activations_and_grads(images)
+            if targets is None:
+                targets = [ClassifierOutputTarget(c) for c in outputs.argmax(-1).tolist()]
+            loss = sum(target(output) for target, output in zip(targets, outputs, strict=False))
+            self.activations_and_grads.gradients_of(loss)
+            maps = self.compute_cam_per_layer(images, targets, eigen_smooth)
+            return self.aggregate_multi_layers(maps)
 
     def get_cam_image(
         self,

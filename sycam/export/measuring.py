@@ -6,11 +6,13 @@ The exporter copies this file from the marker on into modules that measure for t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from sycam.evidence.passes import alone, hooked
 from sycam.export.formula import LEAVES
 
 # --- exported from here on ---
@@ -27,7 +29,8 @@ def measure(
 ) -> tuple[list[Tensor], int]:
     """The formula's leaves at the layer, and the depth of its grid (1 for images).
 
-    The backward pass stops at the layer; the network is left as it was.
+    The backward pass stops at the layer; the network is left as it was. One thread measures at a
+    time.
 
     Args:
         network: a classifier that returns ``(N, classes)``.
@@ -43,32 +46,21 @@ def measure(
         torch.set_grad_enabled(True)
         return found[-1].clone()
 
-    modes = [(module, module.training) for module in network.modules()]
     device = next((p.device for p in network.parameters()), images.device)
     images = images.clone().to(device)
-    try:
-        network.eval()
-        handle = layer.register_forward_hook(cut)
-        try:
-            with torch.no_grad():  # until the hook records
-                outputs = network(images)
-                if len(found) != 1 or found[0].ndim not in (4, 5):
-                    raise ValueError(
-                        "the layer must run once, with an output (N,K,h,w) or (N,K,d,h,w)"
-                    )
-                explained = [_fixed(*pair) for pair in zip(outputs, targets, strict=True)]
-                pairs = zip(outputs, explained, strict=True)
-                y = torch.stack([_score(*pair) for pair in pairs])
-                G, H = _derivatives(y, found[0])
-        finally:
-            handle.remove()
+    with _evaluated(network):
+        hook = (layer.register_forward_hook, cut)
+        with torch.no_grad(), hooked(hook):  # until the hook records
+            outputs = network(images)
+            if len(found) != 1 or found[0].ndim not in (4, 5):
+                raise ValueError("the layer must run once, with an output (N,K,h,w) or (N,K,d,h,w)")
+            explained = [_fixed(*pair) for pair in zip(outputs, targets, strict=True)]
+            y = torch.stack([_score(*pair) for pair in zip(outputs, explained, strict=True)])
+            G, H = _derivatives(y, found[0])
         with torch.no_grad():
             A, y = found[0].detach(), y.detach()
             rows = zip(images, A, outputs, y, explained, strict=True)
             columns = [channel_leaves(network, layer, *row) for row in rows]
-    finally:
-        for module, training in modes:
-            module.training = training
     leaves = {"A": A, "G": G, "H": H}
     leaves = {name: t.flatten(2, 3) if t.ndim == 5 else t for name, t in leaves.items()}
     p = [_probability(*row) for row in zip(outputs, explained, y, strict=True)]
@@ -76,6 +68,27 @@ def measure(
     for name in columns[0]:
         leaves[name] = torch.stack([c[name] for c in columns]).to(A)[..., None, None]
     return [leaves[name] for name in LEAVES], A.shape[2] if A.ndim == 5 else 1
+
+
+@contextmanager
+def _evaluated(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, for one thread at a time; the modes are put back."""
+    with alone():
+        modes = [(module, module.training) for module in network.modules()]
+        switched = False
+        try:
+            if any(training for _, training in modes):
+                network.eval()
+            yield
+        finally:
+            switched = network.training  # by a thread that does not ask here: it stays so
+            for module, training in [] if switched else modes:
+                module.training = training
+        if switched:
+            raise RuntimeError(
+                "another thread switched the network to train mode while it was explained; explain "
+                "a copy (copy.deepcopy), or let one wait for the other"
+            )
 
 
 def _fixed(row: Tensor, target: int | Tensor | Callable | None) -> int | Callable:

@@ -30,6 +30,7 @@ _IN_ONE_PASS = ("A", "G", "H", "y", "p")  # what `measure` returns without furth
 _RECORDED = {"A", "G"}  # what the libraries record
 _FUNCTIONS = {"S": masked_scores, "D": ablation_drops, "MI": mutual_information}
 _CLASS, _MEASURING, _MAPS = "ExportedCAM", "MeasuringCAM", "weighted_maps"
+_PASSES = "passes.py"  # of sycam.evidence
 _WIDTH = 100  # columns
 
 
@@ -143,8 +144,8 @@ def module_source(
     texts += [standalone_source(_FUNCTIONS[s]) for s in further if s in _FUNCTIONS]
     texts += [_class_weights_source()] if "C" in further else []
 
-    parts = [f"LEAVES = {_tuple(leaves)}  # what the formula reads\n", formula]
-    files = [derived.template]
+    parts = [f"LEAVES = {_tuple(leaves)}  # what the formula reads\n", formula, _body(_PASSES)]
+    files = [derived.template, _PASSES]
     if measured:
         part = _body("measuring.py")
         if further:
@@ -217,7 +218,8 @@ def _wrapped(line: str) -> str:
 
 def _text(file: str) -> str:
     """A file of this package, which need not be importable: the library may not be installed."""
-    return package_files("sycam.export").joinpath(file).read_text(encoding="utf-8")
+    home = "sycam.evidence" if file == _PASSES else "sycam.export"
+    return package_files(home).joinpath(file).read_text(encoding="utf-8")
 
 
 def _body(file: str) -> str:

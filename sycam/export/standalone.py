@@ -28,7 +28,9 @@ def heatmaps(leaves: Sequence[Tensor], size: tuple[int, ...], depth: int = 1) ->
 class ExportedCAM:
     """Heatmaps of a network by the formula in this module's docstring.
 
-    The network is left as it was: no hook, no gradient and no change of mode stays behind.
+    The network is left as it was: no hook, no gradient and no change of mode stays behind. Several
+    threads may call one object, or several of one network: their passes wait for each other.
+    Threads that train the network meanwhile find it in evaluation mode; give a copy.
 
     Args:
         network: a classifier that returns ``(N, classes)``.

@@ -6,6 +6,7 @@ where the formula reads leaves that TorchCAM does not record.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -21,6 +22,8 @@ from sycam.kernels.heatmaps import is_degenerate
 
 class ExportedCAM(_GradCAM):
     """An extractor of TorchCAM, by the formula in this module's docstring.
+
+    Several threads may use one object: each explains its own last forward pass.
 
     Args:
         model: a classifier that returns ``(N, classes)``.
@@ -42,8 +45,33 @@ class ExportedCAM(_GradCAM):
         input_shape: tuple[int, ...] = (3, 224, 224),
         **options,
     ):
+        self._of = threading.local()
         super().__init__(model, target_layer, input_shape, **options)
         self._score_used = "G" in LEAVES
+
+    def _mine(self, name: str) -> list:
+        """A record of this thread's passes, an entry a layer."""
+        return vars(self._of).setdefault(name, [None] * len(self.target_names))
+
+    hook_a = property(
+        lambda self: self._mine("activations"),
+        lambda self, value: vars(self._of).update(activations=value),
+    )
+    hook_g = property(
+        lambda self: self._mine("gradients"),
+        lambda self, value: vars(self._of).update(gradients=value),
+    )
+    _hook_outputs = property(
+        lambda self: self._mine("outputs"),
+        lambda self, value: vars(self._of).update(outputs=value),
+    )
+
+    def __getstate__(self) -> dict:
+        """For copies of the model, whose hooks lead here."""
+        return {name: value for name, value in vars(self).items() if name != "_of"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _of=threading.local())
 
     def compute_cams(
         self,
@@ -116,13 +144,21 @@ class MeasuringCAM(ExportedCAM):
             )
         super().__init__(model, target_layer, input_shape, **options)
         self._score_used = False
-        self._images: Tensor | None = None
         hook = model.register_forward_pre_hook(self._keep_images, with_kwargs=True)
         self.hook_handles.append(hook)
 
     def _keep_images(self, _model: nn.Module, inputs: tuple, named: dict) -> None:
         if self._hooks_enabled:
-            self._images = next(iter((*inputs, *named.values()))).detach()
+            vars(self._of)["images"] = next(iter((*inputs, *named.values()))).detach()
+
+    @property
+    def _hooks_enabled(self) -> bool:
+        """Off for the passes that measure, in this thread alone."""
+        return self._enabled and not vars(self._of).get("measuring", False)
+
+    @_hooks_enabled.setter
+    def _hooks_enabled(self, value: bool) -> None:
+        self._enabled = value
 
     def _leaves(
         self,
@@ -132,9 +168,13 @@ class MeasuringCAM(ExportedCAM):
         **_,
     ) -> list[tuple[list[Tensor], int]]:
         """All leaves, measured on the images of the last forward pass."""
-        wanted = class_idx if targets is None else targets
+        wanted, mine = class_idx if targets is None else targets, vars(self._of)
+        images = mine["images"]
         if not isinstance(wanted, list):
-            wanted = [wanted] * len(self._images)
-        with self._hooks_off():
-            layers = [self.submodule_dict[name] for name in self.target_names]
-            return [measure(self.model, layer, self._images, wanted) for layer in layers]
+            wanted = [wanted] * len(images)
+        layers = [self.submodule_dict[name] for name in self.target_names]
+        mine["measuring"] = True
+        try:
+            return [measure(self.model, layer, images, wanted) for layer in layers]
+        finally:
+            mine["measuring"] = False

@@ -36,7 +36,9 @@ class CAM:
     """Heatmaps of a network by a formula.
 
     The network is used as it is at the time of the call and left as it was; nothing stays hooked
-    on it between calls.
+    on it between calls. Several threads may call one object, or several of one network: their
+    passes wait for each other. What other threads do to the network meanwhile, without SyCAM, is
+    theirs to keep right, see :func:`sycam.evidence.untouched` and ``docs/troubleshooting.md``.
 
     Args:
         network: a classifier that returns ``(N, classes)``; any network, if the targets are

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from sycam.errors import OptionError
 from sycam.evidence import Layer, device_of, untouched
 from sycam.evidence.capture import forward
+from sycam.evidence.passes import hooked
+from sycam.evidence.untouched import seeded
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
@@ -207,16 +209,12 @@ def modules_in_order(
         nonlocal last
         last = len(names)
 
-    handles = [layer.module.register_forward_hook(returns) for layer in layers]
-    try:
-        for name, module in network.named_modules():
-            if next(module.parameters(recurse=False), None) is not None:
-                handles.append(module.register_forward_pre_hook(begins(name)))
-        with untouched(network), torch.no_grad():
-            forward(network, images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    hooks = [(layer.module.register_forward_hook, returns) for layer in layers]
+    for name, module in network.named_modules():
+        if next(module.parameters(recurse=False), None) is not None:
+            hooks.append((module.register_forward_pre_hook, begins(name)))
+    with untouched(network), torch.no_grad(), hooked(*hooks):
+        forward(network, images)
     found = list(names)
     return found[:last], found[last:]
 
@@ -232,12 +230,10 @@ def reinitialised(network: nn.Module, names: Sequence[str], seed: int) -> nn.Mod
         copied = copy.deepcopy(network)
     place = device_of(network)
     copied.cpu()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for name in names:
-            number = hashlib.sha256(f"randomisation/{seed}/{name}".encode()).digest()[:7]
-            # Not torch.manual_seed, which would seed the devices that are not put back, too.
-            torch.default_generator.manual_seed(int.from_bytes(number, "big"))
-            module = copied.get_submodule(name)
+    for name in names:
+        number = hashlib.sha256(f"randomisation/{seed}/{name}".encode()).digest()[:7]
+        module = copied.get_submodule(name)
+        with seeded(int.from_bytes(number, "big")), torch.no_grad():
             if callable(getattr(module, "reset_parameters", None)):
                 module.reset_parameters()
                 continue

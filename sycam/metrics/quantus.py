@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, OptionError, unknown_name
+from sycam.evidence.untouched import seeded
 from sycam.metrics.base import Metric, signature
 from sycam.metrics.borrowed import Borrowed, Direction
 from sycam.metrics.context import Context
@@ -261,11 +262,9 @@ def _seeded(context: Context, image: int) -> Iterator[None]:
     text = f"quantus/{context.seed}/{context.digests[image]}"
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
     before, plain = np.random.get_state(), random.getstate()
-    device = context.images.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with seeded(seed, context.images.device):
         np.random.seed(seed)
         random.seed(seed)
-        torch.manual_seed(seed)
         try:
             yield
         finally:

@@ -14,6 +14,7 @@ from torch import nn
 
 from sycam.data.preprocessing import FILTERS, Preprocessing
 from sycam.errors import NetworkError, unknown_name
+from sycam.evidence.untouched import seeded
 from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.named import WORD, NamedNetwork
 
@@ -63,8 +64,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
         network = _pretrained(timm, name, source)
         return _named(timm, network, name, source, PUBLISHED)
     if weights == WORD:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             network = build(None)
         return _named(timm, network, name, f"{source}@{WORD}", "random weights")
     file = Path(weights)

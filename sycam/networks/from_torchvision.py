@@ -14,6 +14,7 @@ from torch import nn
 
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError, unknown_name
+from sycam.evidence.untouched import seeded
 from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.fetching import downloaded
 from sycam.networks.named import WORD, NamedNetwork
@@ -65,8 +66,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
     source = f"{PREFIX}{name}"
     if weights == WORD:
         usual = next(iter(known))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             network = build(None)
         return _named(network, name, f"{source}@{WORD}", "random weights", usual)
     if weights is None or weights == "DEFAULT" or weights in known.__members__:

@@ -165,7 +165,7 @@ def test_grad_cam_explains_a_transformer(module_of, grad_cam, small_images):
 def test_grad_cam_says_what_was_not_recorded(module_of, small_network, small_images, grad_cam):
     frozen = small_network.requires_grad_(False)
     cam = module_of("mean(G)", "grad-cam").SomeCAM
-    with pytest.raises(RuntimeError, match="does not require grad"):  # the package's own
+    with pytest.raises(ValueError, match="nothing was recorded as G at ReLU"):
         cam(frozen, [frozen[3]])(small_images, None)
     whole = cam(frozen, [frozen[3]], compute_input_gradient=True)
     close(whole(small_images, None), sycam.CAM(frozen, "3", "mean(G)")(small_images))
@@ -335,7 +335,8 @@ def test_the_source_is_clean_and_needs_one_library(text, base, tmp_path):
     names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     roots = {name.split(".")[0] for name in names}
     library = {"grad-cam": "pytorch_grad_cam", "quantus": "numpy"}.get(base, base)
-    assert roots - {"__future__", "collections", "torch", "warnings", "numpy"} <= {library}
+    standard = {"__future__", "collections", "contextlib", "threading", "warnings"}
+    assert roots - standard - {"torch", "numpy"} <= {library}
     document = ast.get_docstring(tree)
     assert str(parse(text)) in document
     assert "Found on Friday." in document
@@ -412,7 +413,8 @@ def test_a_name_may_hold_those_of_the_templates(base, text):
         tree = ast.parse(module_source(parse(text), name, "", base, "3"))
         classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
         assert classes[-1] == name
-        assert classes[:-1] in ([], [f"_Recorded{name}"])
+        helpers = {"_Here", "ThreadsApart", "OwnPasses"}
+        assert [c for c in classes[:-1] if c not in helpers] in ([], [f"_Recorded{name}"])
 
 
 def test_captum_must_be_told_the_class(small_network, small_images, module_of):

@@ -54,7 +54,8 @@ TOKENS = (
     "\u2028", "'", '"', "#", "\\",
 )  # fmt: skip
 NAMES = ("SomeCAM", "torch", "nn", "Tensor", "LEAVES", "len", "class", "1st", "ｔorch", "x y", "π")
-IMPORTED = {"__future__", "collections", "math", "torch", "warnings"}  # by an exported module
+# By an exported module.
+IMPORTED = {"__future__", "collections", "contextlib", "math", "threading", "torch", "warnings"}
 PIECES = (
     "?start: w\n", "start", "weight", "map", "scalar", "heat", ":", "|", "->", '"A"', '"mean"',
     '"("', "(", ")", "[", "]", "{", "}", "*", "+", "?", "~ 3", "~1..99999999", "!", ".2",
