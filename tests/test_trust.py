@@ -26,8 +26,8 @@ from pathlib import Path
 import sycam
 Path(__file__).with_suffix(".ran").touch()
 @sycam.metric
-def mine(heatmap, image, score):
-    return heatmap.mean((-1, -2))
+def mine(heatmaps, context):
+    return heatmaps.mean((-1, -2))
 """
 
 
@@ -87,7 +87,8 @@ def test_no_command_runs_the_network_that_a_run_names(finished, tmp_path, files,
     run = str(edited(finished, tmp_path, change))
     said = CliRunner().invoke(app, command(run))
     assert isinstance(said.exception, TrustError)
-    assert "nets.py" in str(said.exception) and "--network" in str(said.exception)
+    assert "nets.py" in str(said.exception)
+    assert "--network" in str(said.exception)
     assert ran(files) == []
 
 
