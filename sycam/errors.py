@@ -46,6 +46,10 @@ class RunError(SycamError):
     """A run folder that cannot be written, read or resumed."""
 
 
+class TrustError(RunError):
+    """A run that names Python files which would run, and which its user has not named."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str = "") -> UnknownNameError:
     """Build the error for a name that does not exist, with the nearest names that do.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from sycam.search import Scorer, SearchOptions
 from sycam.search.engine import GUIDED
 from sycam.search.events import Notify, Stage, ignore
 from sycam.task import Task
+from sycam.trust import check_files, file_of_network, reading_a_run
 from sycam.validation import Comparison, compared
 
 TOLERANCE = 1e-4  # between scores of two measurements: batches of other sizes round differently
@@ -85,6 +86,8 @@ def verify(
     target: Target | None = None,
     device: str | torch.device | None = None,
     notify: Notify = ignore,
+    metric_files: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> Verification:
     """Derive a run's result again.
 
@@ -99,11 +102,31 @@ def verify(
             on record; what is on record if None.
         device: where to run.
         notify: watches the progress.
+        metric_files: Python files of the run's metrics that may be imported.
+        trust: import whatever Python file the run names.
 
     Raises:
         RunError: there is no finished run, or what it ran on is not on record and was not given.
+        TrustError: the run names a Python file that was neither given nor trusted.
     """
-    result, done = load(run), Verification()
+    result = load(run)
+    named = [file_of_network(network), *metric_files]
+    with reading_a_run(filter(None, named), trust):
+        check_files(result.record, network, metric)
+        return _verified(result, network, images, heldout, metric, target, device, notify)
+
+
+def _verified(
+    result: Result,
+    network: nn.Module | str | None,
+    images: Images | None,
+    heldout: ImageSet | None,
+    metric: Metric | None,
+    target: Target | None,
+    device: str | torch.device | None,
+    notify: Notify,
+) -> Verification:
+    done = Verification()
     folder = result.path
     with done.claim("the file is as it was written") as fault:
         data = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))

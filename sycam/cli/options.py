@@ -44,6 +44,18 @@ RunNetwork = Annotated[
         "synthesize, or with that file, like torchvision:resnet50@best.pth",
     ),
 ]
+MetricFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--metric-file",
+        metavar="FILE.py",
+        help="a file of the run's metrics that may be imported, which runs it; repeatable",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="import, and so run, whatever Python files the run names"),
+]
 ClassNames = Annotated[
     Path | None,
     typer.Option(help="text file of the network's class names, one a line, in its order"),

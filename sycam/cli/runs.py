@@ -12,9 +12,11 @@ import sycam
 from sycam.cli.options import (
     AsJson,
     Device,
+    MetricFiles,
     Operators,
     Quiet,
     RunNetwork,
+    Trust,
     console_for,
     declare_operators,
 )
@@ -56,6 +58,8 @@ def explain(
     ] = USUAL.opacity,
     operators: Operators = None,
     device: Device = None,
+    metric_file: MetricFiles = None,
+    trust: Trust = False,
 ) -> None:
     """Draw heatmaps on images, one PNG an image, methods side by side.
 
@@ -70,8 +74,9 @@ def explain(
     declare_operators(operators)
     style = Style(colour_map, opacity)
     found = draw(
-        sycam.load(run), images or (), network, out, device, method or (), style, together, animate
-    )
+        sycam.load(run), images or (), network, out, device, method or (), style, together, animate,
+        metric_file or (), trust,
+    )  # fmt: skip
     for path in found:
         print(path)
 
@@ -98,6 +103,8 @@ def verify(
     network: RunNetwork = None,
     operators: Operators = None,
     device: Device = None,
+    metric_file: MetricFiles = None,
+    trust: Trust = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -114,7 +121,9 @@ def verify(
     console = console_for(as_json)
     declare_operators(operators)
     with show.Watcher(None if quiet else console) as watch:
-        done = sycam.verify(run, network, device=device, notify=watch)
+        done = sycam.verify(
+            run, network, device=device, notify=watch, metric_files=metric_file or (), trust=trust
+        )
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
         print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
@@ -133,6 +142,7 @@ def export(
     ] = "torch",
     network: RunNetwork = None,
     operators: Operators = None,
+    trust: Trust = False,
 ) -> None:
     """Write the winner as a Python class for torch or for a library, or as one graph.
 
@@ -145,4 +155,4 @@ def export(
       sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
     """
     declare_operators(operators)
-    print(export_result(sycam.load(run), out, name, base, network))
+    print(export_result(sycam.load(run), out, name, base, network, trust))

@@ -10,6 +10,7 @@ from types import ModuleType
 from torch import nn
 
 from sycam.errors import NetworkError, SycamError, unknown_name
+from sycam.trust import permit
 
 
 def import_file(file: str | Path, kind: str, refusal: type[SycamError]) -> ModuleType:
@@ -19,8 +20,12 @@ def import_file(file: str | Path, kind: str, refusal: type[SycamError]) -> Modul
         file: the ``.py`` file.
         kind: what it is for, in words, e.g. ``"network"``.
         refusal: the error where it does not exist or fails.
+
+    Raises:
+        TrustError: a run names it whose user does not, see :mod:`sycam.trust`.
     """
     path = Path(file)
+    permit(path, kind)
     if not path.is_file():
         raise refusal(f"{kind} file '{file}' does not exist")
     spec = importlib.util.spec_from_file_location(f"sycam_{kind}_{path.stem}", path)

@@ -9,6 +9,7 @@ from torch import nn
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.language import Expression, parse_weights
 from sycam.result import Result
+from sycam.trust import file_of_network, reading_a_run
 from sycam.validation import PUBLISHED
 from sycam.version import __version__
 
@@ -32,6 +33,7 @@ def export(
     name: str = "SynthesisedCAM",
     base: str = "torch",
     network: nn.Module | str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write the winner of a run as a Python module with one class, or as one graph.
 
@@ -46,6 +48,7 @@ def export(
             ``"quantus"``; or ``"onnx"`` or ``"torch-export"``, which write the network with the
             heatmaps as one graph.
         network: for a graph of a run that was started from Python, the network.
+        trust: for a graph, import the Python file that the run names as its network.
 
     Returns:
         The path written.
@@ -54,6 +57,7 @@ def export(
         UnknownNameError: there is no such base.
         OptionError: ``name`` is no Python identifier or the name of something else in the module,
             ``path`` has another ending, or the formula cannot be said in this form.
+        TrustError: a graph needs a Python file that the run names, and it is not trusted.
         RunError: the run has no winner, is of several layers or of a transformer where the base
             cannot say that, or the file cannot be written.
     """
@@ -73,7 +77,8 @@ def export(
     if base in GRAPHS:
         from sycam.export.graph import export_graph
 
-        return export_graph(result, expression, path, base, _provenance(result), network)
+        with reading_a_run(filter(None, [file_of_network(network)]), trust):
+            return export_graph(result, expression, path, base, _provenance(result), network)
     if network is not None:
         raise OptionError(
             f"base {base!r} writes a class for any network: network is for {' and '.join(GRAPHS)}"

@@ -27,6 +27,7 @@ from sycam.metrics.composition import FUNCTIONS, Call, Composite, Mixture, Term
 from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
 from sycam.metrics.pairs import pair_metric
 from sycam.metrics.quantus import PREFIX, quantus_metric
+from sycam.trust import permit
 
 LONGEST = 2000  # characters
 _EXPECTED = (
@@ -229,6 +230,7 @@ def _declared(value: object) -> type[Metric] | None:
 
 def _module(path: Path) -> ModuleType:
     path = path.expanduser()
+    permit(path, "metric")  # before it is read, and where it was imported before
     try:
         key = (path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest())
     except OSError as error:

@@ -19,6 +19,7 @@ from sycam.report.animation import animate_removal
 from sycam.report.pictures import USUAL, Style, draw_grid
 from sycam.result import Result
 from sycam.subject import Subject
+from sycam.trust import file_of_network, reading_a_run
 from sycam.validation import Validation
 
 OVERVIEW = "overview.png"
@@ -37,6 +38,8 @@ def explain(
     style: Style = USUAL,
     together: bool = False,
     animate: bool = False,
+    metric_files: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> list[Path]:
     """Draw the winner's heatmaps beside Grad-CAM's and the best published CAM's.
 
@@ -53,6 +56,8 @@ def explain(
         together: one picture of all images, a row each, in place of a picture an image.
         animate: beside each picture a GIF of what becomes of the class as the most relevant
             pixels are removed.
+        metric_files, trust: Python files named by the run that may be imported, as for
+            :func:`sycam.verify`.
 
     Returns:
         The files: PNG, and GIF where it is asked for.
@@ -60,6 +65,21 @@ def explain(
     Raises:
         SycamError: images, methods or a network that cannot be had; the message says why.
     """
+    with reading_a_run(filter(None, [file_of_network(network), *metric_files]), trust):
+        return _explained(result, images, network, out, device, methods, style, together, animate)
+
+
+def _explained(
+    result: Result,
+    images: Sequence[str | Path],
+    network: nn.Module | str | None,
+    out: Path | None,
+    device: str | None,
+    methods: Sequence[str],
+    style: Style,
+    together: bool,
+    animate: bool,
+) -> list[Path]:
     for method in methods:
         find_method(method)  # before anything is measured
     if result.best is None:
