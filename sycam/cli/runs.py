@@ -143,6 +143,9 @@ def export(
     network: RunNetwork = None,
     operators: Operators = None,
     trust: Trust = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="the best new formula, also where a published CAM won")
+    ] = False,
 ) -> None:
     """Write the winner as a Python class for torch or for a library, or as one graph.
 
@@ -155,4 +158,4 @@ def export(
       sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
     """
     declare_operators(operators)
-    print(export_result(sycam.load(run), out, name, base, network, trust))
+    print(export_result(sycam.load(run), out, name, base, network, trust, new))

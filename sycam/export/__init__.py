@@ -8,9 +8,9 @@ from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.language import Expression, parse_weights
-from sycam.result import Result
+from sycam.result import Formula, Result
 from sycam.trust import file_of_network, reading_a_run
-from sycam.validation import PUBLISHED
+from sycam.validation import NEW, PUBLISHED
 from sycam.version import __version__
 
 MODULES = {
@@ -34,6 +34,7 @@ def export(
     base: str = "torch",
     network: nn.Module | str | None = None,
     trust: bool = False,
+    new: bool = False,
 ) -> Path:
     """Write the winner of a run as a Python module with one class, or as one graph.
 
@@ -49,6 +50,7 @@ def export(
             heatmaps as one graph.
         network: for a graph of a run that was started from Python, the network.
         trust: for a graph, import the Python file that the run names as its network.
+        new: write the best new formula (``result.best_new``), also where a published CAM won.
 
     Returns:
         The path written.
@@ -71,14 +73,17 @@ def export(
             f"export path '{path}' of base {base!r} must end in {_SUFFIXES[base]}"
             f"{hint.get(path.suffix, '')}"
         )
-    if result.best is None:
-        raise RunError("the run has no winner to export")
-    expression = parse_weights(result.best.expression)
+    formula = result.best_new if new else result.best
+    if formula is None:
+        raise RunError(f"the run has no {'new formula' if new else 'winner'} to export")
+    expression = parse_weights(formula.expression)
     if base in GRAPHS:
         from sycam.export.graph import export_graph
 
         with reading_a_run(filter(None, [file_of_network(network)]), trust):
-            return export_graph(result, expression, path, base, _provenance(result), network)
+            return export_graph(
+                result, expression, path, base, _provenance(result, formula), network
+            )
     if network is not None:
         raise OptionError(
             f"base {base!r} writes a class for any network: network is for {' and '.join(GRAPHS)}"
@@ -87,7 +92,7 @@ def export(
     from sycam.export.module import module_source  # which imports sympy
 
     layer = result.record["network"]["layers"][0]
-    source = module_source(expression, name, shape + _provenance(result), base, layer)
+    source = module_source(expression, name, shape + _provenance(result, formula), base, layer)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
@@ -123,10 +128,10 @@ def _check_shape(result: Result, expression: Expression, base: str) -> str:
     return said
 
 
-def _provenance(result: Result) -> str:
+def _provenance(result: Result, formula: Formula) -> str:
     """Where the formula comes from, and its figures on held-out images under each goal."""
     validation, record = result.validation, result.record
-    goals = validation.goals
+    goals, beside = validation.goals, result.best.known_as and not formula.known_as
     role = f"best {goals[0]}" if len(goals) == 1 else f"a compromise of {' and '.join(goals)}"
     lines = [
         f"Found by SyCAM {__version__} on {record['created'][:10]}: {role} among "
@@ -134,18 +139,27 @@ def _provenance(result: Result) -> str:
         f"of grammar {record['grammar']['name']!r}, on {record['data']['search_images']} images, "
         f"network {record['network']['name']!r}, layer {record['network']['layer']!r}.",
     ]
+    if formula.known_as:
+        lines.append(
+            f"The published {formula.known_as}: no new formula was ahead on the search images."
+        )
+    elif beside:
+        lines.append(
+            f"On the search images the published {result.best.known_as} was ahead of this formula."
+        )
     if (target := record["settings"]["target"]) != "predicted":
         lines.append(f"It was searched to explain {target}: say so by the argument targets.")
     verdicts = {verdict.goal: verdict for verdict in validation.verdicts}
     for goal in goals:
         lines += [f"Mean {goal} on {validation.images} held-out images (95 % interval):", ""]
         for row in validation.rows:
-            if row.kind not in ("winner", *PUBLISHED):
+            ours = row.kind == (NEW if beside else "winner")
+            if not ours and row.kind not in PUBLISHED:
                 continue
-            label = "this class" if row.kind == "winner" else row.name
+            label = "this class" if ours else row.name
             held = row.under(goal).heldout
             lines.append(f"    {label:12} {held.mean: .4f}  [{held.low: .4f}, {held.high: .4f}]")
-        if goal in verdicts:
+        if goal in verdicts and not result.best.known_as:
             better = "better" if verdicts[goal].beats_published else "not significantly better"
             lines += [
                 "",
