@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
 from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, demo_images, read_images, sample, with_masks
@@ -122,12 +123,13 @@ def evaluate(
     count: int | None = None,
     correct_only: bool = False,
     notify: Notify = ignore,
+    output: str = AUTO,
 ) -> Table:
     """Score named methods and expressions under metrics, on all the images given or a sample.
 
     Args:
-        network, layer, images, labels, masks, target, device, seed, reshape, fusion: as for
-            :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
+        network, layer, images, labels, masks, target, device, seed, reshape, fusion, output: as
+            for :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
         methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
             published CAMs and controls that need no dear leaf (and that the metrics are defined
             for) if None.
@@ -160,14 +162,14 @@ def evaluate(
         else read_images(images, labels, masks, known, notify)
     )
     image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
-    image_set = sample(image_set, count, seed, known.module if correct_only else None)
+    image_set = sample(image_set, count, seed, known.module if correct_only else None, output)
     for line in (*image_set.notes, *image_set.skipped):
         notify(Note(line))
     for metric in chosen.values():
         check_volumes(metric, image_set)
         check_scorable(metric, found.values())
     subject = Subject.prepare(
-        known, layer, image_set, target, device, seed, notify, reshape, fusion
+        known, layer, image_set, target, device, seed, notify, reshape, fusion, output
     )
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))

@@ -8,12 +8,23 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import DataError, LayerError, NetworkError, SycamError
+from sycam.errors import DataError, LayerError, NetworkError, OptionError, SycamError
 from sycam.evidence.outputs import check_outputs, probabilities
 from sycam.evidence.passes import hooked
+from sycam.evidence.readings import (
+    AUTO,
+    LOGITS,
+    PROBABILITIES,
+    SOFTMAX,
+    USUAL,
+    Reading,
+    Watched,
+    parse_output,
+    told,
+)
 from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_map
 from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target, is_callable, part_of, resolve
+from sycam.evidence.targets import Target, is_callable, part_of, reading_of, resolve
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 from sycam.spill import blank
 
@@ -27,8 +38,8 @@ class Evidence:
     Attributes:
         activations: ``[N,K,h,w]`` output of the target layer (``[N,K,d*h,w]`` for volumes).
         gradients: of the target's score with respect to the activations, the same shape.
-        outputs: ``[N, classes]`` class scores (logits); None where callables explain a network
-            that returns something else.
+        outputs: ``[N, classes]`` class scores: logits, whatever the network returns; None where
+            callables explain a network that returns something else.
         targets: ``[N]`` int64, the class explained.
         others: further leaves by name: a map as the activations are, a weight ``[N,K,1,1]``, a
             scalar ``[N,1,1,1]``.
@@ -189,7 +200,7 @@ def layer_gradients(
     # Nothing before the layer is recorded; the hook switches recording on.
     hook = (layer.register_forward_hook, cut)
     with untouched(network), torch.no_grad(), hooked(hook):
-        outputs = forward(network, images)
+        outputs = forward(network, images, reading_of(target))
         explained = resolve(target, outputs, len(images), labels)
         if len(found) != 1:
             raise LayerError(
@@ -250,17 +261,62 @@ def _classes(
 ) -> tuple[Tensor | None, Tensor]:
     """Class scores, if there are any, and the probability (a callable's own score) ``[N]``."""
     if not is_callable(target):
-        chance = probabilities(outputs.detach())
+        chance = probabilities(outputs.detach(), explained.reading.link)
         return outputs.detach(), chance.gather(1, explained.index[:, None])[:, 0]
     classes = isinstance(outputs, Tensor) and outputs.ndim == 2
     return check_outputs(outputs, len(scores)).detach() if classes else None, scores
 
 
-def forward(network: nn.Module, images: Tensor) -> object:
+def forward(network: nn.Module, images: Tensor, reading: Reading = USUAL) -> object:
     """What the network returns; what it raises becomes a NetworkError.
 
-    Images are brought to the network's device and floating type.
+    Images are brought to the network's device and floating type. Class probabilities, where
+    ``reading`` says that the outputs are such, become logits.
     """
+    if not reading.probabilities:
+        return _returned(network, images)
+    with Watched() as watched:
+        outputs = _returned(network, images)
+    return reading.logits(outputs, watched)
+
+
+@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
+def read_outputs(
+    network: nn.Module, images: Tensor, output: str = AUTO, target: Target = None
+) -> tuple[Reading, str]:
+    """What a network's outputs are, and a line for people where they are no logits.
+
+    Args:
+        network: it is left as it was.
+        images: ``[N,C,H,W]``, some of those to explain; one pass is made, unless ``output`` says
+            all there is to know.
+        output: see :func:`sycam.evidence.readings.parse_output`.
+        target: a callable takes the outputs as they are.
+
+    Raises:
+        OptionError: an output that is not understood, or said of a callable target.
+        NetworkError: the network failed, or its outputs may be either.
+    """
+    form, link = wanted = parse_output(output)
+    if is_callable(target):
+        if wanted != (AUTO, None):
+            raise OptionError(
+                f"output {output!r} says how classes are read, and a callable target reads the "
+                "network's outputs itself; leave output out"
+            )
+        return USUAL, ""
+    if isinstance(target, Resolved):
+        return target.reading, ""
+    if form == LOGITS:
+        return Reading(False, link or SOFTMAX), ""
+    if form == PROBABILITIES and link is not None:
+        return Reading(True, link), ""
+    pixels = images.detach().to(device_of(network), dtype_of(network)).clone().requires_grad_()
+    with untouched(network), torch.enable_grad(), Watched() as watched:
+        return told(_returned(network, pixels), watched, wanted)
+
+
+def _returned(network: nn.Module, images: Tensor) -> object:
     images = images.to(device_of(network), dtype_of(network))
     try:
         # Autograd saves no tensor that was made in inference mode.

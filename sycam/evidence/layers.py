@@ -12,7 +12,7 @@ from sycam.errors import LayerError, OptionError, unknown_name
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
-from sycam.evidence.targets import Target, is_callable, resolve
+from sycam.evidence.targets import Target, is_callable, read_as, reading_of, resolve
 from sycam.evidence.untouched import device_of, untouched
 
 _TOGETHER = 32  # images whose gradients are looked at together
@@ -193,8 +193,9 @@ def _trace(
     pixels = images.detach().to(device_of(network)).clone().requires_grad_()
     hooks = [(m.register_forward_hook, watch(name)) for name, m in network.named_modules() if name]
     with untouched(network), torch.enable_grad(), hooked(*hooks):
-        found = forward(network, pixels)
-        explained = target if is_callable(target) else None
+        reading = reading_of(target)
+        found = forward(network, pixels, reading)
+        explained = target if is_callable(target) else read_as(None, reading)
         scores = resolve(explained, found, len(images)).scores(found)
     return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels
 

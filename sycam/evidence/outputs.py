@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.errors import NetworkError
+from sycam.evidence.readings import SIGMOID, SOFTMAX
 
 
 def check_outputs(outputs: object, count: int) -> Tensor:
@@ -30,12 +31,13 @@ def check_outputs(outputs: object, count: int) -> Tensor:
     return outputs
 
 
-def probabilities(outputs: Tensor) -> Tensor:
-    """Class probabilities ``[N, classes]``: softmax; sigmoid where there is one output."""
-    return outputs.sigmoid() if outputs.shape[1] == 1 else outputs.softmax(1)
+def probabilities(outputs: Tensor, link: str = SOFTMAX) -> Tensor:
+    """Class probabilities ``[N, classes]`` of logits: softmax, or sigmoid as ``link`` says and
+    where there is one output."""
+    return outputs.sigmoid() if _apart(outputs, link) else outputs.softmax(1)
 
 
-def class_probability(outputs: Tensor, index: Tensor) -> Tensor:
+def class_probability(outputs: Tensor, index: Tensor, link: str = SOFTMAX) -> Tensor:
     """Probability of one class an image, ``[N]``, differentiable as often as wanted.
 
     ``softmax`` and ``sigmoid`` return p, and their backward pass takes 1 - p of it, which nothing
@@ -45,21 +47,28 @@ def class_probability(outputs: Tensor, index: Tensor) -> Tensor:
     Args:
         outputs: ``[N, classes]`` class scores.
         index: ``[N]`` the class of each image.
+        link: as for :func:`probabilities`.
     """
-    return _Sigmoid.apply(margin(outputs, index))
+    return _Sigmoid.apply(margin(outputs, index, link))
 
 
-def class_log_probability(outputs: Tensor, index: Tensor) -> Tensor:
+def class_log_probability(outputs: Tensor, index: Tensor, link: str = SOFTMAX) -> Tensor:
     """Logarithm of :func:`class_probability`: near p = 1 it has digits that p has lost."""
-    return _LogSigmoid.apply(margin(outputs, index))
+    return _LogSigmoid.apply(margin(outputs, index, link))
 
 
-def margin(outputs: Tensor, index: Tensor) -> Tensor:
-    """``[N]`` log odds of a class: its score less the logarithm of the others' summed weights."""
+def margin(outputs: Tensor, index: Tensor, link: str = SOFTMAX) -> Tensor:
+    """``[N]`` log odds of a class: its score less the logarithm of the others' summed weights
+    (of a sigmoid its score)."""
     own = outputs.gather(1, index[:, None])[:, 0]
-    if outputs.shape[1] == 1:
+    if _apart(outputs, link):
         return own
     return own - outputs.scatter(1, index[:, None], -torch.inf).logsumexp(1)
+
+
+def _apart(outputs: Tensor, link: str) -> bool:
+    """Whether the outputs do not exclude each other."""
+    return link == SIGMOID or outputs.shape[1] == 1
 
 
 class _Sigmoid(torch.autograd.Function):

@@ -22,10 +22,12 @@ from sycam.evidence import (
     dtype_of,
     find_layer,
     measure_leaves,
+    read_outputs,
 )
 from sycam.evidence.capture import BATCH
 from sycam.evidence.class_targets import parse_target
-from sycam.evidence.targets import Target, part_of, resolve
+from sycam.evidence.readings import AUTO, parse_output
+from sycam.evidence.targets import Target, is_callable, part_of, read_as, resolve
 from sycam.kernels import Fusion, check_fusion, fuse
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
@@ -52,6 +54,8 @@ class CAM:
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
         compile: fuse the formula by ``torch.compile`` at the first call, which takes seconds;
             without a compiler it runs as it is, with a warning.
+        output: what the network's outputs are, see :func:`sycam.synthesize`; told at the first
+            call where it is ``"auto"``.
 
     Raises:
         ExpressionError, UnknownNameError, LayerError: where one of them cannot be used.
@@ -71,6 +75,7 @@ class CAM:
         reshape: Reshape = None,
         fusion: Fusion = "mean",
         compile: bool = False,
+        output: str = AUTO,
     ):
         if not isinstance(network, nn.Module):
             raise NetworkError(
@@ -80,6 +85,8 @@ class CAM:
         self.network, self.reshape = network, reshape
         self._wanted = as_layers(layer)
         self.fusion = check_fusion(fusion, len(self._wanted))
+        parse_output(output)
+        self._output, self._reading = output, None
         self._fused = self._compiled() if compile else None
         sought = any(one in SOUGHT for one in self._wanted if isinstance(one, str))
         self._layers = None if sought else self._find(torch.empty(0))
@@ -114,10 +121,17 @@ class CAM:
             raise OptionError(f"batch must be a positive integer, got {batch!r}")
         if isinstance(targets, str):
             targets = parse_target(targets)
+        probes = slice(0, 2 if volumes else 8)
+        if is_callable(targets):
+            reading, _ = read_outputs(self.network, images[probes], self._output, targets)
+        else:
+            if self._reading is None:
+                self._reading, _ = read_outputs(self.network, images[probes], self._output)
+            reading = self._reading
+        targets = read_as(targets, reading)
         if self._layers is None:
-            probes = slice(0, 2 if volumes else 8)
             self._layers = self._find(images[probes], part_of(targets, len(images), probes))
-        classifier = Classifier(self.network) if self.method.runs else None
+        classifier = Classifier(self.network, reading=reading) if self.method.runs else None
         batches = []
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
