@@ -22,8 +22,8 @@ from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.notebook import html_table
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
+from sycam.statistics import Interval, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
-from sycam.validation import Interval, interval
 
 
 @dataclass(frozen=True)

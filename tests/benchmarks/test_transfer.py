@@ -14,7 +14,8 @@ import sycam
 from sycam.errors import UnknownNameError
 from sycam.inputs import demo_images, divide
 from sycam.methods import scored_along
-from sycam.validation import PUBLISHED, mean_interval
+from sycam.statistics import mean_interval
+from sycam.validation import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
