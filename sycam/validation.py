@@ -20,6 +20,7 @@ from sycam.statistics import (
     Comparison,
     Interval,
     Scored,
+    caution,
     compared,
     interval,
     swap_p,
@@ -169,6 +170,13 @@ class Validation:
             for name, (fails, said) in _CONCERNS.items()
             if name in guards and fails(guards[name])
         )
+
+    @property
+    def caution(self) -> str | None:
+        """What to know before intervals and p values are trusted: see
+        :func:`sycam.statistics.caution`."""
+        said = [row for row in self.rows if row.kind == "winner" or row.name == self.best_published]
+        return caution([np.array(row.under(g).scores) for row in said for g in self.goals])
 
 
 @dataclass(frozen=True)
