@@ -23,8 +23,8 @@ from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.notebook import html_table
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
+from sycam.statistics import Interval, caution, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
-from sycam.validation import Interval, interval
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ def evaluate(
                 cells[name, metric.text] = interval(score.values, metric, seed)
                 degenerate[name] = score.degenerate
             notify(Step(done))
+    if said := caution(list(scores.values())):
+        notify(Note(said))
     return Table(
         methods=tuple(found),
         metrics=tuple(chosen),
