@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
+from sycam.evidence.backward import accumulator, differentiate, reaches, scripted, where_lost
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
@@ -80,6 +81,11 @@ def find_layer(
         LayerError: the module is not part of the network, or no layer suits ``"auto"``.
     """
     find_reshape(reshape)
+    if scripted(network):
+        raise LayerError(
+            "the network is TorchScript, whose layers cannot be watched; give the torch.nn.Module "
+            "that it was made from"
+        )
     modules = dict(network.named_modules())
     if isinstance(layer, nn.Module):
         for name, module in modules.items():
@@ -111,15 +117,22 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     Args:
         any_gradients: take the deepest layer that the score depends on, whatever its gradients.
     """
-    outputs, scores, pixels = _trace(network, images, target)
-    if not outputs:
+    outputs, scores, pixels, severed = _trace(network, images, target)
+    if not outputs and not severed:
+        scripts = [name for name, module in network.named_modules() if scripted(module)]
         raise LayerError(
-            "no layer of the network has a spatial output (N,K,h,w); "
-            "class activation maps need a convolutional network"
+            "no layer of the network has a spatial output (N,K,h,w); class activation maps need a "
+            "convolutional network"
+            + (f" ({scripts[0]!r} is TorchScript, which cannot be watched)" if scripts else "")
         )
     names = list(outputs)
     tensors = [outputs[name] for name in names]
-    gradients = torch.autograd.grad(scores.sum(), tensors, retain_graph=True, allow_unused=True)
+    gradients = differentiate(scores, tensors, retain_graph=True)
+    if all(gradient is None for gradient in gradients):
+        raise LayerError(
+            "the gradient of the explained score reaches no layer with spatial output: "
+            + where_lost(network, images)
+        )
     varying, constant = [], ""
     for name, gradient in zip(reversed(names), reversed(gradients), strict=True):
         if gradient is None or not gradient.abs().max() > 0:
@@ -135,8 +148,8 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
             "at every layer with spatial output the gradients are zero or constant over places; "
             "name a layer with --layer"
         )
-    leaf = _accumulator(pixels)
-    whole = [n for n in varying if not _bypasses(scores.grad_fn, outputs[n].grad_fn, leaf)]
+    leaf = accumulator(pixels)
+    whole = [n for n in varying if not reaches(scores.grad_fn, leaf, outputs[n].grad_fn)]
     chosen = _after_relu(whole or varying, outputs)
     if looks_channels_last(outputs[chosen], network):
         raise LayerError(
@@ -174,16 +187,22 @@ def varies(gradients: Tensor) -> bool:
 
 def _trace(
     network: nn.Module, images: Tensor, target: Target
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """One forward pass; spatial outputs of modules that run once, in the order of execution."""
+) -> tuple[dict[str, Tensor], Tensor, Tensor, bool]:
+    """One forward pass: spatial outputs of modules that run once, in the order of execution, the
+    scores, the pixels, and whether there are spatial outputs without a gradient."""
     outputs: dict[str, Tensor] = {}
+    severed = False
     calls: dict[str, int] = {}
 
     def watch(name: str) -> Callable:
         def hook(_module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
+            nonlocal severed
             calls[name] = calls.get(name, 0) + 1
             spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim
-            if not spatial or not output.requires_grad or output.shape[2:].numel() < 2:
+            if not spatial or output.shape[2:].numel() < 2:
+                return None
+            if not output.requires_grad:
+                severed = True
                 return None
             outputs[name] = output
             return output.clone()  # an in-place operation after the layer changes the copy only
@@ -191,27 +210,13 @@ def _trace(
         return hook
 
     pixels = images.detach().to(device_of(network)).clone().requires_grad_()
-    hooks = [(m.register_forward_hook, watch(name)) for name, m in network.named_modules() if name]
+    hooks = [
+        (module.register_forward_hook, watch(name))
+        for name, module in network.named_modules()
+        if name and not scripted(module)
+    ]
     with untouched(network), torch.enable_grad(), hooked(*hooks):
         found = forward(network, pixels)
         explained = target if is_callable(target) else None
         scores = resolve(explained, found, len(images)).scores(found)
-    return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels
-
-
-def _accumulator(pixels: Tensor) -> object:
-    return torch.autograd.graph.get_gradient_edge(pixels).node
-
-
-def _bypasses(root: object, layer: object, leaf: object) -> bool:
-    """Whether the autograd graph has a path from ``root`` to ``leaf`` that avoids ``layer``."""
-    seen, waiting = {layer}, [root]
-    while waiting:
-        node = waiting.pop()
-        if node is leaf:
-            return True
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        waiting.extend(edge[0] for edge in node.next_functions)
-    return False
+    return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels, severed
