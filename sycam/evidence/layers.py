@@ -14,7 +14,7 @@ from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
 from sycam.evidence.targets import Target, is_callable, resolve
-from sycam.evidence.untouched import device_of, untouched
+from sycam.evidence.untouched import COMPILED, device_of, uncompiled, untouched
 
 _TOGETHER = 32  # images whose gradients are looked at together
 CONSTANT = 1e-3  # gradients whose spread over places is at most this share of the largest
@@ -69,7 +69,8 @@ def find_layer(
 
     Args:
         network: the classifier.
-        layer: a name of ``network.named_modules()``, a module of the network, ``"auto"`` (the
+        layer: a name of ``network.named_modules()`` (with or without the ``_orig_mod.`` of
+            ``torch.compile``), a module of the network, ``"auto"`` (the
             deepest layer whose gradients vary over places) or ``"last"`` (the deepest layer with
             spatial output).
         images: a few probe images ``[n,C,H,W]``, for ``"auto"`` and ``"last"``.
@@ -87,6 +88,10 @@ def find_layer(
             "that it was made from"
         )
     modules = dict(network.named_modules())
+    if isinstance(layer, str) and layer not in modules:
+        layer = _as_compiled(layer, modules)
+    elif isinstance(layer, nn.Module):
+        layer = uncompiled(layer)
     if isinstance(layer, nn.Module):
         for name, module in modules.items():
             if module is layer:
@@ -103,6 +108,17 @@ def find_layer(
     if reshape is not None:
         raise LayerError(f"layer {layer!r} is sought among convolutional layers; name the layer")
     return _deepest(network, images, target, layer == "last")
+
+
+def _as_compiled(layer: str, modules: Iterable[str]) -> str:
+    """A layer's name with or without what ``torch.compile`` puts before those of a network or a
+    part, as ``named_modules`` has it; unknown names as they are."""
+
+    def plain(name: str) -> str:
+        return ".".join(part for part in name.split(".") if part != COMPILED)
+
+    found = [name for name in modules if name and plain(name) == plain(layer)]
+    return found[-1] if found else layer  # a compiled part itself, rather than its wrapper
 
 
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
