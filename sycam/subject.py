@@ -101,6 +101,8 @@ class Subject:
         wanted = as_layers(layer)
         fusion = check_fusion(fusion, len(wanted))
         known = open_network(network)
+        for line in known.notes:
+            notify(Note(line))
         network = known.module
         place = device_for(device, network)
         if place != device_of(network):

@@ -79,7 +79,7 @@ class Classifier:
         self.score, self.precision, self.reading = score, precision, reading
         self.device = torch.device(device) if device is not None else device_of(network)
         try:
-            with untouched(network):
+            with untouched(network), torch.no_grad():  # TorchScript's copies would have a graph
                 twin = copy.deepcopy(network)
         except Exception as error:
             raise NetworkError(

@@ -28,6 +28,7 @@ from sycam.evidence.capture import BATCH
 from sycam.evidence.class_targets import parse_target
 from sycam.evidence.readings import AUTO, parse_output
 from sycam.evidence.targets import Target, is_callable, part_of, read_as, resolve
+from sycam.evidence.untouched import uncompiled
 from sycam.kernels import Fusion, check_fusion, fuse
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
@@ -44,7 +45,7 @@ class CAM:
 
     Args:
         network: a classifier that returns ``(N, classes)``; any network, if the targets are
-            callables.
+            callables. Of a wrapper of ``torch.compile`` the network inside is explained.
         layer: the target layer, by name or as a module of the network, ``"auto"`` or ``"last"``;
             or several, whose heatmaps are fused.
         formula: an expression (``"mean(relu(G)) * max(A)"``), a named method (``"grad-cam"``) or
@@ -82,7 +83,7 @@ class CAM:
                 f"the network must be a torch.nn.Module, got {type(network).__name__}"
             )
         self.method = find_method(formula)
-        self.network, self.reshape = network, reshape
+        self.network, self.reshape = uncompiled(network), reshape
         self._wanted = as_layers(layer)
         self.fusion = check_fusion(fusion, len(self._wanted))
         parse_output(output)

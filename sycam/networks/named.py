@@ -29,6 +29,7 @@ class NamedNetwork:
         class_names: of all its classes, in order; None where nothing says so.
         classes: how many it has; None where nothing says so.
         checkpoint: the file of its weights and that file's SHA-256, or None.
+        notes: what was done to it that its user should know.
     """
 
     module: nn.Module
@@ -39,6 +40,7 @@ class NamedNetwork:
     class_names: tuple[str, ...] | None = None
     classes: int | None = None
     checkpoint: tuple[Path, str] | None = None
+    notes: tuple[str, ...] = ()
 
     def with_class_names(self, names: Sequence[str]) -> NamedNetwork:
         """The same with the names of its classes.
