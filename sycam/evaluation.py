@@ -49,7 +49,8 @@ class Table:
     images: int
 
     def best(self, metric: str) -> str:
-        """The method with the best mean under a metric."""
+        """The method with the best mean under a metric, by a name that was given or its full
+        text."""
         sign = 1 if self.directions[metric] else -1
         return max(self.methods, key=lambda m: sign * self.cells[m, metric].mean)
 
