@@ -5,9 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sycam.data.image_set import form_hint
 from sycam.digests import tensor_digest
 from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
@@ -111,9 +113,16 @@ class CAM:
             ExpressionError: the formula overflows on these images.
         """
         volumes = isinstance(images, Tensor) and images.ndim == 5
-        if not isinstance(images, Tensor) or images.ndim not in (4, 5):
-            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise DataError(f"images must be a float tensor (N,C,H,W), got {given}")
+        if not isinstance(images, Tensor):
+            hint = "; take torch.from_numpy(images)" if isinstance(images, np.ndarray) else ""
+            raise DataError(
+                f"images must be a float tensor (N,C,H,W), got {type(images).__name__}{hint}"
+            )
+        if images.ndim not in (4, 5):
+            raise DataError(
+                f"images must be a float tensor (N,C,H,W), got {tuple(images.shape)}"
+                f"{form_hint(images)}"
+            )
         if not images.is_floating_point():
             raise DataError(f"images must be a float tensor (N,C,H,W), got {images.dtype}")
         if not len(images):

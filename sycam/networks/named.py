@@ -45,16 +45,15 @@ class NamedNetwork:
     def with_class_names(self, names: Sequence[str]) -> NamedNetwork:
         """The same with the names of its classes.
 
+        Two classes may have one name (ImageNet has two cranes): their numbers tell them apart.
+
         Raises:
-            OptionError: more or fewer names than the network has classes, or one name twice.
+            OptionError: more or fewer names than the network has classes.
         """
         names = tuple(names)
         if self.classes not in (None, len(names)):
             raise OptionError(f"{len(names)} class names were given, {self.source} has "
                               f"{self.classes} classes")  # fmt: skip
-        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        if twice:
-            raise OptionError(f"class name {twice[0]!r} was given twice")
         return replace(self, class_names=names)
 
 
