@@ -39,6 +39,7 @@ from sycam.evidence import (
 from sycam.evidence.class_targets import ClassTarget, parse_target
 from sycam.evidence.readings import AUTO, PROBES, USUAL, Reading
 from sycam.evidence.resolved import Resolved
+from sycam.evidence.steadiness import unsteadiness
 from sycam.evidence.targets import Target, is_callable, read_as, resolve
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
@@ -62,6 +63,7 @@ class Subject:
         fusion: how the heatmaps of several layers become one.
         class_names: of all classes, in the network's order; None where they are not known.
         reading: what the network's outputs are.
+        unsteady: what of them is not decided by the image alone, for people.
     """
 
     network: nn.Module
@@ -73,6 +75,7 @@ class Subject:
     fusion: str | tuple[float, ...] = "mean"
     class_names: tuple[str, ...] | None = None
     reading: Reading = USUAL
+    unsteady: str = ""
 
     @classmethod
     def prepare(
@@ -113,6 +116,9 @@ class Subject:
             ]
             network = copy.deepcopy(network).to(place)
         probes = images.images[:PROBES].to(place)
+        unsteady = unsteadiness(network, probes) if len(probes) else ""
+        if unsteady:
+            notify(Note(unsteady))
         reading, said = read_outputs(network, probes, output, target)
         if said:
             notify(Note(said))
@@ -124,7 +130,9 @@ class Subject:
         score = target if is_callable(target) else None
         classifier = Classifier(network, place, score=score, reading=reading)
         names = known.class_names or images.class_names
-        return cls(network, known, found, target, seed, classifier, fusion, names, reading)
+        return cls(
+            network, known, found, target, seed, classifier, fusion, names, reading, unsteady
+        )
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
+from sycam.errors import NetworkError
 from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target, is_callable
@@ -126,6 +127,8 @@ class Task:
         subject = Subject.prepare(
             known, layer, searched, target, device, seed, notify, reshape, fusion, output
         )
+        if subject.unsteady:
+            raise NetworkError(f"no search on a network that is not steady: {subject.unsteady}")
         notify(Stage("Measuring activations and gradients", len(searched)))
         grammar = _available(grammar, subject, searched, notify)
         leaves = grammar.leaves.union(

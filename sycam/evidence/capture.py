@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError, OptionError, SycamError
 from sycam.evidence.backward import CUT, INFERENCE, QUANTISED, differentiate, scripted, where_lost
-from sycam.evidence.outputs import check_outputs, probabilities
+from sycam.evidence.outputs import Heads, Images, check_outputs, either, probabilities
 from sycam.evidence.passes import hooked
 from sycam.evidence.readings import (
     AUTO,
@@ -329,7 +332,8 @@ def _returned(network: nn.Module, images: Tensor) -> object:
     images = images.to(device_of(network), dtype_of(network))
     try:
         # Autograd saves no tensor that was made in inference mode.
-        return network(images.clone() if images.is_inference() else images)
+        outputs = network(images.clone() if images.is_inference() else images)
+        return _of_which(outputs, partial(_pass_apart, network, images))
     except (SycamError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -349,6 +353,40 @@ def _reason(error: Exception) -> str:
             "weights must not be made or loaded in it, either)"
         )
     return f"{type(error).__name__}: {said}; are their size and channels right?"
+
+
+def _of_which(outputs: object, again: Callable[[int], Any]) -> object:
+    """Outputs whose lists say whether they are of heads or of images.
+
+    Where that is unclear, it is told by another number of images.
+
+    Args:
+        again: what the network returns in the same place for so many images.
+    """
+    if type(outputs) is dict:
+        return {k: _of_which(v, lambda n, k=k: again(n)[k]) for k, v in outputs.items()}
+    if type(outputs) is tuple:
+        told = (_of_which(v, lambda n, i=i: again(n)[i]) for i, v in enumerate(outputs))
+        return tuple(told)
+    if not either(outputs):
+        return outputs
+    count = 2 if len(outputs) == 1 else 1
+    found = again(count)
+    if not isinstance(found, list) or len(found) not in (count, len(outputs)):
+        return outputs
+    return Images(outputs) if len(found) == count else Heads(outputs)
+
+
+def _pass_apart(network: nn.Module, images: Tensor, count: int) -> object:
+    """What the network returns for copies of the first image, in a thread of its own, in which
+    the hooks that are set see nothing."""
+
+    @torch.no_grad()
+    def run() -> object:
+        return network(images.detach()[:1].repeat(count, *(1,) * (images.ndim - 1)))
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def _backward(
