@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
+from sycam.files import write_whole
 from sycam.language import Expression, parse_weights
 from sycam.result import Formula, Result
 from sycam.trust import file_of_network, reading_a_run
@@ -94,8 +95,7 @@ def export(
     layer = result.record["network"]["layers"][0]
     source = module_source(expression, name, shape + _provenance(result, formula), base, layer)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source, encoding="utf-8")
+        write_whole(path, source, within=result.path)
     except OSError as error:
         raise RunError(f"cannot write '{path}': {error}") from None
     return path
