@@ -19,8 +19,9 @@ from sycam.files import MEBIBYTE, NotPlainError, read_text, write_whole
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
+from sycam.statistics import Comparison, Interval
 from sycam.terminal import json_text
-from sycam.validation import PUBLISHED, Comparison, Further, Interval, Row, Validation
+from sycam.validation import PUBLISHED, Further, Row, Validation
 
 if TYPE_CHECKING:
     from sycam.report.run_pictures import Plot
@@ -156,7 +157,11 @@ class Result:
         data = _finite(self.to_dict())
         data["digest"] = digest_of(data)
         try:
-            write_whole(folder / RESULT_FILE, json_text(data, indent=1) + "\n", within=folder)
+            write_whole(
+                folder / RESULT_FILE,
+                json_text(data, ensure_ascii=False, indent=1) + "\n",
+                within=folder,
+            )
         except OSError as error:
             raise RunError(
                 f"cannot write '{folder / RESULT_FILE}': {error}; "

@@ -42,13 +42,13 @@ def shown(value: object, lines: bool = False) -> str:
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """``json.dumps`` that leaves letters as they are and escapes what :func:`printable` does.
+    """``json.dumps`` that also escapes what :func:`printable` does, and stays the same data.
 
     Args:
         value: plain data.
-        options: of ``json.dumps``.
+        options: of ``json.dumps``; ``ensure_ascii=False`` leaves letters as they are, for files.
     """
-    return _LINES.sub(_json_code, json.dumps(value, ensure_ascii=False, **options))
+    return _LINES.sub(_json_code, json.dumps(value, **options))
 
 
 def _code(found: re.Match[str]) -> str:

@@ -27,6 +27,7 @@ from sycam.cli.options import (
     Mean,
     Network,
     Operators,
+    Output,
     Quiet,
     Reshaped,
     Resize,
@@ -106,6 +107,7 @@ def synthesize(
     max_cost: Annotated[int, typer.Option(help="highest cost that is enumerated")] = 4,
     budget: Annotated[str, typer.Option(help="90s, 20m, 2h, or a number of candidates")] = "5m",
     target: Target = "predicted",
+    output: Output = "auto",
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -204,6 +206,7 @@ def synthesize(
             heldout=unseen,
             correct_only=correct_only,
             target=target,
+            output=output,
             device=device,
             seed=seed,
             reshape=reshape,

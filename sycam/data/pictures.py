@@ -71,7 +71,7 @@ def _decode(path: Path) -> Image.Image:
     try:
         with open_plain(path, limit=PICTURE) as file, Image.open(file) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            return _upright(image)
     except NotPlainError as error:
         raise UnreadablePictureError(str(error).replace(str(path), path.name)) from None
     except Exception as error:
@@ -81,6 +81,14 @@ def _decode(path: Path) -> Image.Image:
         if "cannot identify image file" in reason:
             reason = "not an image" if path.stat().st_size else "empty file"
         raise UnreadablePictureError(reason) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; as it is where that is broken: the pixels are sound."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as of decoders
+        return image.copy()
 
 
 def _from_integers(image: Image.Image) -> Image.Image:

@@ -118,4 +118,4 @@ def _write(file: Path, found: Curves) -> None:
         "removed": found.removed,
         "curves": [vars(curve) for curve in found.curves],
     }
-    write_whole(file, json_text(data, indent=1) + "\n", within=file.parent)
+    write_whole(file, json_text(data, ensure_ascii=False, indent=1) + "\n", within=file.parent)

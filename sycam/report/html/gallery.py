@@ -13,6 +13,7 @@ from sycam.files import PICTURE, TEXT, NotPlainError, read_plain, read_text, wri
 from sycam.report.explain import columns_of, draw_heatmaps
 from sycam.result import Result
 from sycam.subject import Subject
+from sycam.terminal import json_text
 
 FOLDER = "gallery"
 INDEX = "gallery.json"
@@ -60,7 +61,7 @@ def keep_gallery(result: Result, subject: Subject, unseen: ImageSet) -> list[Pic
             file = f"{kind}-{place}.png"
             draw_heatmaps(subject, unseen.subset([i]), columns, folder / file, result, "")
             made.append(Picture(kind, Path(unseen.names[i]).name, float(scores[i]), file))
-    index = json.dumps([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
+    index = json_text([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
     write_whole(folder / INDEX, index + "\n", within=result.path)
     return made
 
