@@ -171,39 +171,6 @@ def place_of(path: str | Path, within: Path | None = None) -> Path:
     return place
 
 
-def user_cache(name: str) -> Path:
-    """A folder of SyCAM's in the user's cache folder (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sycam" / name
-
-
-def private_folder(folder: Path, *, mend: bool = False) -> None:
-    """Make a folder for this user alone, or check that nobody else can write into it.
-
-    Args:
-        folder: made with its parents where it is absent.
-        mend: take write and read permission of an own folder from others, rather than refuse it.
-
-    Raises:
-        OSError: it cannot be made; it belongs to another user, or others may write into it.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = os.stat(folder)
-    if not hasattr(os, "getuid"):  # Windows: a user's profile is private
-        return
-    if facts.st_uid != os.getuid():
-        raise PermissionError(
-            f"the folder '{folder}' belongs to another user (number {facts.st_uid}), who could "
-            "plant files there"
-        )
-    if mend and stat.S_IMODE(facts.st_mode) != 0o700:
-        folder.chmod(0o700)
-    elif facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PermissionError(
-            f"other users may write into the folder '{folder}' and could plant files there; "
-            f"say chmod go-w '{folder}'"
-        )
-
-
 def _require_plain(facts: os.stat_result, path: str | Path) -> None:
     if not stat.S_ISREG(facts.st_mode):
         kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "no plain file")

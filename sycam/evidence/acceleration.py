@@ -3,26 +3,22 @@ compilation."""
 
 from __future__ import annotations
 
-import atexit
 import copy
 import ctypes
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sycam.caches import keep_compiled_private
 from sycam.errors import NetworkError
 from sycam.evidence.backward import scripted
 from sycam.evidence.threads import allowed_threads
-from sycam.files import private_folder, user_cache
 
 CACHE = 2**22  # bytes for an average layer's output on a CPU: what the caches of two cores hold
 CPU_BATCHES = (4, 128)
@@ -37,7 +33,6 @@ MARGIN = 1.5  # what compiling must save, as a multiple of what it costs
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt in malloc.h
 KEPT = 2**31 - 1  # bytes at the end of the heap that stay, the most that can be said
 NOT_MAPPED = 2**25  # bytes of a block that comes from the heap, the most that glibc takes
-_COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 _TUNED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -159,7 +154,6 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
     keep_compiled_private()
-
     options: dict[str, Any] = {
         "triton.cudagraphs": batch.device.type == "cuda",
         "cpp.dynamic_threads": True,
@@ -173,27 +167,6 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     except Exception:  # no compiler, or operations that it does not know
         return None
     return fast
-
-
-def keep_compiled_private() -> None:
-    """Let torch keep what it compiles in a folder of this user's alone, unless one was chosen.
-
-    Its default has a name that anyone can tell, in the folder for temporary files; libraries that
-    others left there would be loaded.
-    """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    # It writes its default into the environment itself, so that this is no choice.
-    chosen = os.environ.get(_COMPILED)
-    if chosen is not None and os.path.abspath(chosen) != os.path.abspath(default_cache_dir()):
-        return
-    folder = user_cache("compiled")
-    try:
-        private_folder(folder, mend=True)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written: for this process
-        folder = Path(tempfile.mkdtemp(prefix="sycam-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ[_COMPILED] = str(folder)
 
 
 def _for_any_number_of_threads(guards: Sequence[Any]) -> list[bool]:

@@ -11,10 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sycam.caches import private_folder, private_user_cache, user_cache
 from sycam.digests import tensor_digest
-from sycam.files import check_target, private_folder, user_cache, write_whole
+from sycam.files import check_target, write_whole
 
 VERSION = 2  # of what is measured: raised when a leaf's definition changes
+_LEAVES = "leaves"
 
 
 def default_folder() -> Path | None:
@@ -25,11 +27,7 @@ def default_folder() -> Path | None:
     chosen = os.environ.get("SYCAM_CACHE")
     if chosen is not None:
         return None if chosen in ("", "0", "off") else Path(chosen)
-    return _usual_folder()
-
-
-def _usual_folder() -> Path:
-    return user_cache("leaves")
+    return user_cache(_LEAVES)
 
 
 class Cache:
@@ -81,7 +79,10 @@ class Cache:
         if self.folder is not None and not self._checked:
             self._checked = True
             try:
-                private_folder(self.folder, mend=self.folder == _usual_folder())
+                if self.folder == user_cache(_LEAVES):
+                    private_user_cache(_LEAVES)
+                else:
+                    private_folder(self.folder)
             except OSError as error:
                 self.trouble = f"measurements are not kept for the next run: {error}"
         return self.folder is not None and not self.trouble
