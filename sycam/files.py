@@ -51,13 +51,16 @@ def open_plain(
         limit: bytes above which it is refused.
 
     Raises:
-        NotPlainError: it is a link below ``within``, no plain file, or larger than the limit.
+        NotPlainError: it is a link below ``within`` (a hard link only to be appended to), no plain
+            file, or larger than the limit.
         OSError: it is absent or cannot be opened.
     """
     handle = os.open(place_of(path, within), _MODES[mode] | _CAREFUL, 0o666)
     try:
         facts = os.fstat(handle)
         _require_plain(facts, path)
+        if mode == "ab" and within is not None:
+            _require_alone(facts, path)
         if limit is not None and facts.st_size > limit:
             raise _too_large(path, limit)
         return os.fdopen(handle, mode, buffering=0 if mode == "ab" else -1)
@@ -130,8 +133,15 @@ def write_whole(
         raise
 
 
-def check_target(path: str | Path, *, within: Path | None = None) -> os.stat_result | None:
-    """What stands where a file will be written or appended to; None for nothing.
+def check_target(
+    path: str | Path, *, within: Path | None = None, appended: bool = False
+) -> os.stat_result | None:
+    """What stands where a file will be written; None for nothing.
+
+    Args:
+        path: the file.
+        within: the run's folder: links below it are refused.
+        appended: it is changed in place, so that a file of several names is refused.
 
     Raises:
         NotPlainError: a link below ``within``, or something that is no plain file.
@@ -142,6 +152,8 @@ def check_target(path: str | Path, *, within: Path | None = None) -> os.stat_res
     except FileNotFoundError:
         return None
     _require_plain(facts, path)
+    if appended:
+        _require_alone(facts, path)
     return facts
 
 
@@ -175,6 +187,14 @@ def _require_plain(facts: os.stat_result, path: str | Path) -> None:
     if not stat.S_ISREG(facts.st_mode):
         kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "no plain file")
         raise NotPlainError(f"'{path}' is {kind}; expected a plain file")
+
+
+def _require_alone(facts: os.stat_result, path: str | Path) -> None:
+    if facts.st_nlink > 1:
+        raise NotPlainError(
+            f"'{path}' is a link to a file that has another name, too (a hard link), and what is "
+            "appended would be written there; put a copy in its place"
+        )
 
 
 def _too_large(path: str | Path, limit: int) -> NotPlainError:

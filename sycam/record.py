@@ -84,8 +84,9 @@ def open_folder(out: str | Path | None, name: str) -> Path:
     folder = Path(out or Path("runs") / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (JOURNAL_FILE, STUDY_FILE, RESULT_FILE):
-            check_target(folder / file, within=folder)
+        check_target(folder / RESULT_FILE, within=folder)
+        for file in (JOURNAL_FILE, STUDY_FILE):
+            check_target(folder / file, within=folder, appended=True)
     except OSError as error:
         raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
     strangers = [p.name for p in folder.iterdir()] if not (folder / JOURNAL_FILE).exists() else []

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -14,18 +15,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 import sycam
 from sycam.data.archive import archive_reader
-from sycam.data.pictures import UnreadablePictureError, read_picture
+from sycam.data.pictures import UnreadablePictureError, read_mask, read_picture
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import read_labels
-from sycam.errors import DataError, OptionError, RunError, SycamError
+from sycam.errors import (
+    DataError,
+    GrammarError,
+    NetworkError,
+    OptionError,
+    RunError,
+    SycamError,
+)
 from sycam.evidence import Cache
 from sycam.evidence.cache import key_of
+from sycam.evidence.loading import load_network
 from sycam.files import NotPlainError, open_plain, read_plain, write_whole
+from sycam.language import load_grammar
 from sycam.metrics import find_metric
 from sycam.networks import read_class_names
+from sycam.networks.checkpoint import read_weights
 from sycam.report.explain import explain
 from sycam.report.html import write_report
 
@@ -34,9 +46,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and pipes
 
 @pytest.fixture(scope="module")
 def finished(small_run, tmp_path_factory):
-    """A run made by the command, with its pictures."""
+    """A run made by the command, without its pictures."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    done = small_run(folder, "--quiet")
+    done = small_run(folder, "--quiet", pictures=False)
     assert done.exit_code == 0, done.output
     return folder
 
@@ -91,6 +103,7 @@ def test_links_that_the_user_names_are_followed_and_stay_links(tmp_path):
     real.write_text("old")
     link.symlink_to(real)
     assert read_plain(link, 10) == b"old"
+    assert read_class_names(link) == ("old",)
     write_whole(link, "new")
     assert link.is_symlink()
     assert real.read_text() == "new"
@@ -113,6 +126,10 @@ def test_links_below_a_run_are_refused(tmp_path, secret):
             write_whole(run / name, "x", within=run)
         with pytest.raises(NotPlainError, match="is a link"):
             open_plain(run / name, "ab", within=run)
+    (run / "other").hardlink_to(secret)
+    with pytest.raises(NotPlainError, match="is a link"):
+        open_plain(run / "other", "ab", within=run)
+    write_whole(run / "other", "x", within=run)
     assert secret.read_text() == "mine"
     assert not (tmp_path / "absent").exists()
 
@@ -136,20 +153,31 @@ def test_what_is_no_plain_file_is_refused_at_once(what, tmp_path):
             write_whole(path, "x")
 
 
-def test_a_pipe_behind_any_name_neither_hangs_nor_passes(tmp_path, small_run, finished):
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_no_pipe_or_device_behind_any_name_is_read(what, tmp_path, small_run):
     reading = Preprocessing(mean=(0,), std=(1,), channels=3)
     attempts = {
         "labels.csv": (DataError, read_labels),
         "set.npz": (DataError, lambda path: archive_reader(path, reading)),
         "names.txt": (DataError, read_class_names),
         "image.png": (UnreadablePictureError, lambda path: read_picture(path, 3)),
+        "mask.png": (UnreadablePictureError, read_mask),
         "metric.py": (OptionError, lambda path: find_metric(f"{path}:mine")),
+        "network.py": (NetworkError, lambda path: load_network(f"{path}:make")),
+        "weights.pt": (NetworkError, read_weights),
+        "weights.safetensors": (NetworkError, read_weights),
+        "grammar.lark": (GrammarError, lambda path: load_grammar(str(path))),
+        "result.json": (RunError, sycam.load),
         "scores.jsonl": (RunError, lambda path: resume(small_run, path.parent)),
+        "study.log": (RunError, lambda path: resume(small_run, path.parent)),
     }
     for name, (error, attempt) in attempts.items():
         path = tmp_path / name
-        os.mkfifo(path)
-        with pytest.raises(error, match=r"plain file|No such device|failed"):
+        if what == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+        with pytest.raises(error, match=rf"{re.escape(name)}|/dev/zero"):
             attempt(path)
         path.unlink()
 
@@ -214,11 +242,9 @@ def test_a_link_in_a_run_is_refused_by_name(name, attack, run, small_run, finish
     os.symlink(finished, run.parent / "sound")
     path = run / name
     elsewhere = secret
-    if path.is_dir() or name == "explanations":
+    if name in ("gallery", "explanations"):
         elsewhere = secret.parent / "elsewhere"
         elsewhere.mkdir()
-        if path.is_dir():
-            shutil.rmtree(path)
     path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(elsewhere)
@@ -226,6 +252,23 @@ def test_a_link_in_a_run_is_refused_by_name(name, attack, run, small_run, finish
         attack(small_run, run)
     assert secret.read_text() == "mine"
     assert path.is_symlink()
+
+
+def test_verify_reads_no_journal_through_a_link(run, finished):
+    (run / "scores.jsonl").unlink()
+    (run / "scores.jsonl").symlink_to(finished / "scores.jsonl")
+    failed = [check for check in sycam.verify(run, trust=True).checks if not check.holds]
+    assert len(failed) == 1
+    assert "is a link" in failed[0].found
+
+
+def test_images_behind_links_that_the_user_names_are_read(tmp_path):
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    (tmp_path / "real").mkdir()
+    Image.fromarray(picture).save(tmp_path / "real" / "a.png")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "linked" / "b.png").symlink_to("a.png")
+    assert np.array_equal(read_picture(tmp_path / "linked" / "b.png", 3), picture)
 
 
 @pytest.mark.parametrize("name", ["report.html.part", "result.json.part", "curves.part"])
@@ -265,7 +308,7 @@ def test_a_picture_that_fails_does_not_lose_the_printed_result(
         assert json.loads(done.stdout)["best"]["expression"] == best
     else:
         assert best in done.stdout
-        assert "report.html" in done.stdout  # the page is written, the pictures are those of before
+        assert "report.html" in done.stdout  # the page is written, without the pictures
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert any("heatmaps on held-out images" in line for line in warnings)
     assert all("No space left" in line for line in warnings)

@@ -125,9 +125,11 @@ def _frame(
     axis.set_ylabel("probability of the class", fontsize=8)
     axis.tick_params(labelsize=7)
     axis.grid(color="#eceff1", lw=0.6)
-    axis.legend(
+    legend = axis.legend(
         fontsize=6.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 

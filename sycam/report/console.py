@@ -120,10 +120,10 @@ def plan_table(plan: Plan) -> RenderableType:
     for cost, trees in enumerate(plan.trees, 1):
         level = known.get(cost)
         if level is None:
-            shown = "not enumerated yet"
+            distinct = "not enumerated yet"
         else:
-            shown = f"{level.candidates:,}" + ("" if level.complete else " or more")
-        table.add_row(str(cost), f"{trees:,}", shown)
+            distinct = f"{level.candidates:,}" + ("" if level.complete else " or more")
+        table.add_row(str(cost), f"{trees:,}", distinct)
     seconds = plan.reachable * plan.seconds
     work = [f"{plan.reachable:,} candidates × {plan.images} images"]
     for each, said in (
@@ -138,7 +138,7 @@ def plan_table(plan: Plan) -> RenderableType:
         work.append(f"and {total:,} forward and backward passes that all candidates share")
     line = (
         f"{', '.join([' '.join(work[:2]), *work[2:]])}; about {duration(seconds)} "
-        f"({plan.seconds:.2f} s a candidate); budget {plan.budget}"
+        f"({plan.seconds:.2f} s a candidate); budget {shown(plan.budget)}"
     )
     if not plan.exhausted:
         line += ", which ends before the space does"
@@ -165,8 +165,8 @@ def result_tables(result: Result) -> RenderableType:
     search = result.record["search"]
     parts.append(
         f"\n[bold]{search['candidates']:,} distinct candidates scored[/] in "
-        f"{duration(search['seconds'])}; complete up to cost {search['complete_cost']} of grammar "
-        f"{shown(repr(result.record['grammar']['name']))} "
+        f"{duration(search['seconds'])}; complete up to cost {shown(search['complete_cost'])} "
+        f"of grammar {shown(repr(result.record['grammar']['name']))} "
         f"(stopped by the {shown(search['stopped'])})"
     )
     if result.best is None:
