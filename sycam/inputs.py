@@ -22,7 +22,7 @@ from sycam.data.images import (
     split,
 )
 from sycam.data.preprocessing import Preprocessing
-from sycam.data.splits import AT_ONCE, Fit
+from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
 from sycam.evidence.correctness import classified_correctly
 from sycam.networks import DEMO, NamedNetwork
@@ -39,6 +39,7 @@ def read_images(
     masks: Tensor | np.ndarray | None = None,
     network: NamedNetwork | None = None,
     notify: Notify = ignore,
+    groups: str | Sequence[object] | None = None,
 ) -> ImageSet | ImageSource:
     """Any form of images; what lies in files is read when it is wanted.
 
@@ -50,11 +51,12 @@ def read_images(
         network: whose own preprocessing is applied to files and pictures, and whose class names
             folders and tables may use.
         notify: see :func:`open_source`.
+        groups: what each image belongs to: a sequence beside tensors, else a table's column.
 
     Raises:
         DataError: no images, or the classes of their labels are not the network's.
     """
-    found = _read(images, labels, masks, network, notify)
+    found = _read(images, labels, masks, network, notify, groups)
     if network is not None:
         check_classes(found.class_names, network.classes, network.class_names)
     return found
@@ -66,19 +68,30 @@ def _read(
     masks: Tensor | np.ndarray | None,
     network: NamedNetwork | None,
     notify: Notify,
+    groups: str | Sequence[object] | None,
 ) -> ImageSet | ImageSource:
     if isinstance(images, Tensor | np.ndarray):
-        return ImageSet.from_arrays(images, labels, masks)
+        return ImageSet.from_arrays(images, labels, masks, groups=groups)
     if labels is not None or masks is not None:
         raise OptionError(
             f"labels and masks are given beside tensors; {type(images).__name__} has its own"
+        )
+    if groups is not None and not isinstance(images, str | Path):
+        raise OptionError(
+            f"groups are given beside tensors, or as a column of a .csv table; "
+            f"{type(images).__name__} has its own: ImageSet.from_arrays(..., groups=...)"
         )
     if isinstance(images, ImageSet | ImageSource):
         return images
     if isinstance(images, Dataset | DataLoader):
         return open_dataset(images, network and network.preprocessing)
     if isinstance(images, str | Path):
-        return open_source(images, network, notify)
+        if groups is not None and not isinstance(groups, str):
+            raise OptionError(
+                f"groups of {images} are the name of a column of a .csv table, got "
+                f"{type(groups).__name__}"
+            )
+        return open_source(images, network, notify, groups=groups)
     return ImageSet.from_arrays(images)
 
 
@@ -204,7 +217,8 @@ def choose_demo(split_name: str, made: int, count: int, seed: int, fit: Fit | No
 
 
 def whole(images: ImageSet | ImageSource, fit: Fit | None = None) -> ImageSet:
-    """All images, or all that fit."""
+    """All images, or all that fit; of equal ones one."""
+    images = once(images)
     if fit is None:
         return images if isinstance(images, ImageSet) else images.whole()
     kept = []

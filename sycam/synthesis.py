@@ -72,6 +72,7 @@ def synthesize(
     correct_only: bool = False,
     out: str | Path | None = None,
     notify: Notify = ignore,
+    groups: str | Sequence[object] | None = None,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
 
@@ -128,6 +129,8 @@ def synthesize(
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
+        groups: what each image belongs to (a patient, a video), one an image beside a tensor, or
+            the name of a ``.csv`` table's column: no group is on both sides of the split.
 
     Returns:
         The winner, its rivals, the front and the held-out evidence. Ctrl-C ends the search early,
@@ -155,7 +158,7 @@ def synthesize(
         task = Task.prepare(
             network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
             device, seed, reshape, fusion, require, precision, options.guesses, correct_only,
-            notify,
+            notify, groups,
         )  # fmt: skip
         # Only now, when all that was given has proved usable, is anything written.
         folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")

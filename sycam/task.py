@@ -90,6 +90,7 @@ class Task:
         guesses: Sequence[Expression] = (),
         correct_only: bool = False,
         notify: Notify = ignore,
+        groups: str | Sequence[object] | None = None,
     ) -> Task:
         """Check all that was given and measure the search images.
 
@@ -109,7 +110,7 @@ class Task:
         if known.source is not None:  # it is ours
             known.module.to(device_for(device, known.module))
         if not (isinstance(images, str) and images == DEMO):
-            images = read_images(images, labels, masks, known, notify)
+            images = read_images(images, labels, masks, known, notify, groups)
             for one in watched:
                 check_volumes(one, images)
         if not isinstance(heldout, int):
