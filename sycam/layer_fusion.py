@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape, as_layers
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
 from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, divide, read_images
@@ -66,6 +67,7 @@ def learn_fusion(
     seed: int = 0,
     reshape: Reshape = None,
     notify: Notify = ignore,
+    output: str = AUTO,
 ) -> LayerWeights:
     """Find the weights of layers under which the fused heatmap of a formula scores best.
 
@@ -74,7 +76,7 @@ def learn_fusion(
 
     Args:
         network, images, labels, masks, metric, search_images, heldout, target, device, seed,
-            reshape, notify: as for :func:`sycam.synthesize`.
+            reshape, notify, output: as for :func:`sycam.synthesize`.
         layers: at least two.
         formula: an expression or a method's name.
 
@@ -91,7 +93,7 @@ def learn_fusion(
         check_volumes(metric, images)
     searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
     subject = Subject.prepare(
-        known, wanted, searched, target, device, seed, notify, reshape, "mean"
+        known, wanted, searched, target, device, seed, notify, reshape, "mean", output
     )
 
     def layer_maps(image_set: ImageSet, said: str) -> tuple[list[Heatmaps], Context]:

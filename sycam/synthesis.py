@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.evidence import Evidence, Layers, Reshape, Stack
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
 from sycam.evidence.threads import sharing_cores
 from sycam.hunt import Hunt, hunt
@@ -73,6 +74,7 @@ def synthesize(
     out: str | Path | None = None,
     notify: Notify = ignore,
     groups: str | Sequence[object] | None = None,
+    output: str = AUTO,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
 
@@ -131,6 +133,11 @@ def synthesize(
         notify: watches the progress, see :mod:`sycam.search.events`.
         groups: what each image belongs to (a patient, a video), one an image beside a tensor, or
             the name of a ``.csv`` table's column: no group is on both sides of the split.
+        output: what the network's outputs are: ``"logits"`` or ``"probabilities"``, and as wanted
+            ``":softmax"`` (one class is right, as where nothing is said) or ``":sigmoid"`` (each
+            output is a label of its own, as in a network with one output). ``"auto"`` tells the
+            form from the network's last step and its outputs on some images, never that logits
+            are of several labels.
 
     Returns:
         The winner, its rivals, the front and the held-out evidence. Ctrl-C ends the search early,
@@ -158,7 +165,7 @@ def synthesize(
         task = Task.prepare(
             network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
             device, seed, reshape, fusion, require, precision, options.guesses, correct_only,
-            notify, groups,
+            notify, groups, output,
         )  # fmt: skip
         # Only now, when all that was given has proved usable, is anything written.
         folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")
