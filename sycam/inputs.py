@@ -53,7 +53,8 @@ def read_images(
         network: whose own preprocessing is applied to files and pictures, and whose class names
             folders and tables may use.
         notify: see :func:`open_source`.
-        groups: what each image belongs to: a sequence beside tensors, else a table's column.
+        groups: what each image belongs to (a patient, a video): a sequence beside tensors, data
+            sets and loaders, in their order; else a column of the table, an array of the ``.npz``.
 
     Raises:
         DataError: no images, or the classes of their labels are not the network's.
@@ -78,20 +79,20 @@ def _read(
         raise OptionError(
             f"labels and masks are given beside tensors; {type(images).__name__} has its own"
         )
-    if groups is not None and not isinstance(images, str | Path):
-        raise OptionError(
-            f"groups are given beside tensors, or as a column of a .csv table; "
-            f"{type(images).__name__} has its own: ImageSet.from_arrays(..., groups=...)"
-        )
     if isinstance(images, ImageSet | ImageSource):
+        if groups is not None:
+            raise OptionError(
+                f"groups are given beside tensors, data sets and files; {type(images).__name__} "
+                "has its own: ImageSet.from_arrays(..., groups=...)"
+            )
         return images
     if isinstance(images, Dataset | DataLoader):
-        return open_dataset(images, network and network.preprocessing)
+        return open_dataset(images, network and network.preprocessing, groups)
     if isinstance(images, str | Path):
         if groups is not None and not isinstance(groups, str):
             raise OptionError(
-                f"groups of {images} are the name of a column of a .csv table, got "
-                f"{type(groups).__name__}"
+                f"groups of {images} are the name of a column of a .csv table or of an array of "
+                f"an .npz file, got {type(groups).__name__}"
             )
         return open_source(images, network, notify, groups=groups)
     return ImageSet.from_arrays(images)
@@ -201,6 +202,12 @@ def divide(
             f"held-out images are {heldout.shape}, search images {images.shape}; they must have "
             "one size (--size)"
         )
+    if (images.groups is None) != (heldout.groups is None):
+        which = "search" if images.groups is None else "held-out"
+        raise DataError(
+            f"the {which} images have no groups, the others have: whether a group is on both "
+            "sides cannot be told; give groups of both (a column of both tables), or of neither"
+        )
     heldout = whole(heldout, fit)
     searched = choose(
         images, search_images, seed, apart_from=heldout, purpose="to search on", fit=fit,
@@ -222,9 +229,11 @@ def choose_demo(split_name: str, made: int, count: int, seed: int, fit: Fit | No
 
 def whole(images: ImageSet | ImageSource, fit: Fit | None = None) -> ImageSet:
     """All images, or all that fit; of equal ones one."""
+    if fit is None and isinstance(images, ImageSource):
+        images = images.whole()  # in one pass
     images = once(images)
-    if fit is None:
-        return images if isinstance(images, ImageSet) else images.whole()
+    if isinstance(images, ImageSet) and fit is None:
+        return images
     kept = []
     for start in range(0, len(images), AT_ONCE):
         part = range(start, min(start + AT_ONCE, len(images)))

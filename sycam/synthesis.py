@@ -131,8 +131,9 @@ def synthesize(
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
-        groups: what each image belongs to (a patient, a video), one an image beside a tensor, or
-            the name of a ``.csv`` table's column: no group is on both sides of the split.
+        groups: what each image belongs to (a patient, a video): one an image beside a tensor or
+            data set; the name of a ``.csv`` table's column or of an ``.npz`` file's array. No
+            group is on both sides of the split.
         output: what the network's outputs are: ``"logits"`` or ``"probabilities"``, and as wanted
             ``":softmax"`` (one class is right, as where nothing is said) or ``":sigmoid"`` (each
             output is a label of its own, as in a network with one output). ``"auto"`` tells the

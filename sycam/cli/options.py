@@ -104,8 +104,9 @@ Groups = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="column of FILE.csv that says what an image belongs to (patient, video): no such "
-        "group is on both sides of the split into search and held-out images",
+        help="column of FILE.csv, or array of FILE.npz, that says what an image belongs to "
+        "(patient, video): no such group is on both sides of the split into search and held-out "
+        "images",
     ),
 ]
 Mean = Annotated[str | None, typer.Option(help=f"subtracted after /255: one number or R,G,B{OWN}")]
@@ -172,6 +173,8 @@ def image_set_of(
     source: str, network: NamedNetwork, notify: Notify, **options: Any
 ) -> ImageSet | ImageSource | str:
     if source == DEMO:
+        if options.get("groups") is not None:
+            raise OptionError(f"the embedded scenes have no groups, got {options['groups']!r}")
         return DEMO
     return open_source(source, network, notify, **options)
 

@@ -150,8 +150,6 @@ class ImageSet:
         names = tuple(f"image[{i}]" for i in range(count)) if names is None else tuple(names)
         if len(names) != count:
             raise DataError(f"{len(names)} names for {count} images")
-        if groups is not None and (isinstance(groups, str) or len(groups) != count):
-            raise DataError(f"groups are one an image, {count} in all, got {groups!r}"[:200])
         return cls(
             images=images,
             labels=None if labels is None else _label_tensor(labels, images),
@@ -159,13 +157,23 @@ class ImageSet:
             names=names,
             mean=centre,
             std=spread,
-            groups=None if groups is None else tuple(map(str, _listed(groups))),
+            groups=groups_of(groups, count),
         )
 
 
-def _listed(values: Any) -> Iterable[object]:
-    """Of an array or a tensor the plain numbers, so that 3 is "3" whatever holds it."""
-    return values.tolist() if hasattr(values, "tolist") else values
+def groups_of(groups: Any, count: int) -> tuple[str, ...] | None:
+    """One a image, as text: what each belongs to; None for None. DataError where the length is
+    another, or one is empty."""
+    if groups is None:
+        return None
+    # Of arrays, tensors and columns the plain numbers, so that 3 is "3" whatever holds it.
+    plain = groups.tolist() if hasattr(groups, "tolist") else groups
+    if isinstance(plain, str) or not isinstance(plain, Sequence) or len(plain) != count:
+        raise DataError(f"groups are one an image, {count} in all, got {groups!r}"[:200])
+    empty = [i for i, group in enumerate(plain) if group is None or group == "" or group != group]
+    if empty:
+        raise DataError(f"groups[{empty[0]}] is empty; every image belongs to a group")
+    return tuple(map(str, plain))
 
 
 def image_digest(image: Tensor) -> str:

@@ -75,8 +75,8 @@ def open_images(
             :func:`sycam.data.class_folders.labels_of_folders`.
         class_names: of the network, in its order, by which labels and folders may be named.
         classes: how many the network has.
-        groups: column of a table that says what an image belongs to (a patient, a video): images
-            of one group are never divided into search and held-out images.
+        groups: column of a table, or array of an ``.npz`` file, that says what an image belongs
+            to (a patient, a video): no group has both search and held-out images.
         progress: called with the numbers of images looked at and of all.
 
     Raises:
@@ -99,10 +99,10 @@ def open_images(
         squash,
     )
     _check_options(source, masks, boxes, labels)
-    if groups is not None and source.suffix.lower() != ".csv":
+    if groups is not None and source.suffix.lower() not in (".csv", ".npz"):
         raise OptionError(
-            f"groups {groups!r} name a column of a table of images; {source} is none: give a "
-            "FILE.csv with columns path and " + groups
+            f"groups {groups!r} name a column of a table of images, or an array of an .npz file; "
+            f"{source} is neither: give a FILE.csv with columns path and {groups}"
         )
     found, notes = None, ()
     if source.is_dir():
@@ -120,7 +120,7 @@ def open_images(
         reading.scale(reading.wanted_channels)
         reader = table_reader(source, reading, class_names=class_names, groups=groups)
     else:
-        reader = archive_reader(source, reading)
+        reader = archive_reader(source, reading, groups=groups)
     paths = {"source": source, "masks": masks, "boxes": boxes}
     origin = {k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()}
     origin |= reading.to_dict() | {"labels": labels, "classes": classes}

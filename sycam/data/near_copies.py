@@ -8,7 +8,7 @@ and turned images are not found, nor is another photograph of the same thing: gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.fft import dctn
@@ -20,7 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d
 ALIKE = 0.995
 _SMALL = {2: 32, 3: 16}  # side of the small grey picture, by number of axes
 _LOWEST = 8  # frequencies an axis
-_BLOCK = 1024  # images compared together
+_COMPARED = 1 << 19  # pairs of images at a time
 _FLAT = 1e-6  # an image whose frequencies are smaller, against its brightness, shows nothing
 
 
@@ -47,27 +47,42 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
         looks: ``[N,8,8]`` or ``[N,8,8,8]`` of :func:`look_of`.
         groups: one an image, or None.
     """
-    one, other = pairs(looks, looks)
+    count = len(looks)
+    first: dict[str, int] = {}
+    found = np.arange(count)
     if groups is not None:
-        first: dict[str, int] = {}
-        leaders = [first.setdefault(group, i) for i, group in enumerate(groups)]
-        one = np.concatenate([one, np.arange(len(looks))])
-        other = np.concatenate([other, leaders])
-    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(looks),) * 2)
-    return connected_components(links, directed=False)[1]
+        found = np.array([first.setdefault(group, i) for i, group in enumerate(groups)])
+    for start, alike in _alike(looks, looks):
+        one, other = np.nonzero(np.triu(alike, start + 1))
+        if not len(one):
+            continue
+        # What is known so far is linked to one image a cluster, so that no list of all pairs,
+        # of which there are N * N in a video of a still camera, has to be kept.
+        one = np.concatenate([one + start, np.arange(count)])
+        other = np.concatenate([other, found])
+        links = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
+        number = connected_components(links, directed=False)[1]
+        found = np.unique(number, return_index=True)[1][number]
+    return found
 
 
-def pairs(looks: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the near copies in two sets: of the first set, and of the second."""
+def near(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool ``[N]``: which of the first set's images are near copies of one of the other's."""
+    found = np.zeros(len(looks), bool)
+    for start, alike in _alike(looks, others):
+        found[start : start + len(alike)] |= alike.any(1)
+    return found
+
+
+def _alike(looks: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Which images of two sets are near copies, bool ``[some, M]``, and where those begin in the
+    first set; four times over, as each may be mirrored."""
     flat = others.reshape(len(others), -1)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    at_once = max(1, _COMPARED // max(1, len(others)))
     for mirrored in _mirrored(looks):
         rows = mirrored.reshape(len(looks), -1)
-        for start in range(0, len(rows), _BLOCK):
-            one, other = np.nonzero(rows[start : start + _BLOCK] @ flat.T >= ALIKE)
-            found.append((one + start, other))
-    one, other = (np.concatenate(side) for side in zip(*found, strict=True))
-    return one, other
+        for start in range(0, len(rows), at_once):
+            yield start, rows[start : start + at_once] @ flat.T >= ALIKE
 
 
 def _mirrored(looks: np.ndarray) -> list[np.ndarray]:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sycam.data.image_set import ImageSet
-from sycam.data.near_copies import clusters, pairs
+from sycam.data.near_copies import clusters, near
 from sycam.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ def split(
 ) -> tuple[ImageSet, ImageSet]:
     """Divide images into those to search on and those held out; no image is in both.
 
-    Near copies (see :mod:`sycam.data.near_copies`) and images of one group are on one side. With
+    Images of one group are on one side, and so are near copies (see
+    :mod:`sycam.data.near_copies`), but for those of which there are too many: a line says so. With
     groups each side gets groups in the ratio of the numbers asked for, then draws from them.
 
     Args:
@@ -100,7 +103,7 @@ def split(
         m that belong to none of them. Both carry the same lines in ``skipped``.
 
     Raises:
-        DataError: fewer distinct images than n + m, or clusters that cannot be divided so.
+        DataError: fewer distinct images than n + m, or groups that cannot be divided so.
         OptionError: a count below 1.
     """
     searched, held_out = counts["search"], counts["heldout"]
@@ -116,9 +119,9 @@ def split(
     if groups is not None:
         notes.append(f"{_images(len(order))} of {len(set(groups))} groups: none is on both sides")
         sizes = Counter(clusters(image_set.looks[order]).tolist())
-    if near := sum(size for size in sizes.values() if size > 1):
+    if copies := sum(size for size in sizes.values() if size > 1):
         notes.append(
-            f"{near} images are near copies of another one (mirrored, encoded anew, alike): "
+            f"{copies} images are near copies of another one (mirrored, encoded anew, alike): "
             "those that belong together are kept on one side"
         )
     fits = _Fits(image_set, fit)
@@ -130,6 +133,16 @@ def split(
     if len(first) < searched or len(second) < held_out:
         kept = fits.first(order, len(order))
         first, second = _by_share(kept, together, searched, held_out)
+        if len(first) < searched or len(second) < held_out:
+            units = clusters(np.zeros_like(image_set.looks[order]), groups)
+            units = dict(zip(order, units.tolist(), strict=True))
+            first, second, parted = _parted(kept, together, units, searched, held_out)
+            if parted:
+                notes.append(
+                    f"{parted} of them look alike in such numbers that they could not be kept on "
+                    "one side; where they are copies, or frames of one video, ask for fewer "
+                    "images, or name what belongs together by groups"
+                )
     if unfits := fits.unfit:
         notes.append(f"{unfits} of {_images(len(fits.known))} left out: {unfit}")
     if len(first) < searched or len(second) < held_out:
@@ -167,6 +180,34 @@ def _by_share(
     place = {i: n for n, i in enumerate(order)}
     first, second = (sorted(side, key=place.__getitem__) for side in sides)
     return first[:searched], second[:held_out]
+
+
+def _parted(
+    order: Sequence[int],
+    together: Mapping[int, int],
+    units: Mapping[int, int],
+    searched: int,
+    held_out: int,
+) -> tuple[list[int], list[int], int]:
+    """See :func:`_by_share`; where near copies leave a side short, the largest clusters of them
+    are parted into their units (groups, else images), and the third is how many images that are.
+
+    That many images look alike may be so because all images of a kind do, as parts on a conveyor
+    belt: a hash does not decide that they cannot be searched on.
+    """
+    together, parted = dict(together), 0
+    members: dict[int, list[int]] = {}
+    for i in order:
+        members.setdefault(together[i], []).append(i)
+    large = [m for m in members.values() if len({units[i] for i in m}) > 1]
+    enough = len(order) >= searched + held_out
+    for cluster in sorted(large, key=len, reverse=True) if enough else ():
+        together |= {i: -1 - units[i] for i in cluster}  # numbered apart from clusters
+        parted += len(cluster)
+        sides = _by_share(order, together, searched, held_out)
+        if len(sides[0]) >= searched and len(sides[1]) >= held_out:
+            return *sides, parted
+    return *_by_share(order, units, searched, held_out), 0
 
 
 class _Fits:
@@ -242,10 +283,10 @@ def _apart(
             notes.append(f"{_images(len(left) - len(found))} of the other set's groups left out")
         left = found
     if left and other.looks.shape[1:] == image_set.looks.shape[1:]:
-        near = {left[i] for i in pairs(image_set.looks[left], other.looks)[0]}
-        if near:
-            notes.append(f"{_images(len(near))} nearly the same as one of the other set left out")
-        left = [i for i in left if i not in near]
+        copies = near(image_set.looks[left], other.looks)
+        if count := int(copies.sum()):
+            notes.append(f"{_images(count)} nearly the same as one of the other set left out")
+        left = [i for i, copy in zip(left, copies, strict=True) if not copy]
     return left
 
 
