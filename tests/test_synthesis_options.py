@@ -310,7 +310,7 @@ def test_a_callable_on_outputs_that_are_no_class_scores(tmp_path):
         search_images=6,
         heldout=6,
         budget=6,
-        metric="average-drop",
+        metric="average-drop:kind=absolute",
         target=lambda row: row["scores"][5],
         out=tmp_path / "run",
     )

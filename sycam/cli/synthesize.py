@@ -20,6 +20,7 @@ from sycam.cli.options import (
     CorrectOnly,
     Device,
     Fused,
+    Groups,
     Interpolation,
     Labels,
     LayerNames,
@@ -89,6 +90,7 @@ def synthesize(
     ] = None,
     masks: Masks = None,
     boxes: Boxes = None,
+    groups: Groups = None,
     mean: Mean = None,
     std: Std = None,
     size: Size = None,
@@ -181,6 +183,8 @@ def synthesize(
 
         known = network_of(network, checkpoint, class_names, watch)
         reading = reading_of(mean, std, size, resize, interpolation) | {"labels": labels}
+        if groups is not None:
+            reading["groups"] = groups
         image_set = image_set_of(images, known, watch, masks=masks, boxes=boxes, **reading)
         unseen = image_set_of(heldout, known, watch, **reading) if heldout else heldout_images
         result = sycam.synthesize(
