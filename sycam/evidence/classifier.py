@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
@@ -25,7 +24,7 @@ from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
 from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.threads import Threads, active_threads
-from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.evidence.untouched import copied, device_of, dtype_of, untouched
 from sycam.evidence.winograd import with_minimal_filters
 
 FLOAT32 = "float32"
@@ -78,13 +77,8 @@ class Classifier:
             )
         self.score, self.precision, self.reading = score, precision, reading
         self.device = torch.device(device) if device is not None else device_of(network)
-        try:
-            with untouched(network):
-                twin = copy.deepcopy(network)
-        except Exception as error:
-            raise NetworkError(
-                f"the network cannot be copied: {type(error).__name__}: {error}"
-            ) from error
+        with untouched(network):
+            twin = copied(network)
         if self.device.type == "cpu":
             keep_freed_memory()
         volumes = any(parameter.ndim == 5 for parameter in twin.parameters())

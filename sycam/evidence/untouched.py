@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sycam.errors import NetworkError
 from sycam.evidence.passes import alone
+
+_OF_MODULES = frozenset(vars(nn.Module()))  # attributes of torch's own, put back elsewhere
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -23,10 +27,49 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where the network's parameters (or buffers) live; the CPU for a network without any."""
+    """Where the network's parameters (or buffers) live; the CPU for a network without any.
+
+    Tensors on the meta device, which have a shape only, do not count.
+
+    Raises:
+        NetworkError: all are on the meta device.
+    """
+    found = None
     for tensor in chain(network.parameters(), network.buffers()):
-        return tensor.device
+        found = tensor.device
+        if found.type != "meta":
+            return found
+    if found is not None:
+        raise NetworkError(
+            f"the weights of {type(network).__name__} are on the meta device, which holds no "
+            "values; load them first (to_empty and load_state_dict)"
+        )
     return torch.device("cpu")
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A deep copy; what cannot be copied of its attributes (locks, open files) is shared.
+
+    Raises:
+        NetworkError: the network cannot be copied.
+    """
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        shared = {}
+        for module in network.modules():
+            for name, value in vars(module).items():
+                if name not in _OF_MODULES and not isinstance(value, nn.Module | Tensor):
+                    try:
+                        copy.deepcopy(value)
+                    except Exception:
+                        shared[id(value)] = value
+        try:
+            return copy.deepcopy(network, shared)
+        except Exception:
+            raise NetworkError(
+                f"the network cannot be copied: {type(error).__name__}: {error}"
+            ) from error
 
 
 @contextmanager
@@ -53,8 +96,9 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
 def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """Evaluation mode inside; the network and the random state as before outside.
 
-    Train/eval mode and attributes of every module, buffers and the states of torch's generators
-    are put back, also after an exception. Inside, torch's generators start from ``seed``, so that
+    Train/eval mode and attributes of every module, with what the lists, dicts, sets and tensors
+    among them hold, buffers and the states of torch's generators are put back, also after an
+    exception. Inside, torch's generators start from ``seed``, so that
     a network that samples gives the same outputs every time.
 
     One thread of the process is inside at a time, whatever the network; the same thread may enter
@@ -67,6 +111,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """
     with alone():
         attributes = [(module, _attributes(module)) for module in network.modules()]
+        contents = _contents(network)
         modes = [(module, module.training) for module in network.modules()]
         registries = [(module, dict(module._buffers)) for module in network.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
@@ -87,6 +132,8 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                     for name in [n for n in _attributes(module) if n not in before]:
                         now.pop(name, None)
                     now.update({n: v for n, v in before.items() if now.get(n) is not v})
+                for container, before in contents:
+                    _refill(container, before)
                 for module, before in registries:  # forward may have assigned or registered others
                     now = module._buffers
                     if len(now) != len(before) or any(now[n] is not before[n] for n in before):
@@ -94,7 +141,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                         now.update(before)
                 with torch.no_grad():
                     for buffer, before in buffers:
-                        if not torch.equal(buffer, before):
+                        if not buffer.is_meta and not torch.equal(buffer, before):
                             buffer.copy_(before)
             if switched:
                 raise NetworkError(
@@ -105,3 +152,52 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).copy().items() if name != "training"}
+
+
+def _contents(network: nn.Module) -> list[tuple[Any, Any]]:
+    """Containers and tensors among the modules' attributes, nested ones too, with what they hold."""
+    found: dict[int, tuple[Any, Any]] = {}
+    waiting = [
+        value
+        for module in network.modules()
+        for name, value in vars(module).items()
+        if name not in _OF_MODULES
+    ]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in found:
+            continue
+        if isinstance(value, Tensor):
+            if not value.is_meta:
+                found[id(value)] = value, value.detach().clone()
+        elif isinstance(value, list | deque | set | dict):
+            found[id(value)] = value, copy.copy(value)
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, tuple):
+            waiting.extend(value)
+    return list(found.values())
+
+
+def _refill(value: Any, before: Any) -> None:
+    """Put back what a container or tensor held, where it holds something else."""
+    if isinstance(value, Tensor):
+        with torch.no_grad():
+            if value.shape == before.shape and not torch.equal(value, before):
+                value.copy_(before)
+        return
+    if isinstance(value, set):
+        same = len(value) == len(before) and all(one in before for one in value)
+    else:
+        items = (list(v.items()) if isinstance(v, dict) else list(v) for v in (value, before))
+        now, then = items
+        same = len(now) == len(then) and all(
+            a is b or (isinstance(value, dict) and a[0] == b[0] and a[1] is b[1])
+            for a, b in zip(now, then, strict=True)
+        )
+    if same:
+        return
+    value.clear()
+    if isinstance(value, list | deque):
+        value.extend(before)
+    else:
+        value.update(before)

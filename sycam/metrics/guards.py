@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +14,7 @@ from sycam.errors import OptionError
 from sycam.evidence import Layer, device_of, untouched
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
-from sycam.evidence.untouched import seeded
+from sycam.evidence.untouched import copied, seeded
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
@@ -227,7 +226,7 @@ def reinitialised(network: nn.Module, names: Sequence[str], seed: int) -> nn.Mod
     of its parameters are shuffled. A module gets the same ones on any device, whatever the others.
     """
     with untouched(network):
-        copied = copy.deepcopy(network)
+        copied = copied(network)
     place = device_of(network)
     copied.cpu()
     for name in names:
