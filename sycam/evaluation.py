@@ -23,8 +23,24 @@ from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.notebook import html_table
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
+from sycam.statistics import Interval, caution, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
-from sycam.validation import Interval, interval
+
+
+class _Named(dict):
+    """By the metrics' names as they were asked for; found by their full texts, too."""
+
+    def __init__(self, found: dict, names: dict[str, str]):
+        super().__init__(found)
+        self._names = names  # of full texts
+
+    def __missing__(self, key: str | tuple[str, str]) -> Any:
+        asked = (
+            (key[0], self._names.get(key[1])) if isinstance(key, tuple) else self._names.get(key)
+        )
+        if asked not in self:
+            raise KeyError(key)
+        return self[asked]
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,8 @@ class Table:
 
     Attributes:
         methods: row names.
-        metrics: column names.
+        metrics: column names, as they were asked for; ``cells``, ``scores`` and ``directions``
+            are found by the metrics' full texts as well.
         cells: ``(method, metric)`` to mean with 95 % bootstrap interval.
         scores: ``(method, metric)`` to ``[N]``, what each image adds to the figure.
         degenerate: method to the number of images on which its heatmap is flat.
@@ -50,7 +67,8 @@ class Table:
     images: int
 
     def best(self, metric: str) -> str:
-        """The method with the best mean under a metric."""
+        """The method with the best mean under a metric, by a name that was given or its full
+        text."""
         sign = 1 if self.directions[metric] else -1
         return max(self.methods, key=lambda m: sign * self.cells[m, metric].mean)
 
@@ -148,7 +166,12 @@ def evaluate(
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if (methods is not None and not methods) or not metrics:
         raise OptionError("name at least one method and one metric")
-    chosen = {m.text: m for m in map(find_metric, metrics)}
+    chosen: dict[str, Metric] = {}
+    asked: dict[str, str] = {}  # of full texts
+    for one in metrics:
+        metric = find_metric(one)
+        chosen.setdefault(metric.text, metric)
+        asked.setdefault(metric.text, one if isinstance(one, str) else metric.text)
     if methods is None:
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in scored_along() if m.has_weights or not of_weights]
@@ -185,16 +208,18 @@ def evaluate(
         notify(Stage("Scoring", len(found)))
         for done, (name, method) in enumerate(found.items(), 1):
             for metric, score in zip(under, scorer.score_under(under, method), strict=True):
-                scores[name, metric.text] = metric.per_image(score.values)
-                cells[name, metric.text] = interval(score.values, metric, seed)
+                scores[name, asked[metric.text]] = metric.per_image(score.values)
+                cells[name, asked[metric.text]] = interval(score.values, metric, seed)
                 degenerate[name] = score.degenerate
             notify(Step(done))
+    if said := caution(list(scores.values())):
+        notify(Note(said))
     return Table(
         methods=tuple(found),
-        metrics=tuple(chosen),
-        cells=cells,
-        scores=scores,
+        metrics=tuple(asked.values()),
+        cells=_Named(cells, asked),
+        scores=_Named(scores, asked),
         degenerate=degenerate,
-        directions={name: m.higher_is_better for name, m in chosen.items()},
+        directions=_Named({asked[t]: m.higher_is_better for t, m in chosen.items()}, asked),
         images=len(image_set),
     )

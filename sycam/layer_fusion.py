@@ -25,8 +25,8 @@ from sycam.metrics import Context, Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.search.scoring import ranking_maps
+from sycam.statistics import Interval, interval
 from sycam.subject import Subject, check_volumes
-from sycam.validation import Interval, interval
 
 MOST = 300  # weightings tried
 TOGETHER = 16  # weightings scored in one batch

@@ -18,7 +18,8 @@ from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
-from sycam.validation import PUBLISHED, Comparison, Further, Interval, Row, Validation
+from sycam.statistics import Comparison, Interval
+from sycam.validation import PUBLISHED, Further, Row, Validation
 
 if TYPE_CHECKING:
     from sycam.report.run_pictures import Plot

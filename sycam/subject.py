@@ -40,7 +40,7 @@ from sycam.evidence.readings import AUTO, PROBES, USUAL, Reading
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.steadiness import unsteadiness
 from sycam.evidence.targets import Target, is_callable, read_as, resolve
-from sycam.evidence.untouched import copied
+from sycam.evidence.untouched import copied, moved
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
@@ -104,6 +104,8 @@ class Subject:
         wanted = as_layers(layer)
         fusion = check_fusion(fusion, len(wanted))
         known = open_network(network)
+        for line in known.notes:
+            notify(Note(line))
         network = known.module
         place = device_for(device, network)
         if place != device_of(network):
@@ -112,7 +114,7 @@ class Subject:
                 one if one in SOUGHT else find_layer(network, one, images.images[:0]).name
                 for one in wanted
             ]
-            network = copied(network).to(place)
+            network = moved(copied(network), place)
         probes = images.images[:PROBES].to(place)
         unsteady = unsteadiness(network, probes) if len(probes) else ""
         if unsteady:

@@ -29,8 +29,9 @@ from sycam.search.events import Note, Notify, Stage, Step, Validated, ignore
 from sycam.search.pareto import describe, pareto_front
 from sycam.search.selection import DEFAULT_RULE
 from sycam.specialisation import specialisation
+from sycam.statistics import Interval, interval
 from sycam.task import Task
-from sycam.validation import NEW, Entrant, Interval, Validation, interval, validate
+from sycam.validation import NEW, Entrant, Validation, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")

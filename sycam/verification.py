@@ -19,15 +19,15 @@ from sycam.hunt import Hunt, contenders, hunt
 from sycam.inputs import Images
 from sycam.language import read_grammar
 from sycam.methods import find_method
-from sycam.metrics import Metric
+from sycam.metrics import Metric, find_metric
 from sycam.recorded import recorded_arguments
 from sycam.result import RESULT_FILE, Formula, Result, digest_of, load
 from sycam.search import Scorer, SearchOptions
 from sycam.search.engine import GUIDED
 from sycam.search.events import Notify, Stage, ignore
+from sycam.statistics import Comparison, compared
 from sycam.task import Task
 from sycam.trust import check_files, file_of_network, reading_a_run
-from sycam.validation import Comparison, compared
 
 TOLERANCE = 1e-4  # between scores of two measurements: batches of other sizes round differently
 _STATISTICS = 1e-9  # of figures computed from scores on record
@@ -290,13 +290,26 @@ def _check_statistics(result: Result, fault: Callable[[str], None]) -> None:
         signs[goal] * (np.array(winner.under(goal).scores) - np.array(found.scores))
         for goal, _, found in stated
     ]
-    for (goal, name, found), again in zip(stated, compared(differences, seed), strict=True):
+    # Components, which figures that are no means need, are not on record: their p is as stated.
+    stated_p = [None if _averages(goal, result) else found.against.p for goal, _, found in stated]
+    again_each = compared(differences, seed, stated_p)
+    for (goal, name, found), again in zip(stated, again_each, strict=True):
         numbers = _numbers(again), _numbers(found.against)
         if not np.allclose(*numbers, rtol=0, atol=_STATISTICS, equal_nan=True):
             fault(f"under {goal} the comparison with {name} is {again}, not {found.against}")
     beats = [v.beats_published for v in validation.verdicts[:1]] == [True]
     if beats != validation.beats_published:
         fault(f"that the winner beats the best published CAM is {beats}")
+
+
+def _averages(goal: str, result: Result) -> bool:
+    """Whether a goal's figure is a mean over images."""
+    if goal == result.validation.goals[0]:
+        return result.certificate["averages"]
+    try:
+        return not find_metric(goal).components
+    except SycamError:  # it was given as an object
+        return True
 
 
 def _numbers(found: Comparison) -> tuple[float, ...]:

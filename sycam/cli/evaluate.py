@@ -117,6 +117,6 @@ def evaluate(
             notify=watch,
         )
     if as_json:
-        print(json.dumps(table.to_dict(), ensure_ascii=False))
+        print(json.dumps(table.to_dict()))
     else:
         console.print(show.evaluation_table(table))

@@ -126,7 +126,7 @@ def verify(
         )
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
-        print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
+        print(json.dumps({"holds": done.holds, "checks": checks}))
     else:
         console.print(show.verification_table(done))
     if not done.holds:

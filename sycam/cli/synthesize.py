@@ -218,7 +218,7 @@ def synthesize(
     keep_curves(result, finished[0].subject, finished[0].images)
     pictures = {"all of it on one page": write_report(result)} | pictures
     if as_json:
-        print(json.dumps(result.to_dict(), ensure_ascii=False, default=str))
+        print(json.dumps(result.to_dict(), default=str))
         return
     console.print(show.result_tables(result))
     if not quiet:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError, OptionError, SycamError
+from sycam.evidence.backward import CUT, INFERENCE, QUANTISED, differentiate, scripted, where_lost
 from sycam.evidence.outputs import Heads, Images, check_outputs, either, probabilities
 from sycam.evidence.passes import hooked
 from sycam.evidence.readings import (
@@ -190,12 +191,17 @@ def layer_gradients(
                 "channels last: say reshape='channels-last' (--reshape channels-last), or give "
                 "reshape=lambda output: output where its channels are first all the same"
             )
+        if not output.is_floating_point():
+            raise LayerError(
+                f"the target layer returned {output.dtype}, which has no gradient; choose a layer "
+                f"whose output is floating point, or {QUANTISED}"
+            )
         leaf = output.detach().clone().requires_grad_()
         found.append(leaf)
         torch.set_grad_enabled(True)
         return leaf.clone()
 
-    if isinstance(layer, torch.jit.ScriptModule):
+    if scripted(layer):
         raise LayerError(
             "the target layer is TorchScript, which cannot be watched; give the network as an "
             "ordinary torch.nn.Module"
@@ -213,7 +219,10 @@ def layer_gradients(
         scores = explained.scores(outputs)
         gradients, product = _backward(scores, found[0], hessian)
     if gradients is None:
-        raise LayerError("the explained score does not depend on the target layer's output")
+        raise LayerError(
+            "the explained score does not depend on the target layer's output, as far as its "
+            f"gradient tells: {where_lost(network, images, layer)}"
+        )
     maps = to_map(found[0].detach(), reshape, layer)
     measured = {"activations": maps, "gradients": to_map(gradients, reshape, layer)}
     if hessian:
@@ -329,9 +338,21 @@ def _returned(network: nn.Module, images: Tensor) -> object:
         raise
     except Exception as error:
         raise NetworkError(
-            f"the network failed on images of shape {tuple(images.shape)}: "
-            f"{type(error).__name__}: {error}; are their size and channels right?"
+            f"the network failed on images of shape {tuple(images.shape)}: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a network failed, and what to try. Torch's own advice leads to no gradient at all."""
+    said = str(error)
+    if "numpy() on Tensor that requires grad" in said:
+        return f"it computes in numpy where a gradient is needed; {CUT}"
+    if "Inference tensors cannot" in said:
+        return (
+            f"it computes under torch.inference_mode where a gradient is needed; {INFERENCE} (its "
+            "weights must not be made or loaded in it, either)"
+        )
+    return f"{type(error).__name__}: {said}; are their size and channels right?"
 
 
 def _of_which(outputs: object, again: Callable[[int], Any]) -> object:
@@ -372,22 +393,12 @@ def _backward(
     scores: Tensor, activations: Tensor, hessian: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of the scores, and their Hessian times the activations where that is wanted."""
-    if not scores.requires_grad:
-        return None, None
-    try:
-        (gradients,) = torch.autograd.grad(
-            scores.sum(), activations, allow_unused=True, create_graph=hessian
-        )
-        if gradients is None or not hessian:
-            return gradients, None
-        product = None
-        if gradients.requires_grad:
-            (product,) = torch.autograd.grad(
-                gradients, activations, activations.detach(), allow_unused=True
-            )
-    except RuntimeError as error:
-        raise NetworkError(
-            f"the backward pass from the scores to the target layer failed: {error}"
-        ) from error
+    (gradients,) = differentiate(scores, [activations], create_graph=hessian)
+    if gradients is None or not hessian:
+        return gradients, None
+    product = None
+    if gradients.requires_grad:
+        weighted = (gradients * activations.detach()).sum()
+        (product,) = differentiate(weighted, [activations])
     # Where the score is piecewise linear in the activations there is nothing to differentiate.
     return gradients.detach(), torch.zeros_like(gradients) if product is None else product

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
+from types import GeneratorType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
+from sycam.evidence.contents import OF_MODULES, contents, refill
 from sycam.evidence.passes import alone
-
-_OF_MODULES = frozenset(vars(nn.Module()))  # attributes of torch's own, put back elsewhere
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -50,26 +50,64 @@ def device_of(network: nn.Module) -> torch.device:
 def copied(network: nn.Module) -> nn.Module:
     """A deep copy; what cannot be copied of its attributes (locks, open files) is shared.
 
+    Not generators, of which the copy would take what is the network's.
+
     Raises:
         NetworkError: the network cannot be copied.
     """
     try:
-        return copy.deepcopy(network)
+        with torch.no_grad():  # TorchScript's copies would have a graph
+            return copy.deepcopy(network)
     except Exception as error:
         shared = {}
         for module in network.modules():
             for name, value in vars(module).items():
-                if name not in _OF_MODULES and not isinstance(value, nn.Module | Tensor):
+                if name not in OF_MODULES and not isinstance(
+                    value, nn.Module | Tensor | GeneratorType
+                ):
                     try:
                         copy.deepcopy(value)
                     except Exception:
                         shared[id(value)] = value
         try:
-            return copy.deepcopy(network, shared)
+            with torch.no_grad():
+                return copy.deepcopy(network, shared)
         except Exception:
             raise NetworkError(
                 f"the network cannot be copied: {type(error).__name__}: {error}"
             ) from error
+
+
+def moved(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network itself, with its tensors on a device; those on the meta device stay there."""
+    if any(t.is_meta for t in chain(network.parameters(), network.buffers())):
+        return network._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))
+    return network.to(device)
+
+
+COMPILED = "_orig_mod"  # where the wrapper of torch.compile keeps the network
+
+
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The network inside wrappers of ``torch.compile``; any other as it is."""
+    while _is_compiled(network):
+        network = getattr(network, COMPILED)
+    return network
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    made = sys.modules.get("torch._dynamo.eval_frame")  # not imported: nothing is compiled
+    return made is not None and isinstance(module, made.OptimizedModule)
+
+
+def _eagerly(network: nn.Module) -> AbstractContextManager:
+    """Parts that ``torch.compile`` made, or ``Module.compile``, run as they are written: hooks
+    that come after their first pass are not seen by what was compiled then."""
+    stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+    parts = any(
+        _is_compiled(m) or getattr(m, "_compiled_call_impl", None) for m in network.modules()
+    )
+    return stance("force_eager") if parts and stance is not None else nullcontext()
 
 
 @contextmanager
@@ -96,10 +134,10 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
 def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """Evaluation mode inside; the network and the random state as before outside.
 
-    Train/eval mode and attributes of every module, with what the lists, dicts, sets and tensors
-    among them hold, buffers and the states of torch's generators are put back, also after an
-    exception. Inside, torch's generators start from ``seed``, so that
-    a network that samples gives the same outputs every time.
+    Train/eval mode and attributes of every module, with what they hold (see
+    :mod:`sycam.evidence.contents`), buffers and the states of torch's generators are put back,
+    also after an exception. Inside, torch's generators start from ``seed``, so that a network that
+    samples gives the same outputs every time.
 
     One thread of the process is inside at a time, whatever the network; the same thread may enter
     again. Threads that use the network without asking here are not kept out. Their outputs and
@@ -111,11 +149,11 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """
     with alone():
         attributes = [(module, _attributes(module)) for module in network.modules()]
-        contents = _contents(network)
+        held = contents(network)
         modes = [(module, module.training) for module in network.modules()]
         registries = [(module, dict(module._buffers)) for module in network.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
-        with seeded(seed, device_of(network)):
+        with seeded(seed, device_of(network)), _eagerly(network):
             switched = False
             try:
                 if any(training for _, training in modes):
@@ -132,8 +170,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                     for name in [n for n in _attributes(module) if n not in before]:
                         now.pop(name, None)
                     now.update({n: v for n, v in before.items() if now.get(n) is not v})
-                for container, before in contents:
-                    _refill(container, before)
+                refill(held)
                 for module, before in registries:  # forward may have assigned or registered others
                     now = module._buffers
                     if len(now) != len(before) or any(now[n] is not before[n] for n in before):
@@ -152,52 +189,3 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).copy().items() if name != "training"}
-
-
-def _contents(network: nn.Module) -> list[tuple[Any, Any]]:
-    """Containers and tensors among the modules' attributes, nested ones too, with what they hold."""
-    found: dict[int, tuple[Any, Any]] = {}
-    waiting = [
-        value
-        for module in network.modules()
-        for name, value in vars(module).items()
-        if name not in _OF_MODULES
-    ]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in found:
-            continue
-        if isinstance(value, Tensor):
-            if not value.is_meta:
-                found[id(value)] = value, value.detach().clone()
-        elif isinstance(value, list | deque | set | dict):
-            found[id(value)] = value, copy.copy(value)
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-        elif isinstance(value, tuple):
-            waiting.extend(value)
-    return list(found.values())
-
-
-def _refill(value: Any, before: Any) -> None:
-    """Put back what a container or tensor held, where it holds something else."""
-    if isinstance(value, Tensor):
-        with torch.no_grad():
-            if value.shape == before.shape and not torch.equal(value, before):
-                value.copy_(before)
-        return
-    if isinstance(value, set):
-        same = len(value) == len(before) and all(one in before for one in value)
-    else:
-        items = (list(v.items()) if isinstance(v, dict) else list(v) for v in (value, before))
-        now, then = items
-        same = len(now) == len(then) and all(
-            a is b or (isinstance(value, dict) and a[0] == b[0] and a[1] is b[1])
-            for a, b in zip(now, then, strict=True)
-        )
-    if same:
-        return
-    value.clear()
-    if isinstance(value, list | deque):
-        value.extend(before)
-    else:
-        value.update(before)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sycam.data.image_set import form_hint
 from sycam.digests import tensor_digest
 from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
@@ -28,6 +30,7 @@ from sycam.evidence.capture import BATCH
 from sycam.evidence.class_targets import parse_target
 from sycam.evidence.readings import AUTO, parse_output
 from sycam.evidence.targets import Target, is_callable, part_of, read_as, resolve
+from sycam.evidence.untouched import uncompiled
 from sycam.kernels import Fusion, check_fusion, fuse
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
@@ -44,7 +47,7 @@ class CAM:
 
     Args:
         network: a classifier that returns ``(N, classes)``; any network, if the targets are
-            callables.
+            callables. Of a wrapper of ``torch.compile`` the network inside is explained.
         layer: the target layer, by name or as a module of the network, ``"auto"`` or ``"last"``;
             or several, whose heatmaps are fused.
         formula: an expression (``"mean(relu(G)) * max(A)"``), a named method (``"grad-cam"``) or
@@ -82,7 +85,7 @@ class CAM:
                 f"the network must be a torch.nn.Module, got {type(network).__name__}"
             )
         self.method = find_method(formula)
-        self.network, self.reshape = network, reshape
+        self.network, self.reshape = uncompiled(network), reshape
         self._wanted = as_layers(layer)
         self.fusion = check_fusion(fusion, len(self._wanted))
         parse_output(output)
@@ -110,9 +113,16 @@ class CAM:
             ExpressionError: the formula overflows on these images.
         """
         volumes = isinstance(images, Tensor) and images.ndim == 5
-        if not isinstance(images, Tensor) or images.ndim not in (4, 5):
-            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise DataError(f"images must be a float tensor (N,C,H,W), got {given}")
+        if not isinstance(images, Tensor):
+            hint = "; take torch.from_numpy(images)" if isinstance(images, np.ndarray) else ""
+            raise DataError(
+                f"images must be a float tensor (N,C,H,W), got {type(images).__name__}{hint}"
+            )
+        if images.ndim not in (4, 5):
+            raise DataError(
+                f"images must be a float tensor (N,C,H,W), got {tuple(images.shape)}"
+                f"{form_hint(images)}"
+            )
         if not images.is_floating_point():
             raise DataError(f"images must be a float tensor (N,C,H,W), got {images.dtype}")
         if not len(images):

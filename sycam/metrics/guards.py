@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import OptionError
+from sycam.errors import NetworkError, OptionError
 from sycam.evidence import Layer, device_of, untouched
+from sycam.evidence.backward import scripted
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
-from sycam.evidence.untouched import copied, seeded
+from sycam.evidence.untouched import copied, moved, seeded
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
@@ -211,6 +212,11 @@ def modules_in_order(
     hooks = [(layer.module.register_forward_hook, returns) for layer in layers]
     for name, module in network.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
+            if scripted(module):
+                raise NetworkError(
+                    f"{name!r} is TorchScript, which cannot be watched: in what order modules run "
+                    "is not known; give the network as an ordinary torch.nn.Module"
+                )
             hooks.append((module.register_forward_pre_hook, begins(name)))
     with untouched(network), torch.no_grad(), hooked(*hooks):
         forward(network, images)
@@ -226,12 +232,12 @@ def reinitialised(network: nn.Module, names: Sequence[str], seed: int) -> nn.Mod
     of its parameters are shuffled. A module gets the same ones on any device, whatever the others.
     """
     with untouched(network):
-        copied = copied(network)
+        twin = copied(network)
     place = device_of(network)
-    copied.cpu()
+    moved(twin, torch.device("cpu"))
     for name in names:
         number = hashlib.sha256(f"randomisation/{seed}/{name}".encode()).digest()[:7]
-        module = copied.get_submodule(name)
+        module = twin.get_submodule(name)
         with seeded(int.from_bytes(number, "big")), torch.no_grad():
             if callable(getattr(module, "reset_parameters", None)):
                 module.reset_parameters()
@@ -239,4 +245,4 @@ def reinitialised(network: nn.Module, names: Sequence[str], seed: int) -> nn.Mod
             for parameter in module.parameters(recurse=False):
                 flat = parameter.flatten()
                 parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
-    return copied.to(place)
+    return moved(twin, place)
