@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sycam.digests import tensor_digest
 
-VERSION = 2  # of what is measured: raised when a leaf's definition changes
+VERSION = 3  # of what is measured: raised when a leaf's definition or its values change
 
 
 def default_folder() -> Path | None:
