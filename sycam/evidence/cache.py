@@ -15,7 +15,7 @@ from sycam.caches import private_folder, private_user_cache, user_cache
 from sycam.digests import tensor_digest
 from sycam.files import check_target, write_whole
 
-VERSION = 2  # of what is measured: raised when a leaf's definition changes
+VERSION = 3  # of what is measured: raised when a leaf's definition or its values change
 _LEAVES = "leaves"
 
 
