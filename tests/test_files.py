@@ -314,16 +314,6 @@ def test_a_picture_that_fails_does_not_lose_the_printed_result(
     assert all("No space left" in line for line in warnings)
 
 
-def test_titles_with_dollar_signs_are_no_formulas(tmp_path):
-    import torch
-
-    from sycam.report.pictures import draw_grid
-
-    picture, maps = np.zeros((8, 8, 3), np.uint8), {"a $\\x$ b": torch.zeros(1, 8, 8)}
-    made = draw_grid([picture], maps, ["$5 to $\\frac6"], tmp_path / "a.png", "$\\q$")
-    assert made.stat().st_size > 0
-
-
 def test_an_error_names_the_path_as_it_was_given(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(SycamError, match="is a folder"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sycam.errors import OptionError, RunError
+from sycam.report.animation import _frame
 from sycam.report.fronts import (
     LISTED,
     Mark,
@@ -17,7 +19,7 @@ from sycam.report.fronts import (
     draw_goals,
     draw_leaderboard,
 )
-from sycam.report.pictures import written
+from sycam.report.pictures import draw_grid, written
 from sycam.search.dominance import non_dominated
 
 FRONT = [
@@ -113,3 +115,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot write picture"):
         written(draw_cost_front(FRONT, KNOWN, "road", True), tmp_path / "file" / "cost.png")
+
+
+def test_names_with_dollar_signs_are_no_mathematics(tmp_path):
+    name = "$\\q$ of $5"  # which matplotlib cannot read as such
+    figure = draw_leaderboard([(name, 0.5, 0.4, 0.6)], name, True, name, title=name)
+    assert pixels(figure).std() > 0
+    figure = draw_agreement([0.1, 0.2], [0.1, 0.3], [name, "b"], name, name, title=name)
+    assert pixels(figure).std() > 0
+    picture, maps = np.zeros((8, 8, 3), np.uint8), {name: torch.zeros(1, 8, 8)}
+    assert draw_grid([picture], maps, [name], tmp_path / "a.png", name).stat().st_size > 0
+    frame = _frame([name], [picture], [picture], [0.0], np.ones((1, 1)), 0)
+    assert frame.size[0] > 0
