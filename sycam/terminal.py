@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 
 # Controls (C0, DEL, C1), the soft hyphen, marks of direction and other invisible ones, line and
@@ -39,6 +40,11 @@ def printable(value: object, lines: bool = False) -> str:
 def shown(value: object, lines: bool = False) -> str:
     """:func:`printable` for rich, whose markup in it is shown as it stands."""
     return escape(printable(value, lines))
+
+
+def open_console(stderr: bool = False) -> Console:
+    """Where tables and messages are printed; numbers and codes like ``:name:`` stay as they are."""
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def json_text(value: Any, **options: Any) -> str:

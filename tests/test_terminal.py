@@ -6,13 +6,15 @@ import json
 import re
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 from typer.testing import CliRunner
 
 import sycam
 from sycam.cli import app, main
 from sycam.report import console as show
 from sycam.result import digest_of
-from sycam.terminal import json_text, printable, shown
+from sycam.terminal import json_text, open_console, printable, shown
 
 EVIL = "x\x1b[2J\x9b31m\u202e[/][bold]\nForged.\n\ud800"
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -65,8 +67,6 @@ def test_json_with_such_characters_stays_the_same_data():
 
 
 def test_the_tables_of_a_forged_run_are_safe(forged):
-    from rich.console import Console
-
     console = Console(width=100, record=True, force_terminal=False)
     with console.capture() as captured:
         console.print(show.result_tables(sycam.load(forged)))
@@ -107,9 +107,18 @@ def test_the_path_of_a_report_is_safe(forged, tmp_path):
     assert is_safe(done.output)
 
 
-def test_notes_and_stages_are_safe(capsys):
-    from rich.console import Console
+def test_codes_of_pictures_in_names_stay_as_they_are(capsys):
+    console = open_console()
+    console.print(shown("net.py:fire:x"))
+    table = Table("a")
+    table.add_row(shown("[b]:fire:"))
+    console.print(table)
+    said = capsys.readouterr().out
+    assert "net.py:fire:x" in said
+    assert "[b]:fire:" in said
 
+
+def test_notes_and_stages_are_safe(capsys):
     from sycam.search.events import Note, Stage
 
     with show.Watcher(Console(width=200)) as watch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from sycam.cli.doctor import doctor
 from sycam.cli.encoding import print_anything
@@ -14,7 +13,7 @@ from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import explain, export, report, verify
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
-from sycam.terminal import shown
+from sycam.terminal import open_console, shown
 
 app = typer.Typer(
     help="Name the property a heatmap should have; get the class activation map that has it.",
@@ -37,7 +36,7 @@ def main() -> None:
     try:
         app()
     except SycamError as error:
-        Console(stderr=True, highlight=False).print(
+        open_console(stderr=True).print(
             # Lines after the first stand back, so that none is taken for a line of ours.
             f"[bold red]error:[/] {shown(error, lines=True)}".replace("\n", "\n  "),
             soft_wrap=True,

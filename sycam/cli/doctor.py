@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sycam.cli.options import AsJson
 from sycam.diagnosis import Diagnosis, diagnose
-from sycam.terminal import json_text, shown
+from sycam.terminal import json_text, open_console, shown
 
 GIBIBYTE = 1 << 30
 
@@ -28,7 +28,7 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print(json_text(found.to_dict()))
     else:
-        _show(found, Console(highlight=False))
+        _show(found, open_console())
     if not found.sound:
         raise typer.Exit(1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sycam.cli import completion
 from sycam.cli.options import AsJson, Operators, declare_operators
@@ -15,7 +14,7 @@ from sycam.metrics import METRICS, find_metric
 from sycam.report import grammars as show_grammars
 from sycam.report import methods as show_methods
 from sycam.report import metrics as show_metrics
-from sycam.terminal import json_text, shown
+from sycam.terminal import json_text, open_console, shown
 
 metrics_app = typer.Typer(invoke_without_command=True)
 
@@ -29,7 +28,7 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print(json_text([show_metrics.summary(m) for m in found]))
     else:
-        Console(highlight=False).print(show_metrics.listing(found))
+        open_console().print(show_metrics.listing(found))
 
 
 @metrics_app.command("show", context_settings={"ignore_unknown_options": True})
@@ -53,7 +52,7 @@ def show_metric(
     if as_json:
         print(json_text(show_metrics.description(found)))
     else:
-        Console(highlight=False).print(show_metrics.detail(found))
+        open_console().print(show_metrics.detail(found))
 
 
 methods_app = typer.Typer(invoke_without_command=True)
@@ -67,7 +66,7 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print(json_text([show_methods.summary(m) for m in METHODS.values()]))
     else:
-        Console(highlight=False).print(show_methods.listing(METHODS.values()))
+        open_console().print(show_methods.listing(METHODS.values()))
 
 
 @methods_app.command("show")
@@ -86,7 +85,7 @@ def show_method(
     if as_json:
         print(json_text(show_methods.description(method)))
     else:
-        Console(highlight=False).print(show_methods.detail(method))
+        open_console().print(show_methods.detail(method))
 
 
 grammars_app = typer.Typer(invoke_without_command=True)
@@ -109,7 +108,7 @@ def grammars(
     if as_json:
         print(json_text([show_grammars.summary(g, max_cost) for g in found]))
     else:
-        Console(highlight=False).print(show_grammars.listing(found, max_cost))
+        open_console().print(show_grammars.listing(found, max_cost))
 
 
 @grammars_app.command("show")
@@ -127,6 +126,6 @@ def show_grammar(
     if as_json:
         print(json_text(show_grammars.description(found, max_cost)))
     else:
-        console = Console(highlight=False)
+        console = open_console()
         console.print(shown(found.text, lines=True), soft_wrap=True)
         console.print(show_grammars.detail(found, max_cost))

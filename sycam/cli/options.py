@@ -18,6 +18,7 @@ from sycam.evidence.loading import import_file
 from sycam.inputs import open_source
 from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
 from sycam.search.events import Note, Notify
+from sycam.terminal import open_console
 
 ROAD = "road"
 
@@ -153,7 +154,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print only the resul
 
 def console_for(as_json: bool) -> Console:
     """Standard output; standard error where standard output carries JSON."""
-    return Console(stderr=as_json, highlight=False)
+    return open_console(stderr=as_json)
 
 
 def network_of(
@@ -225,7 +226,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        Console(stderr=True).print(
+        open_console(stderr=True).print(
             "\nInterrupted. Finished scores are kept: the same command resumes."
         )
         raise typer.Exit(130) from None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import sycam
 from sycam.cli import completion
@@ -56,7 +55,7 @@ from sycam.result import Result
 from sycam.search.events import Validated
 from sycam.search.selection import DEFAULT_RULE, RULES
 from sycam.subject import Subject
-from sycam.terminal import json_text, shown
+from sycam.terminal import json_text, open_console, shown
 
 PAGE = "all of it on one page"
 
@@ -262,7 +261,7 @@ def _pictures(result: Result, subject: Subject, unseen: ImageSet) -> dict[str, o
         except Exception as error:  # whatever it is, the result stands
             known = isinstance(error, SycamError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            Console(stderr=True, highlight=False).print(
+            open_console(stderr=True).print(
                 f"[bold yellow]warning:[/] not drawn: {said}: {shown(reason)}", soft_wrap=True
             )
     return made
