@@ -192,10 +192,10 @@ def test_a_pipe_in_the_cache_is_no_value(tmp_path):
 
 
 def test_a_small_archive_that_unpacks_to_very_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("sycam.data.archive._FREE", 1 << 20)
+    monkeypatch.setattr("sycam.data.archive._LARGE", 1 << 20)
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, images=np.zeros((2, 1024, 1024), np.uint8))
-    with pytest.raises(DataError, match="more than 100 times the file"):
+    with pytest.raises(DataError, match="more than 200 times the file"):
         archive_reader(path, Preprocessing(mean=(0,), std=(1,)))
 
 

@@ -20,7 +20,8 @@ from sycam.errors import DataError
 from sycam.files import NotPlainError, open_plain
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
-_PACKED, _FREE = 100, 1 << 30  # how much larger than the file arrays may be; or bytes
+_LARGE = 1 << 28  # bytes that any file may unpack to
+_TIGHTEST = 200  # bytes for one in the file, beyond that
 _PIECE = 64  # rows of an array that are looked at together
 
 
@@ -133,10 +134,10 @@ def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _require_room(unpacked: int, packed: int) -> None:
     """Refuse a small file that would fill memory or disk; sound images pack less well by far."""
-    if unpacked > max(_FREE, _PACKED * packed):
+    if unpacked > max(_LARGE, _TIGHTEST * packed):
         raise DataError(
-            f"its arrays take {unpacked / 2**30:.1f} GiB, more than {_PACKED} times the file; "
-            "write them by numpy.savez, which does not pack them, if they are meant so"
+            f"its arrays unpack to {unpacked} bytes, more than {_TIGHTEST} times the file's own; "
+            "images do not shrink so far: save them with numpy.savez"
         )
 
 
