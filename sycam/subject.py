@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from sycam.evidence.readings import AUTO, PROBES, USUAL, Reading
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.steadiness import unsteadiness
 from sycam.evidence.targets import Target, is_callable, read_as, resolve
+from sycam.evidence.untouched import copied, moved
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
@@ -115,7 +115,7 @@ class Subject:
                 one if one in SOUGHT else find_layer(network, one, images.images[:0]).name
                 for one in wanted
             ]
-            network = copy.deepcopy(network).to(place)
+            network = moved(copied(network), place)
         probes = images.images[:PROBES].to(place)
         unsteady = unsteadiness(network, probes) if len(probes) else ""
         if unsteady:

@@ -17,8 +17,10 @@ from sycam import spill
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
+from sycam.files import NotPlainError, open_plain
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
+_PACKED, _FREE = 100, 1 << 30  # how much larger than the file arrays may be; or bytes
 _PIECE = 64  # rows of an array that are looked at together
 
 
@@ -113,19 +115,29 @@ def archive_reader(
 
 
 def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"cannot read {path}: it is broken, or no .npz file (a zip of arrays)")
     try:
-        with zipfile.ZipFile(path) as archive:
-            held = {info.filename: info.file_size for info in archive.infolist()}
-            return {
-                name: _array(archive, f"{name}.npy", held[f"{name}.npy"])
-                for name in names
-                if f"{name}.npy" in held
-            }
+        with open_plain(path) as file:
+            if not zipfile.is_zipfile(file):
+                raise DataError("it is broken, or no .npz file (a zip of arrays)")
+            with zipfile.ZipFile(file) as archive:
+                held = {info.filename: info.file_size for info in archive.infolist()}
+                wanted = {name: held[f"{name}.npy"] for name in names if f"{name}.npy" in held}
+                _require_room(sum(wanted.values()), os.fstat(file.fileno()).st_size)
+                return {name: _array(archive, f"{name}.npy", n) for name, n in wanted.items()}
+    except (DataError, NotPlainError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
     except Exception as error:
         # zipfile, zlib and numpy's header parser each have errors of their own for broken bytes.
         raise DataError(f"cannot read {path} as an .npz file of plain arrays: {error}") from error
+
+
+def _require_room(unpacked: int, packed: int) -> None:
+    """Refuse a small file that would fill memory or disk; sound images pack less well by far."""
+    if unpacked > max(_FREE, _PACKED * packed):
+        raise DataError(
+            f"its arrays take {unpacked / 2**30:.1f} GiB, more than {_PACKED} times the file; "
+            "write them by numpy.savez, which does not pack them, if they are meant so"
+        )
 
 
 def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:

@@ -3,7 +3,6 @@ compilation."""
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import os
 import time
@@ -15,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sycam.caches import keep_compiled_private
 from sycam.errors import NetworkError
 from sycam.evidence.backward import scripted
 from sycam.evidence.threads import allowed_threads
+from sycam.evidence.untouched import copied
 
 CACHE = 2**22  # bytes for an average layer's output on a CPU: what the caches of two cores hold
 CPU_BATCHES = (4, 128)
@@ -127,7 +128,7 @@ def folded(network: nn.Module) -> nn.Module | None:
     from torch.fx.experimental.optimization import fuse  # slow to import, and seldom needed
 
     try:
-        return fuse(copy.deepcopy(network)).requires_grad_(False)
+        return fuse(copied(network)).requires_grad_(False)
     except Exception:  # whatever a user's forward does that cannot be traced
         return None
 
@@ -152,6 +153,7 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     threads as torch takes at the time of a call."""
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
+    keep_compiled_private()
     options: dict[str, Any] = {
         "triton.cudagraphs": batch.device.type == "cuda",
         "cpp.dynamic_threads": True,

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError, OptionError, SycamError
 from sycam.evidence.backward import CUT, INFERENCE, QUANTISED, differentiate, scripted, where_lost
-from sycam.evidence.outputs import Heads, Images, check_outputs, either, probabilities
+from sycam.evidence.outputs import (
+    LEVELS,
+    Heads,
+    Images,
+    check_outputs,
+    either,
+    entries,
+    probabilities,
+    rebuilt,
+)
 from sycam.evidence.passes import hooked
 from sycam.evidence.readings import (
     AUTO,
@@ -355,7 +364,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {said}; are their size and channels right?"
 
 
-def _of_which(outputs: object, again: Callable[[int], Any]) -> object:
+def _of_which(outputs: object, again: Callable[[int], Any], levels: int = LEVELS) -> object:
     """Outputs whose lists say whether they are of heads or of images.
 
     Where that is unclear, it is told by another number of images.
@@ -363,11 +372,14 @@ def _of_which(outputs: object, again: Callable[[int], Any]) -> object:
     Args:
         again: what the network returns in the same place for so many images.
     """
-    if type(outputs) is dict:
-        return {k: _of_which(v, lambda n, k=k: again(n)[k]) for k, v in outputs.items()}
-    if type(outputs) is tuple:
-        told = (_of_which(v, lambda n, i=i: again(n)[i]) for i, v in enumerate(outputs))
-        return tuple(told)
+    if not isinstance(outputs, list):
+        found = (levels and entries(outputs)) or {}
+        told = {
+            k: _of_which(v, lambda n, k=k: (entries(again(n)) or {})[k], levels - 1)
+            for k, v in found.items()
+        }
+        same = all(told[k] is v for k, v in found.items())
+        return outputs if same else rebuilt(outputs, told)
     if not either(outputs):
         return outputs
     count = 2 if len(outputs) == 1 else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
@@ -22,10 +21,11 @@ from sycam.evidence.acceleration import (
     seconds_of,
 )
 from sycam.evidence.capture import forward
+from sycam.evidence.contents import contents, refill
 from sycam.evidence.outputs import check_outputs, probabilities, rows
 from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.threads import Threads, active_threads
-from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.evidence.untouched import copied, device_of, dtype_of, moved, untouched
 from sycam.evidence.winograd import with_minimal_filters
 
 FLOAT32 = "float32"
@@ -78,18 +78,13 @@ class Classifier:
             )
         self.score, self.precision, self.reading = score, precision, reading
         self.device = torch.device(device) if device is not None else device_of(network)
-        try:
-            with untouched(network), torch.no_grad():  # TorchScript's copies would have a graph
-                twin = copy.deepcopy(network)
-        except Exception as error:
-            raise NetworkError(
-                f"the network cannot be copied: {type(error).__name__}: {error}"
-            ) from error
+        with untouched(network):
+            twin = copied(network)
         if self.device.type == "cpu":
             keep_freed_memory()
         volumes = any(parameter.ndim == 5 for parameter in twin.parameters())
         self._layout = torch.contiguous_format if volumes else torch.channels_last
-        self.network = twin.to(self.device).eval().requires_grad_(False)
+        self.network = moved(twin, self.device).eval().requires_grad_(False)
         self.network.to(memory_format=self._layout)
         self.plain = self.network
         self.batch = self._wanted = batch
@@ -256,6 +251,13 @@ class Classifier:
     @torch.no_grad()
     def _run(self, images: Tensor) -> Iterator[tuple[slice, object]]:
         """Outputs part by part; where memory runs out, in smaller parts."""
+        held = contents(self.network)  # lists that forward appends to would grow without end
+        try:
+            yield from self._parts(images)
+        finally:
+            refill(held)
+
+    def _parts(self, images: Tensor) -> Iterator[tuple[slice, object]]:
         start = 0
         while start < len(images):
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -100,6 +99,9 @@ class _LogSigmoid(torch.autograd.Function):
         return gradient * _Sigmoid.apply(-t)
 
 
+LEVELS = 4  # of containers and objects in one another: an object may lead to the whole program
+
+
 class Heads(list):
     """A list of heads, a tensor of all images each."""
 
@@ -109,10 +111,20 @@ class Images(list):
 
 
 def either(outputs: object) -> bool:
-    """Whether a list may be one of heads or one of images: as many tensors as each has rows."""
-    if not isinstance(outputs, list) or isinstance(outputs, Heads | Images) or not outputs:
+    """Whether a list may be one of heads or one of images: an entry has as many rows as it has
+    entries."""
+    if not isinstance(outputs, list) or isinstance(outputs, Heads | Images):
         return False
-    return all(isinstance(v, Tensor) and v.ndim and len(v) == len(outputs) for v in outputs)
+    return any(_may_be_cut(entry, len(outputs)) for entry in outputs)
+
+
+def _may_be_cut(entry: object, count: int, levels: int = LEVELS) -> bool:
+    if isinstance(entry, Tensor):
+        return entry.ndim > 0 and len(entry) == count
+    if not levels:
+        return False
+    inner = enumerate(entry) if isinstance(entry, list) else (entries(entry) or {}).items()
+    return any(_may_be_cut(one, count, levels - 1) for _, one in inner)
 
 
 def rows(outputs: object, count: int) -> list:
@@ -130,80 +142,89 @@ def rows(outputs: object, count: int) -> list:
     found = _cut(outputs, count)
     if found is None:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise NetworkError(f"the network returned {shape} for {count} images: not one row an image")
+        raise NetworkError(
+            f"the network returned {shape} for {count} images: not one row an image; wrap it in a "
+            "module that returns tensors with the images first, or a tuple, list, mapping or "
+            "object of such"
+        )
     return found
 
 
-def _cut(outputs: object, count: int) -> list | None:
+def _cut(outputs: object, count: int, levels: int = LEVELS) -> list | None:
     """The rows of what is a batch, else None."""
     if isinstance(outputs, Tensor):
         return list(outputs) if outputs.ndim and len(outputs) == count else None
+    if not levels:
+        return None
     if isinstance(outputs, list):
-        return _of_list(outputs, count)
-    if isinstance(outputs, tuple):
-        columns = _columns(dict(enumerate(outputs)), count)
-        whole = outputs._make if hasattr(outputs, "_make") else tuple  # named tuples stay so
-        return columns and [whole(c[i] for c in columns.values()) for i in range(count)]
-    if isinstance(outputs, Mapping):
-        columns = _columns(dict(outputs), count)
-        return columns and [_mapping(outputs, columns, i) for i in range(count)]
-    if isinstance(outputs, type | nn.Module) or not (is_dataclass(outputs) or _attributes(outputs)):
+        return _of_list(outputs, count, levels)
+    columns = _columns(entries(outputs) or {}, count, levels)
+    if columns is None:
         return None
-    named = _attributes(outputs)
-    if is_dataclass(outputs):  # which may have slots
-        named |= {one.name: getattr(outputs, one.name) for one in fields(outputs)}
-    columns = _columns(named, count)
-    return columns and [_with(outputs, columns, i) for i in range(count)]
+    return [rebuilt(outputs, {k: column[i] for k, column in columns.items()}) for i in range(count)]
 
 
-def _columns(entries: dict, count: int) -> dict | None:
+def _columns(found: dict, count: int, levels: int) -> dict | None:
     """The entries cut by image; None where none of them is a batch."""
-    found = {key: _cut(value, count) for key, value in entries.items()}
-    if all(column is None for column in found.values()):
+    cut = {key: _cut(value, count, levels - 1) for key, value in found.items()}
+    if all(column is None for column in cut.values()):
         return None
-    return {k: [entries[k]] * count if c is None else c for k, c in found.items()}
+    return {k: [found[k]] * count if c is None else c for k, c in cut.items()}
 
 
-def _of_list(outputs: list, count: int) -> list | None:
-    heads = all(isinstance(v, Tensor) and v.ndim and len(v) == count for v in outputs)
-    if heads and outputs and not isinstance(outputs, Images):
+def _of_list(outputs: list, count: int, levels: int) -> list | None:
+    if len(outputs) == count and not isinstance(outputs, Heads):
         if count > 1 and either(outputs):
             raise NetworkError(
-                f"the network returned a list of {count} tensors with {count} rows each for {count}"
-                " images: whether an entry is an image or a head cannot be told; wrap it in a "
-                "module that returns a tuple of heads, or explain another number of images"
+                f"the network returned a list of {count} entries, of which some have {count} rows, "
+                f"for {count} images: whether an entry is an image or a head cannot be told; wrap "
+                "it in a module that returns a tuple of heads, or explain another number of images"
             )
-        if isinstance(outputs, Heads) or len(outputs) != count:
-            return [[value[i] for value in outputs] for i in range(count)]
-    return list(outputs) if len(outputs) == count else None
+        return list(outputs)
+    columns = _columns(dict(enumerate(outputs)), count, levels)
+    return columns and [[column[i] for column in columns.values()] for i in range(count)]
+
+
+def entries(outputs: object) -> dict | None:
+    """What a tuple, mapping or object holds, by place, key or attribute; None of anything else."""
+    if isinstance(outputs, tuple):
+        return dict(enumerate(outputs))
+    if isinstance(outputs, Mapping):
+        return dict(outputs)
+    if isinstance(outputs, type | nn.Module | str | bytes | Tensor | list) or callable(outputs):
+        return None
+    return _attributes(outputs) or None
+
+
+def rebuilt(outputs: Any, found: dict) -> Any:
+    """A tuple, mapping or object of the same type and attributes with other entries.
+
+    Constructors of objects are not run: they may want other arguments.
+    """
+    if isinstance(outputs, tuple):
+        whole = outputs._make if hasattr(outputs, "_make") else tuple  # named tuples stay so
+        return whole(found.values())
+    if isinstance(outputs, Mapping) and (type(outputs) is dict or not isinstance(outputs, dict)):
+        return found
+    made = type(outputs).__new__(type(outputs))
+    if not isinstance(outputs, dict):
+        for name, value in found.items():
+            object.__setattr__(made, name, value)  # frozen ones, too
+        return made
+    for name, value in _attributes(outputs).items():
+        same = name in outputs and value is outputs[name]
+        object.__setattr__(made, name, found[name] if same else value)
+    for key, value in found.items():
+        made[key] = value
+    return made
 
 
 def _attributes(thing: object) -> dict:
-    """An object's own attributes."""
-    return dict(getattr(thing, "__dict__", {}))
-
-
-def _with(outputs: object, columns: dict, i: int) -> object:
-    """An object of the same type with the entries of one image and its other attributes.
-
-    Its constructor is not run, which may want other arguments.
-    """
-    row = type(outputs).__new__(type(outputs))
-    entries = _attributes(outputs) | {name: column[i] for name, column in columns.items()}
-    for name, value in entries.items():
-        object.__setattr__(row, name, value)  # frozen ones, too
-    return row
-
-
-def _mapping(outputs: Mapping, columns: dict, i: int) -> Mapping:
-    """A mapping with the entries of one image; a dict of the same type, also its attributes."""
-    entries = {key: column[i] for key, column in columns.items()}
-    if type(outputs) is dict or not isinstance(outputs, dict):
-        return entries
-    row = type(outputs).__new__(type(outputs))
-    for name, value in _attributes(outputs).items():
-        same = name in outputs and value is outputs[name]
-        object.__setattr__(row, name, entries[name] if same else value)
-    for key, value in entries.items():
-        row[key] = value
-    return row
+    """An object's own attributes, and those that its class has slots for."""
+    found = dict(getattr(thing, "__dict__", {}))
+    for kind in type(thing).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
+                found[name] = getattr(thing, name)
+    return found

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sycam.errors import NetworkError
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import rows
-from sycam.evidence.untouched import dtype_of, untouched
+from sycam.evidence.untouched import dtype_of, seeded, untouched
 
 # Of the outputs' spread: rounding of coarse arithmetic (TensorFloat-32) is less.
 TOLERANCE, COARSE = 5e-3, 5e-2
@@ -33,8 +33,8 @@ def unsteadiness(network: nn.Module, images: Tensor) -> str:
     count = len(images)
     with untouched(network):
         outputs = forward(network, images)
-    with untouched(network, seed=1):
-        again = forward(network, images)
+        with seeded(1):  # and with the state that the first pass has left
+            again = forward(network, images)
     limit = TOLERANCE if dtype_of(network) in (torch.float32, torch.float64) else COARSE
     try:
         first, second = rows(outputs, count), rows(again, count)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
+from types import GeneratorType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sycam.errors import NetworkError
+from sycam.evidence.contents import OF_MODULES, contents, refill
 from sycam.evidence.passes import alone
 
 
@@ -24,10 +27,62 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where the network's parameters (or buffers) live; the CPU for a network without any."""
+    """Where the network's parameters (or buffers) live; the CPU for a network without any.
+
+    Tensors on the meta device, which have a shape only, do not count.
+
+    Raises:
+        NetworkError: all are on the meta device.
+    """
+    found = None
     for tensor in chain(network.parameters(), network.buffers()):
-        return tensor.device
+        found = tensor.device
+        if found.type != "meta":
+            return found
+    if found is not None:
+        raise NetworkError(
+            f"the weights of {type(network).__name__} are on the meta device, which holds no "
+            "values; load them first (to_empty and load_state_dict)"
+        )
     return torch.device("cpu")
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A deep copy; what cannot be copied of its attributes (locks, open files) is shared.
+
+    Not generators, of which the copy would take what is the network's.
+
+    Raises:
+        NetworkError: the network cannot be copied.
+    """
+    try:
+        with torch.no_grad():  # TorchScript's copies would have a graph
+            return copy.deepcopy(network)
+    except Exception as error:
+        shared = {}
+        for module in network.modules():
+            for name, value in vars(module).items():
+                if name not in OF_MODULES and not isinstance(
+                    value, nn.Module | Tensor | GeneratorType
+                ):
+                    try:
+                        copy.deepcopy(value)
+                    except Exception:
+                        shared[id(value)] = value
+        try:
+            with torch.no_grad():
+                return copy.deepcopy(network, shared)
+        except Exception:
+            raise NetworkError(
+                f"the network cannot be copied: {type(error).__name__}: {error}"
+            ) from error
+
+
+def moved(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network itself, with its tensors on a device; those on the meta device stay there."""
+    if any(t.is_meta for t in chain(network.parameters(), network.buffers())):
+        return network._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))
+    return network.to(device)
 
 
 COMPILED = "_orig_mod"  # where the wrapper of torch.compile keeps the network
@@ -79,9 +134,10 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
 def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """Evaluation mode inside; the network and the random state as before outside.
 
-    Train/eval mode and attributes of every module, buffers and the states of torch's generators
-    are put back, also after an exception. Inside, torch's generators start from ``seed``, so that
-    a network that samples gives the same outputs every time.
+    Train/eval mode and attributes of every module, with what they hold (see
+    :mod:`sycam.evidence.contents`), buffers and the states of torch's generators are put back,
+    also after an exception. Inside, torch's generators start from ``seed``, so that a network that
+    samples gives the same outputs every time.
 
     One thread of the process is inside at a time, whatever the network; the same thread may enter
     again. Threads that use the network without asking here are not kept out. Their outputs and
@@ -93,6 +149,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """
     with alone():
         attributes = [(module, _attributes(module)) for module in network.modules()]
+        held = contents(network)
         modes = [(module, module.training) for module in network.modules()]
         registries = [(module, dict(module._buffers)) for module in network.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
@@ -113,6 +170,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                     for name in [n for n in _attributes(module) if n not in before]:
                         now.pop(name, None)
                     now.update({n: v for n, v in before.items() if now.get(n) is not v})
+                refill(held)
                 for module, before in registries:  # forward may have assigned or registered others
                     now = module._buffers
                     if len(now) != len(before) or any(now[n] is not before[n] for n in before):
@@ -120,7 +178,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                         now.update(before)
                 with torch.no_grad():
                     for buffer, before in buffers:
-                        if not torch.equal(buffer, before):
+                        if not buffer.is_meta and not torch.equal(buffer, before):
                             buffer.copy_(before)
             if switched:
                 raise NetworkError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import operator
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sycam.c_code import c_library
+from sycam.evidence.untouched import copied
 
 PLACES = 16  # transformed weights of a 3x3 filter
 MOST = 128 * 128  # pairs of channels whose transformed weights the caches still hold
@@ -86,7 +86,7 @@ def with_minimal_filters(network: nn.Module, image: Tensor) -> nn.Module | None:
         return None
     if not found[0][0]:  # it is one itself
         return MinimalConvolution(network)
-    twin = copy.deepcopy(network)
+    twin = copied(network)
     for name, module in found:
         twin.set_submodule(name, MinimalConvolution(module))
     try:

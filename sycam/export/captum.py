@@ -162,7 +162,8 @@ class MeasuringCAM(ExportedCAM):
         classes = torch.as_tensor(0 if target is None else target).flatten()
         if len(classes) not in (1, count):
             raise ValueError(f"target must be one class, or one an image, got {target!r}")
-        return [measure(self.forward_func, self.layer, inputs[0], classes.expand(count).tolist())]
+        targets = classes.expand(count).tolist()
+        return [measure(self.forward_func, self.layer, inputs[0], targets, columns=True)]
 
 
 def _the_only_one(row: Tensor) -> Tensor:

@@ -217,4 +217,4 @@ class MeasuringCAM(ExportedCAM):
     ) -> tuple[list[Tensor], int]:
         """All leaves, measured; a ``ClassifierOutputTarget`` counts as its class."""
         targets = [int(t.category) if type(t) is ClassifierOutputTarget else t for t in targets]
-        return measure(self.model, target_layer, input_tensor, targets)
+        return measure(self.model, target_layer, input_tensor, targets, columns=True)

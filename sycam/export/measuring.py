@@ -25,7 +25,7 @@ def channel_leaves(*_: object) -> dict[str, Tensor]:
 
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
 def measure(
-    network: nn.Module, layer: nn.Module, images: Tensor, targets: Sequence
+    network: nn.Module, layer: nn.Module, images: Tensor, targets: Sequence, columns: bool = False
 ) -> tuple[list[Tensor], int]:
     """The formula's leaves at the layer, and the depth of its grid (1 for images).
 
@@ -38,6 +38,8 @@ def measure(
         images: ``[N,C,H,W]`` or ``[N,C,D,H,W]``.
         targets: N of them: a class, a callable from a row of outputs to a scalar, or None for the
             predicted class.
+        columns: classes are columns of the outputs, as packages count them; else class 0 or 1 of a
+            network with one output is refused, which may be meant as a label.
     """
     found: list[Tensor] = []
 
@@ -54,7 +56,7 @@ def measure(
             outputs = network(images)
             if len(found) != 1 or found[0].ndim not in (4, 5):
                 raise ValueError("the layer must run once, with an output (N,K,h,w) or (N,K,d,h,w)")
-            explained = [_fixed(*pair) for pair in zip(outputs, targets, strict=True)]
+            explained = [_fixed(*pair, columns) for pair in zip(outputs, targets, strict=True)]
             y = torch.stack([_score(*pair) for pair in zip(outputs, explained, strict=True)])
             G, H = _derivatives(y, found[0])
         with torch.no_grad():
@@ -91,10 +93,16 @@ def _evaluated(network: nn.Module) -> Iterator[None]:
             )
 
 
-def _fixed(row: Tensor, target: int | Tensor | Callable | None) -> int | Callable:
+def _fixed(row: Tensor, target: int | Tensor | Callable | None, columns: bool) -> int | Callable:
     """What is explained of an image, whatever the outputs of its altered copies are."""
     if callable(target):
         return target
+    if len(row) == 1 and target is not None and not columns:
+        raise ValueError(
+            f"target class {int(target)} cannot be told: the network has one output, which is what "
+            "target None explains (the positive class); for the other class give the callable "
+            "lambda row: -row[0]"
+        )
     index = int(row.argmax() if target is None else target)
     if not 0 <= index < len(row):
         raise ValueError(f"class {index} is out of range: the network has {len(row)} classes")

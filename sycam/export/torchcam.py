@@ -175,6 +175,6 @@ class MeasuringCAM(ExportedCAM):
         layers = [self.submodule_dict[name] for name in self.target_names]
         mine["measuring"] = True
         try:
-            return [measure(self.model, layer, images, wanted) for layer in layers]
+            return [measure(self.model, layer, images, wanted, columns=True) for layer in layers]
         finally:
             mine["measuring"] = False

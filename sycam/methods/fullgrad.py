@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -14,6 +13,7 @@ from sycam.evidence import Evidence, untouched
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs
 from sycam.evidence.readings import USUAL
+from sycam.evidence.untouched import copied
 from sycam.kernels import Heatmaps
 from sycam.methods.method import from_maps
 from sycam.metrics import Context
@@ -42,7 +42,7 @@ def fullgrad(_evidence: Evidence, context: Context, beside: float = 0.0) -> Heat
     Raises:
         NetworkError: the score cannot be differentiated with respect to the image.
     """
-    network = copy.deepcopy(context.classifier.plain)
+    network = copied(context.classifier.plain)
     network.to(memory_format=torch.contiguous_format)  # not every network runs channels last
     maps = []
     with untouched(network):

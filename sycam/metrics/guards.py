@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from sycam.evidence import Layer, device_of, untouched
 from sycam.evidence.backward import scripted
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
-from sycam.evidence.untouched import seeded
+from sycam.evidence.untouched import copied, moved, seeded
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
@@ -233,12 +232,12 @@ def reinitialised(network: nn.Module, names: Sequence[str], seed: int) -> nn.Mod
     of its parameters are shuffled. A module gets the same ones on any device, whatever the others.
     """
     with untouched(network):
-        copied = copy.deepcopy(network)
+        twin = copied(network)
     place = device_of(network)
-    copied.cpu()
+    moved(twin, torch.device("cpu"))
     for name in names:
         number = hashlib.sha256(f"randomisation/{seed}/{name}".encode()).digest()[:7]
-        module = copied.get_submodule(name)
+        module = twin.get_submodule(name)
         with seeded(int.from_bytes(number, "big")), torch.no_grad():
             if callable(getattr(module, "reset_parameters", None)):
                 module.reset_parameters()
@@ -246,4 +245,4 @@ def reinitialised(network: nn.Module, names: Sequence[str], seed: int) -> nn.Mod
             for parameter in module.parameters(recurse=False):
                 flat = parameter.flatten()
                 parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
-    return copied.to(place)
+    return moved(twin, place)

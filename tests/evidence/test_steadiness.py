@@ -21,6 +21,18 @@ class Dropping(nn.Module):
         return self.form(F.dropout(self.network(images), 0.3))  # on in evaluation mode
 
 
+class Counting(nn.Module):
+    """Whose outputs depend on what it has seen before."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.seen = network, []
+
+    def forward(self, images):
+        self.seen.append(1)
+        return self.network(images) * len(self.seen)
+
+
 def batch_normed(network):
     norm = nn.BatchNorm2d(4, track_running_stats=False)
     return nn.Sequential(network[0], norm, *network[1:])
@@ -31,6 +43,12 @@ def batch_normed(network):
 )
 def test_a_network_that_draws_is_told(small_network, form):
     assert "other outputs each time" in unsteadiness(Dropping(small_network, form), IMAGES[:8])
+
+
+def test_a_network_whose_outputs_depend_on_its_state_is_told(small_network):
+    network = Counting(small_network)
+    assert "a state that it keeps" in unsteadiness(network, IMAGES[:8])
+    assert network.seen == []
 
 
 def test_a_network_that_looks_at_its_batch_is_told(small_network):

@@ -461,8 +461,10 @@ def test_rows_of_several_outputs_keep_their_type():
     assert rows({"out": y, "note": "text"}, 2)[0]["note"] == "text"
     heads = rows([y, 2 * y, 3 * y], 2)  # as many images as heads is another matter
     assert torch.equal(heads[1][2], 3 * y[1])
-    with pytest.raises(NetworkError, match="an image or a head cannot be told"):
-        rows([y, 2 * y], 2)
+    assert rows([y, loss, None, y], 2)[1][1:3] == [loss, None]
+    for either in ([y, 2 * y], [y, None], [{"a": y}, {"a": y}]):
+        with pytest.raises(NetworkError, match="an image or a head cannot be told"):
+            rows(either, 2)
 
 
 @dataclass(frozen=True)
@@ -501,6 +503,19 @@ def test_rows_of_objects_keep_their_type_and_attributes():
             rows(nothing, 2)
 
 
+class Slotted:
+    __slots__ = ("logits",)
+
+    def __init__(self, logits):
+        self.logits = logits
+
+
+def cyclic(y):
+    made = SimpleNamespace(logits=y)
+    made.itself = made
+    return made
+
+
 FORMS = {
     "list of two heads": (lambda y: [y, -y], lambda row: row[0][0]),
     "list of one head": (lambda y: [y], lambda row: row[0][0]),
@@ -508,7 +523,14 @@ FORMS = {
     "list of images' boxes": (lambda y: [one[:2, None] for one in y], lambda row: row[0, 0]),
     "tuple with a loss": (lambda y: (y, y.sum()), lambda row: row[0][0]),
     "dataclass": (lambda y: Named(y, ()), lambda row: row.logits[0]),
+    "list with None": (lambda y: [y, None], lambda row: row[0][0]),
+    "list with a loss": (lambda y: [y.mean(), y], lambda row: row[1][0]),
+    "list of mappings": (lambda y: [{"of": y}, {"of": -y}], lambda row: row[0]["of"][0]),
+    "list of detections": (lambda y: [{"of": one[:2]} for one in y], lambda row: row["of"][0]),
     "nested": (lambda y: {"heads": [y, -y]}, lambda row: row["heads"][0][0]),
+    "object": (lambda y: SimpleNamespace(heads=[y, -y]), lambda row: row.heads[0][0]),
+    "object with slots": (lambda y: Slotted(y), lambda row: row.logits[0]),
+    "object with a cycle": (lambda y: cyclic(y), lambda row: row.logits[0]),
 }
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import copy
 import re
+import threading
+from collections import deque
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import sycam
 from sycam import CAM
 from sycam.errors import DataError, LayerError, NetworkError
 from sycam.evidence import measure
+from sycam.evidence.classifier import Classifier
 
 
 class Touchy(nn.Module):
@@ -180,4 +186,63 @@ def test_cuda_generators_are_left_alone(small_network, small_images):
         assert found.gradients.device == network[0].weight.device
 
 
-# --- layers that cannot serve --------------------------------------------------------------------
+class Collects(nn.Module):
+    """Keeps state in whatever an attribute can be, and holds what cannot be copied."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.lock = threading.Lock()
+        self.seen, self.last, self.kinds = [], {"all": []}, {1}
+        self.recent, self.memory = deque([0], maxlen=2), torch.zeros(5)
+        self.own, self.counts = SimpleNamespace(passes=0), np.zeros(2)
+        self.generator = torch.Generator()
+        self.unloaded = torch.empty(3, device="meta")
+        self.register_buffer("later", torch.empty(3, device="meta"))
+
+    def forward(self, images):
+        with self.lock:
+            outputs = self.network(images)
+            self.seen.append(outputs)
+            self.last["all"].append(len(images))
+            self.last["one"] = outputs
+            self.kinds.add(len(self.seen))
+            self.recent.append(1)
+            self.memory += outputs.detach()[0]
+            self.own.passes += 1
+            self.own.last = outputs
+            self.counts[1] += 1
+            torch.rand(1, generator=self.generator)
+            return outputs
+
+
+def test_what_forward_adds_to_containers_and_tensors_is_taken_back(small_network, small_images):
+    network = Collects(small_network)
+    held = network.seen, network.last, network.last["all"], network.kinds, network.memory
+    state = network.generator.get_state()
+    for formula in ("grad-cam", "D * A", "fullgrad"):
+        found = CAM(network, "network.3", formula)(small_images[:2])
+        expected = CAM(small_network, "3", formula)(small_images[:2])
+        torch.testing.assert_close(found, expected)
+    sycam.evaluate(network, "network.3", small_images, ["grad-cam"], ["road", "randomisation"])
+    now = network.seen, network.last, network.last["all"], network.kinds, network.memory
+    assert all(a is b for a, b in zip(held, now, strict=True))
+    assert (network.seen, network.last, network.kinds) == ([], {"all": []}, {1})
+    assert list(network.recent) == [0]
+    assert not network.memory.any()
+    assert vars(network.own) == {"passes": 0}
+    assert not network.counts.any()
+    assert torch.equal(network.generator.get_state(), state)
+
+
+def test_what_forward_keeps_does_not_grow_in_the_classifiers_copy(small_network, small_images):
+    classifier = Classifier(Collects(small_network), batch=2)
+    expected = small_network(small_images).softmax(1)[:, 0].detach()
+    found = classifier.probability(small_images, torch.zeros(7, dtype=torch.int64))
+    torch.testing.assert_close(found, expected)
+    assert classifier.network.seen == []
+
+
+def test_weights_on_the_meta_device_are_refused(small_network, small_images):
+    with pytest.raises(NetworkError, match="are on the meta device, which holds no values"):
+        CAM(small_network.to("meta"), "3", "grad-cam")(small_images)

@@ -113,6 +113,19 @@ def test_callable_targets_agree_with_the_engine(text, exported, small_network, s
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("text", ["mean(G)", "p * G", "C"])
+def test_a_class_of_one_output_is_refused_as_by_the_engine(text, exported, pooled_network):
+    """Class 0 once gave the positive class's map."""
+    network = nn.Sequential(*list(pooled_network)[:-1], nn.Linear(6, 1))
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    cam = exported(text)(network, "1")
+    expected = sycam.CAM(network, "1", text)(images)
+    torch.testing.assert_close(cam(images), expected, rtol=0, atol=1e-5)
+    for target in (0, 1, [0, 1, 0]):
+        with pytest.raises(ValueError, match=r"class [01] cannot be told: .*one output.*-row\[0\]"):
+            cam(images, target)
+
+
 class Skipping(nn.Module):
     """What the target layer returns is joined with something that has a row an image."""
 
