@@ -21,10 +21,9 @@ are: an average drop is 0 on most images and large on a few.
 
 Nor do the images seen say anything of a gain on few others: a candidate that is far ahead on 3 % of
 them looks like one that never is until it meets the first. So a candidate that is behind stays in
-while rare gains could still make up for it: gains up to the metric's bound (where it has none, as
-large as any difference of peers), on as many images as those seen may miss by chance, which is taken
-at half of delta. It costs little where the leader is near the bounds, and half as much again under
-an IoU of 0.5.
+while rare gains could still make up for it: gains up to the metric's bound (where there is none,
+as large as any difference of peers), on as many images as those seen may miss by chance, at half of
+delta. It costs little where the leader is near the bounds, and half as much again under IoU.
 
 What is promised is that exact mode's best candidate, or one within the tolerance of it, is lost
 with probability at most delta, as far as it errs no more often than peers do. Why no correction
