@@ -95,8 +95,9 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
         board = KeptScores(metric, tuple(map(str, expressions)), scores)
         ends = tuple(stage.stop for stage in board.stages)
         best, worst = (f(map(metric.oriented, metric.range)) for f in (max, min))
-        sure = {BOUND: Bounds(np.full(board.images, best), worst)}
-        race = {RACE: Race(options.delta, tolerance, ends)}
+        bounds = np.full(board.images, float(best))
+        sure = {BOUND: Bounds(bounds, worst)}
+        race = {RACE: Race(options.delta, tolerance, ends, bounds)}
         raced = searched(board, expressions, known, sure | race)
         spent = raced.spent
         raced.settle()

@@ -186,14 +186,14 @@ def _dropping(task: Task, options: SearchOptions, stages: Sequence[Part]) -> dic
     metric, found = task.metric, {}
     if metric.components or options.scope == PER_CLASS or options.forgets:
         return found
+    bounds = metric.oriented(metric.bound(task.context).double().cpu().numpy())
     if options.mode != EXACT or options.rule in Bounds.sound:
         worst = metric.range[0] if metric.higher_is_better else metric.range[1]
-        bounds = metric.oriented(metric.bound(task.context).double().cpu().numpy())
         found[BOUND] = Bounds(bounds, metric.oriented(worst))
     if options.mode != EXACT:
         ends = tuple(stage.stop for stage in stages)
         tolerance = options.tolerance_of(metric, task.context.scale.spread)
-        found[RACED] = Race(options.delta, tolerance, ends)
+        found[RACED] = Race(options.delta, tolerance, ends, bounds)
     return found
 
 

@@ -114,7 +114,7 @@ def test_a_race_drops_the_same_in_any_unit(unit):
     def dropped(unit: float) -> list[bool]:
         scores = table(unit)
         tolerance = options().tolerance_of(find_metric("road"), unit)
-        race = Race(0.05, tolerance, (16, 48))
+        race = Race(0.05, tolerance, (16, 48), np.full(48, 0.3 * unit))
         best, *others = np.argsort(-scores.mean(1))
         peers = scores[others[:12]][::-1]
         return [race.drops(scores[best], scores[i, :16], 1, peers) for i in others]
