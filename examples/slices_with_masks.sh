@@ -10,7 +10,8 @@ network=$1 slices=$2 masks=$3 run=$4
 shift 4
 sycam synthesize --network "$network" --images "$slices" --masks "$masks" --mean 0.5 --std 0.25 \
     --metric average-precision --out "$run" "$@"
-sycam verify "$run"
+# The run was made here, so its file of networks may be imported: said by naming it again.
+sycam verify "$run" --network "$network"
 set -- "$slices"/*.png
-sycam explain "$run" "$1" "$2" "$3"
+sycam explain "$run" "$1" "$2" "$3" --network "$network"
 sycam export "$run" -o "$run/lesion_cam.py" --name LesionCAM

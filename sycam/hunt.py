@@ -192,7 +192,8 @@ def _dropping(task: Task, options: SearchOptions, stages: Sequence[Part]) -> dic
         found[BOUND] = Bounds(bounds, metric.oriented(worst))
     if options.mode != EXACT:
         ends = tuple(stage.stop for stage in stages)
-        found[RACED] = Race(options.delta, options.tolerance_of(metric), ends)
+        tolerance = options.tolerance_of(metric, task.context.scale.spread)
+        found[RACED] = Race(options.delta, tolerance, ends)
     return found
 
 

@@ -22,7 +22,7 @@ from sycam.data.images import (
     split,
 )
 from sycam.data.preprocessing import Preprocessing
-from sycam.data.splits import AT_ONCE, Fit
+from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
 from sycam.evidence import read_outputs
 from sycam.evidence.correctness import classified_correctly
@@ -41,6 +41,7 @@ def read_images(
     masks: Tensor | np.ndarray | None = None,
     network: NamedNetwork | None = None,
     notify: Notify = ignore,
+    groups: str | Sequence[object] | None = None,
 ) -> ImageSet | ImageSource:
     """Any form of images; what lies in files is read when it is wanted.
 
@@ -52,11 +53,13 @@ def read_images(
         network: whose own preprocessing is applied to files and pictures, and whose class names
             folders and tables may use.
         notify: see :func:`open_source`.
+        groups: what each image belongs to (a patient, a video): a sequence beside tensors, data
+            sets and loaders, in their order; else a column of the table, an array of the ``.npz``.
 
     Raises:
         DataError: no images, or the classes of their labels are not the network's.
     """
-    found = _read(images, labels, masks, network, notify)
+    found = _read(images, labels, masks, network, notify, groups)
     if network is not None:
         check_classes(found.class_names, network.classes, network.class_names)
     return found
@@ -68,19 +71,30 @@ def _read(
     masks: Tensor | np.ndarray | None,
     network: NamedNetwork | None,
     notify: Notify,
+    groups: str | Sequence[object] | None,
 ) -> ImageSet | ImageSource:
     if isinstance(images, Tensor | np.ndarray):
-        return ImageSet.from_arrays(images, labels, masks)
+        return ImageSet.from_arrays(images, labels, masks, groups=groups)
     if labels is not None or masks is not None:
         raise OptionError(
             f"labels and masks are given beside tensors; {type(images).__name__} has its own"
         )
     if isinstance(images, ImageSet | ImageSource):
+        if groups is not None:
+            raise OptionError(
+                f"groups are given beside tensors, data sets and files; {type(images).__name__} "
+                "has its own: ImageSet.from_arrays(..., groups=...)"
+            )
         return images
     if isinstance(images, Dataset | DataLoader):
-        return open_dataset(images, network and network.preprocessing)
+        return open_dataset(images, network and network.preprocessing, groups)
     if isinstance(images, str | Path):
-        return open_source(images, network, notify)
+        if groups is not None and not isinstance(groups, str):
+            raise OptionError(
+                f"groups of {images} are the name of a column of a .csv table or of an array of "
+                f"an .npz file, got {type(groups).__name__}"
+            )
+        return open_source(images, network, notify, groups=groups)
     return ImageSet.from_arrays(images)
 
 
@@ -188,6 +202,12 @@ def divide(
             f"held-out images are {heldout.shape}, search images {images.shape}; they must have "
             "one size (--size)"
         )
+    if (images.groups is None) != (heldout.groups is None):
+        which = "search" if images.groups is None else "held-out"
+        raise DataError(
+            f"the {which} images have no groups, the others have: whether a group is on both "
+            "sides cannot be told; give groups of both (a column of both tables), or of neither"
+        )
     heldout = whole(heldout, fit)
     searched = choose(
         images, search_images, seed, apart_from=heldout, purpose="to search on", fit=fit,
@@ -208,9 +228,12 @@ def choose_demo(split_name: str, made: int, count: int, seed: int, fit: Fit | No
 
 
 def whole(images: ImageSet | ImageSource, fit: Fit | None = None) -> ImageSet:
-    """All images, or all that fit."""
-    if fit is None:
-        return images if isinstance(images, ImageSet) else images.whole()
+    """All images, or all that fit; of equal ones one."""
+    if fit is None and isinstance(images, ImageSource):
+        images = images.whole()  # in one pass
+    images = once(images)
+    if isinstance(images, ImageSet) and fit is None:
+        return images
     kept = []
     for start in range(0, len(images), AT_ONCE):
         part = range(start, min(start + AT_ONCE, len(images)))

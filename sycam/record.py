@@ -23,9 +23,10 @@ from sycam.evidence import FLOAT32
 from sycam.evidence.readings import USUAL
 from sycam.evidence.targets import is_callable
 from sycam.evidence.threads import allowed_threads
+from sycam.files import check_target
 from sycam.language import Grammar
 from sycam.metrics import Metric
-from sycam.result import JOURNAL_FILE
+from sycam.result import JOURNAL_FILE, RESULT_FILE, STUDY_FILE
 from sycam.search import Requirement, SearchOptions, need_masks
 from sycam.search.contest import FLAT, OVERFLOW
 from sycam.subject import Subject, reshape_text
@@ -83,8 +84,11 @@ def open_folder(out: str | Path | None, name: str) -> Path:
     folder = Path(out or Path("runs") / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_target(folder / RESULT_FILE, within=folder)
+        for file in (JOURNAL_FILE, STUDY_FILE):
+            check_target(folder / file, within=folder, appended=True)
     except OSError as error:
-        raise RunError(f"cannot make the run's folder '{folder}': {error}") from None
+        raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
     strangers = [p.name for p in folder.iterdir()] if not (folder / JOURNAL_FILE).exists() else []
     if strangers:
         raise RunError(

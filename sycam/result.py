@@ -15,10 +15,12 @@ from torch import nn
 
 from sycam.errors import RunError
 from sycam.evidence import Layers
+from sycam.files import MEBIBYTE, NotPlainError, read_text, write_whole
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
 from sycam.statistics import Comparison, Interval
+from sycam.terminal import json_text
 from sycam.validation import PUBLISHED, Further, Row, Validation
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ SCHEMA = 3
 RESULT_FILE = "result.json"
 JOURNAL_FILE = "scores.jsonl"
 STUDY_FILE = "study.log"
+LARGEST = 1024 * MEBIBYTE  # of a result
 
 
 @dataclass(frozen=True)
@@ -153,13 +156,13 @@ class Result:
         """Write ``result.json`` whole or not at all."""
         data = _finite(self.to_dict())
         data["digest"] = digest_of(data)
-        text = json.dumps(data, indent=1, ensure_ascii=False)
-        draft = folder / (RESULT_FILE + ".part")
         try:
-            draft.write_text(text + "\n", encoding="utf-8")
-            os.replace(draft, folder / RESULT_FILE)
+            write_whole(
+                folder / RESULT_FILE,
+                json_text(data, ensure_ascii=False, indent=1) + "\n",
+                within=folder,
+            )
         except OSError as error:
-            draft.unlink(missing_ok=True)
             raise RunError(
                 f"cannot write '{folder / RESULT_FILE}': {error}; "
                 "the scores are kept: make room and run the same command again"
@@ -177,7 +180,7 @@ def load(path: str | Path) -> Result:
     """
     path = Path(path)
     file = path / RESULT_FILE if path.is_dir() else path
-    if not file.is_file():
+    if not os.path.lexists(file):
         begun = path.is_dir() and (path / JOURNAL_FILE).exists()
         hint = (
             "the run has not finished: the same sycam synthesize command resumes it"
@@ -186,12 +189,14 @@ def load(path: str | Path) -> Result:
         )
         raise RunError(f"there is no result in '{path}'; {hint}")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_text(file, LARGEST, within=file.parent))
         if data.get("schema") != SCHEMA:
             raise RunError(
                 f"'{file}' has schema {data.get('schema')!r}, this version reads {SCHEMA}"
             )
         return _from_dict(data, file.parent)
+    except NotPlainError as error:
+        raise RunError(f"cannot read the result: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"'{file}' is damaged: {type(error).__name__}: {error}; "

@@ -45,6 +45,7 @@ from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
+from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 
@@ -180,11 +181,12 @@ class Subject:
         evidence = measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
         self._say(evidence, images, notify)
         explained = resolve(self.target, evidence.outputs, len(images), images.labels)
+        # By the same fast copy that sees the perturbed images.
+        clean = self.classifier.probability(pixels, evidence.targets)
         context = Context(
             images=pixels,
             targets=evidence.targets,
-            # By the same fast copy that sees the perturbed images.
-            clean=self.classifier.probability(pixels, evidence.targets),
+            clean=clean,
             classifier=self.classifier,
             digests=images.digests,
             masks=None if images.masks is None else images.masks.to(pixels.device),
@@ -192,8 +194,17 @@ class Subject:
             explained=explained,
             outputs=evidence.outputs,
             source=self,
+            scale=self._scale(pixels, evidence.targets, clean),
         )
         return evidence, context
+
+    def _scale(self, images: Tensor, targets: Tensor, clean: Tensor) -> Scale:
+        """Of the values that metrics watch; a callable's are those of the images and of an empty
+        one, which is what removals lead to."""
+        if self.classifier.score is None:
+            return Scale()
+        empty = self.classifier.probability(torch.zeros_like(images[:1]), targets[:1])
+        return Scale.of(torch.cat([clean, empty]))
 
     def remeasure(
         self,

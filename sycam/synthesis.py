@@ -73,6 +73,7 @@ def synthesize(
     correct_only: bool = False,
     out: str | Path | None = None,
     notify: Notify = ignore,
+    groups: str | Sequence[object] | None = None,
     output: str = AUTO,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
@@ -130,6 +131,9 @@ def synthesize(
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
+        groups: what each image belongs to (a patient, a video): one an image beside a tensor or
+            data set; the name of a ``.csv`` table's column or of an ``.npz`` file's array. No
+            group is on both sides of the split.
         output: what the network's outputs are: ``"logits"`` or ``"probabilities"``, and as wanted
             ``":softmax"`` (one class is right, as where nothing is said) or ``":sigmoid"`` (each
             output is a label of its own, as in a network with one output). ``"auto"`` tells the
@@ -162,7 +166,7 @@ def synthesize(
         task = Task.prepare(
             network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
             device, seed, reshape, fusion, require, precision, options.guesses, correct_only,
-            notify, output,
+            notify, groups, output,
         )  # fmt: skip
         # Only now, when all that was given has proved usable, is anything written.
         folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")

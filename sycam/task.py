@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
-from sycam.errors import NetworkError
+from sycam.errors import NetworkError, OptionError
 from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target, is_callable
@@ -92,6 +93,7 @@ class Task:
         guesses: Sequence[Expression] = (),
         correct_only: bool = False,
         notify: Notify = ignore,
+        groups: str | Sequence[object] | None = None,
         output: str = AUTO,
     ) -> Task:
         """Check all that was given and measure the search images.
@@ -101,6 +103,8 @@ class Task:
         Raises:
             SycamError: for anything given that cannot be used; the message says how to mend it.
         """
+        if groups is not None and isinstance(images, str) and images == DEMO:
+            raise OptionError(f"the embedded scenes have no groups, got {groups!r}")
         several = isinstance(metric, Sequence) and not isinstance(metric, str)
         goals = [find_metric(one) for one in metric] if several else [find_metric(metric)]
         metric = goals[0] if len(goals) == 1 else Goals(goals)
@@ -112,11 +116,12 @@ class Task:
         if known.source is not None:  # it is ours
             known.module.to(device_for(device, known.module))
         if not (isinstance(images, str) and images == DEMO):
-            images = read_images(images, labels, masks, known, notify)
+            images = read_images(images, labels, masks, known, notify, groups)
             for one in watched:
                 check_volumes(one, images)
         if not isinstance(heldout, int):
-            heldout = read_images(heldout, network=known, notify=notify)
+            column = groups if isinstance(groups, str) and isinstance(heldout, str | Path) else None
+            heldout = read_images(heldout, network=known, notify=notify, groups=column)
         only = known.module if correct_only else None
         masked = need_masks(metric, requirements)
         searched, unseen = divide(images, heldout, search_images, seed, masked, only, output)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor, nn
+from typer.testing import CliRunner, Result
 
 # The same examples every time, so that a change is what makes a test fail; a wider search with
 # HYPOTHESIS_PROFILE=explore.
@@ -21,6 +24,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+def make():
+    torch.manual_seed(7)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2, padding=1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 5),
+    )
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -114,3 +130,34 @@ def small_network() -> nn.Module:
 def small_images() -> Tensor:
     """``[7,3,16,16]`` in [0, 1]."""
     return torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory) -> Callable[..., Result]:
+    """``small_run(out, *more, pictures=True)``: ``sycam synthesize`` on a very small network.
+
+    It takes less than a second without the pictures. The same arguments go on with the run. The
+    network's file lies outside of the run's folder.
+    """
+    from sycam.cli import app
+
+    home = tmp_path_factory.mktemp("small")
+    network, images = home / "net.py", home / "set.npz"
+    network.write_text(NETWORK)
+    pixels = np.random.default_rng(3).integers(0, 256, (8, 16, 16, 3), np.uint8)
+    np.savez(images, images=pixels)
+    arguments = [
+        "synthesize", "--network", f"{network}:make", "--layer", "3", "--images", str(images),
+        "--mean", "0", "--std", "1", "--metric", "average-drop", "--budget", "20",
+        "--max-cost", "2", "--search-images", "4", "--heldout-images", "4", "--mode", "exact",
+    ]  # fmt: skip
+
+    def run(out: Path, *more: str, pictures: bool = True) -> Result:
+        with pytest.MonkeyPatch.context() as patch:
+            if not pictures:
+                patch.setattr(
+                    importlib.import_module("sycam.cli.synthesize"), "_pictures", lambda *_: {}
+                )
+            return CliRunner().invoke(app, [*arguments, "--out", str(out), *more])
+
+    return run

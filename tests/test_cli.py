@@ -217,10 +217,13 @@ def test_a_network_file_and_a_folder_of_images_with_masks(tmp_path, capsys):
     )  # fmt: skip
     assert code == 0, err
     assert "broken.png" in out
-    code, out, _ = sycam(capsys, "explain", tmp_path / "run", tmp_path / "images" / "00.png")
+    named = ["--network", f"{tmp_path / 'net.py'}:tiny"]
+    code, out, _ = sycam(
+        capsys, "explain", tmp_path / "run", tmp_path / "images" / "00.png", *named
+    )
     assert code == 0
     # Without images, those that were held out, read again.
-    code, out, _ = sycam(capsys, "explain", tmp_path / "run")
+    code, out, _ = sycam(capsys, "explain", tmp_path / "run", *named)
     assert code == 0
     assert len(set(out.split())) == 6
     result = load(tmp_path / "run")

@@ -6,7 +6,6 @@ import sys
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sycam.cli.doctor import doctor
 from sycam.cli.encoding import print_anything
@@ -15,6 +14,7 @@ from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import explain, export, report, verify
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
+from sycam.terminal import shown
 
 app = typer.Typer(
     help="Name the property a heatmap should have; get the class activation map that has it.",
@@ -38,6 +38,8 @@ def main() -> None:
         app()
     except SycamError as error:
         Console(stderr=True, highlight=False).print(
-            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
+            # Lines after the first stand back, so that none is taken for a line of ours.
+            f"[bold red]error:[/] {shown(error, lines=True)}".replace("\n", "\n  "),
+            soft_wrap=True,
         )
         sys.exit(2)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sycam.cli.options import AsJson
 from sycam.diagnosis import Diagnosis, diagnose
+from sycam.terminal import json_text, shown
 
 GIBIBYTE = 1 << 30
 
@@ -28,7 +26,7 @@ def doctor(as_json: AsJson = False) -> None:
     """
     found = diagnose()
     if as_json:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
     else:
         _show(found, Console(highlight=False))
     if not found.sound:
@@ -40,15 +38,15 @@ def _show(found: Diagnosis, console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column()
     for said, text in _rows(found):
-        table.add_row(said, escape(text))
+        table.add_row(said, shown(text))
     console.print(table)
     console.print("\n[bold]Slow here[/]")
     for line in found.slow or ["nothing that this machine could do better"]:
-        console.print(f"  · {escape(line)}", soft_wrap=True)
+        console.print(f"  · {shown(line)}", soft_wrap=True)
     console.print("\n[bold]Self-check[/]")
     for claim, fault in found.checks.items():
-        mark = f"[bold red]fails:[/] {escape(fault)}" if fault else "holds"
-        console.print(f"  · {escape(claim)}: {mark}", soft_wrap=True)
+        mark = f"[bold red]fails:[/] {shown(fault)}" if fault else "holds"
+        console.print(f"  · {shown(claim)}: {mark}", soft_wrap=True)
 
 
 def _rows(found: Diagnosis) -> list[tuple[str, str]]:

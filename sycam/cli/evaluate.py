@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -44,6 +43,7 @@ from sycam.cli.options import (
 from sycam.evaluation import evaluate as evaluate_methods
 from sycam.inputs import DEMO
 from sycam.report import console as show
+from sycam.terminal import json_text
 
 
 def evaluate(
@@ -117,6 +117,6 @@ def evaluate(
             notify=watch,
         )
     if as_json:
-        print(json.dumps(table.to_dict()))
+        print(json_text(table.to_dict()))
     else:
         console.print(show.evaluation_table(table))

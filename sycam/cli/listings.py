@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sycam.cli import completion
 from sycam.cli.options import AsJson, Operators, declare_operators
@@ -17,6 +15,7 @@ from sycam.metrics import METRICS, find_metric
 from sycam.report import grammars as show_grammars
 from sycam.report import methods as show_methods
 from sycam.report import metrics as show_metrics
+from sycam.terminal import json_text, shown
 
 metrics_app = typer.Typer(invoke_without_command=True)
 
@@ -28,7 +27,7 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
         return
     found = [find_metric(name) for name in METRICS]
     if as_json:
-        print(json.dumps([show_metrics.summary(m) for m in found]))
+        print(json_text([show_metrics.summary(m) for m in found]))
     else:
         Console(highlight=False).print(show_metrics.listing(found))
 
@@ -52,7 +51,7 @@ def show_metric(
     """
     found = find_metric(metric)
     if as_json:
-        print(json.dumps(show_metrics.description(found)))
+        print(json_text(show_metrics.description(found)))
     else:
         Console(highlight=False).print(show_metrics.detail(found))
 
@@ -66,7 +65,7 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand:
         return
     if as_json:
-        print(json.dumps([show_methods.summary(m) for m in METHODS.values()]))
+        print(json_text([show_methods.summary(m) for m in METHODS.values()]))
     else:
         Console(highlight=False).print(show_methods.listing(METHODS.values()))
 
@@ -85,7 +84,7 @@ def show_method(
     """Show one method: formula, LaTeX, what it reads and what that takes, paper."""
     method = find_method(name)
     if as_json:
-        print(json.dumps(show_methods.description(method)))
+        print(json_text(show_methods.description(method)))
     else:
         Console(highlight=False).print(show_methods.detail(method))
 
@@ -108,7 +107,7 @@ def grammars(
     found = [load_grammar(name) for name in grammar_names()]
     found.sort(key=lambda g: g.tree_counts(max_cost)[::-1])
     if as_json:
-        print(json.dumps([show_grammars.summary(g, max_cost) for g in found]))
+        print(json_text([show_grammars.summary(g, max_cost) for g in found]))
     else:
         Console(highlight=False).print(show_grammars.listing(found, max_cost))
 
@@ -126,8 +125,8 @@ def show_grammar(
     declare_operators(operators)
     found = load_grammar(grammar)
     if as_json:
-        print(json.dumps(show_grammars.description(found, max_cost)))
+        print(json_text(show_grammars.description(found, max_cost)))
     else:
         console = Console(highlight=False)
-        console.print(escape(found.text), soft_wrap=True)
+        console.print(shown(found.text, lines=True), soft_wrap=True)
         console.print(show_grammars.detail(found, max_cost))

@@ -100,6 +100,15 @@ CorrectOnly = Annotated[
 Masks = Annotated[Path | None, typer.Option(help="folder of PNG masks, named as the images")]
 Boxes = Annotated[Path | None, typer.Option(help="CSV of boxes: file,x0,y0,x1,y1 in pixels")]
 OWN = "; the network's own, where it is known"
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="column of FILE.csv, or array of FILE.npz, that says what an image belongs to "
+        "(patient, video): no such group is on both sides of the split into search and held-out "
+        "images",
+    ),
+]
 Mean = Annotated[str | None, typer.Option(help=f"subtracted after /255: one number or R,G,B{OWN}")]
 Std = Annotated[
     str | None, typer.Option(help=f"divided by after the mean: one number or R,G,B{OWN}")
@@ -164,6 +173,8 @@ def image_set_of(
     source: str, network: NamedNetwork, notify: Notify, **options: Any
 ) -> ImageSet | ImageSource | str:
     if source == DEMO:
+        if options.get("groups") is not None:
+            raise OptionError(f"the embedded scenes have no groups, got {options['groups']!r}")
         return DEMO
     return open_source(source, network, notify, **options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,7 @@ from sycam.report import console as show
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
 from sycam.report.pictures import COLOUR_MAPS, USUAL, Style
+from sycam.terminal import json_text, printable
 
 
 def explain(
@@ -78,7 +78,7 @@ def explain(
         metric_file or (), trust,
     )  # fmt: skip
     for path in found:
-        print(path)
+        print(printable(path))
 
 
 def report(
@@ -95,7 +95,7 @@ def report(
       sycam report runs/demo-road-1a2b3c4d
     """
     declare_operators(operators)
-    print(write_report(sycam.load(run), out))
+    print(printable(write_report(sycam.load(run), out)))
 
 
 def verify(
@@ -126,7 +126,7 @@ def verify(
         )
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
-        print(json.dumps({"holds": done.holds, "checks": checks}))
+        print(json_text({"holds": done.holds, "checks": checks}))
     else:
         console.print(show.verification_table(done))
     if not done.holds:
@@ -158,4 +158,4 @@ def export(
       sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
     """
     declare_operators(operators)
-    print(export_result(sycam.load(run), out, name, base, network, trust, new))
+    print(printable(export_result(sycam.load(run), out, name, base, network, trust, new)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.console import Console
 
 import sycam
 from sycam.cli import completion
@@ -20,6 +20,7 @@ from sycam.cli.options import (
     CorrectOnly,
     Device,
     Fused,
+    Groups,
     Interpolation,
     Labels,
     LayerNames,
@@ -44,13 +45,20 @@ from sycam.cli.options import (
     network_of,
     reading_of,
 )
+from sycam.data.images import ImageSet
+from sycam.errors import SycamError
 from sycam.inputs import DEMO
 from sycam.report import console as show
 from sycam.report.explain import overview
 from sycam.report.html import keep_curves, keep_gallery, write_report
 from sycam.report.run_pictures import draw_front, draw_heldout
+from sycam.result import Result
 from sycam.search.events import Validated
 from sycam.search.selection import DEFAULT_RULE, RULES
+from sycam.subject import Subject
+from sycam.terminal import json_text, shown
+
+PAGE = "all of it on one page"
 
 
 def synthesize(
@@ -82,6 +90,7 @@ def synthesize(
     ] = None,
     masks: Masks = None,
     boxes: Boxes = None,
+    groups: Groups = None,
     mean: Mean = None,
     std: Std = None,
     size: Size = None,
@@ -174,6 +183,8 @@ def synthesize(
 
         known = network_of(network, checkpoint, class_names, watch)
         reading = reading_of(mean, std, size, resize, interpolation) | {"labels": labels}
+        if groups is not None:
+            reading["groups"] = groups
         image_set = image_set_of(images, known, watch, masks=masks, boxes=boxes, **reading)
         unseen = image_set_of(heldout, known, watch, **reading) if heldout else heldout_images
         result = sycam.synthesize(
@@ -209,26 +220,49 @@ def synthesize(
             out=out,
             notify=notify,
         )
-    pictures = {"figures and costs of the front": draw_front(result),
-                "search against held-out figures": draw_heldout(result)}  # fmt: skip
-    if result.best is not None:
-        picture = overview(result, finished[0].subject, finished[0].images)
-        keep_gallery(result, finished[0].subject, finished[0].images)
-        pictures = {"heatmaps on held-out images": picture} | pictures
-    keep_curves(result, finished[0].subject, finished[0].images)
-    pictures = {"all of it on one page": write_report(result)} | pictures
+    # Before pictures are tried: what the search found must not be lost to a full disk.
     if as_json:
-        print(json.dumps(result.to_dict(), default=str))
-        return
-    console.print(show.result_tables(result))
-    if not quiet:
-        console.print(f"\nKept in [bold]{escape(str(result.path))}[/]", soft_wrap=True)
+        print(json_text(result.to_dict(), default=str), flush=True)
+    else:
+        console.print(show.result_tables(result))
+    pictures = _pictures(result, finished[0].subject, finished[0].images)
+    if not quiet and not as_json:
+        console.print(f"\nKept in [bold]{shown(str(result.path))}[/]", soft_wrap=True)
         for said, picture in pictures.items():
-            if picture:
-                console.print(f"  {escape(str(picture))}   {said}", soft_wrap=True)
+            if isinstance(picture, Path):
+                console.print(f"  {shown(str(picture))}   {said}", soft_wrap=True)
         if result.best is not None:
             console.print(
-                f"  sycam export {escape(str(result.path))} -o my_cam.py --name MyCAM   "
+                f"  sycam export {shown(str(result.path))} -o my_cam.py --name MyCAM   "
                 "a class that needs only torch",
                 soft_wrap=True,
             )
+
+
+def _pictures(result: Result, subject: Subject, unseen: ImageSet) -> dict[str, object]:
+    """Draw what belongs to a finished run; what fails becomes a warning.
+
+    Returns:
+        What was made, by what is said of it; the page, which holds the others, first.
+    """
+    works: dict[str, Callable[[], object]] = {
+        "heatmaps on held-out images": lambda: overview(result, subject, unseen),
+        "the gallery": lambda: keep_gallery(result, subject, unseen),
+        "figures and costs of the front": lambda: draw_front(result),
+        "search against held-out figures": lambda: draw_heldout(result),
+        "the curves of removal": lambda: [keep_curves(result, subject, unseen)],
+        PAGE: lambda: write_report(result),
+    }
+    if result.best is None:
+        del works["heatmaps on held-out images"], works["the gallery"]
+    made: dict[str, object] = {PAGE: None}
+    for said, work in works.items():
+        try:
+            made[said] = work()
+        except Exception as error:  # whatever it is, the result stands
+            known = isinstance(error, SycamError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            Console(stderr=True, highlight=False).print(
+                f"[bold yellow]warning:[/] not drawn: {said}: {shown(reason)}", soft_wrap=True
+            )
+    return made

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from sycam import spill
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
+from sycam.files import NotPlainError, open_plain
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
+_PACKED, _FREE = 100, 1 << 30  # how much larger than the file arrays may be; or bytes
 _PIECE = 64  # rows of an array that are looked at together
 
 
@@ -31,6 +33,7 @@ class ArchiveReader(Reader):
         labels: int64 ``[N]``, or None.
         masks: ``[N, H, W]``, not zero = object; or None.
         boxes: ``[N, 4]`` in pixels, or None.
+        groups: one an image, or None.
     """
 
     place: str
@@ -39,6 +42,7 @@ class ArchiveReader(Reader):
     labels: np.ndarray | None = None
     masks: np.ndarray | None = None
     boxes: np.ndarray | None = None
+    groups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self.names = tuple(f"npz[{i}]" for i in range(len(self.pixels)))
@@ -73,7 +77,9 @@ class ArchiveReader(Reader):
         return self.masks is not None or self.boxes is not None
 
 
-def archive_reader(path: Path, reading: Preprocessing) -> ArchiveReader:
+def archive_reader(
+    path: Path, reading: Preprocessing, *, groups: str | None = None
+) -> ArchiveReader:
     """The arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
 
     Arrays above :func:`sycam.spill.limit` are unpacked into a file for temporary files and
@@ -86,12 +92,14 @@ def archive_reader(path: Path, reading: Preprocessing) -> ArchiveReader:
             Where both masks and boxes are there the masks count. Other arrays are ignored, and
             nothing in the file is unpickled.
         reading: how pictures become the network's input.
+        groups: the array that says what an image belongs to (a patient, a video): whole numbers
+            or text ``[N]``.
 
     Raises:
         DataError: a file that is no sound ``.npz``, or an array that is missing, of another type
             or of another shape.
     """
-    arrays = _load(path)
+    arrays = _load(path, ARRAYS if groups is None else (*ARRAYS, groups))
     pixels = _pixels(arrays, path)
     count, height, width = pixels.shape[:3]
     reading.scale(reading.channels or pixels.shape[3])  # refuse what does not fit at once
@@ -102,23 +110,34 @@ def archive_reader(path: Path, reading: Preprocessing) -> ArchiveReader:
         masks = _masks(arrays["masks"], pixels, path)
     elif "boxes_xyxy_rel" in arrays:
         boxes = _boxes(arrays["boxes_xyxy_rel"], count, path) * [width, height, width, height]
-    return ArchiveReader(str(path), reading, pixels, labels, masks, boxes)
+    belongs = None if groups is None else _groups(arrays, groups, count, path)
+    return ArchiveReader(str(path), reading, pixels, labels, masks, boxes, belongs)
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"cannot read {path}: it is broken, or no .npz file (a zip of arrays)")
+def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            held = {info.filename: info.file_size for info in archive.infolist()}
-            return {
-                name: _array(archive, f"{name}.npy", held[f"{name}.npy"])
-                for name in ARRAYS
-                if f"{name}.npy" in held
-            }
+        with open_plain(path) as file:
+            if not zipfile.is_zipfile(file):
+                raise DataError("it is broken, or no .npz file (a zip of arrays)")
+            with zipfile.ZipFile(file) as archive:
+                held = {info.filename: info.file_size for info in archive.infolist()}
+                wanted = {name: held[f"{name}.npy"] for name in names if f"{name}.npy" in held}
+                _require_room(sum(wanted.values()), os.fstat(file.fileno()).st_size)
+                return {name: _array(archive, f"{name}.npy", n) for name, n in wanted.items()}
+    except (DataError, NotPlainError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
     except Exception as error:
         # zipfile, zlib and numpy's header parser each have errors of their own for broken bytes.
         raise DataError(f"cannot read {path} as an .npz file of plain arrays: {error}") from error
+
+
+def _require_room(unpacked: int, packed: int) -> None:
+    """Refuse a small file that would fill memory or disk; sound images pack less well by far."""
+    if unpacked > max(_FREE, _PACKED * packed):
+        raise DataError(
+            f"its arrays take {unpacked / 2**30:.1f} GiB, more than {_PACKED} times the file; "
+            "write them by numpy.savez, which does not pack them, if they are meant so"
+        )
 
 
 def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
@@ -158,6 +177,20 @@ def _labels(labels: np.ndarray, count: int, path: Path) -> np.ndarray:
     if indices.min() < 0:
         raise DataError(f"{path}: array 'labels' holds {indices.min()}; labels count from 0 on")
     return indices
+
+
+def _groups(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) -> tuple[str, ...]:
+    if name not in arrays:
+        raise DataError(f"{path} has no array {name!r} of groups")
+    groups = arrays[name]
+    if groups.shape != (count,) or groups.dtype.kind not in "iuU":
+        raise _wrong(name, groups, path, f"expected whole numbers or text [{count}], one an image")
+    found = tuple(str(group).strip() for group in groups.tolist())
+    if "" in found:
+        raise DataError(
+            f"{path}: array {name!r} is empty at {found.index('')}; every image belongs to a group"
+        )
+    return found
 
 
 def _masks(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from sycam.data.image_set import ImageSet, drawing_range
+from sycam.data.image_set import ImageSet, drawing_range, groups_of
 from sycam.data.pictures import flattened
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, ImageSource, Reader
@@ -94,7 +94,9 @@ class DatasetReader(Reader):
 
 
 def open_dataset(
-    dataset: Dataset | DataLoader, reading: Preprocessing | None = None
+    dataset: Dataset | DataLoader,
+    reading: Preprocessing | None = None,
+    groups: Sequence[object] | None = None,
 ) -> ImageSource | ImageSet:
     """The images of a data set or loader.
 
@@ -109,27 +111,31 @@ def open_dataset(
             with keys ``image``, ``label`` and ``mask``. The same item must be the same image each
             time: no augmentation.
         reading: how pictures become the network's input, and what drawings undo.
+        groups: what each item belongs to (a patient, a video), in the order of the data set, or
+            of what a loader with a sampler of its own returns.
 
     Raises:
-        DataError: items of another kind.
+        DataError: items of another kind, or not one group an item.
     """
     reading = reading or Preprocessing()
     if isinstance(dataset, DataLoader):
         plain = isinstance(dataset.sampler, SequentialSampler | RandomSampler)
         if plain and dataset.collate_fn is default_collate:
-            return open_dataset(dataset.dataset, reading)
-        return _gathered(dataset)
+            return open_dataset(dataset.dataset, reading, groups)
+        return _gathered(dataset, groups)
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        return _gathered(DataLoader(dataset, batch_size=32))
+        return _gathered(DataLoader(dataset, batch_size=32), groups)
     whole = dataset
     while isinstance(whole, Subset):
         whole = whole.dataset
     names = getattr(whole, "classes", None)  # of torchvision's ImageFolder, CIFAR10 and others
     named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    return ImageSource(DatasetReader(dataset, reading), class_names=tuple(names) if named else None)
+    reader = DatasetReader(dataset, reading)
+    reader.groups = groups_of(groups, len(reader.names))
+    return ImageSource(reader, class_names=tuple(names) if named else None)
 
 
-def _gathered(loader: DataLoader) -> ImageSet:
+def _gathered(loader: DataLoader, groups: Sequence[object] | None) -> ImageSet:
     try:
         batches = [_parts(batch, "a batch") for batch in loader]
     except SycamError:
@@ -148,7 +154,7 @@ def _gathered(loader: DataLoader) -> ImageSet:
             f"the batches of the data loader do not make one tensor ({error}); expected images "
             "[B, C, H, W] of one size, labels [B] and masks [B, H, W]"
         ) from error
-    return ImageSet.from_arrays(images, labels, masks)
+    return ImageSet.from_arrays(images, labels, masks, groups=groups)
 
 
 def _parts(item: object, where: str) -> tuple[object, object, object]:

@@ -29,6 +29,7 @@ class FileReader(Reader):
         labels: one a file (None: missing); or None.
         label_table: the table that the labels come from, for messages.
         truth: what marks the object; or None.
+        groups: one a file; or None.
     """
 
     place: str
@@ -38,6 +39,7 @@ class FileReader(Reader):
     labels: Sequence[int | None] | None = None
     label_table: Path | None = None
     truth: Truth | None = None
+    groups: Sequence[str] | None = None
 
     def read(self, i: int) -> Frame:
         """Image ``i``, see :class:`~sycam.data.source.Reader`."""
@@ -127,7 +129,11 @@ def folder_reader(
 
 
 def table_reader(
-    table: Path, reading: Preprocessing, *, class_names: Sequence[str] | None = None
+    table: Path,
+    reading: Preprocessing,
+    *,
+    class_names: Sequence[str] | None = None,
+    groups: str | None = None,
 ) -> FileReader:
     """The images that a CSV table lists.
 
@@ -135,11 +141,13 @@ def table_reader(
     number or a class name of the network; ``mask``, a PNG file; ``box`` or ``boxes``
     (``x0 y0 x1 y1;...``) or ``x0,y0,x1,y1``, in pixels of the original image. An image with
     several boxes may have several rows. Where an image has a mask and boxes, the mask counts.
+    ``groups`` names the column that says what an image belongs to (a patient, a video).
 
     Raises:
         DataError: a table that cannot be read, holds no image, or contradicts itself.
     """
     found: dict[str, tuple[int | None, Path | list]] = {}
+    belongs: dict[str, str] = {}
     listing = rows(table, required=())
     columns = listing[0][1].keys() if listing else ()
     key = next((name for name in ("path", "file") if name in columns), None)
@@ -148,6 +156,10 @@ def table_reader(
             f"{table} lists no images: expected a first line with a column 'path' (and label, "
             f"mask, box as wanted) and one row an image; its columns are "
             f"{', '.join(columns) or 'none'}"
+        )
+    if groups is not None and groups not in columns:
+        raise DataError(
+            f"{table} has no column {groups!r} of groups; its columns are {', '.join(columns)}"
         )
     boxed = any(name.startswith("box") for name in columns) or {"x0", "y0", "x1", "y1"} <= {
         *columns
@@ -160,6 +172,11 @@ def table_reader(
         label = label_of(row["label"], class_names, where) if "label" in columns else None
         boxes = boxes_of(table, line, row) if boxed else []
         mask = table.parent / row["mask"].strip() if masked and row["mask"].strip() else None
+        group = row[groups].strip() if groups is not None else ""
+        if groups is not None and not group:
+            raise DataError(f"{where}: {name} has no {groups}; every image belongs to a group")
+        if belongs.setdefault(name, group) != group:
+            raise DataError(f"{where}: {name} has two values of {groups}")
         if name not in found:
             found[name] = (label, mask or boxes)
             continue
@@ -179,6 +196,7 @@ def table_reader(
         labels=[label for label, _ in found.values()] if "label" in columns else None,
         label_table=table,
         truth=truth if boxed or masked else None,
+        groups=None if groups is None else [belongs[name] for name in found],
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sycam.data.near_copies import look_of
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError
 
@@ -31,6 +32,8 @@ class ImageSet:
         origin: arguments of :func:`sycam.data.images.load_images` that read them, or None.
         notes: what a user should know of how they were read, one line each.
         class_names: of the classes that the labels count, where the images' folders name them.
+        groups: what each image belongs to (a patient, a video), length N; or None. Images of one
+            group are never divided.
     """
 
     images: Tensor
@@ -43,6 +46,7 @@ class ImageSet:
     origin: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,6 +55,12 @@ class ImageSet:
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of each image's float32 values, as hexadecimal text."""
         return tuple(map(image_digest, self.images))
+
+    @cached_property
+    def looks(self) -> np.ndarray:
+        """``[N,8,8]`` (``[N,8,8,8]`` of volumes) by which near copies are told: see
+        :mod:`sycam.data.near_copies`."""
+        return np.stack([look_of(image) for image in self.images])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,6 +84,7 @@ class ImageSet:
             labels=None if self.labels is None else self.labels[picked],
             masks=None if self.masks is None else self.masks[picked],
             names=tuple(self.names[i] for i in indices),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in indices),
         )
 
     def picture(self, i: int) -> np.ndarray:
@@ -101,6 +112,7 @@ class ImageSet:
         names: Sequence[str] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        groups: Sequence[object] | None = None,
     ) -> ImageSet:
         """Take images that are in the network's input scale already.
 
@@ -115,6 +127,8 @@ class ImageSet:
                 It serves only to draw pictures. When mean and std are both left out, values
                 within 0..1 are drawn as they are, and others by their range over all images.
             std: what the result was divided by; 1 or C numbers.
+            groups: what each image belongs to (a patient, a video): images of one group are never
+                divided into search and held-out images; length N.
 
         Raises:
             DataError: another shape or type, NaN or infinite values, lengths that differ.
@@ -143,7 +157,23 @@ class ImageSet:
             names=names,
             mean=centre,
             std=spread,
+            groups=groups_of(groups, count),
         )
+
+
+def groups_of(groups: Any, count: int) -> tuple[str, ...] | None:
+    """One a image, as text: what each belongs to; None for None. DataError where the length is
+    another, or one is empty."""
+    if groups is None:
+        return None
+    # Of arrays, tensors and columns the plain numbers, so that 3 is "3" whatever holds it.
+    plain = groups.tolist() if hasattr(groups, "tolist") else groups
+    if isinstance(plain, str) or not isinstance(plain, Sequence) or len(plain) != count:
+        raise DataError(f"groups are one an image, {count} in all, got {groups!r}"[:200])
+    empty = [i for i, group in enumerate(plain) if group is None or group == "" or group != group]
+    if empty:
+        raise DataError(f"groups[{empty[0]}] is empty; every image belongs to a group")
+    return tuple(map(str, plain))
 
 
 def image_digest(image: Tensor) -> str:

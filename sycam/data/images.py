@@ -48,6 +48,7 @@ def open_images(
     labels: str = "auto",
     class_names: Sequence[str] | None = None,
     classes: int | None = None,
+    groups: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageSource:
     """A folder of images, a table that lists them, or an ``.npz`` file, read when wanted.
@@ -74,6 +75,8 @@ def open_images(
             :func:`sycam.data.class_folders.labels_of_folders`.
         class_names: of the network, in its order, by which labels and folders may be named.
         classes: how many the network has.
+        groups: column of a table, or array of an ``.npz`` file, that says what an image belongs
+            to (a patient, a video): no group has both search and held-out images.
         progress: called with the numbers of images looked at and of all.
 
     Raises:
@@ -96,6 +99,11 @@ def open_images(
         squash,
     )
     _check_options(source, masks, boxes, labels)
+    if groups is not None and source.suffix.lower() not in (".csv", ".npz"):
+        raise OptionError(
+            f"groups {groups!r} name a column of a table of images, or an array of an .npz file; "
+            f"{source} is neither: give a FILE.csv with columns path and {groups}"
+        )
     found, notes = None, ()
     if source.is_dir():
         reading.scale(reading.wanted_channels)  # refuse what does not fit before all is read
@@ -110,14 +118,16 @@ def open_images(
         )
     elif source.suffix.lower() == ".csv":
         reading.scale(reading.wanted_channels)
-        reader = table_reader(source, reading, class_names=class_names)
+        reader = table_reader(source, reading, class_names=class_names, groups=groups)
     else:
-        reader = archive_reader(source, reading)
+        reader = archive_reader(source, reading, groups=groups)
     paths = {"source": source, "masks": masks, "boxes": boxes}
     origin = {k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()}
     origin |= reading.to_dict() | {"labels": labels, "classes": classes}
     # A thousand names on record are many, and decide nothing where no label is named by them.
     named = reader.has_labels and source.suffix.lower() != ".npz"
+    if groups is not None:
+        origin["groups"] = groups
     origin["class_names"] = list(class_names) if class_names and named else None
     return ImageSource(reader, origin, notes, found, progress)
 

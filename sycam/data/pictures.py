@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from sycam.files import PICTURE, NotPlainError, open_plain
+
 
 class UnreadablePictureError(Exception):
     """A file that is no readable image; ``str(error)`` says why in a few words."""
@@ -67,9 +69,11 @@ def read_mask(path: Path) -> np.ndarray:
 
 def _decode(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with open_plain(path, limit=PICTURE) as file, Image.open(file) as image:
             image.load()
             return _upright(image)
+    except NotPlainError as error:
+        raise UnreadablePictureError(str(error).replace(str(path), path.name)) from None
     except Exception as error:
         # Decoders fed with broken bytes raise nearly anything (OSError, SyntaxError,
         # struct.error, zlib.error, ...): whatever it is, this file is not readable.

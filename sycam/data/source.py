@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sycam.data.image_set import ImageSet, image_digest
+from sycam.data.near_copies import look_of
 from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed
@@ -53,6 +54,7 @@ class Reader(ABC):
         threads: how many images may be read at a time.
         has_labels: whether each image must have a label.
         has_masks: whether each image must have a mask.
+        groups: see :class:`~sycam.data.image_set.ImageSet`; of all images.
     """
 
     place: str
@@ -61,6 +63,7 @@ class Reader(ABC):
     threads: int = THREADS
     has_labels: bool = False
     has_masks: bool = False
+    groups: Sequence[str] | None = None
 
     @abstractmethod
     def read(self, i: int) -> Frame:
@@ -136,6 +139,19 @@ class ImageSource:
         return tuple(self._all.digests[i] for i in self._indices)
 
     @cached_property
+    def looks(self) -> np.ndarray:
+        """See :class:`~sycam.data.image_set.ImageSet`."""
+        return np.stack([self._all.looks[i] for i in self._indices])
+
+    @cached_property
+    def groups(self) -> tuple[str, ...] | None:
+        """See :class:`~sycam.data.image_set.ImageSet`."""
+        groups = self.reader.groups
+        return (
+            None if groups is None else tuple(groups[self._all.indices[i]] for i in self._indices)
+        )
+
+    @cached_property
     def labels(self) -> list[int] | None:
         """Classes, length N; or None."""
         labels = self._all.labels
@@ -207,10 +223,12 @@ class ImageSource:
         if self._known is None:
             found = _Gathering(self.reader, 0)
             digests: list[str] = []
+            looks: list[np.ndarray] = []
             for i, frame in _frames(self.reader, range(len(self.reader.names)), self.progress):
                 if found.add(i, frame):
                     digests.append(image_digest(frame.image))
-            self._known = found.known(digests)
+                    looks.append(look_of(frame.image))
+            self._known = found.known(digests, looks)
         return self._known
 
 
@@ -220,6 +238,7 @@ class _Known:
 
     indices: list[int]
     digests: list[str]
+    looks: list[np.ndarray]
     labels: list[int] | None
     marked: list[bool] | None
     skipped: tuple[str, ...]
@@ -275,11 +294,12 @@ class _Gathering:
             f"{other_width}×{other_height}; give --size S (short side to S, then centre crop)"
         )
 
-    def known(self, digests: list[str]) -> _Known:
+    def known(self, digests: list[str], looks: list[np.ndarray]) -> _Known:
         self._check()
         return _Known(
             self.indices,
             digests,
+            looks,
             self.labels if self.reader.has_labels else None,
             self.marked if self.reader.has_masks else None,
             tuple(self.skipped),
@@ -296,6 +316,7 @@ class _Gathering:
         count = len(self.indices)
         images = self.images[:count]
         mean, std = self.reader.drawn(images)
+        groups = self.reader.groups
         return ImageSet(
             images=images,
             labels=torch.tensor(self.labels) if self.reader.has_labels else None,
@@ -307,6 +328,7 @@ class _Gathering:
             origin=origin,
             notes=notes,
             class_names=class_names,
+            groups=groups and tuple(groups[i] for i in self.indices),
         )
 
     def _check(self) -> None:

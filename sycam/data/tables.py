@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os.path
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from sycam.data.geometry import Box
 from sycam.errors import DataError
+from sycam.files import TABLE, open_plain
 
 Value = TypeVar("Value")
 Row = tuple[int, dict[str, str]]
@@ -140,7 +142,10 @@ def rows(path: Path, required: tuple[str, ...]) -> Sequence[Row]:
         DataError: unreadable, or a required column is missing.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with (
+            open_plain(path, limit=TABLE) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
+        ):
             reader = csv.DictReader(file)
             columns = [(name or "").strip() for name in reader.fieldnames or ()]
             absent = [name for name in required if name not in columns]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sycam.caches import keep_compiled_private
 from sycam.errors import NetworkError
 from sycam.evidence.backward import scripted
 from sycam.evidence.threads import allowed_threads
@@ -152,6 +153,7 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
     threads as torch takes at the time of a call."""
     import torch._inductor.config as inductor  # slow to import, and seldom needed
 
+    keep_compiled_private()
     options: dict[str, Any] = {
         "triton.cudagraphs": batch.device.type == "cuda",
         "cpp.dynamic_threads": True,

@@ -8,6 +8,7 @@ from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.evidence.readings import LOGITS, PROBABILITIES, SIGMOID
+from sycam.files import write_whole
 from sycam.language import Expression, parse_weights
 from sycam.recorded import output_of
 from sycam.result import Formula, Result
@@ -96,8 +97,7 @@ def export(
     layer = result.record["network"]["layers"][0]
     source = module_source(expression, name, shape + _provenance(result, formula), base, layer)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source, encoding="utf-8")
+        write_whole(path, source, within=result.path)
     except OSError as error:
         raise RunError(f"cannot write '{path}': {error}") from None
     return path

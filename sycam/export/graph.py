@@ -22,6 +22,7 @@ from sycam.evidence import Layer, measure
 from sycam.evidence.head import class_weights
 from sycam.evidence.readings import AUTO, LOGITS, USUAL
 from sycam.evidence.reshaping import folded, to_map
+from sycam.files import check_target, place_of
 from sycam.kernels import Heatmaps, fuse
 from sycam.kernels.fused import graph_of
 from sycam.kernels.source import Program
@@ -89,13 +90,17 @@ def export_graph(
     }
     write = {"onnx": _write_onnx, "torch-export": _write_program}[base]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place = place_of(path, result.path)
+        place.parent.mkdir(parents=True, exist_ok=True)
         # Under its own name, by which a large ONNX graph finds its parameters.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".draft-") as folder:
-            run = write(whole, noise, Path(folder, path.name), facts)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".draft-") as folder:
+            run = write(whole, noise, Path(folder, place.name), facts)
             _check_parity(run, noise, expected)
-            for file in Path(folder).iterdir():
-                file.replace(path.parent / file.name)
+            files = [*Path(folder).iterdir()]
+            for file in files:
+                check_target(place.parent / file.name, within=result.path)
+            for file in files:
+                file.replace(place.parent / file.name)
     except OSError as error:
         raise RunError(f"cannot write '{path}': {error}") from None
     return path

@@ -14,6 +14,7 @@ import sympy
 import torch
 from torch import Tensor, fx
 
+from sycam.caches import keep_compiled_private
 from sycam.errors import ExpressionError
 from sycam.kernels.heatmaps import Heatmaps, from_sums
 from sycam.kernels.program import combine
@@ -107,6 +108,7 @@ class _CompiledOrNot:
 
     def __init__(self, graph: fx.GraphModule):
         self._graph = graph
+        keep_compiled_private()
         self._run: Callable[..., Tensor] = torch.compile(graph, fullgraph=True)
 
     def __call__(self, *arguments: Any) -> Tensor:

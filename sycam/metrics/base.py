@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,8 @@ class Metric(ABC):
         range: lowest and highest score of an image, where a class is explained; a callable target
             may have any value, which :meth:`bound` knows.
         invariance: the coarsest of :data:`INVARIANCES` under which scores are equal.
+        in_units_of_target: whether scores are differences or means of what the network says, so
+            that they are as large as a callable target's values.
         needs_masks: whether it compares with ground truth.
         volumes: whether it is defined for ``[N,C,D,H,W]``.
         leaves: names of leaves that it reads.
@@ -76,6 +79,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     invariance: ClassVar[str] = POSITIVE_SCALE
+    in_units_of_target: bool = False
     needs_masks: ClassVar[bool] = False
     volumes: ClassVar[bool] = True
     leaves: ClassVar[frozenset[str]] = frozenset()
@@ -201,6 +205,21 @@ class Metric(ABC):
         """``[N]`` the best score that any heatmap could get on each image (or better)."""
         best = self.range[1] if self.higher_is_better else self.range[0]
         return torch.full((len(context),), float(best), device=context.images.device)
+
+    def unit(self, scale: float) -> float:
+        """How large scores are where the values watched are as large as ``scale``; 1 where they
+        have nothing to do with it."""
+        return scale if self.in_units_of_target else 1.0
+
+    def rounded(self, values: np.ndarray, scale: float, digits: int) -> np.ndarray:
+        """Scores to so many decimals of their unit, which is taken for a power of ten.
+
+        Args:
+            values: ``[..., N]``, or ``[..., N, c]`` where there are components.
+            scale: largest absolute value that is watched, 1 for probabilities.
+            digits: decimals.
+        """
+        return values.round(digits - math.ceil(math.log10(self.unit(scale))))
 
     def oriented(self, scores: Any) -> Any:
         """Scores with their sign turned so that higher is better."""

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from sycam.metrics.base import Metric, register
-from sycam.metrics.confidence import AverageDrop, Complexity, harmonic_mean
+from sycam.metrics.confidence import (
+    POSITIVE,
+    PROBABILITY,
+    AverageDrop,
+    Complexity,
+    harmonic_mean,
+    need_values,
+)
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import pearson
 from sycam.metrics.perturbation import one_of
@@ -76,6 +83,12 @@ class _Harmonic(Metric):
             self.components = self._names
 
     _names: tuple[str, ...]
+    _needed: str  # of a callable target
+    _instead: str
+
+    def check(self, context: Context) -> None:
+        """Refuse a callable target whose values cannot be taken for shares."""
+        need_values(self.name, context, self._needed, self._instead)
 
     @abstractmethod
     def _parts(self, maps: Tensor, context: Context) -> Tensor:
@@ -117,6 +130,7 @@ class ADCC(_Harmonic):
     )
     passes = 1
     _names = ("coherency", "complexity", "average_drop")
+    _needed, _instead = POSITIVE, "average-drop:kind=absolute beside coherency"
 
     def __init__(self, reduction: str = "per-image"):
         """
@@ -164,6 +178,7 @@ class ARCC(_Harmonic):
     )
     volumes = False  # as ROAD
     _names = ("coherency", "complexity", "road")
+    _needed, _instead = PROBABILITY, "road beside coherency"
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.perturbation import masked_probabilities, one_of
@@ -15,7 +16,9 @@ _GRAD_CAM_PLUS_PLUS = (
     "Convolutional Networks, WACV 2018"
 )
 _KINDS = ("relative", "absolute")
-_ROUNDING = 1e-6  # passes in other batches differ by less: no increase in confidence
+_ROUNDING = 1e-6  # of the values' size; passes in other batches differ by less: no increase
+POSITIVE = "positive values"  # of a callable target, for need_values
+PROBABILITY = "a probability"
 _SCALE = (
     "The product is taken in the network's input scale, where 0 is the mean colour of normalised "
     "images, not black, as in the libraries."
@@ -42,7 +45,9 @@ class AverageDrop(_Masked):
         "The probability of the class that is lost on the image multiplied by its heatmap, as a "
         "share of that on the clean image (`kind=\"relative\"`, the paper's and TorchCAM's) or as "
         "it is (`kind=\"absolute\"`, pytorch-grad-cam's DropInConfidence); gains count as 0, and "
-        f"so does an image whose class has probability 0. {_SCALE}"
+        "so does an image whose class has probability 0. Of a callable target the relative drop "
+        "is refused unless its values are positive on the images; where one held out is not, it "
+        f"counts as lost (1). {_SCALE}"
     )  # fmt: skip
     formula = r"\frac{\max\big(0,\, p_c(x) - p_c(x \odot L)\big)}{p_c(x)}"
     traps = _ALL_ONES
@@ -59,9 +64,22 @@ class AverageDrop(_Masked):
     def options(self) -> dict[str, object]:
         return {"kind": self.kind}
 
+    @property
+    def in_units_of_target(self) -> bool:
+        """Whether it is no share."""
+        return self.kind == "absolute"
+
+    def check(self, context: Context) -> None:
+        """Refuse shares of a callable target's values that are not positive."""
+        if self.kind == "relative":
+            need_values(self.name, context, POSITIVE, "average-drop:kind=absolute")
+
     def score(self, maps: Tensor, context: Context) -> Tensor:
         lost = (context.clean - masked_probabilities(maps, context)).clamp(min=0)
-        return _share(lost, context.clean) if self.kind == "relative" else lost
+        if self.kind == "absolute":
+            return lost
+        nothing = 0.0 if context.classifier.score is None else 1.0
+        return _share(lost, context.clean, nothing)
 
 
 @register
@@ -74,13 +92,18 @@ class AverageGain(_Masked):
     definition = (
         "The probability of the class that is won on the image multiplied by its heatmap, as a "
         "share of what is missing to certainty on the clean image; losses count as 0, and so does "
-        f"an image whose class is certain. {_SCALE}"
+        "an image whose class is certain. A callable target is refused unless its values are "
+        f"probabilities. {_SCALE}"
     )
     formula = r"\frac{\max\big(0,\, p_c(x \odot L) - p_c(x)\big)}{1 - p_c(x)}"
     traps = (
         "Images of which the network is almost certain carry large, noisy shares. A heatmap gains "
         "by hiding other classes' evidence, whether or not it shows that of its own."
     )
+
+    def check(self, context: Context) -> None:
+        """Refuse a callable target that is no probability."""
+        need_values(self.name, context, PROBABILITY, "average-drop:kind=absolute")
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         won = (masked_probabilities(maps, context) - context.clean).clamp(min=0)
@@ -100,8 +123,9 @@ class IncreaseInConfidence(_Masked):
     source = _GRAD_CAM_PLUS_PLUS
     definition = (
         "1 for an image whose class is likelier on the image multiplied by its heatmap than on the "
-        "clean image, else 0; a rise of 1e-6 or less is rounding and counts as 0, which libraries "
-        f"do not check. {_SCALE}"
+        "clean image, else 0; a rise of 1e-6 or less (of a callable target, times its largest "
+        "absolute value on the images) is rounding and counts as 0, which libraries do not check. "
+        f"{_SCALE}"
     )
     formula = r"\mathbb{1}\big[p_c(x \odot L) > p_c(x)\big]"
     traps = (
@@ -110,7 +134,8 @@ class IncreaseInConfidence(_Masked):
     )
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
-        return (masked_probabilities(maps, context) > context.clean + _ROUNDING).float()
+        least = _ROUNDING * context.scale.largest
+        return (masked_probabilities(maps, context) > context.clean + least).float()
 
 
 @register
@@ -131,6 +156,7 @@ class DropInDeletion(_Masked):
         "it with complexity."
     )
     range = (-1.0, 1.0)
+    in_units_of_target = True
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         return context.clean - masked_probabilities(maps, context, inverse=True)
@@ -191,6 +217,10 @@ class HCI(_Masked):
     )
     components = ("drop", "increase")
 
+    def check(self, context: Context) -> None:
+        """Refuse a callable target whose values are not positive."""
+        need_values(self.name, context, POSITIVE, "increase-in-confidence")
+
     def score(self, maps: Tensor, context: Context) -> Tensor:
         parts = AverageDrop(), IncreaseInConfidence()
         return torch.stack([part.score(maps, context) for part in parts], -1)
@@ -207,6 +237,33 @@ def harmonic_mean(parts: Tensor) -> Tensor:
     return torch.where(positive.all(-1), inverse.reciprocal(), 0.0)
 
 
-def _share(part: Tensor, whole: Tensor) -> Tensor:
-    """``part / whole``, 0 where there is no whole."""
-    return torch.where(whole > 0, part / whole.where(whole > 0, whole.new_ones(())), 0.0)
+def need_values(metric: str, context: Context, needed: str, instead: str) -> None:
+    """Refuse a callable target whose values on the clean images are not what a metric needs.
+
+    Args:
+        metric: its name.
+        needed: :data:`POSITIVE` or :data:`PROBABILITY`.
+        instead: a metric that is defined for any values.
+
+    Raises:
+        OptionError: it says how to mend it.
+    """
+    if context.classifier is None or context.classifier.score is None:
+        return
+    least, most = context.clean.min().item(), context.clean.max().item()
+    if needed == POSITIVE and not least > 0:
+        wrong = least
+    elif needed == PROBABILITY and not (least >= 0 and most <= 1 + _ROUNDING):
+        wrong = least if not least >= 0 else most
+    else:
+        return
+    raise OptionError(
+        f"metric {metric!r} needs {needed}, and the callable target is {wrong:g} on one of these "
+        f"{len(context)} images; use {instead}, or a target that returns a probability, like "
+        "lambda row: row.softmax(-1)[3]"
+    )
+
+
+def _share(part: Tensor, whole: Tensor, nothing: float = 0.0) -> Tensor:
+    """``part / whole``; ``nothing`` where there is no whole."""
+    return torch.where(whole > 0, part / whole.where(whole > 0, whole.new_ones(())), nothing)

@@ -99,6 +99,31 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How large the values are that metrics watch: 1 for probabilities.
+
+    Attributes:
+        largest: the largest absolute value on the images and on an empty one; rounding errors are
+            a share of it.
+        spread: from the 5 % to the 95 % quantile of these values; what counts as a small
+            difference is a share of it.
+    """
+
+    largest: float = 1.0
+    spread: float = 1.0
+
+    @classmethod
+    def of(cls, values: Tensor) -> Scale:
+        """Of a callable target's values; 1 where they tell nothing (all 0, or not finite)."""
+        found = values.double().flatten()
+        found = found[found.isfinite()]
+        if not len(found) or not found.any():
+            return cls()
+        low, high = found.quantile(found.new_tensor([0.05, 0.95])).tolist()
+        return cls(float(found.abs().max()), high - low)
+
+
+@dataclass(frozen=True)
 class Context:
     """What metrics may look at, the same for all candidates.
 
@@ -116,6 +141,7 @@ class Context:
             or where a callable explains a network that returns something else.
         source: measures the network again; None where nothing can be measured.
         candidates: those being scored, on other inputs; None outside an engine.
+        scale: of the values that metrics watch, see :class:`Scale`.
         degenerate: ``[P,N]`` bool, whose heatmaps ranked nothing (and were replaced by a random
             one); None outside an engine.
         kept: what was drawn or measured once for these images, see :meth:`once`.
@@ -134,6 +160,7 @@ class Context:
     source: Source | None = None
     candidates: Candidates | None = None
     degenerate: Tensor | None = None
+    scale: Scale = Scale()
     kept: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
     work: dict[Hashable, Any] | None = field(default=None, repr=False, compare=False)
 

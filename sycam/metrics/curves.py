@@ -26,6 +26,7 @@ _OPTIONS = (
 
 class _Curve(Metric):
     family = "removal"
+    in_units_of_target = True
     source = "Petsiuk et al., RISE: Randomized Input Sampling for Explanation, BMVC 2018"
 
     def __init__(self, steps: int | str, baseline: str):

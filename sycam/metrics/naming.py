@@ -20,6 +20,7 @@ from lark.exceptions import UnexpectedInput
 
 from sycam.errors import OptionError, SycamError, UnknownNameError, unknown_name
 from sycam.evidence.loading import import_file
+from sycam.files import TEXT, read_plain
 from sycam.language.parsing import caret, complaint, pointed
 from sycam.language.parsing import quoted as shortened
 from sycam.metrics.base import METRICS, Metric
@@ -232,9 +233,11 @@ def _module(path: Path) -> ModuleType:
     path = path.expanduser()
     permit(path, "metric")  # before it is read, and where it was imported before
     try:
-        key = (path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest())
+        key = (path.resolve(), hashlib.sha256(read_plain(path, TEXT)).hexdigest())
     except OSError as error:
-        raise OptionError(f"metric file '{path}' cannot be read: {error.strerror}") from None
+        raise OptionError(
+            f"metric file '{path}' cannot be read: {error.strerror or error}"
+        ) from None
     if key not in _imported:
         _imported[key] = import_file(path, "metric", OptionError)
     return _imported[key]

@@ -74,6 +74,7 @@ class TopKDrop(_TopShare):
         "leave edges, and scattered ones can fool the network without being on the object."
     )
     range = (-1.0, 1.0)
+    in_units_of_target = True
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         return context.clean - self._removed(maps, context)

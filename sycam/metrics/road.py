@@ -51,6 +51,7 @@ class _Removal(Metric):
     family = "removal"
     traps = _TRAP
     range = (-1.0, 1.0)
+    in_units_of_target = True
     volumes = False  # the imputer's weights are those of a pixel's eight neighbours
     _sides: tuple[str, ...]
 

@@ -36,6 +36,17 @@ class Several(Metric):
         for metric in self.metrics:
             metric.check(context)
 
+    def unit(self, scale: float) -> float:
+        """The least of the metrics'."""
+        return min(m.unit(scale) for m in self.metrics)
+
+    def rounded(self, values: np.ndarray, scale: float, digits: int) -> np.ndarray:
+        if not self.components:
+            return super().rounded(values, scale, digits)
+        parts = zip(self.metrics, self._apart(values), strict=True)
+        rounded = [(m, m.rounded(part, scale, digits)) for m, part in parts]
+        return np.concatenate([r if m.components else r[..., None] for m, r in rounded], -1)
+
     def _apart(self, values: np.ndarray) -> Iterator[np.ndarray]:
         """``[..., N]`` or ``[..., N, c]`` of each metric, from all components."""
         start = 0

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sycam.data.weights import COUNTER
 from sycam.errors import NetworkError
+from sycam.files import open_plain
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
 """Under which names training scripts keep the weights in a larger dictionary."""
@@ -52,7 +53,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 def file_digest(file: Path) -> str:
     """SHA-256 of a file, as hexadecimal text."""
-    with file.open("rb") as stream:
+    with open_plain(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

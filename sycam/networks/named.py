@@ -10,6 +10,7 @@ from torch import nn
 
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
+from sycam.files import TEXT, read_text
 
 WORD = "random"
 """After ``@``: the architecture with random weights, always the same; for trying things out."""
@@ -64,7 +65,7 @@ def read_class_names(file: str | Path) -> tuple[str, ...]:
         DataError: a file that cannot be read, or holds no name or an empty line between names.
     """
     try:
-        lines = Path(file).read_text(encoding="utf-8-sig").rstrip().splitlines()
+        lines = read_text(file, TEXT, encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the class names {file}: {error}") from error
     names = [line.strip() for line in lines]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError
+from sycam.files import write_whole
 from sycam.methods import find_method
 from sycam.metrics.road import RoadMorf
 from sycam.report.pictures import USUAL, Style, in_lines, overlay
@@ -34,6 +35,7 @@ def animate_removal(
     columns: Mapping[str, str],
     path: Path,
     style: Style = USUAL,
+    within: Path | None = None,
 ) -> Path:
     """Remove the most relevant pixels by ROAD, method beside method, over the class's probability.
 
@@ -48,6 +50,7 @@ def animate_removal(
         columns: title to formula, see :func:`sycam.report.explain.columns_of`.
         path: GIF file to write.
         style: of the overlays.
+        within: the run's folder, see :func:`sycam.files.write_whole`.
 
     Raises:
         OptionError: a volume, which ROAD does not take.
@@ -78,7 +81,7 @@ def animate_removal(
         _frame(list(columns), overlays, [row[k] for row in pictures], removed, probabilities, k)
         for k in range(len(removed))
     ]
-    return _write(frames, path)
+    return _write(frames, path, within)
 
 
 def _pictures(image: ImageSet, altered: Tensor) -> list[np.ndarray]:
@@ -122,22 +125,24 @@ def _frame(
     axis.set_ylabel("probability of the class", fontsize=8)
     axis.tick_params(labelsize=7)
     axis.grid(color="#eceff1", lw=0.6)
-    axis.legend(
+    legend = axis.legend(
         fontsize=6.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _write(frames: Sequence[Image.Image], path: Path) -> Path:
+def _write(frames: Sequence[Image.Image], path: Path, within: Path | None) -> Path:
     pauses = [PAUSE] * (len(frames) - 1) + [REST]
     # One palette for all, or a line would change its colour.
     ends = np.concatenate([np.asarray(frames[0]), np.asarray(frames[-1])])
     palette = Image.fromarray(ends).quantize(256)
     indexed = [frame.quantize(palette=palette) for frame in frames]
+    how = {"save_all": True, "append_images": indexed[1:], "duration": pauses, "loop": 0}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        indexed[0].save(path, save_all=True, append_images=indexed[1:], duration=pauses, loop=0)
+        write_whole(path, lambda file: indexed[0].save(file, "GIF", **how), within=within)
     except OSError as error:
         raise RunError(f"cannot write picture '{path}': {error}") from None
     return path

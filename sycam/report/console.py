@@ -8,7 +8,6 @@ from types import TracebackType
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -18,6 +17,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.result import Result
 from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
+from sycam.terminal import shown
 from sycam.validation import PUBLISHED, Row, Validation, Verdict
 from sycam.verification import Verification
 
@@ -81,7 +81,7 @@ class Watcher:
         elif isinstance(event, Step):
             self._progress.update(self._task, completed=event.done)
         elif isinstance(event, Note):
-            self.console.print(f"[dim]·[/] {escape(event.text)}")
+            self.console.print(f"[dim]·[/] {shown(event.text)}")
         elif isinstance(event, Plan):
             self.console.print(plan_table(event))
         elif isinstance(event, Scored):
@@ -90,10 +90,10 @@ class Watcher:
     def _stage(self, event: Stage) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(event.text, total=event.total or 1, detail="")
+        self._task = self._progress.add_task(shown(event.text), total=event.total or 1, detail="")
         self._board = ""
         if self._live is None:
-            self.console.print(event.text)
+            self.console.print(shown(event.text))
 
     def _scored(self, event: Scored) -> None:
         detail = f"{event.scored} candidates, {event.dropped} dropped, cost {event.cost}"
@@ -108,7 +108,7 @@ class Watcher:
             self._last = time.monotonic()
             best = event.front[-1] if event.front else None
             found = f"; best {best.mean:.4f}  {best.name}" if best else ""
-            self.console.print(f"  {event.share:4.0%}  {escape(detail + found)}")
+            self.console.print(f"  {event.share:4.0%}  {shown(detail + found)}")
 
 
 def plan_table(plan: Plan) -> RenderableType:
@@ -120,10 +120,10 @@ def plan_table(plan: Plan) -> RenderableType:
     for cost, trees in enumerate(plan.trees, 1):
         level = known.get(cost)
         if level is None:
-            shown = "not enumerated yet"
+            distinct = "not enumerated yet"
         else:
-            shown = f"{level.candidates:,}" + ("" if level.complete else " or more")
-        table.add_row(str(cost), f"{trees:,}", shown)
+            distinct = f"{level.candidates:,}" + ("" if level.complete else " or more")
+        table.add_row(str(cost), f"{trees:,}", distinct)
     seconds = plan.reachable * plan.seconds
     work = [f"{plan.reachable:,} candidates × {plan.images} images"]
     for each, said in (
@@ -138,7 +138,7 @@ def plan_table(plan: Plan) -> RenderableType:
         work.append(f"and {total:,} forward and backward passes that all candidates share")
     line = (
         f"{', '.join([' '.join(work[:2]), *work[2:]])}; about {duration(seconds)} "
-        f"({plan.seconds:.2f} s a candidate); budget {plan.budget}"
+        f"({plan.seconds:.2f} s a candidate); budget {shown(plan.budget)}"
     )
     if not plan.exhausted:
         line += ", which ends before the space does"
@@ -149,13 +149,13 @@ def board_table(event: Scored, metric: Metric) -> RichTable:
     """The front of score against cost, with the published CAMs in their place."""
     table = RichTable(title="Best formula of each cost, and the published CAMs", **PLAIN)
     table.add_column("cost", justify="right")
-    table.add_column(escape(metric.text), justify="right")
+    table.add_column(shown(metric.text), justify="right")
     table.add_column("formula", overflow="fold")
     front = [(c, "bold") for c in event.front[-_SHOWN:]]
     known = [(c, "cyan") for c in event.known if c.kind in PUBLISHED]
     for c, style in sorted(front + known, key=lambda row: -metric.oriented(row[0].mean)):
         name = c.name if c.kind == "expression" else f"{c.name} ({c.kind})"
-        table.add_row(str(c.cost or "-"), f"{c.mean:.4f}", escape(name), style=style)
+        table.add_row(str(c.cost or "-"), f"{c.mean:.4f}", shown(name), style=style)
     return table
 
 
@@ -165,21 +165,22 @@ def result_tables(result: Result) -> RenderableType:
     search = result.record["search"]
     parts.append(
         f"\n[bold]{search['candidates']:,} distinct candidates scored[/] in "
-        f"{duration(search['seconds'])}; complete up to cost {search['complete_cost']} of grammar "
-        f"{result.record['grammar']['name']!r} (stopped by the {search['stopped']})"
+        f"{duration(search['seconds'])}; complete up to cost {shown(search['complete_cost'])} "
+        f"of grammar {shown(repr(result.record['grammar']['name']))} "
+        f"(stopped by the {shown(search['stopped'])})"
     )
     if result.best is None:
         why = "is degenerate or a known CAM"
         if result.record.get("refused"):
             why = f"is degenerate, a known CAM or fails {' or '.join(result.record['required'])}"
-        parts.append(f"[bold red]No winner:[/] every candidate {escape(why)}.")
+        parts.append(f"[bold red]No winner:[/] every candidate {shown(why)}.")
     else:
         name = f" = {result.best.known_as}, published" if result.best.known_as else ""
-        parts.append(f"\nWinner   [bold green]{escape(result.best.expression)}[/]{escape(name)}")
+        parts.append(f"\nWinner   [bold green]{shown(result.best.expression)}[/]{shown(name)}")
         if result.best.known_as and result.best_new:
-            parts.append(f"Best new {escape(result.best_new.expression)}")
-        parts.append(f"LaTeX    {escape(result.best.heatmap_latex)}")
-        parts += map(escape, _doubts(result))
+            parts.append(f"Best new {shown(result.best_new.expression)}")
+        parts.append(f"LaTeX    {shown(result.best.heatmap_latex)}")
+        parts += map(shown, _doubts(result))
     parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
     parts.append(_panel_table(result))
     if result.validation.guarded_images:
@@ -223,7 +224,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
     validation, first = result.validation, goal == result.metric
     several = " over all goals" if len(validation.goals) > 1 else ""
     table = RichTable(
-        title=f"{escape(goal)} on {validation.images} held-out images ({_better(result, goal)})",
+        title=f"{shown(goal)} on {validation.images} held-out images ({_better(result, goal)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
         f"Holm-corrected{several}; flat: images on which the map ranks nothing"
         if first
@@ -243,7 +244,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
         interval = f"{found.heldout.mean:.4f} [{found.heldout.low:.3f}, {found.heldout.high:.3f}]"
         if found.against is not None:
             against = (f"{found.against.difference.mean:+.4f}", p_text(found.against.p_holm))
-        cells = [escape(interval), *against]
+        cells = [shown(interval), *against]
         if first:
             cells = [f"{row.search:.4f}", *cells, str(row.degenerate)]
         table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
@@ -260,7 +261,7 @@ def _panel_table(result: Result) -> RichTable:
     for name in panel:
         arrow = "↑" if result.validation.directions[name] else "↓"
         short = name.replace("energy-pointing-game", "energy p. g.")
-        table.add_column(f"{short} {arrow}", justify="right")
+        table.add_column(f"{shown(short)} {arrow}", justify="right")
     for row in result.validation.rows:
         cells = [f"{row.panel[m]:.3f}" for m in panel]
         table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
@@ -281,7 +282,7 @@ def _guards_table(result: Result) -> RichTable:
     table.add_column("method", overflow="fold", min_width=14)
     for name in names:
         arrow = "↑" if validation.directions[name] else "↓"
-        table.add_column(f"{name} {arrow}", justify="right")
+        table.add_column(f"{shown(name)} {arrow}", justify="right")
     for row in rows:
         cells = [f"{row.guards[m]:.3f}" for m in names]
         table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
@@ -289,7 +290,11 @@ def _guards_table(result: Result) -> RichTable:
 
 
 def _row_name(row: Row) -> str:
-    return escape(row.name) if row.kind == "published" else f"{escape(row.name)} [dim]{row.kind}[/]"
+    return (
+        shown(row.name)
+        if row.kind == "published"
+        else f"{shown(row.name)} [dim]{shown(row.kind)}[/]"
+    )
 
 
 def _better(result: Result, goal: str | None = None) -> str:
@@ -301,14 +306,12 @@ def _better(result: Result, goal: str | None = None) -> str:
 def _front_table(result: Result) -> RichTable:
     table = RichTable(title="Best formula of each cost on the search images", **PLAIN)
     table.add_column("cost", justify="right")
-    table.add_column(escape(result.metric), justify="right")
+    table.add_column(shown(result.metric), justify="right")
     table.add_column("held-out", justify="right")
     table.add_column("formula", overflow="fold")
     for formula in result.front:
         heldout = f"{formula.heldout.mean:.4f}" if formula.heldout else ""
-        table.add_row(
-            str(formula.cost), f"{formula.score:.4f}", heldout, escape(formula.expression)
-        )
+        table.add_row(str(formula.cost), f"{formula.score:.4f}", heldout, shown(formula.expression))
     return table
 
 
@@ -322,11 +325,11 @@ def verdict(result: Result) -> str:
     else:
         said = "\n".join(_of_goal(validation, found) for found in validation.verdicts)
     if validation.caution:
-        said += f"\nCaution: {escape(validation.caution)}."
+        said += f"\nCaution: {shown(validation.caution)}."
     if validation.concerns:
         said += (
             f"\n[bold red]Do not trust it as an explanation[/]: "
-            f"{' and '.join(validation.concerns)}. "
+            f"{shown(' and '.join(validation.concerns))}. "
             '--require "class-sensitivity>0.2" searches for one that does.'
         )
     return said
@@ -337,8 +340,8 @@ def _of_goal(validation: Validation, found: Verdict) -> str:
     rival = row.under(found.goal)
     against = rival.against
     facts = (
-        f"held-out {escape(found.goal)} {winner.heldout.mean:.4f} against "
-        f"{rival.heldout.mean:.4f} of {row.name}, difference {against.difference.mean:+.4f} "
+        f"held-out {shown(found.goal)} {winner.heldout.mean:.4f} against "
+        f"{rival.heldout.mean:.4f} of {shown(row.name)}, difference {against.difference.mean:+.4f} "
         f"[{against.difference.low:+.4f}, {against.difference.high:+.4f}], "
         f"Holm-corrected p {p_text(against.p_holm)}"
     )
@@ -349,7 +352,7 @@ def _of_goal(validation: Validation, found: Verdict) -> str:
             f"; on the {validation.sound_images} images where no map is flat "
             f"{validation.winner.sound:.4f} against {row.sound:.4f}"
         )
-    under = f" under {escape(found.goal)}" if len(validation.goals) > 1 else ""
+    under = f" under {shown(found.goal)}" if len(validation.goals) > 1 else ""
     if found.beats_published:
         return f"[bold green]The winner beats the best published CAM{under}[/]: {facts}."
     return f"[bold yellow]The winner does not beat the best published CAM{under}[/]: {facts}."
@@ -360,14 +363,14 @@ def _of_known(result: Result, goal: str) -> str:
     validation, name = result.validation, result.best.known_as
     winner, higher = validation.winner.under(goal), validation.directions[goal]
     said = (
-        f"[bold yellow]No new formula is ahead; use {escape(name)}[/]: held-out {escape(goal)} "
+        f"[bold yellow]No new formula is ahead; use {shown(name)}[/]: held-out {shown(goal)} "
         f"{winner.heldout.mean:.4f}"
     )
     if result.best_new is not None:
         new = validation.row(result.best_new.expression).under(goal)
         said += (
             f" against {new.heldout.mean:.4f} of the best new formula, "
-            f"{escape(result.best_new.expression)}, difference "
+            f"{shown(result.best_new.expression)}, difference "
             f"{new.against.difference.mean:+.4f} [{new.against.difference.low:+.4f}, "
             f"{new.against.difference.high:+.4f}], Holm-corrected p {p_text(new.against.p_holm)}"
         )
@@ -375,14 +378,14 @@ def _of_known(result: Result, goal: str) -> str:
     found = validation.row(best).under(goal).heldout.mean
     ahead = found > winner.heldout.mean if higher else found < winner.heldout.mean
     if best != name and ahead:
-        said += f"; {escape(best)} is ahead held out, with {found:.4f}"
+        said += f"; {shown(best)} is ahead held out, with {found:.4f}"
     return said + "."
 
 
 def _flat_everywhere(validation: Validation) -> str:
     """Why there is no figure on the images where no map is flat: there is no such image."""
     flat = [row.name for row in validation.rows if row.degenerate == validation.images]
-    those = f", as all maps of {', '.join(map(escape, flat))} are" if flat else ""
+    those = f", as all maps of {', '.join(map(shown, flat))} are" if flat else ""
     return f"on each image the map of some method compared is flat{those}"
 
 
@@ -444,14 +447,14 @@ def _blocks(
         for column in group:
             least = max(cells[row, column].cell_len for row in rows)
             table.add_column(
-                escape(column),
+                shown(column),
                 justify="right",
                 overflow="fold",
                 min_width=least,
                 max_width=max(least, _LONGEST),
             )
         for row in rows:
-            table.add_row(escape(row), *(cells[row, column] for column in group))
+            table.add_row(shown(row), *(cells[row, column] for column in group))
         found.append(table)
     return found
 
@@ -463,7 +466,7 @@ def verification_table(done: Verification) -> RenderableType:
     table.add_column("claim", overflow="fold")
     for check in done.checks:
         sign, style = ("holds", "green") if check.holds else ("FAILS", "bold red")
-        said = escape(check.claim if check.holds else f"{check.claim}: {check.found}")
+        said = shown(check.claim if check.holds else f"{check.claim}: {check.found}")
         table.add_row(f"[{style}]{sign}[/]", said)
     verdict_ = (
         "[bold green]Verified.[/]"

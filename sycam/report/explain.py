@@ -115,7 +115,9 @@ def _explained(
             path = folder / f"{stem}.png"
             files.append(draw_heatmaps(subject, one, columns, path, result, style=style))
         if animate:
-            files.append(animate_removal(subject, one, columns, folder / f"{stem}.gif", style))
+            files.append(
+                animate_removal(subject, one, columns, folder / f"{stem}.gif", style, result.path)
+            )
     return files
 
 
@@ -169,7 +171,7 @@ def draw_heatmaps(
     pictures = [images.picture(i) for i in range(len(images))]
     if title is None:
         title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
-    return draw_grid(pictures, cams, captions, path, title, style)
+    return draw_grid(pictures, cams, captions, path, title, style, result.path)
 
 
 def _reshape(record: dict) -> str | None:

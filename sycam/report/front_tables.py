@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+
+from sycam.terminal import shown
 
 PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
 _SHOWN_GOALS = 12  # formulas of a front
@@ -26,7 +27,7 @@ def goals_table(goals: Mapping[str, Any]) -> Table:
     )
     table.add_column("cost", justify="right")
     for goal, higher in zip(goals["goals"], goals["directions"], strict=True):
-        table.add_column(escape(f"{goal} {'↑' if higher else '↓'}"), justify="right")
+        table.add_column(shown(f"{goal} {'↑' if higher else '↓'}"), justify="right")
     table.add_column("formula", overflow="fold")
     every = max(1, -(-len(members) // _SHOWN_GOALS))
     for i, member in enumerate(members):
@@ -36,7 +37,7 @@ def goals_table(goals: Mapping[str, Any]) -> Table:
             table.add_row(
                 str(member["cost"]),
                 *cells,
-                escape(member["expression"]),
+                shown(member["expression"]),
                 style="bold green" if offered else None,
             )
     return table
@@ -55,7 +56,7 @@ def classes_table(
     rows = sorted(classes["classes"], key=lambda r: (r["p"] is None, -r["heldout_images"]))
     left_out = len(rows) - _SHOWN_CLASSES
     table = Table(
-        title=f"Best formula of each class, {escape(classes['metric'])} on held-out images "
+        title=f"Best formula of each class, {shown(classes['metric'])} on held-out images "
         f"({better})",
         caption="gain: over the winner of all, positive favours the class's own; p: paired "
         "sign-flip test, Holm-corrected; *: the winner of all stands in"
@@ -67,13 +68,13 @@ def classes_table(
     table.add_column("formula", overflow="fold")
     for row in rows[:_SHOWN_CLASSES]:
         table.add_row(
-            escape(names[row["label"]]) if names else str(row["label"]),
+            shown(names[row["label"]]) if names else str(row["label"]),
             str(row["heldout_images"]),
             _figure(row["heldout"]),
             _figure(row["heldout_overall"]),
             f"{row['gain']['mean']:+.4f}" if row["gain"] else "",
             "" if row["p_holm"] is None else p_text(row["p_holm"]),
-            escape(row["expression"] or "none") + ("" if row["own"] else " *"),
+            shown(row["expression"] or "none") + ("" if row["own"] else " *"),
         )
     return table
 
@@ -83,7 +84,7 @@ def gain_text(classes: Mapping[str, Any]) -> str:
     gain = classes["gain"]
     if gain is None:
         return "No class has a formula of its own and held-out images: nothing to compare."
-    interval = escape(f"[{gain['low']:+.4f}, {gain['high']:+.4f}]")
+    interval = shown(f"[{gain['low']:+.4f}, {gain['high']:+.4f}]")
     return (
         f"A formula for each class gains {gain['mean']:+.4f} {interval} over the winner of all, on "
         f"the {classes['images']} held-out images of classes with one of their own "

@@ -306,8 +306,8 @@ def _better(goal: str, higher: bool) -> str:
 
 
 def _axes(axis: Axes, x: str, y: str) -> None:
-    axis.set_xlabel(x, fontsize=8)
-    axis.set_ylabel(y, fontsize=8)
+    axis.set_xlabel(x, fontsize=8, parse_math=False)
+    axis.set_ylabel(y, fontsize=8, parse_math=False)
     axis.tick_params(labelsize=7)
     axis.grid(color="#eceff1", lw=0.6)
     axis.set_axisbelow(True)

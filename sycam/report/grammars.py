@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from sycam.language import Grammar, Operator
 from sycam.methods import METHODS
 from sycam.methods.published import PUBLISHED
+from sycam.terminal import shown
 
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 
@@ -59,7 +59,7 @@ def listing(grammars: Sequence[Grammar], max_cost: int) -> RenderableType:
     for grammar in grammars:
         said = summary(grammar, max_cost)
         counts = (str(len(said["operators"])), str(len(said["published"])))
-        made_of.add_row(escape(grammar.name), " ".join(said["leaves"]), *counts)
+        made_of.add_row(shown(grammar.name), " ".join(said["leaves"]), *counts)
     return Group(made_of, _trees(grammars, max_cost))
 
 
@@ -69,7 +69,7 @@ def _trees(grammars: Sequence[Grammar], max_cost: int) -> Table:
     for cost in range(1, max_cost + 1):
         table.add_column(str(cost), justify="right", overflow="fold")
     for grammar in grammars:
-        table.add_row(escape(grammar.name), *(f"{n:,}" for n in grammar.tree_counts(max_cost)))
+        table.add_row(shown(grammar.name), *(f"{n:,}" for n in grammar.tree_counts(max_cost)))
     return table
 
 
@@ -80,18 +80,18 @@ def detail(grammar: Grammar, max_cost: int) -> RenderableType:
     for title in ("leaf", "sort", "price", "meaning"):
         leaves.add_column(title, overflow="fold")
     for leaf in said["leaves"]:
-        leaves.add_row(*(escape(leaf[key]) for key in ("written", "sort", "price", "meaning")))
+        leaves.add_row(*(shown(leaf[key]) for key in ("written", "sort", "price", "meaning")))
     operators = Table(title="Operators and constants", **_PLAIN)
     operators.add_column("written", no_wrap=True)
     operators.add_column("takes and gives", no_wrap=True)
     operators.add_column("cost", justify="right")
     operators.add_column("meaning and laws", overflow="fold")
     for op in said["operators"]:
-        meaning = escape(op["meaning"])
+        meaning = shown(op["meaning"])
         if op["laws"]:
             meaning += f" [dim]({', '.join(op['laws'])})[/]"
         typings = "\n".join(op["typings"])
-        operators.add_row(escape(op["written"]), typings, str(op["cost"]), meaning)
+        operators.add_row(shown(op["written"]), typings, str(op["cost"]), meaning)
     known = ", ".join(said["published"]) or "none"
     return Group(
         _trees([grammar], max_cost),

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from sycam.language import OPERATORS, Operator
 from sycam.methods import KINDS, Method
 from sycam.methods.libraries import AS_MEASURED
 from sycam.report.grammars import written
+from sycam.terminal import shown
 
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 
@@ -55,8 +55,8 @@ def listing(methods: Iterable[Method]) -> RenderableType:
     for kind, members in groupby(methods, key=lambda m: m.kind):
         parts.append(f"[bold]{kind}[/]: {KINDS[kind]}\n")
         for method in members:
-            name = f"[bold cyan]{escape(method.name)}[/]"
-            parts.append(Padding(f"{name}  {escape(method.formula)}", (0, 0, 0, 2)))
+            name = f"[bold cyan]{shown(method.name)}[/]"
+            parts.append(Padding(f"{name}  {shown(method.formula)}", (0, 0, 0, 2)))
             more = "\n".join(filter(None, (_facts(method), method.paper, method.note)))
             parts.append(Padding(Text(more, style="dim"), (0, 0, 1, 6)))
     parts.append("sycam methods show NAME says more; it takes an expression of your own, too")
@@ -71,28 +71,28 @@ def detail(method: Method) -> RenderableType:
     facts.add_column(overflow="fold")
     facts.add_row("name", Text(method.name, style="bold cyan"))
     facts.add_row("kind", f"{method.kind}: {KINDS[method.kind]}")
-    facts.add_row("formula" if method.expression is None else method.sort, escape(method.formula))
-    facts.add_row("LaTeX", escape(method.latex))
+    facts.add_row("formula" if method.expression is None else method.sort, shown(method.formula))
+    facts.add_row("LaTeX", shown(method.latex))
     if said["algebra"]:
-        facts.add_row("algebra", f"{escape(said['algebra'])} [dim](division taken as exact)[/]")
+        facts.add_row("algebra", f"{shown(said['algebra'])} [dim](division taken as exact)[/]")
     facts.add_row("facts", _facts(method))
     for title in ("paper", "note"):
         if said[title]:
-            facts.add_row(title, escape(said[title]))
+            facts.add_row(title, shown(said[title]))
     parts: list[RenderableType] = [facts]
     if said["leaves"]:
         leaves = Table(title="\nLeaves", **_PLAIN)
         for title in ("leaf", "meaning", "price an image"):
             leaves.add_column(title, overflow="fold")
         for leaf in said["leaves"]:
-            leaves.add_row(*(escape(leaf[key]) for key in ("written", "meaning", "price")))
+            leaves.add_row(*(shown(leaf[key]) for key in ("written", "meaning", "price")))
         parts.append(leaves)
     if said["operators"]:
         operators = Table(title="Operators", **_PLAIN)
         for title in ("operator", "meaning"):
             operators.add_column(title, overflow="fold")
         for op in said["operators"]:
-            operators.add_row(escape(op["written"]), escape(op["meaning"]))
+            operators.add_row(shown(op["written"]), shown(op["meaning"]))
         parts.append(operators)
     return Group(*parts)
 

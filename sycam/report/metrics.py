@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from sycam.language.operators import OPERATORS
 from sycam.metrics import METRICS, Composite, Metric, find_metric
 from sycam.metrics.base import FAMILIES
 from sycam.metrics.option_text import expectation, written
+from sycam.terminal import shown
 
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 _INVARIANCES = {
@@ -73,10 +73,10 @@ def listing(metrics: Iterable[Metric]) -> RenderableType:
             table.add_column(title, no_wrap=title in ("metric", "range"), overflow="fold")
         for metric in members:
             table.add_row(
-                f"[bold cyan]{escape(metric.text)}[/]",
+                f"[bold cyan]{shown(metric.text)}[/]",
                 _range(metric),
                 ", ".join(_needs(metric)),
-                escape(metric.summary),
+                shown(metric.summary),
             )
         parts.append(table)
     parts.append("↑ higher is better, ↓ lower is better; passes are of one candidate and image")
@@ -100,7 +100,7 @@ def detail(metric: Metric) -> RenderableType:
         table.add_column(title, overflow="fold")
     for option in options:
         cells = (option[key] for key in ("name", "value", "default", "meaning"))
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(shown, cells))
     return Group(facts, table)
 
 

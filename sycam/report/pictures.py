@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sycam.errors import OptionError, RunError
+from sycam.files import write_whole
 
 # Their lightness rises evenly, so that they also print in grey.
 COLOUR_MAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray")
@@ -72,6 +73,7 @@ def draw_grid(
     path: Path,
     title: str = "",
     style: Style = USUAL,
+    within: Path | None = None,
 ) -> Path:
     """One row an image: the image, then its overlay under each method.
 
@@ -82,6 +84,7 @@ def draw_grid(
         path: PNG file to write.
         title: over the whole picture.
         style: of the overlays.
+        within: the run's folder, see :func:`sycam.files.write_whole`.
 
     Raises:
         RunError: the file cannot be written.
@@ -96,31 +99,36 @@ def draw_grid(
         for axis, image in zip(axes[i], shown, strict=True):
             axis.imshow(image, interpolation="bilinear")
             axis.set_axis_off()
-        axes[i][0].set_title(caption, fontsize=8, loc="left")
+        axes[i][0].set_title(caption, fontsize=8, loc="left", parse_math=False)
     for axis, name in zip(axes[0][1:], columns, strict=True):
-        axis.set_title(in_lines(name), fontsize=8)
+        axis.set_title(in_lines(name), fontsize=8, parse_math=False)
     if title:
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(title, fontsize=9, parse_math=False)
     figure.tight_layout()
-    return written(figure, path)
+    return written(figure, path, within)
 
 
-def written(figure: Figure, path: Path) -> Path:
+def written(figure: Figure, path: Path, within: Path | None = None) -> Path:
     """Write a figure in the format that the file's ending says.
+
+    Args:
+        figure: of matplotlib.
+        path: the file.
+        within: the run's folder, see :func:`sycam.files.write_whole`.
 
     Raises:
         OptionError: it is none of matplotlib's.
         RunError: the file cannot be written.
     """
     known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in known:
+    kind = path.suffix[1:].lower()
+    if kind not in known:
         raise OptionError(
             f"picture '{path}' ends in {path.suffix!r}, which is no format that can be written; "
             f"expected one of {', '.join(f'.{kind}' for kind in known)}"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        write_whole(path, lambda file: figure.savefig(file, dpi=130, format=kind), within=within)
     except OSError as error:
         raise RunError(f"cannot write picture '{path}': {error}") from None
     return path

@@ -183,7 +183,7 @@ def _drawn(
     if folder is None and result.path is None:
         raise RunError("the result is of no folder: say in which one to draw")
     figure = figure_of(result)
-    return None if figure is None else written(figure, (folder or result.path) / name)
+    return None if figure is None else written(figure, (folder or result.path) / name, result.path)
 
 
 def _where(result: Result) -> str:

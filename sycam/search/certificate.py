@@ -70,7 +70,8 @@ def certificate_of(
         "stopped": outcome.stopped,
     }
     if options.mode != EXACT:
-        found |= {"delta": options.delta, "tolerance": options.tolerance_of(metric)}
+        tolerance = options.tolerance_of(metric, task.context.scale.spread)
+        found |= {"delta": options.delta, "tolerance": tolerance}
     return found
 
 

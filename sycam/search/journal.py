@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sycam.errors import RunError
+from sycam.files import MEBIBYTE, open_plain, read_plain
 from sycam.metrics import Metric
 from sycam.search.scoring import Score
 from sycam.search.stages import Stage
@@ -23,6 +24,7 @@ except ImportError:  # Windows
     import msvcrt
 
 VERSION = 2
+LARGEST = 8192 * MEBIBYTE  # of a journal
 _FAR = 1 << 40  # a byte behind any journal: what is locked on Windows, where locks stop readers
 
 
@@ -63,12 +65,12 @@ class Journal:
         header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
         try:
             if not writable:
-                self._replay(path.read_bytes(), header)
+                self._replay(read_plain(path, LARGEST, within=path.parent), header)
                 return
             # Unbuffered: a line goes out in one call, which no Ctrl-C can cut in two.
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - stays open for the run
+            self._file = open_plain(path, "ab", within=path.parent)
             self._lock()
-            content = path.read_bytes()
+            content = read_plain(path, LARGEST, within=path.parent)
             good = self._replay(content, header)
             if good < len(content):
                 self._file.truncate(good)

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DBAPIError
 
 from sycam.errors import OptionError, RunError
+from sycam.files import check_target
 from sycam.language import Expression
 from sycam.search.archive import Values
 from sycam.search.derivations import Derivations
@@ -188,6 +189,7 @@ def _opened(storage: str | Path | BaseStorage | None, anew: bool) -> BaseStorage
     try:
         if anew:
             path.unlink(missing_ok=True)
+        check_target(path)  # a named pipe would be waited for
         with _quiet():
             return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:

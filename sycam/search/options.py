@@ -96,11 +96,15 @@ class SearchOptions:
         """Whether candidates of equal scores build no larger ones."""
         return self.equivalence in (BY_METRIC, BY_BOTH)
 
-    def tolerance_of(self, metric: Metric) -> float:
-        """The tolerance in units of a metric; 0 where its range has no ends."""
+    def tolerance_of(self, metric: Metric, spread: float = 1.0) -> float:
+        """The tolerance in units of a metric; 0 where its range has no ends.
+
+        Args:
+            spread: of the values watched on the search images, 1 for probabilities.
+        """
         if self.tolerance is not None:
             return float(self.tolerance)
-        width = metric.range[1] - metric.range[0]
+        width = (metric.range[1] - metric.range[0]) * metric.unit(spread)
         return width * _TOLERANCE if width < float("inf") else 0.0
 
     def to_dict(self) -> dict:

@@ -47,9 +47,10 @@ def verify_precision(
     slow = _figures(metric, evidence, slow_context, methods)
     quick = _figures(metric, evidence, in_precision(slow_context, fast), methods)
     order = sorted(range(len(methods)), key=lambda i: -slow[i])
+    least = 10**-DIGITS * metric.unit(context.scale.largest)
     for place, first in enumerate(order[:leaders]):
         for second in order[place + 1 :]:
-            if slow[first] - slow[second] > 10**-DIGITS and quick[first] < quick[second]:
+            if slow[first] - slow[second] > least and quick[first] < quick[second]:
                 before, after = methods[first].name, methods[second].name
                 raise OptionError(
                     f"precision {fast.precision!r} changes the ranking under {metric.text!r}: "

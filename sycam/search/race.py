@@ -171,7 +171,7 @@ class _Field:
         variance = (rest + PRIOR * self.prior(count)) / (count - width + PRIOR)
         mean = (products[..., 0] + left * (weights * unseen).sum(-1)) / len(parts)
         error = np.sqrt(variance * spread) * left / len(parts)
-        return mean / np.maximum(error, _ROUNDING)
+        return mean / np.maximum(error, _ROUNDING * np.abs(self.gaps).max())
 
 
 class Race:

@@ -7,6 +7,7 @@ it, so that a rule is applied to all samples at once. Where candidates tie, the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -31,7 +32,7 @@ LEADERS = 100  # candidates whose average lower-bound compares with
 FOLDS = 5
 REPEATS = 20  # divisions into folds; of a bootstrap sample, one
 _CROSS_FIT_ERRORS = 2.0  # that a race allows
-_DIGITS = 10  # decimals that count: scores have 7, what follows is rounding
+_DIGITS = 10  # decimals of the largest score that count: they have 7, what follows is rounding
 
 Keys = tuple[np.ndarray, ...]
 
@@ -159,13 +160,19 @@ def allowance(
 
 def leaders_average(scores: np.ndarray) -> np.ndarray:
     """``[N]`` mean score of the :data:`LEADERS` candidates with the highest means."""
-    means = scores.mean(1).round(_DIGITS)
+    means = scores.mean(1).round(_decimals(scores))
     return scores[np.argsort(-means, kind="stable")[:LEADERS]].mean(0)
+
+
+def _decimals(scores: np.ndarray) -> int:
+    """Decimals that count of figures of these scores, whatever their unit."""
+    largest = np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
+    return _DIGITS - (math.ceil(math.log10(largest)) if largest > 0 else 0)
 
 
 def _means(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """``[C,B]``"""
-    return (scores @ weights / weights.sum(0)).round(_DIGITS)
+    return (scores @ weights / weights.sum(0)).round(_decimals(scores))
 
 
 def _errors(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -179,7 +186,7 @@ def _errors(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _lower_bounds(scores: np.ndarray, weights: np.ndarray, means: np.ndarray) -> Keys:
     """Paired with the leaders' average: how hard an image is for all does not count."""
     error = _errors(scores - leaders_average(scores), weights)
-    return (means - ERRORS * error).round(_DIGITS), means
+    return (means - ERRORS * error).round(_decimals(scores)), means
 
 
 def _within_one_error(
@@ -187,12 +194,12 @@ def _within_one_error(
 ) -> Keys:
     """Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, with the error of
     the paired difference."""
-    best, near = means.argmax(0), np.empty(means.shape)
+    best, near, digits = means.argmax(0), np.empty(means.shape), _decimals(scores)
     for one in np.unique(best):
         those = best == one
         error = _errors(scores[one] - scores, weights[:, those])
         behind = means[one, those] - means[:, those]
-        near[:, those] = behind.round(_DIGITS) <= (ERRORS * error).round(_DIGITS)
+        near[:, those] = behind.round(digits) <= (ERRORS * error).round(digits)
     return near, np.where(near, -costs[:, None], 0), means
 
 
@@ -217,7 +224,8 @@ def _cross_fitted(
     whole = np.repeat(leads @ weights, repeats * folds, axis=1)
     trained = np.repeat(weights.sum(0), repeats * folds) - held
     # A bootstrap sample may hold no image of a fold, or none of the others.
-    nominee = ((whole - inside) / trained.clip(1)).round(_DIGITS).argmax(0)
+    digits = _decimals(scores)
+    nominee = ((whole - inside) / trained.clip(1)).round(digits).argmax(0)
     columns = np.arange(len(nominee))
     credit = inside[nominee, columns] / held.clip(1)
     sample = columns // (repeats * folds)
@@ -225,4 +233,4 @@ def _cross_fitted(
     np.add.at(times, (nominee, sample), 1.0)
     np.add.at(credits, (nominee, sample), credit)
     nominated = (times > 0).astype(float)
-    return nominated, (credits / (times + folds)).round(_DIGITS), means
+    return nominated, (credits / (times + folds)).round(digits), means

@@ -21,7 +21,7 @@ _ELEMENTS = {"cpu": 4_000_000, "other": 64_000_000}  # pixels of heatmaps in mem
 _TOGETHER = 8  # candidates that are usually scored together: blocks of images are cut for them
 _ROOM = 2**29  # bytes of subexpressions' values that are kept from batch to batch
 _ROOM_AGAIN = 2**31  # bytes of evidence of changed inputs that are kept
-DIGITS = 7  # decimals of a score that are kept: the rest is floating-point noise
+DIGITS = 7  # decimals of a score's unit that are kept: the rest is floating-point noise
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,11 @@ class Scorer:
             [
                 Score.of(metric, values, int(none.sum()), good, none)
                 for values, none, good in zip(
-                    torch.cat(column, 1).double().cpu().numpy().round(DIGITS),
+                    metric.rounded(
+                        torch.cat(column, 1).double().cpu().numpy(),
+                        self.context.scale.largest,
+                        DIGITS,
+                    ),
                     where,
                     whole,
                     strict=True,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sycam.caches import keep_compiled_private
 from sycam.errors import OptionError
 from sycam.language.declaring import ARITY_OF_LAW
 from sycam.language.operators import isolated
@@ -238,6 +239,7 @@ class _Typing:
 
     def check_compiled(self) -> None:
         """``torch.compile`` gives the same value, on ordinary input and on zeros."""
+        keep_compiled_private()
         function = torch.compile(self.overload.function, dynamic=False)
         plain = random_input(self.overload, 4, torch.float32)
         zeros = Input("zeros", tuple(map(torch.zeros_like, plain.arguments)), plain.activations)

@@ -36,7 +36,8 @@ def run_of(layers=("last",), target="predicted", fusion="mean", reshape=None) ->
     """What export reads of a run."""
     network = {"source": None, "layers": list(layers), "fusion": fusion, "reshape": reshape}
     data, settings = {"shape": [3, 16, 20]}, {"target": target}
-    return SimpleNamespace(record={"network": network, "data": data, "settings": settings})
+    record = {"network": network, "data": data, "settings": settings}
+    return SimpleNamespace(record=record, path=None)
 
 
 @pytest.fixture

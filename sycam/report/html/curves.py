@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,13 @@ from pathlib import Path
 import torch
 
 from sycam.data.images import ImageSet
+from sycam.files import TEXT, NotPlainError, read_text, write_whole
 from sycam.methods import find_method
 from sycam.metrics.road import RoadLerf, RoadMorf
 from sycam.result import Result
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject
+from sycam.terminal import json_text
 
 CURVES_FILE = "curves.json"
 SCHEMA = 1
@@ -81,15 +82,21 @@ def keep_curves(result: Result, subject: Subject, unseen: ImageSet) -> Path | No
 
 
 def kept_curves(result: Result) -> Curves | None:
-    """What :func:`keep_curves` wrote; None where there is no such file, or a damaged one."""
+    """What :func:`keep_curves` wrote; None where there is no such file, or a damaged one.
+
+    Raises:
+        NotPlainError: a link, or something else that is no plain file.
+    """
     try:
-        data = json.loads((result.path / CURVES_FILE).read_text(encoding="utf-8"))
+        data = json.loads(read_text(result.path / CURVES_FILE, TEXT, within=result.path))
         if data["schema"] != SCHEMA:
             return None
         curves = [
             Curve(str(c["name"]), _floats(c["morf"]), _floats(c["lerf"])) for c in data["curves"]
         ]
         return Curves(int(data["images"]), _floats(data["removed"]), tuple(curves))
+    except NotPlainError:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -111,6 +118,4 @@ def _write(file: Path, found: Curves) -> None:
         "removed": found.removed,
         "curves": [vars(curve) for curve in found.curves],
     }
-    draft = file.with_suffix(".part")
-    draft.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(draft, file)
+    write_whole(file, json_text(data, ensure_ascii=False, indent=1) + "\n", within=file.parent)

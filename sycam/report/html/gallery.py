@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from sycam.data.images import ImageSet
+from sycam.files import PICTURE, TEXT, NotPlainError, read_plain, read_text, write_whole
 from sycam.report.explain import columns_of, draw_heatmaps
 from sycam.result import Result
 from sycam.subject import Subject
+from sycam.terminal import json_text
 
 FOLDER = "gallery"
 INDEX = "gallery.json"
@@ -48,7 +50,6 @@ def keep_gallery(result: Result, subject: Subject, unseen: ImageSet) -> list[Pic
     places = {"best": range(EACH), "typical": range(middle, middle + EACH),
               "worst": range(count - EACH, count)}  # fmt: skip
     folder = result.path / FOLDER
-    folder.mkdir(exist_ok=True)
     columns = columns_of(result.best.expression, result.validation)
     made, shown = [], set()
     for kind in KINDS:
@@ -60,20 +61,30 @@ def keep_gallery(result: Result, subject: Subject, unseen: ImageSet) -> list[Pic
             file = f"{kind}-{place}.png"
             draw_heatmaps(subject, unseen.subset([i]), columns, folder / file, result, "")
             made.append(Picture(kind, Path(unseen.names[i]).name, float(scores[i]), file))
-    index = json.dumps([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
-    (folder / INDEX).write_text(index + "\n", encoding="utf-8")
+    index = json_text([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
+    write_whole(folder / INDEX, index + "\n", within=result.path)
     return made
 
 
 def kept_gallery(result: Result) -> list[tuple[Picture, bytes]]:
     """What :func:`keep_gallery` wrote, with the PNG files; nothing where it is not there or is
-    damaged."""
+    damaged.
+
+    Raises:
+        NotPlainError: a link, or something else that is no plain file.
+    """
     try:
         folder = result.path / FOLDER
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads(read_text(folder / INDEX, TEXT, within=result.path))
         # A file's own name only: an index that was tampered with reads nothing from elsewhere.
         pictures = [Picture(**{**entry, "file": Path(entry["file"]).name}) for entry in index]
-        return [(p, (folder / p.file).read_bytes()) for p in pictures if p.kind in KINDS]
+        return [
+            (p, read_plain(folder / p.file, PICTURE, within=result.path))
+            for p in pictures[: len(KINDS) * EACH]
+            if p.kind in KINDS
+        ]
+    except NotPlainError:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
@@ -13,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from sycam.errors import RunError
+from sycam.files import PICTURE, NotPlainError, read_plain, write_whole
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
@@ -37,17 +37,20 @@ def write_report(result: Result, out: Path | None = None) -> Path:
         out: the file; ``report.html`` in the run's folder if None.
 
     Raises:
-        RunError: the result has no folder and no file is given, or it cannot be written.
+        RunError: the result has no folder and no file is given, it cannot be written, or a picture
+            of the run is a link or no plain file.
     """
     if out is None:
         if result.path is None:
             raise RunError("the result has no folder; name a file for the report")
         out = result.path / REPORT_FILE
-    text = _environment().get_template("report.html.j2").render(_content(result))
-    draft = out.with_name(out.name + ".part")
     try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, out)
+        content = _content(result)
+    except NotPlainError as error:
+        raise RunError(f"cannot read the run: {error}") from None
+    text = _environment().get_template("report.html.j2").render(content)
+    try:
+        write_whole(out, text, within=result.path)
     except OSError as error:
         raise RunError(f"cannot write '{out}': {error}") from None
     return out
@@ -109,9 +112,12 @@ def _guards(rows: tuple[Row, ...]) -> list[str]:
 
 def _embedded(folder: Path | None, file: str) -> str | None:
     """A picture of the run as a data URI."""
-    if folder is None or not (folder / file).is_file():
+    if folder is None:
         return None
-    return _data_uri((folder / file).read_bytes())
+    try:
+        return _data_uri(read_plain(folder / file, PICTURE, within=folder))
+    except FileNotFoundError:
+        return None
 
 
 def _data_uri(png: bytes) -> str:
