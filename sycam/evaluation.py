@@ -196,7 +196,7 @@ def evaluate(
     )
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
-    evidence, context = subject.measure(image_set, notify, leaves)
+    evidence, context = subject.measure(image_set, notify, leaves, gradients=False)
     for metric in chosen.values():
         metric.check(context)
     cells, scores, degenerate = {}, {}, {}

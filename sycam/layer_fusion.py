@@ -98,7 +98,7 @@ def learn_fusion(
 
     def layer_maps(image_set: ImageSet, said: str) -> tuple[list[Heatmaps], Context]:
         notify(Stage(f"Measuring {said} images", len(image_set)))
-        evidence, context = subject.measure(image_set, notify, method.leaves)
+        evidence, context = subject.measure(image_set, notify, method.leaves, gradients=False)
         return [method.heatmaps(layer, context) for layer in evidence.layers], context
 
     count = len(wanted)

@@ -161,17 +161,20 @@ class Subject:
         notify: Notify = ignore,
         leaves: Collection[str] = (),
         cache: Cache | None = None,
+        gradients: bool = True,
     ) -> tuple[Evidence | Stack, Context]:
         """Evidence and metric context of an image set.
 
         Args:
             leaves: names of leaves to measure besides activations and gradients.
             cache: where dear leaves are kept; the user's cache folder if None.
+            gradients: measure them even where ``leaves`` does not name them.
         """
         pixels = images.images.to(self.classifier.device)
         cache = Cache(default_folder()) if cache is None else cache
         measured = [
-            self._measure(layer, images, pixels, notify, leaves, cache) for layer in self.layers
+            self._measure(layer, images, pixels, notify, leaves, cache, gradients)
+            for layer in self.layers
         ]
         if cache.trouble:
             notify(Note(cache.trouble))
@@ -210,6 +213,7 @@ class Subject:
         target: Target | Resolved | None = None,
         network: nn.Module | None = None,
         keep: bool = True,
+        gradients: bool = True,
     ) -> Evidence | Stack:
         """Evidence of changed images, or of a copy of the network with other weights.
 
@@ -219,6 +223,7 @@ class Subject:
             target: what is explained; the subject's own target if None.
             network: a copy whose layers have the same names; the network itself if None.
             keep: dear leaves on disk, which is worth it for images that are met again.
+            gradients: as for :meth:`measure`.
         """
         cache = Cache(default_folder() if keep else None)
         measured = []
@@ -233,6 +238,7 @@ class Subject:
                     leaves,
                     self.target if target is None else read_as(target, self.reading),
                     cache=cache,
+                    gradients=gradients,
                 )
             )
         return measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
@@ -245,6 +251,7 @@ class Subject:
         notify: Notify,
         leaves: Collection[str],
         cache: Cache,
+        gradients: bool,
     ) -> Evidence:
         shown = ""
 
@@ -267,6 +274,7 @@ class Subject:
             digests=images.digests,
             measured=lambda done: notify(Step(done)),
             progress=progress,
+            gradients=gradients,
         )
 
     def has_linear_head(self, images: ImageSet) -> bool:
@@ -299,6 +307,8 @@ class Subject:
                 right = self.reading.predicted(evidence.outputs, labels).float().mean()
                 notify(Note(f"the network classifies {right:.1%} of these images correctly"))
         for layer, measured in zip(self.layers, evidence.layers, strict=True):
+            if not measured.differentiated:
+                continue
             if not measured.gradients.any():
                 notify(
                     Note(

@@ -22,6 +22,7 @@ NO_GRAD = (
 CUT = (
     "take .detach(), .data, argmax, rounding or the way through numpy out of the network's forward"
 )
+WITHOUT = "name the layer and take a method without gradients, like score-cam"
 QUANTISED = "explain the network in floating point, as it was before it was quantised"
 
 
@@ -184,7 +185,7 @@ def _unrecorded(kind: str, module: nn.Module, output: object) -> str:
             frame = frame.f_back
         return f"{kind}, which runs under torch.no_grad(): {NO_GRAD}"
     if type(module).__module__.startswith(("torch.ao.", "torchao.", "torch.quantization")):
-        return f"{kind}, which is quantised: {QUANTISED}"
+        return f"{kind}, which is quantised: {WITHOUT}, or {QUANTISED}"
     return ""
 
 

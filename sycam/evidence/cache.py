@@ -47,7 +47,7 @@ class Cache:
     def __init__(self, folder: Path | None):
         self.folder = folder
         self.trouble = ""
-        self._checked = False
+        self._checked = self._refused = False
 
     def read(self, key: str) -> Tensor | None:
         """The tensor kept under a key, on the CPU; None where there is none to trust."""
@@ -65,7 +65,7 @@ class Cache:
 
     def write(self, key: str, tensor: Tensor) -> None:
         """Keep a tensor, whole or not at all."""
-        if not self._usable():
+        if not self._usable() or self.trouble:
             return
         tensor = tensor.detach().cpu().contiguous()
         data = save({"value": tensor}, {"key": key, "digest": tensor_digest(tensor)})
@@ -84,8 +84,9 @@ class Cache:
                 else:
                     private_folder(self.folder)
             except OSError as error:
+                self._refused = True
                 self.trouble = f"measurements are not kept for the next run: {error}"
-        return self.folder is not None and not self.trouble
+        return self.folder is not None and not self._refused
 
     def _file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"

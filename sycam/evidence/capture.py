@@ -70,6 +70,11 @@ class Evidence:
         return len(self.activations)
 
     @property
+    def differentiated(self) -> bool:
+        """Whether there was a backward pass, so that gradients are known."""
+        return not bool(self.gradients.flatten()[:1].isnan().any())
+
+    @property
     def leaves(self) -> dict[str, Tensor]:
         """All measurements by the names of their leaves."""
         return {"activations": self.activations, "gradients": self.gradients, **self.others}
@@ -111,6 +116,7 @@ def measure(
     progress: Callable[[int], None] | None = None,
     reshape: Reshape = None,
     hessian: bool = False,
+    gradients: bool = True,
 ) -> Evidence:
     """Activations and gradients at ``layer`` for each image, with its score and probability.
 
@@ -127,6 +133,8 @@ def measure(
         progress: called with the number of images done.
         reshape: makes the layer's output a map, see :func:`sycam.evidence.reshaping.to_map`.
         hessian: measure the leaf ``hessian_product``, too.
+        gradients: whether there is a backward pass; else they are NaN, and the network may be one
+            that cannot be differentiated.
 
     Raises:
         LayerError: the layer did not run once, or has no spatial output.
@@ -142,7 +150,9 @@ def measure(
         part = slice(start, start + batch)
         wanted = part_of(target, len(images), part)
         known = None if labels is None else labels[part]
-        found = layer_gradients(network, layer, images[part], wanted, known, reshape, hessian)
+        found = layer_gradients(
+            network, layer, images[part], wanted, known, reshape, hessian, gradients
+        )
         if len(found) == len(images):
             whole = found
         else:
@@ -187,6 +197,7 @@ def layer_gradients(
     labels: Tensor | None = None,
     reshape: Reshape = None,
     hessian: bool = False,
+    gradients: bool = True,
 ) -> Evidence:
     """One batch of :func:`measure`."""
     found: list[Tensor] = []
@@ -207,7 +218,7 @@ def layer_gradients(
             )
         leaf = output.detach().clone().requires_grad_()
         found.append(leaf)
-        torch.set_grad_enabled(True)
+        torch.set_grad_enabled(gradients)
         return leaf.clone()
 
     if scripted(layer):
@@ -226,16 +237,18 @@ def layer_gradients(
                 "choose a layer that is neither skipped nor shared"
             )
         scores = explained.scores(outputs)
-        gradients, product = _backward(scores, found[0], hessian)
-    if gradients is None:
+        backward = _backward(scores, found[0], hessian) if gradients else None
+    if backward is not None and backward[0] is None:
         raise LayerError(
             "the explained score does not depend on the target layer's output, as far as its "
             f"gradient tells: {where_lost(network, images, layer)}"
         )
     maps = to_map(found[0].detach(), reshape, layer)
-    measured = {"activations": maps, "gradients": to_map(gradients, reshape, layer)}
-    if hessian:
-        measured["hessian_product"] = to_map(product, reshape, layer)
+    measured = {"activations": maps}
+    if backward is not None:
+        measured["gradients"] = to_map(backward[0], reshape, layer)
+    if hessian and backward is not None:
+        measured["hessian_product"] = to_map(backward[1], reshape, layer)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in measured.values()):
         raise LayerError(
             "the target layer's activations or gradients are NaN or infinite on these images; "
@@ -247,8 +260,8 @@ def layer_gradients(
     measured |= {name: tensor[:, None, None, None] for name, tensor in scalars.items()}
     depth = maps.shape[2] if maps.ndim == 5 else 1
     return Evidence(
-        measured.pop("activations"),
-        measured.pop("gradients"),
+        activations := measured.pop("activations"),
+        measured.pop("gradients") if gradients else torch.full_like(activations, torch.nan),
         classes,
         explained.index.to(maps.device),
         measured,

@@ -26,6 +26,7 @@ from sycam.evidence.untouched import device_of, untouched
 CPU_BATCH, GPU_BATCH = 64, 256  # rows a forward pass, at most
 ROOM = 2**27  # bytes of altered images and layer outputs a forward pass, about
 Progress = Callable[[str, int, int], None]
+GRADIENTS = frozenset({"gradients", "hessian_product"})  # leaves that take a backward pass
 
 
 def measure_leaves(
@@ -40,12 +41,13 @@ def measure_leaves(
     digests: Sequence[str] | None = None,
     measured: Callable[[int], None] | None = None,
     progress: Progress | None = None,
+    gradients: bool = True,
 ) -> Evidence:
     """Evidence at a layer with all the leaves named: :func:`measure`, then :func:`add_leaves`.
 
     Args:
-        network, images, target, labels, batch: as for :func:`measure`; ``measured`` is its
-            ``progress``.
+        network, images, target, labels, batch, gradients: as for :func:`measure`; ``measured`` is
+            its ``progress``.
         layer: of :func:`sycam.evidence.find_layer`.
         leaves, cache, digests, progress: as for :func:`add_leaves`.
     """
@@ -59,6 +61,7 @@ def measure_leaves(
         measured,
         layer.reshape,
         hessian="hessian_product" in leaves,
+        gradients=gradients or not GRADIENTS.isdisjoint(leaves),
     )
     return add_leaves(
         evidence,

@@ -178,7 +178,8 @@ def told(outputs: object, watched: Watched, wanted: tuple[str, str | None]) -> t
         NetworkError: values from 0 to 1 that may be either.
     """
     form, link = wanted
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or not outputs.numel():
+    tensor = isinstance(outputs, Tensor) and outputs.is_floating_point()  # others are told later
+    if not tensor or outputs.ndim != 2 or not outputs.numel():
         return Reading(form == PROBABILITIES, link or SOFTMAX), ""
     single = outputs.shape[1] == 1
     seen, directly = _maker(outputs)

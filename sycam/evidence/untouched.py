@@ -150,7 +150,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     with alone():
         attributes = [(module, _attributes(module)) for module in network.modules()]
         held = contents(network)
-        modes = [(module, module.training) for module in network.modules()]
+        modes = [(module, _training(module)) for module in network.modules()]
         registries = [(module, dict(module._buffers)) for module in network.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
         with seeded(seed, device_of(network)), _eagerly(network):
@@ -160,10 +160,10 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                     network.eval()
                 yield
             finally:
-                switched = network.training
+                switched = _training(network)
                 if not switched:
                     for module, training in modes:
-                        if module.training != training:
+                        if _training(module) != training:
                             module.training = training
                 for module, before in attributes:  # forward may keep tensors, with their graphs
                     now = vars(module)
@@ -185,6 +185,11 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                     f"another thread switched {type(network).__name__} to train mode while it was "
                     "explained; explain a copy (copy.deepcopy), or let one wait for the other"
                 )
+
+
+def _training(module: nn.Module) -> bool:
+    """Whether it is in train mode; frozen TorchScript has no modes."""
+    return getattr(module, "training", False)
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:

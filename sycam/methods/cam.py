@@ -158,7 +158,13 @@ class CAM:
     def _heatmaps(self, images: Tensor, targets: Target, classifier: Classifier | None) -> Tensor:
         measured = [
             measure_leaves(
-                self.network, layer, images, self.method.leaves, targets, batch=len(images)
+                self.network,
+                layer,
+                images,
+                self.method.leaves,
+                targets,
+                batch=len(images),
+                gradients=False,
             )
             for layer in self._layers
         ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import NetworkError
 from sycam.evidence import Evidence, untouched
+from sycam.evidence.backward import differentiate, where_lost
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs
 from sycam.evidence.readings import USUAL
@@ -57,8 +58,10 @@ def _saliency(network: nn.Module, context: Context, beside: float) -> Tensor:
     images = context.images.detach().clone().requires_grad_()
     total = images.new_zeros(len(images), *images.shape[2:])
 
-    def receive(bias: Tensor) -> Callable[[Tensor], None]:
-        def add(gradient: Tensor) -> None:
+    def receive(bias: Tensor) -> Callable[[Tensor | None], None]:
+        def add(gradient: Tensor | None) -> None:
+            if gradient is None:  # lost behind here: said below
+                return
             shape = (-1, *(1,) * (gradient.ndim - 2))
             total.add_(_psi(gradient * bias.view(shape), images.shape[2:], beside))
 
@@ -76,16 +79,15 @@ def _saliency(network: nn.Module, context: Context, beside: float) -> Tensor:
         with torch.enable_grad():
             reading = USUAL if context.explained is None else context.explained.reading
             score = _score(forward(network, images, reading), context)
-            (gradient,) = torch.autograd.grad(score, images)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise NetworkError(
-            f"FullGrad needs the gradient of the score with respect to the image: {error}"
-        ) from error
+            (gradient,) = differentiate(score, [images])
     finally:
         for handle in handles:
             handle.remove()
+    if gradient is None:
+        raise NetworkError(
+            "FullGrad needs the gradient of the score with respect to the image: "
+            f"{where_lost(network, images)}"
+        )
     return total.add_(_psi(gradient * images.detach(), images.shape[2:], beside)).detach()
 
 

@@ -46,15 +46,18 @@ def baseline_images(name: str, context: Context) -> Tensor:
 
 def blur_baseline(images: Tensor) -> Tensor:
     """Images ``[N,C,H,W]`` (volumes slice by slice) under a Gaussian blur of 11x11 pixels and sigma
-    5 at 224 pixels, scaled with the shorter side; borders are reflected."""
+    5 at 224 pixels, scaled with the shorter side; borders are reflected. A side of one pixel
+    stays as it is."""
     scale = min(images.shape[-2:]) / 224
     radius = max(1, round(5 * scale))
     places = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
     kernel = torch.exp(-0.5 * (places / max(5 * scale, 0.5)) ** 2)
     kernel = kernel / kernel.sum()
     flat = images.flatten(0, -3)[:, None]
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="reflect"), kernel[None, None, None])
-    flat = F.conv2d(
-        F.pad(flat, (0, 0, radius, radius), mode="reflect"), kernel[None, None, :, None]
-    )
+    if flat.shape[-1] > 1:
+        padded = F.pad(flat, (radius, radius, 0, 0), mode="reflect")
+        flat = F.conv2d(padded, kernel[None, None, None])
+    if flat.shape[-2] > 1:
+        padded = F.pad(flat, (0, 0, radius, radius), mode="reflect")
+        flat = F.conv2d(padded, kernel[None, None, :, None])
     return flat.view_as(images)

@@ -157,7 +157,7 @@ def draw_heatmaps(
     """
     methods = {title: find_method(formula) for title, formula in columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
-    evidence, context = subject.measure(images, leaves=leaves)
+    evidence, context = subject.measure(images, leaves=leaves, gradients=False)
     cams = {title: m.heatmaps(evidence, context).maps[0] for title, m in methods.items()}
     if evidence.outputs is None:
         captions = [Path(name).name for name in images.names]

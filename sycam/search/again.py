@@ -141,7 +141,9 @@ class Again:
     ) -> tuple[Evidence | Stack, Context]:
         context = self._context if context is None else context
         explained = context.explained if target is None else target
-        evidence = context.source.remeasure(images, self._leaves, explained, network, keep)
+        evidence = context.source.remeasure(
+            images, self._leaves, explained, network, keep, self._evidence.layers[0].differentiated
+        )
         classifier = context.classifier
         if network is not None and self._runs:
             classifier = Classifier(

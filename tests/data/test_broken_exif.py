@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sycam.data.images import load_images
 from sycam.data.pictures import read_mask, read_picture
 from sycam.errors import NetworkError
 from sycam.networks.checkpoint import read_weights
@@ -20,6 +21,23 @@ def test_pictures_and_masks_keep_their_pixels(tmp_path, kind):
     Image.fromarray(pixels).save(file, exif=b"Exif\0\0 no tiff at all", lossless=True)
     assert np.array_equal(np.asarray(read_picture(file, 3)), pixels)
     assert np.array_equal(read_mask(file), (pixels != 0).any(2))
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_a_folder_goes_on_after_a_broken_picture_or_mask(tmp_path, kind):
+    """Such a picture was dropped as no TIFF file, and such a mask stopped the folder."""
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    pixels[2:5, 3:6] = 200
+    broken = {"exif": b"Exif\0\0 no tiff at all", "lossless": True}
+    for folder, suffix in (("pictures", kind), ("masks", "png")):
+        (tmp_path / folder).mkdir()
+        for name, options in (("a", broken), ("b", {"lossless": True})):
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.{suffix}", **options)
+    images = load_images(tmp_path / "pictures", masks=tmp_path / "masks")
+    assert images.skipped == ()
+    assert len(images) == 2
+    assert torch.equal(images.images[0], images.images[1])
+    assert images.masks.sum((1, 2)).tolist() == [9, 9]
 
 
 @pytest.mark.filterwarnings("ignore")

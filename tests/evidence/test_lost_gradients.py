@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+import sycam
 from sycam.errors import LayerError, NetworkError
 from sycam.methods import CAM
 
@@ -181,6 +183,57 @@ def test_a_network_of_which_a_part_is_torchscript(layer):
     network.body = torch.jit.script(network.body)
     with pytest.raises(LayerError, match="TorchScript, which cannot be watched"):
         CAM(network, layer, "grad-cam")(IMAGES)
+
+
+@pytest.fixture(scope="module")
+def quantised_head() -> Body:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.ao will be torchao
+        return torch.ao.quantization.quantize_dynamic(Body().eval(), {nn.Linear})
+
+
+@pytest.mark.parametrize("formula", ["score-cam", "ablation-cam", "eigen-cam", "MI"])
+def test_what_takes_no_gradient_explains_a_quantised_head(quantised_head, formula):
+    expected = CAM(Body().eval(), "body.4", formula)(IMAGES)
+    found = CAM(quantised_head, "body.4", formula)(IMAGES)
+    assert expected.amax((1, 2)).gt(0).all()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.2)  # eight bits
+
+
+def test_figures_of_a_quantised_head(quantised_head):
+    metrics = ["average-drop", "max-sensitivity:samples=1"]
+    for methods in (["score-cam"], ["score-cam", "grad-cam"]):
+        expected = sycam.evaluate(Body().eval(), "body.4", IMAGES, methods, metrics)
+        if "grad-cam" in methods:
+            with pytest.raises(LayerError, match=r"lost in 'head.1'.*like score-cam"):
+                sycam.evaluate(quantised_head, "body.4", IMAGES, methods, metrics)
+            continue
+        found = sycam.evaluate(quantised_head, "body.4", IMAGES, methods, metrics)
+        for key, cell in expected.cells.items():
+            assert found.cells[key].mean == pytest.approx(cell.mean, abs=0.02)
+
+
+@pytest.mark.parametrize("formula", ["grad-cam", "G - 0.5 * H", "fullgrad"])
+def test_what_takes_a_gradient_says_that_the_head_is_quantised(quantised_head, formula):
+    said = r"lost in 'head.1' \(Linear\), which is quantised: .*like score-cam.*floating point"
+    with pytest.raises((LayerError, NetworkError), match=said):
+        CAM(quantised_head, "body.4", formula)(IMAGES)
+
+
+@pytest.mark.parametrize("formula", ["grad-cam", "score-cam"])
+@pytest.mark.parametrize("layer", ["1", "auto", "last"])
+@pytest.mark.filterwarnings("ignore")
+def test_layers_of_eight_bits(formula, layer):
+    tools = torch.ao.quantization
+    network = nn.Sequential(
+        tools.QuantStub(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 4),
+        tools.DeQuantStub(),
+    ).eval()  # fmt: skip
+    network.qconfig = tools.get_default_qconfig(torch.backends.quantized.engine)
+    made = tools.prepare(network)
+    made(IMAGES)
+    with pytest.raises(LayerError, match="explain the network in floating point, as it was"):
+        CAM(tools.convert(made), layer, formula)(IMAGES)
 
 
 @pytest.mark.parametrize("layer", ["auto", "last", "body"])

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import sycam
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
 from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
@@ -431,18 +430,6 @@ def test_a_resolved_callable_explains_whatever_the_network_returns(
     torch.testing.assert_close(again.gradients, plain.gradients)
     torch.testing.assert_close(again.probability, first.probability)
     assert again.outputs is None
-    metrics = [
-        "road", "coherency", "adcc", "arcc", "randomisation", "max-sensitivity", "equivariance",
-    ]  # fmt: skip
-    found = sycam.evaluate(network, layer, small_images, ["grad-cam"], metrics, target=target)
-    wanted = sycam.evaluate(
-        small_network, layer, small_images, ["grad-cam"], metrics, target=lambda row: row[0]
-    )
-    for key, cell in wanted.cells.items():
-        if key[1] == "randomisation":  # random weights are drawn by the modules' names
-            assert -1 <= found.cells[key].mean < 1
-        else:
-            assert found.cells[key].mean == pytest.approx(cell.mean, abs=1e-4), key
 
 
 class Heads(NamedTuple):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+import sycam
 from sycam.errors import OptionError
 from sycam.evidence import Classifier
 from sycam.metrics import Context, Deletion, Insertion
@@ -180,6 +183,21 @@ def test_blur_keeps_a_constant_image_and_blurs_any_other():
     assert torch.allclose(blur_baseline(flat), flat, atol=1e-6)
     noisy = torch.randn(1, 3, 32, 32)
     assert blur_baseline(noisy).std() < noisy.std()
+
+
+def test_an_image_one_pixel_high_is_blurred_along_its_row():
+    """A border of one pixel cannot be reflected, which once was torch's own error."""
+    row = torch.rand(2, 3, 1, 16, generator=torch.Generator().manual_seed(0))
+    side = math.exp(-2)  # of a Gaussian of sigma 0.5, the least, at one pixel
+    whole = F.pad(row, (1, 1, 0, 0), mode="reflect")
+    expected = (whole[..., :-2] * side + row + whole[..., 2:] * side) / (1 + 2 * side)
+    torch.testing.assert_close(blur_baseline(row), expected)
+    torch.testing.assert_close(blur_baseline(row.mT), expected.mT)
+    assert torch.equal(blur_baseline(row[..., :1]), row[..., :1])
+    network = nn.Sequential(nn.Conv2d(3, 4, (1, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(56, 3))
+    metrics = ["insertion", "deletion:baseline=blur"]
+    found = sycam.evaluate(network, "0", row, ["grad-cam"], metrics)
+    assert all(0 <= found.cells["grad-cam", metric].mean <= 1 for metric in metrics)
 
 
 def test_a_volume_loses_the_same_pixels_as_a_flat_image(maps12):
