@@ -18,6 +18,8 @@ from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
+from sycam.record_schema import check_record
+from sycam.schema import SchemaError, read_json
 from sycam.validation import PUBLISHED, Comparison, Further, Interval, Row, Validation
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 3
 RESULT_FILE = "result.json"
+LARGEST = 1 << 28  # bytes of a result that is read; one of 1000 images has some 3 MB
 JOURNAL_FILE = "scores.jsonl"
 STUDY_FILE = "study.log"
 
@@ -148,9 +151,13 @@ class Result:
         title = f"{best}: {self.metric} on {self.validation.images} held-out images"
         return html_table(title, ("method", "held out [95 %]"), rows)
 
+    def recorded(self) -> dict[str, Any]:
+        """What ``result.json`` holds of it, but for the digest; NaN and infinity are None."""
+        return json.loads(json.dumps(_finite(self.to_dict())))
+
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all."""
-        data = _finite(self.to_dict())
+        data = self.recorded()
         data["digest"] = digest_of(data)
         text = json.dumps(data, indent=1, ensure_ascii=False)
         draft = folder / (RESULT_FILE + ".part")
@@ -185,15 +192,16 @@ def load(path: str | Path) -> Result:
         )
         raise RunError(f"there is no result in '{path}'; {hint}")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if data.get("schema") != SCHEMA:
-            raise RunError(
-                f"'{file}' has schema {data.get('schema')!r}, this version reads {SCHEMA}"
-            )
+        data = read_json(file, LARGEST)
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            stated = data.get("schema") if isinstance(data, dict) else None
+            raise RunError(f"'{file}' has schema {stated!r:.80}, this version reads {SCHEMA}")
+        check_record(data)
         return _from_dict(data, file.parent)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = str(error) if isinstance(error, SchemaError) else f"{type(error).__name__}: {error}"
         raise RunError(
-            f"'{file}' is damaged: {type(error).__name__}: {error}; "
+            f"'{file}' is damaged: {said}; "
             "the same sycam synthesize command writes it again from the journal"
         ) from None
 

@@ -39,7 +39,8 @@ def test_a_fresh_run_holds(finished, tmp_path, mode):
     path = finished if mode == "race" else run(tmp_path / mode, mode=mode).path
     done = sycam.verify(path)
     assert done.holds, [c.found for c in done.checks if not c.holds]
-    assert len(done.checks) == 8
+    assert len(done.checks) == 11
+    assert "environment" in [one.path for one in done.unchecked]
 
 
 def changed(finished, tmp_path, change, honest_digest=False):
@@ -129,6 +130,7 @@ def test_the_command_says_so_and_exits_with_1(finished, tmp_path):
     good = runner.invoke(app, ["verify", str(finished), "--quiet"])
     assert good.exit_code == 0
     assert "Verified." in good.output
+    assert "Not checked: environment" in good.output
     bad = runner.invoke(app, ["verify", str(changed(finished, tmp_path, better_score)), "--json"])
     assert bad.exit_code == 1
     assert json.loads(bad.stdout)["holds"] is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -110,7 +111,7 @@ def verify(
 ) -> None:
     """Derive a run again: its search from the journal, its scores from the network.
 
-    Exit code 1 where a claim does not hold.
+    Exit code 1 where a claim does not hold. What cannot be derived is listed as not checked.
 
     Examples:
 
@@ -126,7 +127,12 @@ def verify(
         )
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
-        print(json.dumps({"holds": done.holds, "checks": checks}, ensure_ascii=False))
+        said = {
+            "holds": done.holds,
+            "checks": checks,
+            "unchecked": list(map(asdict, done.unchecked)),
+        }
+        print(json.dumps(said, ensure_ascii=False))
     else:
         console.print(show.verification_table(done))
     if not done.holds:
