@@ -45,8 +45,9 @@ from sycam.inputs import demo_images, with_masks
 from sycam.methods import find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.search import Budget, SearchOptions
+from sycam.statistics import Interval, mean_interval
 from sycam.task import Task
-from sycam.validation import PUBLISHED, Interval, mean_interval
+from sycam.validation import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")

@@ -53,7 +53,6 @@ UNCHECKED = (
     Unchecked("settings.search.constants", "tuning of constants, where it never began"),
     Unchecked("network.layer_note", "how the layer was chosen"),
     Unchecked("grammar.name", "a label; its text and digest are checked"),
-    Unchecked("", "how far the cost was enumerated that was not completed"),
     Unchecked(
         "", "the journal's scores of candidates that the result does not list: taken as they are"
     ),
@@ -127,9 +126,14 @@ def discrepancies(
         What differs, and what cannot be told.
     """
     unchecked = list(UNCHECKED)
+    if (begun := _begun(stated)) is not None or (begun := _begun(found)) is not None:
+        unchecked.append(
+            Unchecked(f"search.levels.{begun}", "how far a cost was enumerated when time was up")
+        )
     loose = [path for kind in given for path in _GIVEN[kind]]
     tolerances = (*_TOLERANCES, *(_OF_COMPONENTS if components else ()))
     differing = []
+    found = _aligned(stated, found) if components else found
     for one in _differing(_completed(stated), _completed(found), (), tolerances):
         path = next((path for path in loose if _matches(path, one.path)), None)
         if path is not None:
@@ -139,16 +143,45 @@ def discrepancies(
     return differing, unchecked
 
 
-def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without the level of cost at which the search ended: when is chance."""
+def _begun(record: Mapping[str, Any]) -> int | None:
+    """Place of the level of cost at which the search ended, if it did so in the midst of one."""
     search = record["search"]
-    levels = [v for v in search["levels"] if v["cost"] <= search["complete_cost"]]
+    beyond = (i for i, v in enumerate(search["levels"]) if v["cost"] > search["complete_cost"])
+    return next(beyond, None)
+
+
+def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record without the level of cost at which the search ended: when is chance."""
+    begun, search = _begun(record), record["search"]
+    if begun is None:
+        return record
+    levels = [level for i, level in enumerate(search["levels"]) if i != begun]
     return {**record, "search": {**search, "levels": levels}}
+
+
+def _aligned(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was found with its rows in the order stated, where these are the same methods.
+
+    Figures are measured twice where they are no means of scores on record: two that nearly tie may
+    change places.
+    """
+    rows = {(row["kind"], row["name"]): row for row in found["validation"]["rows"]}
+    order = [(row["kind"], row["name"]) for row in stated["validation"]["rows"]]
+    if sorted(order) != sorted(rows) or list(rows) == order:
+        return found
+    again = [rows[key] for key in order]
+    figures = [row["heldout"]["mean"] for row in again]
+    before = [row["heldout"]["mean"] for row in rows.values()]
+    tied = all(math.isclose(a, b, rel_tol=0, abs_tol=MEASURED)
+               for a, b in zip(figures, before, strict=True) if None not in (a, b))  # fmt: skip
+    return {**found, "validation": {**found["validation"], "rows": again}} if tied else found
 
 
 def _differing(
     stated: Any, found: Any, path: Path, tolerances: tuple[tuple[str, float], ...]
 ) -> Iterator[Discrepancy]:
+    if stated is found:
+        return
     if isinstance(stated, dict) and isinstance(found, dict):
         for key in dict.fromkeys((*found, *stated)):
             parts = stated.get(key, MISSING), found.get(key, MISSING)

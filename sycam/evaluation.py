@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
 from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, demo_images, read_images, sample, with_masks
@@ -22,8 +23,24 @@ from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.notebook import html_table
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
+from sycam.statistics import Interval, caution, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
-from sycam.validation import Interval, interval
+
+
+class _Named(dict):
+    """By the metrics' names as they were asked for; found by their full texts, too."""
+
+    def __init__(self, found: dict, names: dict[str, str]):
+        super().__init__(found)
+        self._names = names  # of full texts
+
+    def __missing__(self, key: str | tuple[str, str]) -> Any:
+        asked = (
+            (key[0], self._names.get(key[1])) if isinstance(key, tuple) else self._names.get(key)
+        )
+        if asked not in self:
+            raise KeyError(key)
+        return self[asked]
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,8 @@ class Table:
 
     Attributes:
         methods: row names.
-        metrics: column names.
+        metrics: column names, as they were asked for; ``cells``, ``scores`` and ``directions``
+            are found by the metrics' full texts as well.
         cells: ``(method, metric)`` to mean with 95 % bootstrap interval.
         scores: ``(method, metric)`` to ``[N]``, what each image adds to the figure.
         degenerate: method to the number of images on which its heatmap is flat.
@@ -49,7 +67,8 @@ class Table:
     images: int
 
     def best(self, metric: str) -> str:
-        """The method with the best mean under a metric."""
+        """The method with the best mean under a metric, by a name that was given or its full
+        text."""
         sign = 1 if self.directions[metric] else -1
         return max(self.methods, key=lambda m: sign * self.cells[m, metric].mean)
 
@@ -122,12 +141,13 @@ def evaluate(
     count: int | None = None,
     correct_only: bool = False,
     notify: Notify = ignore,
+    output: str = AUTO,
 ) -> Table:
     """Score named methods and expressions under metrics, on all the images given or a sample.
 
     Args:
-        network, layer, images, labels, masks, target, device, seed, reshape, fusion: as for
-            :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
+        network, layer, images, labels, masks, target, device, seed, reshape, fusion, output: as
+            for :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
         methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
             published CAMs and controls that need no dear leaf (and that the metrics are defined
             for) if None.
@@ -146,7 +166,12 @@ def evaluate(
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if (methods is not None and not methods) or not metrics:
         raise OptionError("name at least one method and one metric")
-    chosen = {m.text: m for m in map(find_metric, metrics)}
+    chosen: dict[str, Metric] = {}
+    asked: dict[str, str] = {}  # of full texts
+    for one in metrics:
+        metric = find_metric(one)
+        chosen.setdefault(metric.text, metric)
+        asked.setdefault(metric.text, one if isinstance(one, str) else metric.text)
     if methods is None:
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in scored_along() if m.has_weights or not of_weights]
@@ -160,14 +185,14 @@ def evaluate(
         else read_images(images, labels, masks, known, notify)
     )
     image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
-    image_set = sample(image_set, count, seed, known.module if correct_only else None)
+    image_set = sample(image_set, count, seed, known.module if correct_only else None, output)
     for line in (*image_set.notes, *image_set.skipped):
         notify(Note(line))
     for metric in chosen.values():
         check_volumes(metric, image_set)
         check_scorable(metric, found.values())
     subject = Subject.prepare(
-        known, layer, image_set, target, device, seed, notify, reshape, fusion
+        known, layer, image_set, target, device, seed, notify, reshape, fusion, output
     )
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
@@ -183,16 +208,18 @@ def evaluate(
         notify(Stage("Scoring", len(found)))
         for done, (name, method) in enumerate(found.items(), 1):
             for metric, score in zip(under, scorer.score_under(under, method), strict=True):
-                scores[name, metric.text] = metric.per_image(score.values)
-                cells[name, metric.text] = interval(score.values, metric, seed)
+                scores[name, asked[metric.text]] = metric.per_image(score.values)
+                cells[name, asked[metric.text]] = interval(score.values, metric, seed)
                 degenerate[name] = score.degenerate
             notify(Step(done))
+    if said := caution(list(scores.values())):
+        notify(Note(said))
     return Table(
         methods=tuple(found),
-        metrics=tuple(chosen),
-        cells=cells,
-        scores=scores,
+        metrics=tuple(asked.values()),
+        cells=_Named(cells, asked),
+        scores=_Named(scores, asked),
         degenerate=degenerate,
-        directions={name: m.higher_is_better for name, m in chosen.items()},
+        directions=_Named({asked[t]: m.higher_is_better for t, m in chosen.items()}, asked),
         images=len(image_set),
     )

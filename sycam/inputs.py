@@ -24,7 +24,9 @@ from sycam.data.images import (
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.splits import AT_ONCE, Fit
 from sycam.errors import DataError, OptionError
+from sycam.evidence import read_outputs
 from sycam.evidence.correctness import classified_correctly
+from sycam.evidence.readings import AUTO, PROBES
 from sycam.networks import DEMO, NamedNetwork
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 
@@ -152,11 +154,13 @@ def divide(
     seed: int,
     needs_masks: bool,
     only: nn.Module | None = None,
+    output: str = AUTO,
 ) -> tuple[ImageSet, ImageSet]:
     """The images to search on and those held out; no image is in both.
 
     Args:
         only: a network; images that it classifies wrongly are left out.
+        output: what its outputs are, see :func:`sycam.synthesize`.
 
     Raises:
         DataError: fewer images than asked for, none with masks where the metric needs them, or
@@ -165,7 +169,7 @@ def divide(
     for name, number in (("search_images", search_images), ("heldout", heldout)):
         if isinstance(number, int) and number < 2:
             raise OptionError(f"{name} must be at least 2, got {number}")
-    fit = None if only is None else _correct(only)
+    fit = None if only is None else _correct(only, output)
     if isinstance(images, str):
         if images != DEMO:
             raise DataError(f"images {images!r} are not known")
@@ -220,16 +224,22 @@ def whole(images: ImageSet | ImageSource, fit: Fit | None = None) -> ImageSet:
 
 
 def sample(
-    images: ImageSet | ImageSource, count: int | None, seed: int, only: nn.Module | None = None
+    images: ImageSet | ImageSource,
+    count: int | None,
+    seed: int,
+    only: nn.Module | None = None,
+    output: str = AUTO,
 ) -> ImageSet:
-    """All images, or ``count`` drawn at random; ``only`` as for :func:`divide`."""
-    fit = None if only is None else _correct(only)
+    """All images, or ``count`` drawn at random; ``only`` and ``output`` as for :func:`divide`."""
+    fit = None if only is None else _correct(only, output)
     if count is None:
         return whole(images, fit)
     return choose(images, count, seed, purpose="to evaluate on", fit=fit, unfit=WRONG)
 
 
-def _correct(network: nn.Module) -> Fit:
+def _correct(network: nn.Module, output: str) -> Fit:
+    reading = None
+
     def fit(images: ImageSet) -> list[bool]:
         if images.labels is None:
             noted = f". Of these images: {'; '.join(images.notes)}" if images.notes else ""
@@ -238,7 +248,10 @@ def _correct(network: nn.Module) -> Fit:
                 "labels.csv, a folder a class (--labels), a column or an array 'labels', or "
                 f"leave --correct-only out{noted}"
             )
-        return classified_correctly(network, images.images, images.labels)
+        nonlocal reading
+        if reading is None:
+            reading, _ = read_outputs(network, images.images[:PROBES], output)
+        return classified_correctly(network, images.images, images.labels, reading)
 
     return fit
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.evidence import Layers, Reshape, as_layers
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
 from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, divide, read_images
@@ -24,8 +25,8 @@ from sycam.metrics import Context, Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.search.scoring import ranking_maps
+from sycam.statistics import Interval, interval
 from sycam.subject import Subject, check_volumes
-from sycam.validation import Interval, interval
 
 MOST = 300  # weightings tried
 TOGETHER = 16  # weightings scored in one batch
@@ -66,6 +67,7 @@ def learn_fusion(
     seed: int = 0,
     reshape: Reshape = None,
     notify: Notify = ignore,
+    output: str = AUTO,
 ) -> LayerWeights:
     """Find the weights of layers under which the fused heatmap of a formula scores best.
 
@@ -74,7 +76,7 @@ def learn_fusion(
 
     Args:
         network, images, labels, masks, metric, search_images, heldout, target, device, seed,
-            reshape, notify: as for :func:`sycam.synthesize`.
+            reshape, notify, output: as for :func:`sycam.synthesize`.
         layers: at least two.
         formula: an expression or a method's name.
 
@@ -91,7 +93,7 @@ def learn_fusion(
         check_volumes(metric, images)
     searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
     subject = Subject.prepare(
-        known, wanted, searched, target, device, seed, notify, reshape, "mean"
+        known, wanted, searched, target, device, seed, notify, reshape, "mean", output
     )
 
     def layer_maps(image_set: ImageSet, said: str) -> tuple[list[Heatmaps], Context]:

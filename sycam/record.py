@@ -20,6 +20,8 @@ from sycam.data.images import ImageSet
 from sycam.digests import tensor_digest
 from sycam.errors import RunError
 from sycam.evidence import FLOAT32
+from sycam.evidence.readings import USUAL
+from sycam.evidence.targets import is_callable
 from sycam.evidence.threads import allowed_threads
 from sycam.language import Grammar
 from sycam.metrics import Metric
@@ -63,6 +65,8 @@ def identity_of(
         facts["required"] = [[str(r), r.metric.options, r.metric.version] for r in requirements]
     if precision != FLOAT32:
         facts["precision"] = precision
+    if subject.reading != USUAL:
+        facts["output"] = str(subject.reading)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -103,6 +107,7 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
             "metric_options": metric.options,
             "grammar": grammar.name,
             "target": subject.target_text,
+            "output": "auto" if is_callable(subject.target) else str(subject.reading),
             "seed": subject.seed,
             "precision": task.precision,
             "correct_only": task.correct_only,

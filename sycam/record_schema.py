@@ -47,7 +47,7 @@ def _shape() -> dict[str, Any]:
         "settings": {
             "metric": str, "metrics": list[str], "metric_options": dict[str, Any], "grammar": str,
             "target": str | int, "seed": int, "precision": str, "correct_only?": bool,
-            "needs_masks?": bool | None, "search": _SEARCH_OPTIONS,
+            "output?": str, "needs_masks?": bool | None, "search": _SEARCH_OPTIONS,
         },
         "environment": dict[str, str | int],
         "network": {

@@ -8,6 +8,7 @@ from torch import nn
 
 from sycam.data.images import ImageSet, ImageSource, open_images
 from sycam.errors import RunError
+from sycam.evidence.readings import AUTO, LOGITS
 from sycam.evidence.targets import Target
 from sycam.inputs import DEMO, Images, divide, read_images
 from sycam.language import Grammar
@@ -70,6 +71,7 @@ def recorded_arguments(
         "precision": settings["precision"],
         "correct_only": settings.get("correct_only", False),
         "guesses": options.guesses,
+        "output": output_of(settings),
     }
 
 
@@ -77,6 +79,12 @@ def _read(origin: dict | None) -> ImageSource | str | None:
     if origin is None:
         return None
     return DEMO if origin == {"source": DEMO} else open_images(**origin)
+
+
+def output_of(settings: dict[str, Any]) -> str:
+    """What the run's network returns; runs of before it was on record took it for logits."""
+    callable_target = str(settings["target"]).startswith("callable")
+    return settings.get("output", AUTO if callable_target else LOGITS)
 
 
 def _fusion(fusion: str | list[float]) -> str | tuple[float, ...]:
@@ -110,4 +118,12 @@ def recorded_heldout(result: Result, network: nn.Module | str) -> ImageSet:
         metrics = [*map(find_metric, settings["metrics"]), *required]
         needs_masks = any(metric.needs_masks for metric in metrics)
     only = known.module if settings.get("correct_only", False) else None
-    return divide(images, apart, data["search_images"], settings["seed"], needs_masks, only)[1]
+    return divide(
+        images,
+        apart,
+        data["search_images"],
+        settings["seed"],
+        needs_masks,
+        only,
+        output_of(settings),
+    )[1]

@@ -20,7 +20,8 @@ from sycam.methods import CAM
 from sycam.notebook import html_table
 from sycam.record_schema import check_record
 from sycam.schema import SchemaError, read_json
-from sycam.validation import PUBLISHED, Comparison, Further, Interval, Row, Validation
+from sycam.statistics import Comparison, Interval
+from sycam.validation import PUBLISHED, Further, Row, Validation
 
 if TYPE_CHECKING:
     from sycam.report.run_pictures import Plot

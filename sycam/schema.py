@@ -43,10 +43,19 @@ def read_json(path: Path, largest: int) -> Any:
     return parse_json(content)
 
 
-def parse_json(content: bytes | str) -> Any:
-    """JSON within the bounds of this module; SchemaError where it is beyond."""
+def parse_json(content: bytes | str, undefined: bool = False) -> Any:
+    """JSON within the bounds of this module.
+
+    Args:
+        content: the text.
+        undefined: whether NaN and infinity may stand for numbers, as Python writes them.
+
+    Raises:
+        SchemaError: it is beyond.
+    """
+    constant = float if undefined else _no_constant
     try:
-        data = json.loads(content, parse_constant=_no_constant, parse_float=_finite)
+        data = json.loads(content, parse_constant=constant, parse_float=_finite)
     except SchemaError:
         raise
     except RecursionError:

@@ -12,7 +12,7 @@ from sycam.errors import OptionError
 from sycam.metrics import Metric
 from sycam.search.per_class import Choice
 from sycam.search.selection import Candidate
-from sycam.validation import Interval, holm, mean_interval, sign_flip_p
+from sycam.statistics import Interval, holm, mean_interval, sign_flip_p
 
 
 @dataclass(frozen=True)

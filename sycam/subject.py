@@ -33,19 +33,20 @@ from sycam.evidence import (
     has_linear_head,
     measure,
     measure_leaves,
+    read_outputs,
     varies,
 )
 from sycam.evidence.class_targets import ClassTarget, parse_target
+from sycam.evidence.readings import AUTO, PROBES, USUAL, Reading
 from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target, is_callable, resolve
+from sycam.evidence.steadiness import unsteadiness
+from sycam.evidence.targets import Target, is_callable, read_as, resolve
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.networks import NamedNetwork, open_network
 from sycam.search.events import Note, Notify, Stage, Step, ignore
-
-PROBES = 8  # images on which layer 'auto' looks at gradients
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Subject:
         classifier: the fast copy for perturbed images.
         fusion: how the heatmaps of several layers become one.
         class_names: of all classes, in the network's order; None where they are not known.
+        reading: what the network's outputs are.
+        unsteady: what of them is not decided by the image alone, for people.
     """
 
     network: nn.Module
@@ -71,6 +74,8 @@ class Subject:
     classifier: Classifier
     fusion: str | tuple[float, ...] = "mean"
     class_names: tuple[str, ...] | None = None
+    reading: Reading = USUAL
+    unsteady: str = ""
 
     @classmethod
     def prepare(
@@ -84,12 +89,14 @@ class Subject:
         notify: Notify = ignore,
         reshape: Reshape = None,
         fusion: Fusion = "mean",
+        output: str = AUTO,
     ) -> Subject:
         """Load the network, move it to the device and find the layers.
 
         Args:
             network: see :func:`sycam.networks.open_network`.
-            images: some of them serve as probes for layer ``"auto"``.
+            images: some of them serve as probes for layer ``"auto"`` and output ``"auto"``.
+            output: what the network's outputs are, see :func:`sycam.synthesize`.
         """
         if not isinstance(seed, Integral):
             raise OptionError(f"seed must be an integer, got {seed!r}")
@@ -97,6 +104,8 @@ class Subject:
         wanted = as_layers(layer)
         fusion = check_fusion(fusion, len(wanted))
         known = open_network(network)
+        for line in known.notes:
+            notify(Note(line))
         network = known.module
         place = device_for(device, network)
         if place != device_of(network):
@@ -107,14 +116,23 @@ class Subject:
             ]
             network = copy.deepcopy(network).to(place)
         probes = images.images[:PROBES].to(place)
+        unsteady = unsteadiness(network, probes) if len(probes) else ""
+        if unsteady:
+            notify(Note(unsteady))
+        reading, said = read_outputs(network, probes, output, target)
+        if said:
+            notify(Note(said))
+        target = read_as(target, reading)
         found = tuple(find_layer(network, one, probes, reshape, target) for one in wanted)
         for one in found:
             if one.note:
                 notify(Note(one.note))
         score = target if is_callable(target) else None
-        classifier = Classifier(network, place, score=score)
+        classifier = Classifier(network, place, score=score, reading=reading)
         names = known.class_names or images.class_names
-        return cls(network, known, found, target, seed, classifier, fusion, names)
+        return cls(
+            network, known, found, target, seed, classifier, fusion, names, reading, unsteady
+        )
 
     @property
     def name(self) -> str:
@@ -202,7 +220,7 @@ class Subject:
                     layer,
                     images,
                     leaves,
-                    self.target if target is None else target,
+                    self.target if target is None else read_as(target, self.reading),
                     cache=cache,
                 )
             )
@@ -246,7 +264,8 @@ class Subject:
             return False
         probes = images.images[:PROBES].to(self.classifier.device)
         for layer in self.layers:
-            measured = measure(self.network, layer.module, probes, reshape=layer.reshape)
+            predicted = read_as("predicted", self.reading)
+            measured = measure(self.network, layer.module, probes, predicted, reshape=layer.reshape)
             if not has_linear_head(self.network, measured.activations, measured.outputs):
                 return False
         return True
@@ -255,11 +274,9 @@ class Subject:
         """What a user should know about these measurements."""
         if evidence.outputs is not None and not is_callable(self.target):
             classes, labels = evidence.outputs.shape[1], images.labels
-            found = evidence.outputs.argmax(1)
             check_classes(images.class_names, classes, self.known.class_names)
             if classes == 1:
                 notify(Note("the network has one output: its probability is the sigmoid"))
-                found = (evidence.outputs[:, 0] > 0).long()
             if labels is not None and int(labels.max()) >= max(classes, 2):
                 notify(
                     Note(
@@ -268,7 +285,7 @@ class Subject:
                     )
                 )
             elif labels is not None:
-                right = (found.cpu() == labels.cpu()).float().mean()
+                right = self.reading.predicted(evidence.outputs, labels).float().mean()
                 notify(Note(f"the network classifies {right:.1%} of these images correctly"))
         for layer, measured in zip(self.layers, evidence.layers, strict=True):
             if not measured.gradients.any():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.evidence import Evidence, Layers, Reshape, Stack
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
 from sycam.evidence.threads import sharing_cores
 from sycam.hunt import Hunt, hunt
@@ -28,17 +29,9 @@ from sycam.search.events import Note, Notify, Stage, Step, Validated, ignore
 from sycam.search.pareto import describe, pareto_front
 from sycam.search.selection import DEFAULT_RULE
 from sycam.specialisation import specialisation
+from sycam.statistics import Interval, interval
 from sycam.task import Task
-from sycam.validation import (
-    NEW,
-    Entrant,
-    Interval,
-    Settle,
-    Validation,
-    as_measured,
-    interval,
-    validate,
-)
+from sycam.validation import NEW, Entrant, Settle, Validation, as_measured, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
@@ -80,6 +73,7 @@ def synthesize(
     correct_only: bool = False,
     out: str | Path | None = None,
     notify: Notify = ignore,
+    output: str = AUTO,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
 
@@ -136,6 +130,11 @@ def synthesize(
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
         notify: watches the progress, see :mod:`sycam.search.events`.
+        output: what the network's outputs are: ``"logits"`` or ``"probabilities"``, and as wanted
+            ``":softmax"`` (one class is right, as where nothing is said) or ``":sigmoid"`` (each
+            output is a label of its own, as in a network with one output). ``"auto"`` tells the
+            form from the network's last step and its outputs on some images, never that logits
+            are of several labels.
 
     Returns:
         The winner, its rivals, the front and the held-out evidence. Ctrl-C ends the search early,
@@ -163,7 +162,7 @@ def synthesize(
         task = Task.prepare(
             network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
             device, seed, reshape, fusion, require, precision, options.guesses, correct_only,
-            notify,
+            notify, output,
         )  # fmt: skip
         # Only now, when all that was given has proved usable, is anything written.
         folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
+from sycam.errors import NetworkError
 from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
+from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target, is_callable
 from sycam.inputs import DEMO, Images, divide, read_images
 from sycam.kernels import Fusion
@@ -90,6 +92,7 @@ class Task:
         guesses: Sequence[Expression] = (),
         correct_only: bool = False,
         notify: Notify = ignore,
+        output: str = AUTO,
     ) -> Task:
         """Check all that was given and measure the search images.
 
@@ -116,14 +119,16 @@ class Task:
             heldout = read_images(heldout, network=known, notify=notify)
         only = known.module if correct_only else None
         masked = need_masks(metric, requirements)
-        searched, unseen = divide(images, heldout, search_images, seed, masked, only)
+        searched, unseen = divide(images, heldout, search_images, seed, masked, only, output)
         for line in dict.fromkeys(
             (*searched.notes, *unseen.notes, *searched.skipped, *unseen.skipped)
         ):
             notify(Note(line))
         subject = Subject.prepare(
-            known, layer, searched, target, device, seed, notify, reshape, fusion
+            known, layer, searched, target, device, seed, notify, reshape, fusion, output
         )
+        if subject.unsteady:
+            raise NetworkError(f"no search on a network that is not steady: {subject.unsteady}")
         notify(Stage("Measuring activations and gradients", len(searched)))
         grammar = _available(grammar, subject, searched, notify)
         leaves = grammar.leaves.union(
@@ -251,7 +256,9 @@ def _in_precision(
 ) -> Context:
     """The context with a classifier of another precision, which ranks as float32 does."""
     slow = subject.classifier
-    fast = Classifier(subject.network, slow.device, score=slow.score, precision=precision)
+    fast = Classifier(
+        subject.network, slow.device, score=slow.score, precision=precision, reading=slow.reading
+    )
     verify_precision(fast, metric, evidence, context, known)
     return in_precision(context, fast)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from sycam.errors import OptionError
 from sycam.evidence import Evidence
@@ -17,45 +16,27 @@ from sycam.metrics import Context, Metric
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.search.scoring import Score
+from sycam.statistics import (
+    CONFIDENCE,
+    Comparison,
+    Interval,
+    Scored,
+    caution,
+    compared,
+    interval,
+    swap_p,
+    swappable,
+)
 
 PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
 NEW = "new"  # kind of the best new formula, where the winner is a published CAM
-RESAMPLES = 9999
 GUARDED = 64  # held-out images on which the sanity guards are measured
-_AT_ONCE = 333  # resamples of a figure that is no mean, computed together
-CONFIDENCE = 0.95
 
 
 _CONCERNS = {
     "class-sensitivity": (lambda v: v < 0.05, "it hardly changes with the class explained"),
     "randomisation": (lambda v: v > 0.95, "it hardly changes with the network's weights"),
 }
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure, for most metrics a mean, with its 95 % bootstrap interval over images."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The winner against another method on the same held-out images.
-
-    Attributes:
-        difference: winner minus other, oriented so that positive favours the winner.
-        p: two-sided sign-flip test of the mean difference.
-        p_holm: the same, Holm-corrected over all published CAMs and controls, and all goals.
-        p_wilcoxon: two-sided Wilcoxon signed-rank test, uncorrected.
-    """
-
-    difference: Interval
-    p: float
-    p_holm: float
-    p_wilcoxon: float
 
 
 @dataclass(frozen=True)
@@ -191,6 +172,13 @@ class Validation:
             if name in guards and fails(guards[name])
         )
 
+    @property
+    def caution(self) -> str | None:
+        """What to know before intervals and p values are trusted: see
+        :func:`sycam.statistics.caution`."""
+        said = [row for row in self.rows if row.kind == "winner" or row.name == self.best_published]
+        return caution([np.array(row.under(g).scores) for row in said for g in self.goals])
+
 
 @dataclass(frozen=True)
 class Entrant:
@@ -279,7 +267,18 @@ def validate(
         for g, goal in enumerate(goals)
     ]
     oriented = [list(map(goal.oriented, a)) for goal, a in zip(goals, added, strict=True)]
-    comparisons = _compare(winner, entrants, oriented, seed)
+    comparisons = _compare(
+        winner,
+        entrants,
+        [
+            [
+                Scored(o, goal, v, f[g])
+                for o, v, f in zip(oriented[g], values[g], fitted, strict=True)
+            ]
+            for g, goal in enumerate(goals)
+        ],
+        seed,
+    )
     rows = [
         Row(
             name=entrant.method.name,
@@ -373,33 +372,23 @@ def _first_alike(entrants: Sequence[Entrant]) -> list[int]:
 def _compare(
     winner: int | None,
     entrants: Sequence[Entrant],
-    scores: Sequence[Sequence[np.ndarray]],
+    scored: Sequence[Sequence[Scored]],
     seed: int,
 ) -> dict[tuple[int, int], Comparison]:
-    """By goal and entrant; ``scores`` are of each goal each entrant's, higher being better."""
+    """By goal and entrant; ``scored`` are of each goal each entrant's."""
     if winner is None:
         return {}
-    differences = {
-        (goal, i): each[winner] - each[i]
-        for goal, each in enumerate(scores)
+    pairs = {
+        (goal, i): (each[winner], each[i])
+        for goal, each in enumerate(scored)
         for i, e in enumerate(entrants)
         if e.kind in (*PUBLISHED, NEW, "control")
     }
-    return dict(zip(differences, compared(list(differences.values()), seed), strict=True))
-
-
-def compared(differences: Sequence[np.ndarray], seed: int = 0) -> list[Comparison]:
-    """Tests of one family, in the order given.
-
-    Args:
-        differences: winner minus other on each image, higher being better.
-        seed: of bootstrap and sign flips.
-    """
-    raw = [sign_flip_p(d, seed) for d in differences]
-    return [
-        Comparison(mean_interval(d, seed), p, p_holm, wilcoxon_p(d))
-        for d, p, p_holm in zip(differences, raw, holm(raw), strict=True)
+    differences = [one.oriented - other.oriented for one, other in pairs.values()]
+    raw = [
+        swap_p(one, other, seed) if swappable(one, other) else None for one, other in pairs.values()
     ]
+    return dict(zip(pairs, compared(differences, seed, raw), strict=True))
 
 
 def _known(figure: float) -> float:
@@ -409,83 +398,3 @@ def _known(figure: float) -> float:
 
 def _beats(against: Comparison | None) -> bool:
     return bool(against and against.difference.mean > 0 and against.p_holm < 1 - CONFIDENCE)
-
-
-def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = None) -> Interval:
-    """A metric's figure with its bootstrap interval over images.
-
-    Args:
-        values: ``[N]`` or ``[N,c]`` of one candidate.
-        metric: reduces them. Means have a BCa interval, other figures a percentile interval.
-        seed: of the resampling.
-        fitted: what other images decided, see :meth:`sycam.metrics.Metric.fit`.
-    """
-    if not metric.components:
-        return mean_interval(values, seed)
-    figure, count = float(metric.reduce(values, fitted)), len(values)
-    rng = np.random.default_rng(seed)
-    resampled = [
-        metric.reduce(values[rng.integers(count, size=(part, count))], fitted)
-        for part in (_AT_ONCE,) * (RESAMPLES // _AT_ONCE) + (RESAMPLES % _AT_ONCE,)
-    ]
-    resampled = np.concatenate(resampled)
-    resampled = resampled[np.isfinite(resampled)]
-    if not len(resampled):
-        return Interval(figure, figure, figure)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, (tail, 1 - tail))
-    return Interval(figure, float(low), float(high))
-
-
-def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
-    """Mean of ``[N]`` values with its bootstrap interval; the mean alone where they are equal."""
-    mean = float(np.mean(values))
-    if len(values) < 2 or np.ptp(values) == 0 or not np.isfinite(mean):
-        return Interval(mean, mean, mean)
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
-
-
-def sign_flip_p(differences: np.ndarray, seed: int = 0) -> float:
-    """Two-sided p of a mean difference of 0, by flipping the signs of paired differences; 1 where
-    there is no difference, or one that is undefined."""
-    if not np.any(differences) or not np.isfinite(differences).all():
-        return 1.0
-    return float(
-        stats.permutation_test(
-            (differences,),
-            lambda d, axis: np.mean(d, axis=axis),
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            rng=np.random.default_rng(seed),
-        ).pvalue
-    )
-
-
-def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided Wilcoxon signed-rank test; 1 where :func:`sign_flip_p` is."""
-    if not np.any(differences) or not np.isfinite(differences).all():
-        return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: family-wise error kept, in the order given.
-
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values, kind="stable")
-    corrected, running = [0.0] * len(p_values), 0.0
-    for place, i in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - place) * p_values[i]))
-        corrected[i] = float(running)
-    return corrected

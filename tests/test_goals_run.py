@@ -20,8 +20,9 @@ from sycam.report.html import write_report
 from sycam.report.run_pictures import draw_front, draw_heldout
 from sycam.result import RESULT_FILE, digest_of
 from sycam.search.per_class import MINIMUM
+from sycam.statistics import holm
 from sycam.synthesis import FRONT, synthesize
-from sycam.validation import PUBLISHED, holm
+from sycam.validation import PUBLISHED
 
 SIDE, CLASSES, PNG = 16, 3, b"\x89PNG"
 

@@ -14,7 +14,7 @@ from sycam.metrics import find_metric
 from sycam.search import Candidate, Score
 from sycam.search.per_class import Choice
 from sycam.specialisation import specialisation
-from sycam.validation import holm, sign_flip_p
+from sycam.statistics import holm, sign_flip_p
 
 ROAD, DELETION = find_metric("road"), find_metric("deletion")
 CLASSES = np.array([0] * 20 + [1] * 15 + [2] * 5 + [9] * 3)

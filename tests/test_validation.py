@@ -11,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sycam.validation import (
+from sycam.metrics import Metric
+from sycam.statistics import (
     Comparison,
     Interval,
-    Row,
-    Validation,
+    Scored,
     holm,
     mean_interval,
     sign_flip_p,
+    swap_p,
     wilcoxon_p,
 )
+from sycam.validation import Row, Validation
 
 
 def test_holm_by_hand():
@@ -100,3 +102,44 @@ def test_an_undefined_published_figure_is_never_the_best():
         assert [(v.best_published, v.beats_published) for v in found.verdicts] == [
             ("layer-cam", True)
         ]
+
+
+class Correlation(Metric):
+    """A figure that is no mean."""
+
+    name, summary, source = "correlation-of-two", "two components' correlation", "here"
+    components = ("a", "b")
+
+    def score(self, maps, context):
+        raise NotImplementedError
+
+    def reduce(self, values, fitted=None):
+        apart = values - values.mean(-2, keepdims=True)
+        a, b = apart[..., 0], apart[..., 1]
+        return (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+
+
+def test_figures_that_are_no_means_differ_by_chance_as_often_as_p_says():
+    """Two methods alike, 10 images: signs of pseudo-values flipped say p < .05 far more often."""
+    rng, metric = np.random.default_rng(0), Correlation()
+    swapped = flipped = 0
+    for _ in range(200):
+        image = rng.exponential(1.0, (10, 1))
+        scored = [
+            Scored(metric.per_image(v), metric, v) for v in image * rng.exponential(1.0, (2, 10, 2))
+        ]
+        swapped += swap_p(*scored) < 0.05
+        flipped += sign_flip_p(scored[0].oriented - scored[1].oriented) < 0.05
+    assert swapped <= 18  # 10 expected; more than 18 has a probability below 0.005
+    assert flipped > swapped
+
+
+def test_swapping_the_components_of_a_mean_is_flipping_signs():
+    class Mean(Correlation):
+        def reduce(self, values, fitted=None):
+            return values[..., 0].mean(-1)
+
+    values = np.random.default_rng(1).normal(0, 1, (2, 9, 2))
+    one, other = (Scored(v[:, 0], Mean(), v) for v in values)
+    assert swap_p(one, other) == pytest.approx(sign_flip_p(one.oriented - other.oriented))
+    assert swap_p(one, one) == 1

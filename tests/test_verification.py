@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 import sycam
@@ -16,7 +17,7 @@ from sycam.errors import RunError
 from sycam.result import digest_of
 
 OPTIONS = {
-    "metric": "average-drop", "budget": 60, "max_cost": 3, "search_images": 36, "heldout": 12,
+    "metric": "average-drop", "budget": 30, "max_cost": 2, "search_images": 24, "heldout": 14,
 }  # fmt: skip
 
 
@@ -134,6 +135,33 @@ def test_the_command_says_so_and_exits_with_1(finished, tmp_path):
     bad = runner.invoke(app, ["verify", str(changed(finished, tmp_path, better_score)), "--json"])
     assert bad.exit_code == 1
     assert json.loads(bad.stdout)["holds"] is False
+
+
+@pytest.mark.parametrize(
+    ("last", "output", "read"),
+    [
+        (nn.Softmax(1), "auto", "probabilities:softmax"),
+        (nn.Identity(), "sigmoid", "logits:sigmoid"),
+    ],
+)
+def test_what_the_outputs_are_is_on_record(
+    tmp_path, small_network, small_images, last, output, read
+):
+    network, notes = nn.Sequential(small_network, last), []
+    images = torch.cat([small_images, small_images.flip(-1)])
+    result = sycam.synthesize(
+        network, "0.3", images, metric="average-drop", budget=16, max_cost=2, search_images=8,
+        heldout=6, out=tmp_path / "run", mode="exact", output=output, notify=notes.append,
+    )  # fmt: skip
+    assert result.record["settings"]["output"] == read
+    told = [note for note in notes if "returns probabilities" in getattr(note, "text", "")]
+    assert len(told) == (read == "probabilities:softmax")
+    assert sycam.verify(result.path, network, images).holds
+    forged = json.loads((result.path / "result.json").read_text())
+    forged["settings"]["output"] = "logits:softmax"
+    forged["digest"] = digest_of(forged)
+    (result.path / "result.json").write_text(json.dumps(forged))
+    assert not sycam.verify(result.path, network, images).holds
 
 
 def test_what_was_given_from_python_is_asked_for(tmp_path, small_network, small_images):

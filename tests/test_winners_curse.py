@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sycam import validation
+from sycam import statistics
 from sycam.inputs import demo_images
 from sycam.language import load_grammar
 from sycam.methods import find_method
@@ -88,7 +88,7 @@ def measured():
 
 def test_pure_noise_has_no_significant_winner(measured, monkeypatch):
     """At least 95 of 100 runs, by the default rule, hundreds of formulas, and real validation."""
-    monkeypatch.setattr(validation, "RESAMPLES", 999)  # p from 0.002 on, below 0.05 / 5
+    monkeypatch.setattr(statistics, "RESAMPLES", 999)  # p from 0.002 on, below 0.05 / 5
     expressions, table, known, evidence, context = measured
     published = {bytes(row) for e, row in zip(expressions, table, strict=True) if e in known}
     assert len(expressions) > 150

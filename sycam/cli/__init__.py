@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sycam.cli.doctor import doctor
+from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import explain, export, report, verify
@@ -32,6 +33,7 @@ app.add_typer(grammars_app, name="grammars")
 
 def main() -> None:
     """Run the command line; a mendable error is one message and exit code 2."""
+    print_anything()
     try:
         app()
     except SycamError as error:

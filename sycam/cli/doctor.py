@@ -28,7 +28,7 @@ def doctor(as_json: AsJson = False) -> None:
     """
     found = diagnose()
     if as_json:
-        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        print(json.dumps(found.to_dict()))
     else:
         _show(found, Console(highlight=False))
     if not found.sound:

@@ -24,6 +24,7 @@ from sycam.cli.options import (
     Mean,
     Network,
     Operators,
+    Output,
     Quiet,
     Reshaped,
     Resize,
@@ -78,6 +79,7 @@ def evaluate(
     ] = None,
     correct_only: CorrectOnly = False,
     target: Target = "predicted",
+    output: Output = "auto",
     device: Device = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -105,6 +107,7 @@ def evaluate(
             methods or None,
             metric or [ROAD],
             target=target,
+            output=output,
             device=device,
             seed=seed,
             reshape=reshape,
@@ -114,6 +117,6 @@ def evaluate(
             notify=watch,
         )
     if as_json:
-        print(json.dumps(table.to_dict(), ensure_ascii=False))
+        print(json.dumps(table.to_dict()))
     else:
         console.print(show.evaluation_table(table))

@@ -28,7 +28,7 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
         return
     found = [find_metric(name) for name in METRICS]
     if as_json:
-        print(json.dumps([show_metrics.summary(m) for m in found], ensure_ascii=False))
+        print(json.dumps([show_metrics.summary(m) for m in found]))
     else:
         Console(highlight=False).print(show_metrics.listing(found))
 
@@ -52,7 +52,7 @@ def show_metric(
     """
     found = find_metric(metric)
     if as_json:
-        print(json.dumps(show_metrics.description(found), ensure_ascii=False))
+        print(json.dumps(show_metrics.description(found)))
     else:
         Console(highlight=False).print(show_metrics.detail(found))
 
@@ -66,7 +66,7 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand:
         return
     if as_json:
-        print(json.dumps([show_methods.summary(m) for m in METHODS.values()], ensure_ascii=False))
+        print(json.dumps([show_methods.summary(m) for m in METHODS.values()]))
     else:
         Console(highlight=False).print(show_methods.listing(METHODS.values()))
 
@@ -85,7 +85,7 @@ def show_method(
     """Show one method: formula, LaTeX, what it reads and what that takes, paper."""
     method = find_method(name)
     if as_json:
-        print(json.dumps(show_methods.description(method), ensure_ascii=False))
+        print(json.dumps(show_methods.description(method)))
     else:
         Console(highlight=False).print(show_methods.detail(method))
 
@@ -126,7 +126,7 @@ def show_grammar(
     declare_operators(operators)
     found = load_grammar(grammar)
     if as_json:
-        print(json.dumps(show_grammars.description(found, max_cost), ensure_ascii=False))
+        print(json.dumps(show_grammars.description(found, max_cost)))
     else:
         console = Console(highlight=False)
         console.print(escape(found.text), soft_wrap=True)

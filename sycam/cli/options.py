@@ -120,6 +120,14 @@ Target = Annotated[
         "options like contrast:of=label,references=3+5,gamma=0.6"
     ),
 ]
+Output = Annotated[
+    str,
+    typer.Option(
+        help="what the network returns: logits or probabilities, each also with :softmax (one "
+        "class is right) or :sigmoid (every output is a label of its own), like logits:sigmoid; "
+        "auto: told by its last step and its outputs",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; CUDA where there is one")]
 Seed = Annotated[int, typer.Option(help="decides splits, noise, controls and resampling")]
 Operators = Annotated[

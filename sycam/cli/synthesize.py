@@ -27,6 +27,7 @@ from sycam.cli.options import (
     Mean,
     Network,
     Operators,
+    Output,
     Quiet,
     Reshaped,
     Resize,
@@ -99,6 +100,7 @@ def synthesize(
     max_cost: Annotated[int, typer.Option(help="highest cost that is enumerated")] = 4,
     budget: Annotated[str, typer.Option(help="90s, 20m, 2h, or a number of candidates")] = "5m",
     target: Target = "predicted",
+    output: Output = "auto",
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -197,6 +199,7 @@ def synthesize(
             heldout=unseen,
             correct_only=correct_only,
             target=target,
+            output=output,
             device=device,
             seed=seed,
             reshape=reshape,
@@ -215,7 +218,7 @@ def synthesize(
     keep_curves(result, finished[0].subject, finished[0].images)
     pictures = {"all of it on one page": write_report(result)} | pictures
     if as_json:
-        print(json.dumps(result.to_dict(), ensure_ascii=False, default=str))
+        print(json.dumps(result.to_dict(), default=str))
         return
     console.print(show.result_tables(result))
     if not quiet:

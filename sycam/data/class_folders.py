@@ -134,7 +134,8 @@ def _auto(
     if strange:
         return FolderLabels(
             note=f"the {len(found)} subfolders are not taken as classes, since {strange[0]!r} is "
-            "no class of the network; --labels sorted takes them in sorted order"
+            + ("the name of several classes" if strange[0] in class_names else "no class")
+            + " of the network; --labels sorted takes them in sorted order"
         )
     labels = [known[folder] for folder in folders]
     return FolderLabels(labels, note=f"labels from the names of {len(found)} folders (names)")
@@ -148,6 +149,14 @@ def _by_name(found: Sequence[str], class_names: Sequence[str] | None) -> dict[st
         )
     known = _spelt(class_names, found)
     strange = [folder for folder in found if folder not in known]
+    shared = [folder for folder in strange if folder in class_names]
+    if shared:
+        numbers = [i for i, name in enumerate(class_names) if name == shared[0]]
+        raise DataError(
+            f"{shared[0]!r} is the name of {len(numbers)} classes of the network, "
+            f"{' and '.join(map(str, numbers))}: call the folders by the numbers of their classes "
+            "(--labels numbers)"
+        )
     if strange:
         spelt = {_plain(name): name for name in class_names}
         near = difflib.get_close_matches(_plain(strange[0]), spelt, n=1)
@@ -186,7 +195,8 @@ def _spelt(class_names: Sequence[str], folders: Sequence[str]) -> dict[str, int]
     ImageNet has a "Cardigan" (a dog) and a "cardigan": the spelling that only counts in part says
     nothing where two classes share it.
     """
-    exact = {name: i for i, name in enumerate(class_names)}
+    times = Counter(class_names)
+    exact = {name: i for i, name in enumerate(class_names) if times[name] == 1}
     spelt = [_plain(name) for name in class_names]
     shared = {name for name, times in Counter(spelt).items() if times > 1}
     plain = {name: i for i, name in enumerate(spelt) if name not in shared}

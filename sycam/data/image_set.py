@@ -160,7 +160,9 @@ def _image_tensor(images: Tensor | np.ndarray) -> Tensor:
     if images.dtype == torch.uint8:
         expected += "; divide by 255 and apply the network's mean and std first"
     if images.ndim not in (4, 5) or not images.is_floating_point():
-        raise DataError(f"images are {images.dtype} {list(images.shape)}; {expected}")
+        raise DataError(
+            f"images are {images.dtype} {list(images.shape)}; {expected}{form_hint(images)}"
+        )
     if 0 in images.shape:
         raise DataError(f"images are {list(images.shape)}: there is no image; {expected}")
     images = images.to(torch.float32).contiguous()
@@ -171,6 +173,25 @@ def _image_tensor(images: Tensor | np.ndarray) -> Tensor:
             f"the first at index {broken[0]}"
         )
     return images
+
+
+def form_hint(images: Tensor) -> str:
+    """How to bring pictures, signals and a single image into the form of images ``[N,C,H,W]``."""
+    shape, hint = tuple(images.shape), ""
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        hint = "; this looks like one picture [H, W, C]: images.permute(2, 0, 1)[None]"
+    elif len(shape) == 3 and shape[0] in (1, 3, 4):
+        hint = "; this looks like one image [C, H, W]: images[None]"
+    elif len(shape) == 3:
+        hint = (
+            "; signals [N, C, L] are images one pixel high: images[:, :, None], and a network of "
+            "two-dimensional layers; grey images [N, H, W]: images[:, None]"
+        )
+    elif len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+        hint = "; these look like pictures [N, H, W, C]: images.permute(0, 3, 1, 2)"
+    elif len(shape) == 2:
+        hint = "; one grey image [H, W]: images[None, None]"
+    return hint
 
 
 def _label_tensor(labels: Tensor | np.ndarray | Sequence[int], images: Tensor) -> Tensor:

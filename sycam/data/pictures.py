@@ -69,7 +69,7 @@ def _decode(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            return _upright(image)
     except Exception as error:
         # Decoders fed with broken bytes raise nearly anything (OSError, SyntaxError,
         # struct.error, zlib.error, ...): whatever it is, this file is not readable.
@@ -77,6 +77,14 @@ def _decode(path: Path) -> Image.Image:
         if "cannot identify image file" in reason:
             reason = "not an image" if path.stat().st_size else "empty file"
         raise UnreadablePictureError(reason) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; as it is where that is broken: the pixels are sound."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as of decoders
+        return image.copy()
 
 
 def _from_integers(image: Image.Image) -> Image.Image:

@@ -57,7 +57,13 @@ def label_of(text: str, class_names: Sequence[str] | None, where: str) -> int:
     """
     text = text.strip()
     if class_names is not None and text in class_names:
-        index = list(class_names).index(text)
+        same = [i for i, name in enumerate(class_names) if name == text]
+        if len(same) > 1:
+            raise DataError(
+                f"{where}: label {text!r} is the name of {len(same)} classes, "
+                f"{' and '.join(map(str, same))}; give the class's number"
+            )
+        index = same[0]
         if text.isdigit() and int(text) != index:
             raise DataError(
                 f"{where}: label {text!r} is the name of class {index} and the number of another "

@@ -2,7 +2,7 @@
 
 from sycam.evidence.acceleration import out_of_memory
 from sycam.evidence.cache import Cache, default_folder
-from sycam.evidence.capture import Evidence, layer_gradients, measure
+from sycam.evidence.capture import Evidence, layer_gradients, measure, read_outputs
 from sycam.evidence.channel_scores import add_leaves, measure_leaves
 from sycam.evidence.classifier import FLOAT32, Classifier
 from sycam.evidence.head import has_linear_head
@@ -34,6 +34,7 @@ __all__ = [
     "measure",
     "measure_leaves",
     "out_of_memory",
+    "read_outputs",
     "untouched",
     "varies",
 ]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
+from sycam.evidence.backward import scripted
 from sycam.evidence.threads import allowed_threads
 
 CACHE = 2**22  # bytes for an average layer's output on a CPU: what the caches of two cores hold
@@ -86,7 +87,7 @@ def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], obj
 
     gpu = image.device.type == "cuda"
     # The average is of leaves, each output once; the largest may be made between them.
-    layers = [module for module in network.modules() if gpu or not [*module.children()]]
+    layers = [m for m in network.modules() if not scripted(m) and (gpu or not [*m.children()])]
     handles = [module.register_forward_hook(watch) for module in layers]
     try:
         run(image)

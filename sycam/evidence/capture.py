@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import DataError, LayerError, NetworkError, SycamError
-from sycam.evidence.outputs import check_outputs, probabilities
+from sycam.errors import DataError, LayerError, NetworkError, OptionError, SycamError
+from sycam.evidence.backward import CUT, INFERENCE, QUANTISED, differentiate, scripted, where_lost
+from sycam.evidence.outputs import Heads, Images, check_outputs, either, probabilities
 from sycam.evidence.passes import hooked
+from sycam.evidence.readings import (
+    AUTO,
+    LOGITS,
+    PROBABILITIES,
+    SOFTMAX,
+    USUAL,
+    Reading,
+    Watched,
+    parse_output,
+    told,
+)
 from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_map
 from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target, is_callable, part_of, resolve
+from sycam.evidence.targets import Target, is_callable, part_of, reading_of, resolve
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 from sycam.spill import blank
 
@@ -27,8 +42,8 @@ class Evidence:
     Attributes:
         activations: ``[N,K,h,w]`` output of the target layer (``[N,K,d*h,w]`` for volumes).
         gradients: of the target's score with respect to the activations, the same shape.
-        outputs: ``[N, classes]`` class scores (logits); None where callables explain a network
-            that returns something else.
+        outputs: ``[N, classes]`` class scores: logits, whatever the network returns; None where
+            callables explain a network that returns something else.
         targets: ``[N]`` int64, the class explained.
         others: further leaves by name: a map as the activations are, a weight ``[N,K,1,1]``, a
             scalar ``[N,1,1,1]``.
@@ -176,12 +191,17 @@ def layer_gradients(
                 "channels last: say reshape='channels-last' (--reshape channels-last), or give "
                 "reshape=lambda output: output where its channels are first all the same"
             )
+        if not output.is_floating_point():
+            raise LayerError(
+                f"the target layer returned {output.dtype}, which has no gradient; choose a layer "
+                f"whose output is floating point, or {QUANTISED}"
+            )
         leaf = output.detach().clone().requires_grad_()
         found.append(leaf)
         torch.set_grad_enabled(True)
         return leaf.clone()
 
-    if isinstance(layer, torch.jit.ScriptModule):
+    if scripted(layer):
         raise LayerError(
             "the target layer is TorchScript, which cannot be watched; give the network as an "
             "ordinary torch.nn.Module"
@@ -189,7 +209,7 @@ def layer_gradients(
     # Nothing before the layer is recorded; the hook switches recording on.
     hook = (layer.register_forward_hook, cut)
     with untouched(network), torch.no_grad(), hooked(hook):
-        outputs = forward(network, images)
+        outputs = forward(network, images, reading_of(target))
         explained = resolve(target, outputs, len(images), labels)
         if len(found) != 1:
             raise LayerError(
@@ -199,7 +219,10 @@ def layer_gradients(
         scores = explained.scores(outputs)
         gradients, product = _backward(scores, found[0], hessian)
     if gradients is None:
-        raise LayerError("the explained score does not depend on the target layer's output")
+        raise LayerError(
+            "the explained score does not depend on the target layer's output, as far as its "
+            f"gradient tells: {where_lost(network, images, layer)}"
+        )
     maps = to_map(found[0].detach(), reshape, layer)
     measured = {"activations": maps, "gradients": to_map(gradients, reshape, layer)}
     if hessian:
@@ -250,50 +273,132 @@ def _classes(
 ) -> tuple[Tensor | None, Tensor]:
     """Class scores, if there are any, and the probability (a callable's own score) ``[N]``."""
     if not is_callable(target):
-        chance = probabilities(outputs.detach())
+        chance = probabilities(outputs.detach(), explained.reading.link)
         return outputs.detach(), chance.gather(1, explained.index[:, None])[:, 0]
     classes = isinstance(outputs, Tensor) and outputs.ndim == 2
     return check_outputs(outputs, len(scores)).detach() if classes else None, scores
 
 
-def forward(network: nn.Module, images: Tensor) -> object:
+def forward(network: nn.Module, images: Tensor, reading: Reading = USUAL) -> object:
     """What the network returns; what it raises becomes a NetworkError.
 
-    Images are brought to the network's device and floating type.
+    Images are brought to the network's device and floating type. Class probabilities, where
+    ``reading`` says that the outputs are such, become logits.
     """
+    if not reading.probabilities:
+        return _returned(network, images)
+    with Watched() as watched:
+        outputs = _returned(network, images)
+    return reading.logits(outputs, watched)
+
+
+@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
+def read_outputs(
+    network: nn.Module, images: Tensor, output: str = AUTO, target: Target = None
+) -> tuple[Reading, str]:
+    """What a network's outputs are, and a line for people where they are no logits.
+
+    Args:
+        network: it is left as it was.
+        images: ``[N,C,H,W]``, some of those to explain; one pass is made, unless ``output`` says
+            all there is to know.
+        output: see :func:`sycam.evidence.readings.parse_output`.
+        target: a callable takes the outputs as they are.
+
+    Raises:
+        OptionError: an output that is not understood, or said of a callable target.
+        NetworkError: the network failed, or its outputs may be either.
+    """
+    form, link = wanted = parse_output(output)
+    if is_callable(target):
+        if wanted != (AUTO, None):
+            raise OptionError(
+                f"output {output!r} says how classes are read, and a callable target reads the "
+                "network's outputs itself; leave output out"
+            )
+        return USUAL, ""
+    if isinstance(target, Resolved):
+        return target.reading, ""
+    if form == LOGITS:
+        return Reading(False, link or SOFTMAX), ""
+    if form == PROBABILITIES and link is not None:
+        return Reading(True, link), ""
+    pixels = images.detach().to(device_of(network), dtype_of(network)).clone().requires_grad_()
+    with untouched(network), torch.enable_grad(), Watched() as watched:
+        return told(_returned(network, pixels), watched, wanted)
+
+
+def _returned(network: nn.Module, images: Tensor) -> object:
     images = images.to(device_of(network), dtype_of(network))
     try:
         # Autograd saves no tensor that was made in inference mode.
-        return network(images.clone() if images.is_inference() else images)
+        outputs = network(images.clone() if images.is_inference() else images)
+        return _of_which(outputs, partial(_pass_apart, network, images))
     except (SycamError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise NetworkError(
-            f"the network failed on images of shape {tuple(images.shape)}: "
-            f"{type(error).__name__}: {error}; are their size and channels right?"
+            f"the network failed on images of shape {tuple(images.shape)}: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a network failed, and what to try. Torch's own advice leads to no gradient at all."""
+    said = str(error)
+    if "numpy() on Tensor that requires grad" in said:
+        return f"it computes in numpy where a gradient is needed; {CUT}"
+    if "Inference tensors cannot" in said:
+        return (
+            f"it computes under torch.inference_mode where a gradient is needed; {INFERENCE} (its "
+            "weights must not be made or loaded in it, either)"
+        )
+    return f"{type(error).__name__}: {said}; are their size and channels right?"
+
+
+def _of_which(outputs: object, again: Callable[[int], Any]) -> object:
+    """Outputs whose lists say whether they are of heads or of images.
+
+    Where that is unclear, it is told by another number of images.
+
+    Args:
+        again: what the network returns in the same place for so many images.
+    """
+    if type(outputs) is dict:
+        return {k: _of_which(v, lambda n, k=k: again(n)[k]) for k, v in outputs.items()}
+    if type(outputs) is tuple:
+        told = (_of_which(v, lambda n, i=i: again(n)[i]) for i, v in enumerate(outputs))
+        return tuple(told)
+    if not either(outputs):
+        return outputs
+    count = 2 if len(outputs) == 1 else 1
+    found = again(count)
+    if not isinstance(found, list) or len(found) not in (count, len(outputs)):
+        return outputs
+    return Images(outputs) if len(found) == count else Heads(outputs)
+
+
+def _pass_apart(network: nn.Module, images: Tensor, count: int) -> object:
+    """What the network returns for copies of the first image, in a thread of its own, in which
+    the hooks that are set see nothing."""
+
+    @torch.no_grad()
+    def run() -> object:
+        return network(images.detach()[:1].repeat(count, *(1,) * (images.ndim - 1)))
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def _backward(
     scores: Tensor, activations: Tensor, hessian: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of the scores, and their Hessian times the activations where that is wanted."""
-    if not scores.requires_grad:
-        return None, None
-    try:
-        (gradients,) = torch.autograd.grad(
-            scores.sum(), activations, allow_unused=True, create_graph=hessian
-        )
-        if gradients is None or not hessian:
-            return gradients, None
-        product = None
-        if gradients.requires_grad:
-            (product,) = torch.autograd.grad(
-                gradients, activations, activations.detach(), allow_unused=True
-            )
-    except RuntimeError as error:
-        raise NetworkError(
-            f"the backward pass from the scores to the target layer failed: {error}"
-        ) from error
+    (gradients,) = differentiate(scores, [activations], create_graph=hessian)
+    if gradients is None or not hessian:
+        return gradients, None
+    product = None
+    if gradients.requires_grad:
+        weighted = (gradients * activations.detach()).sum()
+        (product,) = differentiate(weighted, [activations])
     # Where the score is piecewise linear in the activations there is nothing to differentiate.
     return gradients.detach(), torch.zeros_like(gradients) if product is None else product

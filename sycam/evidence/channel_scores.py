@@ -171,7 +171,7 @@ class _Rerun:
 
     def score(self, images: Tensor) -> Tensor:
         """The target's score of altered images ``[B,C,H,W]``."""
-        return self._scores(forward(self.network, images), len(images))
+        return self._scores(self._forward(images), len(images))
 
     def drops(self) -> Tensor:
         """Ablation-CAM's drops, without loss where probabilities near 1 are compared."""
@@ -203,14 +203,17 @@ class _Rerun:
             if self._narrow:
                 # Up to the layer all rows are alike: run it once, and spread the rows there.
                 try:
-                    outputs = forward(self.network, self.image[None])
+                    outputs = self._forward(self.image[None])
                     return self._scores(outputs, count, logarithmic)
                 except (LayerError, torch.OutOfMemoryError):
                     raise
                 except Exception:
                     self._narrow = False  # the network looks at its input's batch elsewhere
             whole = self.image[None].expand(count, *self.image.shape)
-            return self._scores(forward(self.network, whole), count, logarithmic)
+            return self._scores(self._forward(whole), count, logarithmic)
+
+    def _forward(self, images: Tensor) -> object:
+        return forward(self.network, images, self.explained.reading)
 
     def _scores(self, outputs: object, count: int, logarithmic: bool = False) -> Tensor:
         rows = torch.full((count,), self.index, device=self.explained.index.device)

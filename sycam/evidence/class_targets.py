@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError, unknown_name
-from sycam.evidence.outputs import check_outputs, class_log_probability, class_probability
+from sycam.evidence.outputs import (
+    check_outputs,
+    class_log_probability,
+    class_probability,
+    probabilities,
+)
+from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.resolved import Classes, Resolved, class_indices
 
 
@@ -22,9 +28,11 @@ class ClassTarget:
 
     Args:
         of: ``"predicted"``, ``"label"``, one class for all images, or one an image.
+        reading: what the network's outputs are; set by ``output=`` of what takes the target.
     """
 
     of: Classes = "predicted"
+    reading: Reading = field(default=USUAL, kw_only=True, repr=False)
     name: ClassVar[str] = ""
 
     def resolve(self, outputs: Tensor, labels: Tensor | None = None) -> Resolved:
@@ -32,6 +40,8 @@ class ClassTarget:
         outputs = outputs.detach()
         index = class_indices(self.of, outputs, labels)
         said = str(replace(self, of="predicted"))
+        if self.reading != USUAL:
+            said = f"{said} ({self.reading})"
         fixed = self._fixed(outputs, index)
         keys = tuple(
             f"{said} of {i} against {f}"
@@ -45,7 +55,9 @@ class ClassTarget:
         def logarithm(found: object, images: Tensor) -> Tensor:
             return self._logarithm(check_outputs(found, len(images)), index[images])
 
-        return Resolved(index, keys, score, None if self._logarithm is None else logarithm)
+        return Resolved(
+            index, keys, score, None if self._logarithm is None else logarithm, self.reading
+        )
 
     # Scores on a logarithmic scale, where they have more digits there.
     _logarithm: ClassVar[Callable[..., Tensor] | None] = None
@@ -60,11 +72,11 @@ class ClassTarget:
     def __str__(self) -> str:
         of = self.of
         said = ["of=" + str(of)] if isinstance(of, str | Integral) and of != "predicted" else []
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            if value != field.default:
+        for option in (one for one in fields(self)[1:] if not one.kw_only):
+            value = getattr(self, option.name)
+            if value != option.default:
                 joined = isinstance(value, Sequence) and not isinstance(value, str)
-                said.append(f"{field.name}={'+'.join(map(str, value)) if joined else value}")
+                said.append(f"{option.name}={'+'.join(map(str, value)) if joined else value}")
         return self.name + (":" + ",".join(said) if said else "")
 
 
@@ -80,15 +92,15 @@ class Logit(ClassTarget):
 
 @dataclass(frozen=True)
 class Probability(ClassTarget):
-    """The class's probability (softmax; sigmoid where the network has one output)."""
+    """The class's probability (softmax; sigmoid where outputs do not exclude each other)."""
 
     name: ClassVar[str] = "probability"
 
     def _scores(self, outputs: Tensor, index: Tensor, references: Tensor) -> Tensor:
-        return class_probability(outputs, index)
+        return class_probability(outputs, index, self.reading.link)
 
     def _logarithm(self, outputs: Tensor, index: Tensor) -> Tensor:
-        return class_log_probability(outputs, index)
+        return class_log_probability(outputs, index, self.reading.link)
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,8 @@ class ReST(ClassTarget):
     name: ClassVar[str] = "rest"
 
     def _scores(self, outputs: Tensor, index: Tensor, references: Tensor) -> Tensor:
-        return outputs.gather(1, index[:, None])[:, 0] + class_log_probability(outputs, index)
+        own = outputs.gather(1, index[:, None])[:, 0]
+        return own + class_log_probability(outputs, index, self.reading.link)
 
 
 @dataclass(frozen=True)
@@ -164,7 +177,7 @@ class Contrast(ClassTarget):
         gaps = own - self.gamma * outputs.gather(1, references)
         if self.weighting == "uniform":
             return gaps.mean(1)
-        weights = outputs.softmax(1).gather(1, references)
+        weights = probabilities(outputs, self.reading.link).gather(1, references)
         return (weights * gaps).sum(1) / (weights.sum(1) + 1e-9)
 
 

@@ -23,6 +23,7 @@ from sycam.evidence.acceleration import (
 )
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs, probabilities, rows
+from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.threads import Threads, active_threads
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 from sycam.evidence.winograd import with_minimal_filters
@@ -50,6 +51,7 @@ class Classifier:
             the probability, and the network may return anything.
         precision: ``"float32"``, or ``"bfloat16"`` for torch's automatic mixed precision; see
             :func:`sycam.search.precision.verify_precision`.
+        reading: what the network's outputs are.
 
     Attributes:
         passes: images forwarded so far.
@@ -68,15 +70,16 @@ class Classifier:
         batch: int | None = None,
         score: Callable[[object], Tensor] | None = None,
         precision: str = FLOAT32,
+        reading: Reading = USUAL,
     ):
         if precision not in PRECISIONS:
             raise OptionError(
                 f"precision {precision!r} is not known; expected {' or '.join(PRECISIONS)}"
             )
-        self.score, self.precision = score, precision
+        self.score, self.precision, self.reading = score, precision, reading
         self.device = torch.device(device) if device is not None else device_of(network)
         try:
-            with untouched(network):
+            with untouched(network), torch.no_grad():  # TorchScript's copies would have a graph
                 twin = copy.deepcopy(network)
         except Exception as error:
             raise NetworkError(
@@ -233,12 +236,17 @@ class Classifier:
         plain, found = self.network(batch), fast(batch)
         if not isinstance(found, Tensor) or found.shape != plain.shape:
             return False
-        plain, found = probabilities(plain.float()), probabilities(found.float())
+        plain, found = self._chances(plain), self._chances(found)
         if _distance(found, plain) <= AGREEMENT:
             return True
         with torch.autocast(self.device.type, enabled=False), exact_convolutions():
-            exact = probabilities(self.network(batch).float())
+            exact = self._chances(self.network(batch))
         return _distance(found, exact) <= LENIENT * _distance(plain, exact)
+
+    def _chances(self, outputs: Tensor) -> Tensor:
+        """Of what the network returned."""
+        logits = self.reading.logits(outputs.float())
+        return probabilities(logits, self.reading.link)
 
     def _arithmetic(self) -> torch.autocast | nullcontext:
         if self.precision == "bfloat16":
@@ -257,7 +265,7 @@ class Classifier:
                 batch = self._laid(images[part])
                 outputs = self._governed(batch)
                 if self.score is None:
-                    outputs = check_outputs(outputs, len(batch)).float()
+                    outputs = self.reading.logits(check_outputs(outputs, len(batch)).float())
             except Exception as error:
                 if out_of_memory(error) and self.batch != 1:
                     self.batch = (self.batch or 2) // 2
@@ -307,7 +315,8 @@ class Classifier:
     def _confidence(self, outputs: object, targets: Tensor) -> Tensor:
         if self.score is not None:
             return torch.stack([self.score(row).reshape(()) for row in rows(outputs, len(targets))])
-        found = probabilities(outputs).gather(1, targets.view(len(targets), -1)).float()
+        found = probabilities(outputs, self.reading.link)
+        found = found.gather(1, targets.view(len(targets), -1)).float()
         return found.view(targets.shape)
 
 

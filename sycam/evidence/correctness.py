@@ -8,23 +8,27 @@ from torch import Tensor, nn
 from sycam.errors import DataError
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs
+from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.untouched import untouched
 
 
 @torch.no_grad()
-def classified_correctly(network: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
-    """For each image whether its likeliest class is its label.
+def classified_correctly(
+    network: nn.Module, images: Tensor, labels: Tensor, reading: Reading = USUAL
+) -> list[bool]:
+    """For each image whether the network says its label, see :meth:`Reading.predicted`.
 
     Args:
         network: it is left as it was; of one output, positive is class 1.
         images: ``[N,C,H,W]``, one batch.
         labels: ``[N]``.
+        reading: what the network's outputs are.
 
     Raises:
         DataError: a label that is no class of the network, so that the labels are of others.
     """
     with untouched(network):
-        outputs = check_outputs(forward(network, images), len(images))
+        outputs = check_outputs(forward(network, images, reading), len(images))
     classes = max(outputs.shape[1], 2)
     if int(labels.max()) >= classes:
         raise DataError(
@@ -32,5 +36,4 @@ def classified_correctly(network: nn.Module, images: Tensor, labels: Tensor) -> 
             f"classes, 0 to {classes - 1}, so that which images it classifies correctly cannot be "
             "told from these labels"
         )
-    found = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
-    return (found.cpu() == labels.cpu()).tolist()
+    return reading.predicted(outputs, labels).tolist()

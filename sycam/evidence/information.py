@@ -33,7 +33,8 @@ def mutual_information(
         low = values.amin(1, keepdim=True)
         span = values.amax(1, keepdim=True) - low
         unit = (values - low) / torch.where(span > 0, span, torch.ones_like(span))
-        return (unit * bins).long().clamp(max=bins - 1)
+        # A value at a bin's edge, as pixels of 8 bits are, must not fall by its rounding.
+        return (unit * bins + 1e-5).long().clamp(max=bins - 1)
 
     mode = "bilinear" if image.ndim == 3 else "trilinear"
     grey = binned(image.mean(0).reshape(1, -1))

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
+from sycam.evidence.backward import accumulator, differentiate, reaches, scripted, where_lost
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
 from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
-from sycam.evidence.targets import Target, is_callable, resolve
-from sycam.evidence.untouched import device_of, untouched
+from sycam.evidence.targets import Target, is_callable, read_as, reading_of, resolve
+from sycam.evidence.untouched import COMPILED, device_of, uncompiled, untouched
 
 _TOGETHER = 32  # images whose gradients are looked at together
 CONSTANT = 1e-3  # gradients whose spread over places is at most this share of the largest
@@ -68,7 +69,8 @@ def find_layer(
 
     Args:
         network: the classifier.
-        layer: a name of ``network.named_modules()``, a module of the network, ``"auto"`` (the
+        layer: a name of ``network.named_modules()`` (with or without the ``_orig_mod.`` of
+            ``torch.compile``), a module of the network, ``"auto"`` (the
             deepest layer whose gradients vary over places) or ``"last"`` (the deepest layer with
             spatial output).
         images: a few probe images ``[n,C,H,W]``, for ``"auto"`` and ``"last"``.
@@ -80,7 +82,16 @@ def find_layer(
         LayerError: the module is not part of the network, or no layer suits ``"auto"``.
     """
     find_reshape(reshape)
+    if scripted(network):
+        raise LayerError(
+            "the network is TorchScript, whose layers cannot be watched; give the torch.nn.Module "
+            "that it was made from"
+        )
     modules = dict(network.named_modules())
+    if isinstance(layer, str) and layer not in modules:
+        layer = _as_compiled(layer, modules)
+    elif isinstance(layer, nn.Module):
+        layer = uncompiled(layer)
     if isinstance(layer, nn.Module):
         for name, module in modules.items():
             if module is layer:
@@ -99,6 +110,17 @@ def find_layer(
     return _deepest(network, images, target, layer == "last")
 
 
+def _as_compiled(layer: str, modules: Iterable[str]) -> str:
+    """A layer's name with or without what ``torch.compile`` puts before those of a network or a
+    part, as ``named_modules`` has it; unknown names as they are."""
+
+    def plain(name: str) -> str:
+        return ".".join(part for part in name.split(".") if part != COMPILED)
+
+    found = [name for name in modules if name and plain(name) == plain(layer)]
+    return found[-1] if found else layer  # a compiled part itself, rather than its wrapper
+
+
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
 def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: bool) -> Layer:
     """The deepest layer whose gradients vary over places, and that a CAM can weight sensibly.
@@ -111,15 +133,22 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     Args:
         any_gradients: take the deepest layer that the score depends on, whatever its gradients.
     """
-    outputs, scores, pixels = _trace(network, images, target)
-    if not outputs:
+    outputs, scores, pixels, severed = _trace(network, images, target)
+    if not outputs and not severed:
+        scripts = [name for name, module in network.named_modules() if scripted(module)]
         raise LayerError(
-            "no layer of the network has a spatial output (N,K,h,w); "
-            "class activation maps need a convolutional network"
+            "no layer of the network has a spatial output (N,K,h,w); class activation maps need a "
+            "convolutional network"
+            + (f" ({scripts[0]!r} is TorchScript, which cannot be watched)" if scripts else "")
         )
     names = list(outputs)
     tensors = [outputs[name] for name in names]
-    gradients = torch.autograd.grad(scores.sum(), tensors, retain_graph=True, allow_unused=True)
+    gradients = differentiate(scores, tensors, retain_graph=True)
+    if all(gradient is None for gradient in gradients):
+        raise LayerError(
+            "the gradient of the explained score reaches no layer with spatial output: "
+            + where_lost(network, images)
+        )
     varying, constant = [], ""
     for name, gradient in zip(reversed(names), reversed(gradients), strict=True):
         if gradient is None or not gradient.abs().max() > 0:
@@ -135,8 +164,8 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
             "at every layer with spatial output the gradients are zero or constant over places; "
             "name a layer with --layer"
         )
-    leaf = _accumulator(pixels)
-    whole = [n for n in varying if not _bypasses(scores.grad_fn, outputs[n].grad_fn, leaf)]
+    leaf = accumulator(pixels)
+    whole = [n for n in varying if not reaches(scores.grad_fn, leaf, outputs[n].grad_fn)]
     chosen = _after_relu(whole or varying, outputs)
     if looks_channels_last(outputs[chosen], network):
         raise LayerError(
@@ -174,16 +203,22 @@ def varies(gradients: Tensor) -> bool:
 
 def _trace(
     network: nn.Module, images: Tensor, target: Target
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """One forward pass; spatial outputs of modules that run once, in the order of execution."""
+) -> tuple[dict[str, Tensor], Tensor, Tensor, bool]:
+    """One forward pass: spatial outputs of modules that run once, in the order of execution, the
+    scores, the pixels, and whether there are spatial outputs without a gradient."""
     outputs: dict[str, Tensor] = {}
+    severed = False
     calls: dict[str, int] = {}
 
     def watch(name: str) -> Callable:
         def hook(_module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
+            nonlocal severed
             calls[name] = calls.get(name, 0) + 1
             spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim
-            if not spatial or not output.requires_grad or output.shape[2:].numel() < 2:
+            if not spatial or output.shape[2:].numel() < 2:
+                return None
+            if not output.requires_grad:
+                severed = True
                 return None
             outputs[name] = output
             return output.clone()  # an in-place operation after the layer changes the copy only
@@ -191,27 +226,14 @@ def _trace(
         return hook
 
     pixels = images.detach().to(device_of(network)).clone().requires_grad_()
-    hooks = [(m.register_forward_hook, watch(name)) for name, m in network.named_modules() if name]
+    hooks = [
+        (module.register_forward_hook, watch(name))
+        for name, module in network.named_modules()
+        if name and not scripted(module)
+    ]
     with untouched(network), torch.enable_grad(), hooked(*hooks):
-        found = forward(network, pixels)
-        explained = target if is_callable(target) else None
+        reading = reading_of(target)
+        found = forward(network, pixels, reading)
+        explained = target if is_callable(target) else read_as(None, reading)
         scores = resolve(explained, found, len(images)).scores(found)
-    return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels
-
-
-def _accumulator(pixels: Tensor) -> object:
-    return torch.autograd.graph.get_gradient_edge(pixels).node
-
-
-def _bypasses(root: object, layer: object, leaf: object) -> bool:
-    """Whether the autograd graph has a path from ``root`` to ``leaf`` that avoids ``layer``."""
-    seen, waiting = {layer}, [root]
-    while waiting:
-        node = waiting.pop()
-        if node is leaf:
-            return True
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        waiting.extend(edge[0] for edge in node.next_functions)
-    return False
+    return {n: t for n, t in outputs.items() if calls[n] == 1}, scores, pixels, severed

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError
+from sycam.evidence.readings import USUAL, Reading
 
 Classes = str | int | Sequence | Tensor | None
 
@@ -23,12 +24,14 @@ class Resolved:
             callables; zeros where the network has no classes).
         keys: one text an image that decides the scalar together with network and image, for
             caches; None where a callable does.
+        reading: what the network's outputs are; class scores are taken of their logits.
     """
 
     index: Tensor
     keys: tuple[str | None, ...]
     _score: Callable[[object, Tensor], Tensor]
     _logarithm: Callable[[object, Tensor], Tensor] | None = None
+    reading: Reading = USUAL
 
     def scores(self, outputs: object, images: Tensor | None = None) -> Tensor:
         """The scalars ``[B]`` of B rows of outputs, differentiable in them.
@@ -68,6 +71,7 @@ class Resolved:
             None
             if logarithm is None
             else lambda outputs, images: logarithm(outputs, whole[images]),
+            self.reading,
         )
 
 

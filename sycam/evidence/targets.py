@@ -17,6 +17,7 @@ from torch import Tensor
 from sycam.errors import DataError, SycamError
 from sycam.evidence.class_targets import ClassTarget, Logit
 from sycam.evidence.outputs import check_outputs, rows
+from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.resolved import Classes, Resolved
 
 Target = Classes | Callable | Sequence[Callable] | ClassTarget | Resolved
@@ -66,6 +67,20 @@ def resolve(target: Target, outputs: object, count: int, labels: Tensor | None =
         return torch.stack([one.reshape(()) for one in made])
 
     return Resolved(index, (None,) * count, score)
+
+
+def reading_of(target: Target) -> Reading:
+    """How the outputs are read, as the target says; callables take them as they are."""
+    return target.reading if isinstance(target, ClassTarget | Resolved) else USUAL
+
+
+def read_as(target: Target, reading: Reading) -> Target:
+    """The target of a network whose outputs are read so; one that is resolved stays as it is."""
+    if isinstance(target, Resolved) or is_callable(target) or reading == reading_of(target):
+        return target
+    if isinstance(target, ClassTarget):
+        return replace(target, reading=reading)
+    return Logit(target, reading=reading)
 
 
 def is_callable(target: Target) -> bool:

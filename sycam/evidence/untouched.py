@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -27,6 +28,31 @@ def device_of(network: nn.Module) -> torch.device:
     for tensor in chain(network.parameters(), network.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+COMPILED = "_orig_mod"  # where the wrapper of torch.compile keeps the network
+
+
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The network inside wrappers of ``torch.compile``; any other as it is."""
+    while _is_compiled(network):
+        network = getattr(network, COMPILED)
+    return network
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    made = sys.modules.get("torch._dynamo.eval_frame")  # not imported: nothing is compiled
+    return made is not None and isinstance(module, made.OptimizedModule)
+
+
+def _eagerly(network: nn.Module) -> AbstractContextManager:
+    """Parts that ``torch.compile`` made, or ``Module.compile``, run as they are written: hooks
+    that come after their first pass are not seen by what was compiled then."""
+    stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+    parts = any(
+        _is_compiled(m) or getattr(m, "_compiled_call_impl", None) for m in network.modules()
+    )
+    return stance("force_eager") if parts and stance is not None else nullcontext()
 
 
 @contextmanager
@@ -70,7 +96,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
         modes = [(module, module.training) for module in network.modules()]
         registries = [(module, dict(module._buffers)) for module in network.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
-        with seeded(seed, device_of(network)):
+        with seeded(seed, device_of(network)), _eagerly(network):
             switched = False
             try:
                 if any(training for _, training in modes):

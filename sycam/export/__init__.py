@@ -7,7 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
+from sycam.evidence.readings import LOGITS, PROBABILITIES, SIGMOID
 from sycam.language import Expression, parse_weights
+from sycam.recorded import output_of
 from sycam.result import Formula, Result
 from sycam.trust import file_of_network, reading_a_run
 from sycam.validation import NEW, PUBLISHED
@@ -88,7 +90,7 @@ def export(
         raise OptionError(
             f"base {base!r} writes a class for any network: network is for {' and '.join(GRAPHS)}"
         )
-    shape = _check_shape(result, expression, base)
+    shape = _check_shape(result, expression, base) + _check_output(result, expression)
     from sycam.export.module import module_source  # which imports sympy
 
     layer = result.record["network"]["layers"][0]
@@ -99,6 +101,25 @@ def export(
     except OSError as error:
         raise RunError(f"cannot write '{path}': {error}") from None
     return path
+
+
+def _check_output(result: Result, expression: Expression) -> str:
+    """What the docstring has to say of the network's outputs, which the class takes for logits;
+    RunError where it would take a probability for another."""
+    form, _, link = output_of(result.record["settings"]).partition(":")
+    several = link == SIGMOID and form == LOGITS
+    if several and "probability" in expression.leaves:
+        raise RunError(
+            "the formula reads p, which is a sigmoid in the run (output 'logits:sigmoid') and the "
+            "softmax in an exported class; use result.best.cam(network, layer, "
+            "output='logits:sigmoid') in Python"
+        )
+    if form != PROBABILITIES:
+        return ""
+    return (
+        "The run's network returns probabilities, and was explained by what comes before its last "
+        f"{link}: give a network without that step.\n"
+    )
 
 
 def _check_shape(result: Result, expression: Expression, base: str) -> str:

@@ -20,11 +20,13 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.evidence import Layer, measure
 from sycam.evidence.head import class_weights
+from sycam.evidence.readings import AUTO, LOGITS, USUAL
 from sycam.evidence.reshaping import folded, to_map
 from sycam.kernels import Heatmaps, fuse
 from sycam.kernels.fused import graph_of
 from sycam.kernels.source import Program
 from sycam.language import Expression, heatmap_latex
+from sycam.recorded import output_of
 from sycam.result import Result
 from sycam.subject import Subject
 
@@ -71,7 +73,7 @@ def export_graph(
     """
     _check_leaves(expression)
     record, (*shape,) = result.record, result.record["data"]["shape"]
-    explained = _explained_class(record["settings"]["target"], expression)
+    explained = _explained_class(record["settings"], expression)
     noise = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     network, layers = _network(record, network, noise)
     fusion = record["network"]["fusion"]
@@ -116,7 +118,7 @@ def _network(
         )
     names = record["network"]["layers"]
     subject = Subject.prepare(
-        network, names, ImageSet.from_arrays(images), device="cpu", reshape=reshape
+        network, names, ImageSet.from_arrays(images), device="cpu", reshape=reshape, output="logits"
     )
     network = copy.deepcopy(subject.network).float().eval().requires_grad_(False)
     return network, [
@@ -213,10 +215,18 @@ def _check_leaves(expression: Expression) -> None:
             )
 
 
-def _explained_class(target: str, expression: Expression) -> int | None:
+def _explained_class(settings: Mapping[str, Any], expression: Expression) -> int | None:
     """The class of a run's target; None for the predicted one."""
+    target, output = settings["target"], output_of(settings)
     names = {op.symbol for op in Program(expression).leaves}
-    if target in ("predicted", "label") or names.isdisjoint(_OF_THE_CLASS):
+    if names.isdisjoint(_OF_THE_CLASS):
+        return None
+    if output not in (AUTO, LOGITS, str(USUAL)):
+        raise OptionError(
+            f"the run's network returns {output}; in one graph C, y and p are those of a network "
+            "that returns logits of classes; export a class (--base torch)"
+        )
+    if target in ("predicted", "label"):
         return None
     if target.isdecimal():
         return int(target)

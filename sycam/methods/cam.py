@@ -5,9 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sycam.data.image_set import form_hint
 from sycam.digests import tensor_digest
 from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
@@ -22,10 +24,13 @@ from sycam.evidence import (
     dtype_of,
     find_layer,
     measure_leaves,
+    read_outputs,
 )
 from sycam.evidence.capture import BATCH
 from sycam.evidence.class_targets import parse_target
-from sycam.evidence.targets import Target, part_of, resolve
+from sycam.evidence.readings import AUTO, parse_output
+from sycam.evidence.targets import Target, is_callable, part_of, read_as, resolve
+from sycam.evidence.untouched import uncompiled
 from sycam.kernels import Fusion, check_fusion, fuse
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
@@ -42,7 +47,7 @@ class CAM:
 
     Args:
         network: a classifier that returns ``(N, classes)``; any network, if the targets are
-            callables.
+            callables. Of a wrapper of ``torch.compile`` the network inside is explained.
         layer: the target layer, by name or as a module of the network, ``"auto"`` or ``"last"``;
             or several, whose heatmaps are fused.
         formula: an expression (``"mean(relu(G)) * max(A)"``), a named method (``"grad-cam"``) or
@@ -52,6 +57,8 @@ class CAM:
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
         compile: fuse the formula by ``torch.compile`` at the first call, which takes seconds;
             without a compiler it runs as it is, with a warning.
+        output: what the network's outputs are, see :func:`sycam.synthesize`; told at the first
+            call where it is ``"auto"``.
 
     Raises:
         ExpressionError, UnknownNameError, LayerError: where one of them cannot be used.
@@ -71,15 +78,18 @@ class CAM:
         reshape: Reshape = None,
         fusion: Fusion = "mean",
         compile: bool = False,
+        output: str = AUTO,
     ):
         if not isinstance(network, nn.Module):
             raise NetworkError(
                 f"the network must be a torch.nn.Module, got {type(network).__name__}"
             )
         self.method = find_method(formula)
-        self.network, self.reshape = network, reshape
+        self.network, self.reshape = uncompiled(network), reshape
         self._wanted = as_layers(layer)
         self.fusion = check_fusion(fusion, len(self._wanted))
+        parse_output(output)
+        self._output, self._reading = output, None
         self._fused = self._compiled() if compile else None
         sought = any(one in SOUGHT for one in self._wanted if isinstance(one, str))
         self._layers = None if sought else self._find(torch.empty(0))
@@ -103,9 +113,16 @@ class CAM:
             ExpressionError: the formula overflows on these images.
         """
         volumes = isinstance(images, Tensor) and images.ndim == 5
-        if not isinstance(images, Tensor) or images.ndim not in (4, 5):
-            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise DataError(f"images must be a float tensor (N,C,H,W), got {given}")
+        if not isinstance(images, Tensor):
+            hint = "; take torch.from_numpy(images)" if isinstance(images, np.ndarray) else ""
+            raise DataError(
+                f"images must be a float tensor (N,C,H,W), got {type(images).__name__}{hint}"
+            )
+        if images.ndim not in (4, 5):
+            raise DataError(
+                f"images must be a float tensor (N,C,H,W), got {tuple(images.shape)}"
+                f"{form_hint(images)}"
+            )
         if not images.is_floating_point():
             raise DataError(f"images must be a float tensor (N,C,H,W), got {images.dtype}")
         if not len(images):
@@ -114,10 +131,17 @@ class CAM:
             raise OptionError(f"batch must be a positive integer, got {batch!r}")
         if isinstance(targets, str):
             targets = parse_target(targets)
+        probes = slice(0, 2 if volumes else 8)
+        if is_callable(targets):
+            reading, _ = read_outputs(self.network, images[probes], self._output, targets)
+        else:
+            if self._reading is None:
+                self._reading, _ = read_outputs(self.network, images[probes], self._output)
+            reading = self._reading
+        targets = read_as(targets, reading)
         if self._layers is None:
-            probes = slice(0, 2 if volumes else 8)
             self._layers = self._find(images[probes], part_of(targets, len(images), probes))
-        classifier = Classifier(self.network) if self.method.runs else None
+        classifier = Classifier(self.network, reading=reading) if self.method.runs else None
         batches = []
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)

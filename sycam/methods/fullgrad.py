@@ -13,6 +13,7 @@ from sycam.errors import NetworkError
 from sycam.evidence import Evidence, untouched
 from sycam.evidence.capture import forward
 from sycam.evidence.outputs import check_outputs
+from sycam.evidence.readings import USUAL
 from sycam.kernels import Heatmaps
 from sycam.methods.method import from_maps
 from sycam.metrics import Context
@@ -73,7 +74,8 @@ def _saliency(network: nn.Module, context: Context, beside: float) -> Tensor:
     handles = [m.register_forward_hook(watch) for m in network.modules() if isinstance(m, _BIASED)]
     try:
         with torch.enable_grad():
-            score = _score(forward(network, images), context)
+            reading = USUAL if context.explained is None else context.explained.reading
+            score = _score(forward(network, images, reading), context)
             (gradient,) = torch.autograd.grad(score, images)
     except torch.OutOfMemoryError:
         raise

@@ -141,7 +141,7 @@ _TABLE = (
         "Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, "
         "IJCNN 2020",
         "ignores the class; centred over places as in the grad-cam package; the value of largest "
-        "magnitude is positive",
+        "magnitude is positive, where the package leaves the sign to the decomposition",
     ),
     _computed(
         "eigen-grad-cam",

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import OptionError
+from sycam.errors import NetworkError, OptionError
 from sycam.evidence import Layer, device_of, untouched
+from sycam.evidence.backward import scripted
 from sycam.evidence.capture import forward
 from sycam.evidence.passes import hooked
 from sycam.evidence.untouched import seeded
@@ -212,6 +213,11 @@ def modules_in_order(
     hooks = [(layer.module.register_forward_hook, returns) for layer in layers]
     for name, module in network.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
+            if scripted(module):
+                raise NetworkError(
+                    f"{name!r} is TorchScript, which cannot be watched: in what order modules run "
+                    "is not known; give the network as an ordinary torch.nn.Module"
+                )
             hooks.append((module.register_forward_pre_hook, begins(name)))
     with untouched(network), torch.no_grad(), hooked(*hooks):
         forward(network, images)

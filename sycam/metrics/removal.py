@@ -138,7 +138,7 @@ def _rivals(context: Context) -> tuple[Tensor, Tensor]:
             "use top-k-drop"
         )
     targets = context.targets[:, None]
-    found = probabilities(scores.float())
+    found = probabilities(scores.float(), context.classifier.reading.link)
     rival = found.scatter(1, targets, -1.0).argmax(1, keepdim=True)
     # The class's own is known by the fast copy of the network that sees the removals.
     return torch.cat([targets, rival], 1), torch.stack(

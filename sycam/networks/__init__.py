@@ -10,6 +10,7 @@ from sycam.data import demo
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError
 from sycam.evidence.loading import load_network
+from sycam.evidence.untouched import uncompiled
 from sycam.networks import from_timm, from_torchvision
 from sycam.networks.checkpoint import file_digest, put, read_weights
 from sycam.networks.named import NamedNetwork, read_class_names
@@ -47,7 +48,9 @@ def open_network(
     if isinstance(source, NamedNetwork):
         return source
     if isinstance(source, nn.Module):
-        return NamedNetwork(source, type(source).__name__.lower(), None)
+        network = uncompiled(source)
+        name = type(network).__name__.lower()
+        return NamedNetwork(network, name, None, notes=_unwrapped(source, network))
     if not isinstance(source, str):
         raise NetworkError(f"network must be {EXPECTED}; got {source!r}")
     place, weights = _parted(source)
@@ -71,15 +74,24 @@ def open_network(
     for prefix, library in LIBRARIES.items():
         if place.startswith(prefix):
             return library.load(place.removeprefix(prefix), weights)
-    network, name = load_network(place), place.rpartition(":")[2]
+    made, name = load_network(place), place.rpartition(":")[2]
+    network = uncompiled(made)
+    notes = _unwrapped(made, network)
     if weights is None:
-        return NamedNetwork(network, name, place)
+        return NamedNetwork(network, name, place, notes=notes)
     file = Path(weights)
     put(network, read_weights(file), place, file)
     return NamedNetwork(
         network.eval(), name, f"{place}@{file.resolve()}", f"checkpoint {file}",
-        checkpoint=(file.resolve(), file_digest(file)),
+        checkpoint=(file.resolve(), file_digest(file)), notes=notes,
     )  # fmt: skip
+
+
+def _unwrapped(given: nn.Module, network: nn.Module) -> tuple[str, ...]:
+    if network is given:
+        return ()
+    said = "the network inside is explained, and compiled where that pays"
+    return (f"the network is wrapped by torch.compile: {said}",)
 
 
 def _parted(source: str) -> tuple[str, str | None]:

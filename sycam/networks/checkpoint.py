@@ -121,6 +121,11 @@ def _loaded(file: Path) -> object:
     except Exception as error:
         # Broken archives raise nearly anything: RuntimeError, EOFError, KeyError, ...
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "weights_only" in reason or "TorchScript" in reason:  # torch's advice runs the file
+            raise NetworkError(
+                f"the checkpoint {file} is a TorchScript archive; save the weights alone: "
+                "torch.save(torch.jit.load(FILE).state_dict(), OTHER)"
+            ) from error
         raise NetworkError(f"cannot read the checkpoint {file}: {reason}") from error
 
 

@@ -29,6 +29,7 @@ class NamedNetwork:
         class_names: of all its classes, in order; None where nothing says so.
         classes: how many it has; None where nothing says so.
         checkpoint: the file of its weights and that file's SHA-256, or None.
+        notes: what was done to it that its user should know.
     """
 
     module: nn.Module
@@ -39,20 +40,20 @@ class NamedNetwork:
     class_names: tuple[str, ...] | None = None
     classes: int | None = None
     checkpoint: tuple[Path, str] | None = None
+    notes: tuple[str, ...] = ()
 
     def with_class_names(self, names: Sequence[str]) -> NamedNetwork:
         """The same with the names of its classes.
 
+        Two classes may have one name (ImageNet has two cranes): their numbers tell them apart.
+
         Raises:
-            OptionError: more or fewer names than the network has classes, or one name twice.
+            OptionError: more or fewer names than the network has classes.
         """
         names = tuple(names)
         if self.classes not in (None, len(names)):
             raise OptionError(f"{len(names)} class names were given, {self.source} has "
                               f"{self.classes} classes")  # fmt: skip
-        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        if twice:
-            raise OptionError(f"class name {twice[0]!r} was given twice")
         return replace(self, class_names=names)
 
 

@@ -321,6 +321,8 @@ def verdict(result: Result) -> str:
         said = "\n".join(_of_known(result, goal) for goal in validation.goals)
     else:
         said = "\n".join(_of_goal(validation, found) for found in validation.verdicts)
+    if validation.caution:
+        said += f"\nCaution: {escape(validation.caution)}."
     if validation.concerns:
         said += (
             f"\n[bold red]Do not trust it as an explanation[/]: "

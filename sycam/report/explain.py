@@ -14,7 +14,7 @@ from sycam.evidence.outputs import probabilities
 from sycam.inputs import DEMO, demo_images
 from sycam.methods import find_method
 from sycam.networks import open_network
-from sycam.recorded import recorded_heldout
+from sycam.recorded import output_of, recorded_heldout
 from sycam.report.animation import animate_removal
 from sycam.report.pictures import USUAL, Style, draw_grid
 from sycam.result import Result
@@ -100,6 +100,7 @@ def _explained(
         record["settings"]["seed"],
         reshape=_reshape(record),
         fusion=record["network"]["fusion"],
+        output=output_of(record["settings"]),
     )
     columns = dict(zip(methods, methods, strict=True)) or columns_of(
         result.best.expression, result.validation
@@ -159,7 +160,7 @@ def draw_heatmaps(
     if evidence.outputs is None:
         captions = [Path(name).name for name in images.names]
     else:
-        chance, classes = probabilities(evidence.outputs).max(1)
+        chance, classes = probabilities(evidence.outputs, subject.reading.link).max(1)
         known = result.record["network"].get("class_names")
         captions = [
             f"{Path(name).name}\n{known[c] if known else f'class {c}'} ({p:.0%})"

@@ -134,13 +134,15 @@ class Journal:
                 continue
             for entry in record["candidates"]:
                 self.known[entry["name"], record["stage"]] = Score.of(
-                    self.metric, np.array(entry["scores"], float), entry["degenerate"],
+                    self.metric,
+                    np.array(entry["scores"], float),
+                    entry["degenerate"],
                     entry["finite"],
                 )
         return len(content) - len(torn)
 
     def _is_sound(self, record: dict) -> bool:
-        """Whether a line holds scores of a stage's images; a checksum says only that it is whole."""
+        """Whether it is scores of a stage's images: a checksum says only that a line is whole."""
         try:
             check(record, _LINE)
         except SchemaError:
@@ -148,19 +150,23 @@ class Journal:
         if not 0 <= record["stage"] < len(self.stages):
             return False
         stage = self.stages[record["stage"]]
-        images, parts = stage.stop - stage.start, self.metric.components
+        images, parts = stage.stop - stage.start, len(self.metric.components)
         for entry in record["candidates"]:
             try:
-                shape = np.array(entry["scores"], float).shape
-            except (ValueError, TypeError, OverflowError):  # ragged, or no numbers
+                scores = np.array(entry["scores"])
+            except ValueError:  # ragged
                 return False
             wanted = (images, parts) if parts else (images,)
-            if shape != wanted or not 0 <= entry["degenerate"] <= images:
+            if scores.dtype.kind not in "if" or scores.shape != wanted:
+                return False
+            if not 0 <= entry["degenerate"] <= images:
                 return False
         return True
 
     def append(self, stage: int, names: Sequence[str], scores: Sequence[Score]) -> None:
         """Record a finished batch; it is on disk when this returns."""
+        if self._file is None:
+            raise RunError(f"journal '{self.path}' lacks scores of {', '.join(names)}")
         entries = [
             {
                 "name": name,
@@ -198,7 +204,7 @@ def _decode(line: bytes) -> dict | None:
     if not separator or f"{zlib.crc32(text):08x}".encode() != check:
         return None
     try:
-        record = parse_json(text)
+        record = parse_json(text, undefined=True)  # a score may be NaN
     except SchemaError:
         return None
     return record if isinstance(record, dict) else None

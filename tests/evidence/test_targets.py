@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -460,3 +463,71 @@ def test_rows_of_several_outputs_keep_their_type():
     assert torch.equal(heads[1][2], 3 * y[1])
     with pytest.raises(NetworkError, match="an image or a head cannot be told"):
         rows([y, 2 * y], 2)
+
+
+@dataclass(frozen=True)
+class Named:
+    logits: Tensor
+    hidden: tuple[Tensor, ...]
+    loss: Tensor | None = None
+    anchors: Tensor | None = None
+
+
+class ModelOutput(OrderedDict):
+    """Entries by key and by attribute, as transformers' networks return them."""
+
+    def __init__(self, entries):
+        super().__init__(entries)
+        for key, value in entries.items():
+            object.__setattr__(self, key, value)
+
+
+def test_rows_of_objects_keep_their_type_and_attributes():
+    y, anchors = torch.arange(6.0).view(2, 3), torch.zeros(9, 4)
+    made = {"logits": y, "hidden": (2 * y, 3 * y), "loss": None, "anchors": anchors}
+    for whole in (Named(**made), SimpleNamespace(**made), ModelOutput(made)):
+        found = rows(whole, 2)
+        for i, row in enumerate(found):
+            assert type(row) is type(whole)
+            assert torch.equal(row.logits, y[i])
+            assert torch.equal(row.hidden[1], 3 * y[i])
+            assert row.loss is None
+            assert row.anchors is anchors
+            if isinstance(row, ModelOutput):
+                assert row["logits"] is row.logits
+        assert torch.equal(whole.logits, y)  # the network's own is left alone
+    for nothing in (Named(anchors, ()), SimpleNamespace(loss=3.0), "text", {"loss": anchors}, 3.5):
+        with pytest.raises(NetworkError, match="not one row an image"):
+            rows(nothing, 2)
+
+
+FORMS = {
+    "list of two heads": (lambda y: [y, -y], lambda row: row[0][0]),
+    "list of one head": (lambda y: [y], lambda row: row[0][0]),
+    "list of images": (lambda y: [one[None] for one in y], lambda row: row[0, 0]),
+    "list of images' boxes": (lambda y: [one[:2, None] for one in y], lambda row: row[0, 0]),
+    "tuple with a loss": (lambda y: (y, y.sum()), lambda row: row[0][0]),
+    "dataclass": (lambda y: Named(y, ()), lambda row: row.logits[0]),
+    "nested": (lambda y: {"heads": [y, -y]}, lambda row: row["heads"][0][0]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_heatmaps_do_not_depend_on_the_number_of_images(small_network, small_images, form):
+    shaped, target = FORMS[form]
+    network = nn.Sequential(small_network, Formed(shaped))
+    expected = CAM(small_network, "3", "grad-cam")(small_images, 0)
+    for count in (1, 2, 3):
+        for formula in ("grad-cam", "D * A"):
+            found = CAM(network, "0.3", formula)(small_images[:count], target)
+            if formula == "grad-cam":
+                torch.testing.assert_close(found, expected[:count])
+
+
+class Formed(nn.Module):
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, y):
+        return self.form(y)
