@@ -29,6 +29,12 @@ _SEARCH_OPTIONS = {
     "rule": str, "equivalence": str, "sampler": str, "storage": str | None, "constants": bool,
     "threshold": float | str | None, "guesses": list[str], "scope": str,
 }  # fmt: skip
+_ORIGIN = {  # what images are read from: options of open_images; or {"source": "demo"}
+    "source": str, "masks?": str | None, "boxes?": str | None, "labels?": str,
+    "class_names?": list[str] | None, "classes?": int | None, "size?": int | None,
+    "resize?": int | None, "mean?": list[float] | None, "std?": list[float] | None,
+    "interpolation?": str, "channels?": int | None, "squash?": bool,
+}  # fmt: skip
 _NAMED = {"expression": str, "figure": float}
 
 
@@ -58,7 +64,7 @@ def _shape() -> dict[str, Any]:
         },
         "data": {
             "search_images": int, "heldout_images": int,
-            "search_origin": dict[str, Any] | None, "heldout_origin": dict[str, Any] | None,
+            "search_origin": (_ORIGIN,), "heldout_origin": (_ORIGIN,),
             "shape": list[int], "mean": list[float], "std": list[float],
             "skipped": list[str], "notes": list[str],
         },
@@ -107,12 +113,19 @@ def check_record(data: Any) -> None:
         SchemaError: at the first value that no run writes; the message says where.
     """
     check(data, _shape())
-    if strange := sorted(data["settings"]["search"].keys() - _SEARCH_OPTIONS.keys()):
-        raise SchemaError(f"settings.search has {strange[0]!r:.80}, which is not known")
+    _check_keys(data["settings"]["search"], _SEARCH_OPTIONS, "settings.search")
+    for part in ("search_origin", "heldout_origin"):
+        _check_keys(data["data"][part] or {}, _ORIGIN, f"data.{part}")
     if not data["settings"]["metrics"]:
         raise SchemaError("settings.metrics names no metric")
     _check_bounds(data)
     _check_rows(data)
+
+
+def _check_keys(found: dict[str, Any], known: dict[str, Any], where: str) -> None:
+    """What is handed on by name holds no other names."""
+    if strange := sorted(found.keys() - {key.removesuffix("?") for key in known}):
+        raise SchemaError(f"{where} has {strange[0]!r:.80}, which is not known")
 
 
 def _check_bounds(data: Any) -> None:
@@ -142,6 +155,8 @@ def _check_rows(data: Any) -> None:
     for place, row in enumerate(rows):
         if {validation["metric"], *row.get("further", {})} != goals:
             raise SchemaError(f"validation.rows.{place}.further is of other goals than the first")
+        if row["panel"].keys() != rows[0]["panel"].keys():
+            raise SchemaError(f"validation.rows.{place}.panel has other metrics than the first")
         for goal, further in row.get("further", {}).items():
             check(further, _FURTHER, f"validation.rows.{place}.further.{goal:.80}")
         for key in ("panel", "guards"):

@@ -172,9 +172,9 @@ def _verified(
             fault(f"the trees by cost are {trees}")
     if grammar is None:
         return done
+    given = recorded_arguments(result, grammar, network, images, heldout, metric, target)
     task = None
     with done.claim("network, images, metric and options are those of the run") as fault:
-        given = recorded_arguments(result, grammar, network, images, heldout, metric, target)
         task = Task.prepare(**given, device=device, notify=notify)
         if task.identity != record["identity"]:
             fault(_differences(task, record))

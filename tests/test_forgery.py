@@ -18,9 +18,12 @@ import sycam
 from sycam import verification
 from sycam.data.images import ImageSet
 from sycam.discrepancies import discrepancies
-from sycam.errors import SycamError
+from sycam.errors import OptionError, RunError, SycamError
+from sycam.inputs import divide
+from sycam.metrics import find_metric
 from sycam.record import record_of
 from sycam.record_schema import check_record
+from sycam.report.console import result_tables
 from sycam.result import digest_of
 from sycam.schema import SchemaError
 from sycam.search import Scorer
@@ -137,7 +140,7 @@ def put(data, path, value):
     if not path:
         return value
     copied = dict(data) if isinstance(data, dict) else list(data)
-    copied[path[0]] = put(data[path[0]], path[1:], value)
+    copied[path[0]] = put(copied[path[0]], path[1:], value) if path[1:] else value
     return copied
 
 
@@ -230,6 +233,82 @@ def test_a_forged_field_that_decides_what_is_derived_is_told_or_listed(
             unseen.append(where)
     assert unseen == []
     assert tried > 20
+
+
+# --- what is no record ---------------------------------------------------------------------------
+
+WRONG = (None, [], {}, -1, "", [[1]], True, 1.5, 2**70, {"": None})
+
+
+def test_a_value_of_another_kind_is_one_typed_error_or_does_no_harm(race, tmp_path):
+    honest, file, seen = honest_record(race), tmp_path / "result.json", []
+    for place, path in enumerate(leaves(honest)):
+        data = put(honest, path, WRONG[place % len(WRONG)])
+        file.write_text(json.dumps(data))
+        try:
+            result_tables(sycam.load(file))
+        except SycamError as error:
+            seen.append(str(error))
+    said = ("is damaged: ", "has schema", "cannot read expression")
+    assert len(seen) > 150
+    assert [text for text in seen if not any(part in text for part in said)] == []
+
+
+def replaced(path, value):
+    return lambda data: json.dumps(put(data, path, value))
+
+
+BEYOND = {
+    "nested deeply": lambda data: '{"schema": 3, "a": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "nested": replaced(("created",), json.loads("[" * 40 + "]" * 40)),
+    "half a character": replaced(("created",), "\ud800"),
+    "half a character as a key": replaced(("environment", "\udfff"), "x"),
+    "a number beyond all": lambda data: json.dumps(data).replace('"seed": 0', '"seed": 1e999'),
+    "a number of many digits": lambda data: json.dumps(data).replace(
+        '"seed": 0', '"seed": ' + "9" * 5000
+    ),
+    "no number": replaced(("validation", "rows", 0, "search"), float("nan")),
+    "no JSON": lambda data: json.dumps(data)[:-9],
+    "no object": lambda data: "[]",
+    "images": replaced(("data", "search_images"), 10**9),
+    "held-out images": replaced(("data", "heldout_images"), -1),
+    "cost": replaced(("settings", "search", "max_cost"), 10**9),
+    "entered": replaced(("certificate", "entered"), {"exhaustive": 10**12}),
+    "a strange option": replaced(("settings", "search", "invented"), 1),
+    "images read otherwise": replaced(("data", "search_origin"), {"source": "x", "run": "y"}),
+    "levels": lambda data: json.dumps(
+        put(data, ("certificate", "levels"), data["certificate"]["levels"] * 20_000)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", BEYOND.values(), ids=BEYOND)
+def test_what_is_beyond_all_bounds_is_refused_when_it_is_read(race, tmp_path, change):
+    file = tmp_path / "result.json"
+    file.write_text(change(honest_record(race)))
+    with pytest.raises(RunError, match=r"is damaged|has schema"):
+        sycam.load(file)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("insertion:steps=1000000000", "at most 10000"),
+        ("insertion:steps=1e9", "not understood"),
+        ("max-sensitivity:samples=1000000000", "at most 10000"),
+        ("randomisation:stages=1000000000", "at most 10000"),
+    ],
+)
+def test_an_option_of_a_metric_has_an_upper_bound(metric, said):
+    with pytest.raises(OptionError, match=said):
+        find_metric(metric)
+
+
+@pytest.mark.parametrize("counts", [(10**9, 8), (8, 10**9)])
+def test_no_more_scenes_are_made_than_fit(counts):
+    search, heldout = counts
+    with pytest.raises(OptionError, match="1000000000"):
+        divide("demo", heldout, search, 0, False)
 
 
 def checked(record):

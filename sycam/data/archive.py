@@ -19,6 +19,8 @@ from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
+_LARGE = 1 << 28  # bytes that any file may unpack to
+_TIGHTEST = 200  # bytes for one in the file, beyond that
 _PIECE = 64  # rows of an array that are looked at together
 
 
@@ -111,6 +113,12 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             held = {info.filename: info.file_size for info in archive.infolist()}
+            unpacked = sum(held.get(f"{name}.npy", 0) for name in ARRAYS)
+            if unpacked > max(_LARGE, _TIGHTEST * path.stat().st_size):
+                raise DataError(
+                    f"its arrays unpack to {unpacked} bytes, more than {_TIGHTEST} times the "
+                    "file's own; images do not shrink so far: save them with numpy.savez"
+                )
             return {
                 name: _array(archive, f"{name}.npy", held[f"{name}.npy"])
                 for name in ARRAYS
