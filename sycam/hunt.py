@@ -64,8 +64,8 @@ class Hunt:
         inadmissible: names of candidates found to be a known method in disguise, or to fail a
             requirement; only those that might have won were asked.
         classes: the winner of each class explained; empty where the scope is global.
-        doubts: about the choice, from the search images alone; None without a winner, for several
-            goals, and where a search is played again.
+        doubts: about the choice, from the search images alone; None without a winner and for
+            several goals.
     """
 
     outcome: Outcome
@@ -166,7 +166,7 @@ def hunt(
         # Before the doubts, which ask candidates that did not come near winning.
         refused = _best_first(gate.refused, outcome, metric)
         inadmissible = frozenset(name for (_, name), good in admitted.items() if not good)
-        doubts = None if again else _doubts(task, options, outcome, first, admissible)
+        doubts = _doubts(task, options, outcome, first, admissible)
     return Hunt(
         outcome,
         first,

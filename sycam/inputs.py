@@ -152,6 +152,9 @@ def _progress(notify: Notify) -> Callable[[int, int], None]:
     return progress
 
 
+MOST_SCENES = 20_000  # one has 12 kB of pixels, and is drawn
+
+
 def demo_images(split_name: str, count: int, seed: int) -> ImageSet:
     """The embedded scenes of one split, ready for the demo network."""
     scenes = demo.scenes(split_name, count, seed=seed)
@@ -187,6 +190,11 @@ def divide(
     if isinstance(images, str):
         if images != DEMO:
             raise DataError(f"images {images!r} are not known")
+        for name, number in (("search_images", search_images), ("heldout", heldout)):
+            if isinstance(number, int) and number > MOST_SCENES:
+                raise OptionError(
+                    f"{name} is {number}; of the embedded scenes at most {MOST_SCENES} are made"
+                )
         count = search_images if only is None else 2 * search_images + AT_ONCE
         images = choose_demo("search", count, search_images, seed, fit)
         if isinstance(heldout, int):

@@ -15,10 +15,12 @@ from torch import nn
 
 from sycam.errors import RunError
 from sycam.evidence import Layers
-from sycam.files import MEBIBYTE, NotPlainError, read_text, write_whole
+from sycam.files import NotPlainError, write_whole
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.notebook import html_table
+from sycam.record_schema import check_record
+from sycam.schema import SchemaError, read_json
 from sycam.statistics import Comparison, Interval
 from sycam.terminal import json_text
 from sycam.validation import PUBLISHED, Further, Row, Validation
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 3
 RESULT_FILE = "result.json"
+LARGEST = 1 << 28  # bytes of a result that is read; one of 1000 images has some 3 MB
 JOURNAL_FILE = "scores.jsonl"
 STUDY_FILE = "study.log"
-LARGEST = 1024 * MEBIBYTE  # of a result
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,13 @@ class Result:
         title = f"{best}: {self.metric} on {self.validation.images} held-out images"
         return html_table(title, ("method", "held out [95 %]"), rows)
 
+    def recorded(self) -> dict[str, Any]:
+        """What ``result.json`` holds of it, but for the digest; NaN and infinity are None."""
+        return json.loads(json.dumps(_finite(self.to_dict())))
+
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all."""
-        data = _finite(self.to_dict())
+        data = self.recorded()
         data["digest"] = digest_of(data)
         try:
             write_whole(
@@ -189,17 +195,18 @@ def load(path: str | Path) -> Result:
         )
         raise RunError(f"there is no result in '{path}'; {hint}")
     try:
-        data = json.loads(read_text(file, LARGEST, within=file.parent))
-        if data.get("schema") != SCHEMA:
-            raise RunError(
-                f"'{file}' has schema {data.get('schema')!r}, this version reads {SCHEMA}"
-            )
+        data = read_json(file, LARGEST)
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            stated = data.get("schema") if isinstance(data, dict) else None
+            raise RunError(f"'{file}' has schema {stated!r:.80}, this version reads {SCHEMA}")
+        check_record(data)
         return _from_dict(data, file.parent)
     except NotPlainError as error:
         raise RunError(f"cannot read the result: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = str(error) if isinstance(error, SchemaError) else f"{type(error).__name__}: {error}"
         raise RunError(
-            f"'{file}' is damaged: {type(error).__name__}: {error}; "
+            f"'{file}' is damaged: {said}; "
             "the same sycam synthesize command writes it again from the journal"
         ) from None
 

@@ -31,7 +31,7 @@ from sycam.search.selection import DEFAULT_RULE
 from sycam.specialisation import specialisation
 from sycam.statistics import Interval, interval
 from sycam.task import Task
-from sycam.validation import NEW, Entrant, Validation, validate
+from sycam.validation import NEW, Entrant, Settle, Validation, as_measured, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
@@ -170,18 +170,36 @@ def synthesize(
         )  # fmt: skip
         # Only now, when all that was given has proved usable, is anything written.
         folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")
-        return _result(task, options, folder, notify)
+        found = hunt(task, options, folder, notify=notify)
+        _say(found, task, notify)
+        result = derived(task, options, found, folder, notify)
+        result.save(folder)
+        return result
 
 
-def _result(task: Task, options: SearchOptions, folder: Path, notify: Notify) -> Result:
-    """Search, validate, save."""
+def derived(
+    task: Task,
+    options: SearchOptions,
+    found: Hunt,
+    folder: Path,
+    notify: Notify = ignore,
+    settle: Settle = as_measured,
+) -> Result:
+    """What a search says, with its evidence on the held-out images; nothing is written.
+
+    Args:
+        task: what was searched.
+        options: how.
+        found: by the search.
+        folder: of the run.
+        notify: watches the progress.
+        settle: see :func:`sycam.validation.validate`.
+    """
     metric, subject, unseen = task.metric, task.subject, task.unseen
-    found = hunt(task, options, folder, notify=notify)
-    _say(found, task, notify)
     notify(Stage("Measuring held-out images", len(unseen)))
     leaves = task.grammar.leaves.union(metric.leaves, *(g.leaves for g in options.guesses))
     measured = subject.measure(unseen, notify, leaves)
-    validation = _validate(task, found, measured, notify)
+    validation = _validate(task, found, measured, notify, settle)
     notify(Validated(subject, unseen, validation))
     front = pareto_front(found.outcome.candidates, metric)
     scored = _scored_unseen(task, found, front, measured, notify)
@@ -191,7 +209,7 @@ def _result(task: Task, options: SearchOptions, folder: Path, notify: Notify) ->
         new = found.new and _formula(found.new, metric, validation.row(found.new.name).heldout)
     else:
         new = best
-    result = Result(
+    return Result(
         best=best,
         best_new=new,
         front=tuple(_formula(c, metric, _interval(c, task, scored)) for c in front),
@@ -200,8 +218,6 @@ def _result(task: Task, options: SearchOptions, folder: Path, notify: Notify) ->
         record=record_of(task, options, found) | _evidence(task, options, found, measured, scored),
         path=folder,
     )
-    result.save(folder)
-    return result
 
 
 def _guesses(guess: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
@@ -296,6 +312,7 @@ def _validate(
     found: Hunt,
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
+    settle: Settle,
 ) -> Validation:
     metric, *further = task.goals
     unseen, winner = task.unseen, found.winner
@@ -318,7 +335,9 @@ def _validate(
     panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
     panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
     guards = [find_metric(name) for name in GUARDS]
-    return validate(entrants, metric, panel, guards, *measured, task.subject.seed, notify, further)
+    return validate(
+        entrants, metric, panel, guards, *measured, task.subject.seed, notify, further, settle
+    )
 
 
 def _hall(found: Hunt, metric: Metric) -> list[Candidate]:

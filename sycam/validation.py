@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from sycam.methods import ALWAYS, Method
 from sycam.metrics import Context, Metric
 from sycam.search import Scorer
 from sycam.search.events import Note, Notify, Stage, Step, ignore
+from sycam.search.scoring import Score
 from sycam.statistics import (
     CONFIDENCE,
     Comparison,
@@ -198,6 +199,14 @@ class Entrant:
     fitted_further: Sequence[Any] = ()
 
 
+Settle = Callable[[Entrant, Metric, Score], Score]  # what counts as an entrant's held-out score
+
+
+def as_measured(entrant: Entrant, metric: Metric, score: Score) -> Score:
+    """The score itself."""
+    return score
+
+
 def _figure(metric: Metric, values: np.ndarray, fitted: Any) -> float:
     return float(metric.reduce(values, fitted)) if len(values) else float("nan")
 
@@ -212,6 +221,7 @@ def validate(
     seed: int = 0,
     notify: Notify = ignore,
     further: Sequence[Metric] = (),
+    settle: Settle = as_measured,
 ) -> Validation:
     """Score methods on held-out images and compare the winner with every other.
 
@@ -226,6 +236,8 @@ def validate(
         seed: of bootstrap and sign flips.
         notify: watches the progress.
         further: goals besides the first, under which the winner is compared too.
+        settle: from each score that was measured, the one that counts: on record it may be
+            rounded otherwise.
     """
     scorer, columns = Scorer(metric, evidence, context), []
     notify(Stage("Preparing the network"))
@@ -234,8 +246,11 @@ def validate(
     notify(Stage("Validating on held-out images", len(entrants)))
     places = _first_alike(entrants)
     for done, (entrant, first) in enumerate(zip(entrants, places, strict=True), 1):
-        alike = first < len(columns)  # a published CAM that is the winner is scored once
-        columns.append(columns[first] if alike else scorer.score_under(measured, entrant.method))
+        if first < len(columns):  # a published CAM that is the winner is scored once
+            columns.append(columns[first])
+        else:
+            fresh = scorer.score_under(measured, entrant.method)
+            columns.append([settle(entrant, m, s) for m, s in zip(measured, fresh, strict=True)])
         notify(Step(done))
     scores = [column[0] for column in columns]
     means = {m.text: [c[i].mean for c in columns] for i, m in enumerate(panel, 1 + len(further))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -110,7 +111,7 @@ def verify(
 ) -> None:
     """Derive a run again: its search from the journal, its scores from the network.
 
-    Exit code 1 where a claim does not hold.
+    Exit code 1 where a claim does not hold. What cannot be derived is listed as not checked.
 
     Examples:
 
@@ -126,7 +127,12 @@ def verify(
         )
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
-        print(json_text({"holds": done.holds, "checks": checks}))
+        said = {
+            "holds": done.holds,
+            "checks": checks,
+            "unchecked": list(map(asdict, done.unchecked)),
+        }
+        print(json_text(said))
     else:
         console.print(show.verification_table(done))
     if not done.holds:

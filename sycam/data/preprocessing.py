@@ -20,6 +20,9 @@ FILTERS = {
 }
 
 
+LARGEST = 8192  # pixels a side
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How pictures become the input of a network.
@@ -50,8 +53,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         for name in ("size", "resize"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} is {value}; expected at least 1 pixel")
+            if value is not None and not 1 <= value <= LARGEST:
+                raise OptionError(f"{name} is {value}; expected 1 to {LARGEST} pixels")
         if self.resize is not None and (self.size is None or self.resize < self.size):
             raise OptionError(
                 f"resize is {self.resize}, size (the side of the centre crop) {self.size}; "

@@ -8,11 +8,10 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.baselines import BASELINES, baseline_fill, baseline_images, baseline_key
 from sycam.metrics.context import Context
-from sycam.metrics.perturbation import Interval, one_of, removal_probabilities
+from sycam.metrics.perturbation import Interval, count_of, one_of, removal_probabilities
 
 _OPTIONS = (
     "The area is that of the trapezoid rule over the share of pixels, at `steps` equal steps "
@@ -30,8 +29,8 @@ class _Curve(Metric):
     source = "Petsiuk et al., RISE: Randomized Input Sampling for Explanation, BMVC 2018"
 
     def __init__(self, steps: int | str, baseline: str):
-        if steps != "paper" and (not isinstance(steps, int) or steps < 1):
-            raise OptionError(f"steps must be a positive integer or 'paper', got {steps!r}")
+        if steps != "paper":
+            count_of("steps", steps, " or 'paper'")
         self.steps = steps
         self.baseline = one_of("baseline", baseline, BASELINES)
 

@@ -19,7 +19,7 @@ from sycam.evidence.untouched import copied, moved, seeded
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
-from sycam.metrics.perturbation import one_of
+from sycam.metrics.perturbation import count_of, one_of
 
 _DIGITS = 6  # of heat that are ranked: on upsampled maps many pixels differ by rounding alone
 
@@ -141,8 +141,7 @@ class Randomisation(Metric):
             stages: number of copies; fewer where there are fewer layers.
             scope: ``"above"`` the target layer, or ``"all"`` layers.
         """
-        if not isinstance(stages, int) or stages < 1:
-            raise OptionError(f"stages must be a positive integer, got {stages!r}")
+        count_of("stages", stages)
         self.stages, self.scope = stages, one_of("scope", scope, ("above", "all"))
 
     @property

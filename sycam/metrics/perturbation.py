@@ -69,6 +69,17 @@ def one_of(option: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
+MOST = 10_000  # steps, samples or copies that an option may ask for
+
+
+def count_of(option: str, value: object, otherwise: str = "") -> None:
+    """OptionError unless the value is a whole number from 1 to ``MOST``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+        raise OptionError(
+            f"{option} must be a positive integer{otherwise}, at most {MOST}; got {value!r:.40}"
+        )
+
+
 def between(value: object, low: float, high: float) -> bool:
     """Whether an option is a number between the two, neither of them."""
     return isinstance(value, Real) and low < value < high

@@ -14,7 +14,7 @@ from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import pearson
 from sycam.metrics.noise import Noise
-from sycam.metrics.perturbation import between, one_of
+from sycam.metrics.perturbation import between, count_of, one_of
 
 
 @register
@@ -46,8 +46,7 @@ class MaxSensitivity(Metric):
             radius: of the ball, as a share of the range of each image's values.
             samples: perturbations drawn for each image.
         """
-        if not isinstance(samples, int) or samples < 1:
-            raise OptionError(f"samples must be a positive integer, got {samples!r}")
+        count_of("samples", samples)
         self.radius, self.samples = radius, samples
         self._noises = [Noise("uniform", radius, index) for index in range(samples)]
 

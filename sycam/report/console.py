@@ -460,7 +460,7 @@ def _blocks(
 
 
 def verification_table(done: Verification) -> RenderableType:
-    """Each claim with what became of it."""
+    """Each claim with what became of it, and what was not checked."""
     table = RichTable(**PLAIN)
     table.add_column("")
     table.add_column("claim", overflow="fold")
@@ -468,12 +468,13 @@ def verification_table(done: Verification) -> RenderableType:
         sign, style = ("holds", "green") if check.holds else ("FAILS", "bold red")
         said = shown(check.claim if check.holds else f"{check.claim}: {check.found}")
         table.add_row(f"[{style}]{sign}[/]", said)
+    skipped = [f"Not checked: {shown(one)}" for one in done.unchecked]
     verdict_ = (
         "[bold green]Verified.[/]"
         if done.holds
         else "[bold red]Not verified: do not rely on this result.[/]"
     )
-    return Group(table, verdict_)
+    return Group(table, *skipped, verdict_)
 
 
 def duration(seconds: float) -> str:

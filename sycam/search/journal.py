@@ -8,12 +8,14 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sycam.errors import RunError
-from sycam.files import MEBIBYTE, open_plain, read_plain
+from sycam.files import open_plain, read_plain
 from sycam.metrics import Metric
+from sycam.schema import SchemaError, check, parse_json
 from sycam.search.scoring import Score
 from sycam.search.stages import Stage
 
@@ -24,7 +26,11 @@ except ImportError:  # Windows
     import msvcrt
 
 VERSION = 2
-LARGEST = 8192 * MEBIBYTE  # of a journal
+_LARGEST = 1 << 33  # bytes of a journal that is read
+_LINE = {
+    "stage": int,
+    "candidates": [{"name": str, "scores": list[Any], "degenerate": int, "finite": bool}],
+}
 _FAR = 1 << 40  # a byte behind any journal: what is locked on Windows, where locks stop readers
 
 
@@ -58,19 +64,19 @@ class Journal:
         stages: Sequence[Stage],
         writable: bool = True,
     ):
-        self.path, self.metric = path, metric
+        self.path, self.metric, self.stages = path, metric, tuple(stages)
         self.known: dict[tuple[str, int], Score] = {}
         self.damaged = 0
         self._file = None
         header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
         try:
             if not writable:
-                self._replay(read_plain(path, LARGEST, within=path.parent), header)
+                self._replay(self._content(), header)
                 return
             # Unbuffered: a line goes out in one call, which no Ctrl-C can cut in two.
             self._file = open_plain(path, "ab", within=path.parent)
             self._lock()
-            content = read_plain(path, LARGEST, within=path.parent)
+            content = self._content()
             good = self._replay(content, header)
             if good < len(content):
                 self._file.truncate(good)
@@ -96,6 +102,9 @@ class Journal:
                 "choose another --out"
             ) from None
 
+    def _content(self) -> bytes:
+        return read_plain(self.path, _LARGEST, within=self.path.parent)
+
     def _replay(self, content: bytes, header: dict) -> int:
         """Read the records; return where the last whole line ends."""
         *lines, torn = content.split(b"\n")
@@ -114,17 +123,44 @@ class Journal:
             )
         for line in lines[1:]:
             record = _decode(line)
-            if record is None:
+            if record is None or not self._is_sound(record):
                 self.damaged += 1
                 continue
             for entry in record["candidates"]:
                 self.known[entry["name"], record["stage"]] = Score.of(
-                    self.metric, np.array(entry["scores"]), entry["degenerate"], entry["finite"]
+                    self.metric,
+                    np.array(entry["scores"], float),
+                    entry["degenerate"],
+                    entry["finite"],
                 )
         return len(content) - len(torn)
 
+    def _is_sound(self, record: dict) -> bool:
+        """Whether it is scores of a stage's images: a checksum says only that a line is whole."""
+        try:
+            check(record, _LINE)
+        except SchemaError:
+            return False
+        if not 0 <= record["stage"] < len(self.stages):
+            return False
+        stage = self.stages[record["stage"]]
+        images, parts = stage.stop - stage.start, len(self.metric.components)
+        for entry in record["candidates"]:
+            try:
+                scores = np.array(entry["scores"])
+            except ValueError:  # ragged
+                return False
+            wanted = (images, parts) if parts else (images,)
+            if scores.dtype.kind not in "if" or scores.shape != wanted:
+                return False
+            if not 0 <= entry["degenerate"] <= images:
+                return False
+        return True
+
     def append(self, stage: int, names: Sequence[str], scores: Sequence[Score]) -> None:
         """Record a finished batch; it is on disk when this returns."""
+        if self._file is None:
+            raise RunError(f"journal '{self.path}' lacks scores of {', '.join(names)}")
         entries = [
             {
                 "name": name,
@@ -161,4 +197,8 @@ def _decode(line: bytes) -> dict | None:
     text, separator, check = line.rpartition(b"\t")
     if not separator or f"{zlib.crc32(text):08x}".encode() != check:
         return None
-    return json.loads(text)
+    try:
+        record = parse_json(text, undefined=True)  # a score may be NaN
+    except SchemaError:
+        return None
+    return record if isinstance(record, dict) else None

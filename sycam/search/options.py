@@ -18,6 +18,7 @@ GLOBAL, PER_CLASS = "global", "per-class"
 SCOPES = (GLOBAL, PER_CLASS)
 SAMPLERS = ("grammar", "tpe", "random", "evolution")
 BEST_PUBLISHED = "best-published"
+COSTLIEST = 64  # expressions enumerated, at most; none was ever searched to the end beyond 8
 _TOLERANCE = 1e-3  # of the width of the metric's range
 
 
@@ -75,8 +76,11 @@ class SearchOptions:
         ):
             if value not in known:
                 raise OptionError(f"{name} {value!r} is not known; expected {', '.join(known)}")
-        if not isinstance(self.max_cost, Integral) or self.max_cost < 1:
-            raise OptionError(f"max_cost must be a positive integer, got {self.max_cost!r}")
+        if not isinstance(self.max_cost, Integral) or not 1 <= self.max_cost <= COSTLIEST:
+            raise OptionError(
+                f"max_cost must be an integer from 1 to {COSTLIEST}, got {self.max_cost!r}; the "
+                "number of expressions grows some tenfold with each"
+            )
         if not isinstance(self.delta, Real) or not 0 < self.delta < 1:
             raise OptionError(
                 f"delta is a probability between 0 and 1, like 0.05; got {self.delta!r}"
@@ -85,6 +89,7 @@ class SearchOptions:
             isinstance(self.tolerance, Real) and 0 <= self.tolerance < float("inf")
         ):
             raise OptionError(f"tolerance must be a number from 0 on, got {self.tolerance!r}")
+        parse_threshold(self.threshold)
         if self.forgets and self.mode != EXACT:
             raise OptionError(
                 f"equivalence {self.equivalence!r} compares scores on all search images, which a "

@@ -134,3 +134,11 @@ def test_options_of_folders_and_channels(tmp_path):
         load_images(path, masks=tmp_path)
     with pytest.raises(OptionError, match="mean has 3 numbers, the images 1 channels; expected 1"):
         load_images(path, mean=[0.1, 0.2, 0.3])
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
+    images = np.zeros((1, 9000, 10_000, 3), np.uint8)  # 270 MB
+    np.savez_compressed(tmp_path / "bomb.npz", images=images)
+    assert (tmp_path / "bomb.npz").stat().st_size < 1 << 20
+    with pytest.raises(DataError, match=r"unpack to 270000128 bytes.*savez"):
+        load_images(tmp_path / "bomb.npz")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from sycam.search.stages import Stage
 
 
 def score(i):
-    return Score.of(Road(), np.array([i / 7, -i / 3]).round(7), i, True)
+    return Score.of(Road(), np.array([i / 7, -i / 3]).round(7), i % 3, True)
 
 
 STAGES = (Stage(0, 2),)
@@ -71,6 +73,46 @@ def test_a_damaged_line_is_passed_over_and_nothing_else_is_lost(tmp_path):
     journal.append(0, ["e2", "f2"], [score(2), score(3)])
     journal.close()
     assert set(known(tmp_path / "j")) == {f"{letter}{i}" for i in range(4) for letter in "ef"}
+
+
+WRONG = {
+    "no candidates": {"stage": 0},
+    "another stage": {"stage": 1, "candidates": []},
+    "a stage in words": {"stage": "0", "candidates": []},
+    "candidates that are none": {"stage": 0, "candidates": [1]},
+    "too few scores": {"scores": [0.5]},
+    "scores in words": {"scores": ["0.5", "0.5"]},
+    "scores that are none": {"scores": [None, None]},
+    "scores within scores": {"scores": [[0.5], [0.5]]},
+    "ragged scores": {"scores": [0.5, [0.5]]},
+    "huge scores": {"scores": [10**400, 0]},
+    "a list of flat images": {"degenerate": [1]},
+    "more flat images than there are": {"degenerate": 3},
+    "a name that is none": {"name": None},
+    "half a character": {"name": "\ud800"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_line_with_a_right_checksum_and_wrong_content_is_passed_over(tmp_path, wrong):
+    write(tmp_path / "j", 1)
+    entry = {"name": "e", "scores": [0.5, 0.5], "degenerate": 0, "finite": True}
+    record = wrong if "stage" in wrong else {"stage": 0, "candidates": [{**entry, **wrong}]}
+    text = json.dumps(record)
+    with open(tmp_path / "j", "a") as file:
+        file.write(f"{text}\t{zlib.crc32(text.encode()):08x}\n")
+    journal = opened(tmp_path / "j", writable=False)
+    assert [name for name, _ in journal.known] == ["e0", "f0"]
+    assert journal.damaged == 1
+
+
+def test_undefined_scores_are_kept(tmp_path):
+    journal = opened(tmp_path / "j")
+    journal.append(0, ["e"], [Score.of(Road(), np.array([0.5, np.nan]), 0, True)])
+    journal.close()
+    found = opened(tmp_path / "j", writable=False)
+    assert found.damaged == 0
+    assert np.isnan(found.known["e", 0].values[1])
 
 
 def test_a_damaged_first_line_is_refused_not_overwritten(tmp_path):
