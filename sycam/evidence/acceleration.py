@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from sycam.caches import keep_compiled_private
 from sycam.errors import NetworkError
@@ -120,6 +121,19 @@ def _tensors(output: object) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
+class OwnTracer(fx.Tracer):
+    """Traces this thread's calls; torch patches all modules' while it traces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+
 def folded(network: nn.Module) -> nn.Module | None:
     """The network with its batch norms folded into the convolutions before them, or None where
     torch cannot trace it or there is none. The network is left as it is."""
@@ -128,7 +142,9 @@ def folded(network: nn.Module) -> nn.Module | None:
     from torch.fx.experimental.optimization import fuse  # slow to import, and seldom needed
 
     try:
-        return fuse(copied(network)).requires_grad_(False)
+        twin = copied(network)
+        traced = fx.GraphModule(twin, OwnTracer().trace(twin))
+        return fuse(traced, no_trace=True).requires_grad_(False)
     except Exception:  # whatever a user's forward does that cannot be traced
         return None
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sycam.c_code import c_library
+from sycam.evidence.acceleration import OwnTracer
 from sycam.evidence.untouched import copied
 
 PLACES = 16  # transformed weights of a 3x3 filter
@@ -95,7 +96,7 @@ def with_minimal_filters(network: nn.Module, image: Tensor) -> nn.Module | None:
         return twin
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(OwnTracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, MinimalConvolution) or super().is_leaf_module(m, module_qualified_name)
 

@@ -19,6 +19,7 @@ import sycam
 from sycam import CAM
 from sycam.errors import NetworkError, RunError
 from sycam.evidence import find_layer, measure, untouched
+from sycam.evidence.acceleration import folded
 from sycam.metrics.guards import modules_in_order
 
 THREADS, CALLS = 8, 500
@@ -243,3 +244,24 @@ def test_two_searches_of_one_network_at_once(network, tmp_path):
     best, refused = sorted(at_once([of_one_run] * 2), key=len)
     assert best == alone[0][0].expression
     assert str(tmp_path / "c") in refused
+
+
+def test_passes_go_on_while_another_thread_folds_batch_norms():
+    """Torch patches the calls of all modules, whoever makes them, while it traces a network."""
+    blocks = [(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()) for _ in range(12)]
+    network, images = nn.Sequential(*sum(blocks, ())).eval(), torch.rand(1, 4, 2, 2)
+    stop = threading.Event()
+
+    def fold() -> bool:
+        try:
+            return all(folded(network) is not None for _ in range(10))
+        finally:
+            stop.set()
+
+    def forward() -> bool:
+        expected = network(images)
+        while not stop.is_set():
+            torch.testing.assert_close(network(images), expected)
+        return True
+
+    assert at_once([fold, forward]) == [True, True]
