@@ -271,7 +271,7 @@ def test_a_network_that_saw_few_images_is_compiled_for_a_whole_batch(monkeypatch
 
 
 def test_a_plan_for_a_batch_that_memory_does_not_hold_goes_on(small_network, small_images):
-    classifier = Classifier(Greedy(small_network, 16, "cpu"), batch=64)
+    classifier = Classifier(Greedy(small_network, 16, "cpu", []), batch=64)
     classifier.probability(small_images[:5], torch.arange(5))
     assert classifier.plan(2000) == "eager"
     many = small_images.repeat(6, 1, 1, 1)
