@@ -126,9 +126,9 @@ def discrepancies(
         What differs, and what cannot be told.
     """
     unchecked = list(UNCHECKED)
-    if (begun := _begun(stated)) is not None or (begun := _begun(found)) is not None:
+    for place in sorted(_begun(stated) | _begun(found)):
         unchecked.append(
-            Unchecked(f"search.levels.{begun}", "how far a cost was enumerated when time was up")
+            Unchecked(f"search.levels.{place}", "how far a cost was enumerated when time was up")
         )
     loose = [path for kind in given for path in _GIVEN[kind]]
     tolerances = (*_TOLERANCES, *(_OF_COMPONENTS if components else ()))
@@ -143,19 +143,16 @@ def discrepancies(
     return differing, unchecked
 
 
-def _begun(record: Mapping[str, Any]) -> int | None:
-    """Place of the level of cost at which the search ended, if it did so in the midst of one."""
+def _begun(record: Mapping[str, Any]) -> set[int]:
+    """Places of the levels of cost that were begun, or enumerated ahead, when the search ended."""
     search = record["search"]
-    beyond = (i for i, v in enumerate(search["levels"]) if v["cost"] > search["complete_cost"])
-    return next(beyond, None)
+    return {i for i, v in enumerate(search["levels"]) if v["cost"] > search["complete_cost"]}
 
 
-def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record without the level of cost at which the search ended: when is chance."""
+def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without the levels of cost that were not completed: how far they got is chance."""
     begun, search = _begun(record), record["search"]
-    if begun is None:
-        return record
-    levels = [level for i, level in enumerate(search["levels"]) if i != begun]
+    levels = [level for i, level in enumerate(search["levels"]) if i not in begun]
     return {**record, "search": {**search, "levels": levels}}
 
 

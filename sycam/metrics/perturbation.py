@@ -74,10 +74,10 @@ MOST = 10_000  # steps, samples or copies that an option may ask for
 
 def count_of(option: str, value: object, otherwise: str = "") -> None:
     """OptionError unless the value is a whole number from 1 to ``MOST``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
-        raise OptionError(
-            f"{option} must be a positive integer{otherwise}, at most {MOST}; got {value!r:.40}"
-        )
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise OptionError(f"{option} must be a positive integer{otherwise}, got {value!r}")
+    if value > MOST:
+        raise OptionError(f"{option} must be at most {MOST}, got {value}")
 
 
 def between(value: object, low: float, high: float) -> bool:
