@@ -62,26 +62,34 @@ _GIVEN = {  # what is told of something given anew instead of read from the reco
                 "network.preprocessing", "network.class_names"),
     "images": ("data.search_origin", "data.heldout_origin", "data.skipped", "data.notes"),
 }  # fmt: skip
-# By path, what a number there may differ by; the first that matches counts.
-_TOLERANCES = (
-    ("validation.rows.*.scores", MEASURED),
-    ("validation.rows.*.further.*.scores", MEASURED),
-    ("validation.rows.*.panel", MEASURED),
-    ("validation.rows.*.guards", MEASURED),
-    ("front.*.heldout", MEASURED),
-    ("classes.p", _P_VALUE),
-    ("classes.classes.*.p", _P_VALUE),
-    ("classes.classes.*.p_holm", _P_VALUE),
-    ("classes", MEASURED),
-)
-# Where the figure is no mean, what the scores on record do not decide.
-_OF_COMPONENTS = (
-    *((f"validation.rows.*.{part}against.{p}", _P_VALUE)
-      for part in ("", "further.*.") for p in ("p", "p_holm", "p_wilcoxon")),
-    ("validation", MEASURED),
-    ("best.heldout", MEASURED),
-    ("best_new.heldout", MEASURED),
-)  # fmt: skip
+
+
+def _tolerances(components: bool, unit: float) -> tuple[tuple[str, float], ...]:
+    """By path, what a number there may differ by; the first that matches counts.
+
+    Where scores are in the units of a callable target, so is their tolerance; beside them stand
+    figures that are in no units, so that a small unit does not make theirs tighter.
+    """
+    scores, beside = MEASURED * unit, MEASURED * max(1.0, unit)
+    found = [
+        ("validation.rows.*.scores", scores),
+        ("validation.rows.*.further.*.scores", scores),
+        ("validation.rows.*.panel", beside),
+        ("validation.rows.*.guards", MEASURED),
+        ("front.*.heldout", scores),
+        ("classes.p", _P_VALUE),
+        ("classes.classes.*.p", _P_VALUE),
+        ("classes.classes.*.p_holm", _P_VALUE),
+        ("classes", beside),
+    ]
+    if components:  # the scores on record do not decide what is no mean of them
+        found += [
+            (f"validation.rows.*.{part}against.{p}", _P_VALUE)
+            for part in ("", "further.*.")
+            for p in ("p", "p_holm", "p_wilcoxon")
+        ]
+        found += [("validation", beside), ("best.heldout", scores), ("best_new.heldout", scores)]
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,11 @@ MISSING = _Missing()
 
 
 def discrepancies(
-    stated: Mapping[str, Any], found: Mapping[str, Any], components: bool, given: set[str]
+    stated: Mapping[str, Any],
+    found: Mapping[str, Any],
+    components: bool,
+    given: set[str],
+    unit: float = 1.0,
 ) -> tuple[list[Discrepancy], list[Unchecked]]:
     """Compare a record with what was derived, value by value.
 
@@ -121,6 +133,7 @@ def discrepancies(
         found: the same, derived.
         components: whether a goal's figure is no mean of its scores.
         given: ``"network"``, ``"images"``: what was given and not read from the record.
+        unit: how large scores are, 1 for probabilities.
 
     Returns:
         What differs, and what cannot be told.
@@ -131,9 +144,9 @@ def discrepancies(
             Unchecked(f"search.levels.{place}", "how far a cost was enumerated when time was up")
         )
     loose = [path for kind in given for path in _GIVEN[kind]]
-    tolerances = (*_TOLERANCES, *(_OF_COMPONENTS if components else ()))
+    tolerances = _tolerances(components, unit)
     differing = []
-    found = _aligned(stated, found) if components else found
+    found = _aligned(stated, found, MEASURED * unit) if components else found
     for one in _differing(_completed(stated), _completed(found), (), tolerances):
         path = next((path for path in loose if _matches(path, one.path)), None)
         if path is not None:
@@ -156,7 +169,9 @@ def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "search": {**search, "levels": levels}}
 
 
-def _aligned(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Mapping[str, Any]:
+def _aligned(
+    stated: Mapping[str, Any], found: Mapping[str, Any], tolerance: float
+) -> Mapping[str, Any]:
     """What was found with its rows in the order stated, where these are the same methods.
 
     Figures are measured twice where they are no means of scores on record: two that nearly tie may
@@ -169,7 +184,7 @@ def _aligned(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Mapping[str
     again = [rows[key] for key in order]
     figures = [row["heldout"]["mean"] for row in again]
     before = [row["heldout"]["mean"] for row in rows.values()]
-    tied = all(math.isclose(a, b, rel_tol=0, abs_tol=MEASURED)
+    tied = all(math.isclose(a, b, rel_tol=0, abs_tol=tolerance)
                for a, b in zip(figures, before, strict=True) if None not in (a, b))  # fmt: skip
     return {**found, "validation": {**found["validation"], "rows": again}} if tied else found
 

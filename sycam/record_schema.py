@@ -33,7 +33,7 @@ _ORIGIN = {  # what images are read from: options of open_images; or {"source": 
     "source": str, "masks?": str | None, "boxes?": str | None, "labels?": str,
     "class_names?": list[str] | None, "classes?": int | None, "size?": int | None,
     "resize?": int | None, "mean?": list[float] | None, "std?": list[float] | None,
-    "interpolation?": str, "channels?": int | None, "squash?": bool,
+    "interpolation?": str, "channels?": int | None, "squash?": bool, "groups?": str | None,
 }  # fmt: skip
 _NAMED = {"expression": str, "figure": float}
 

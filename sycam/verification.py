@@ -191,9 +191,12 @@ def _verified(
         "published CAMs, controls and all formulas listed, scored anew, have the journal's scores"
     ) as fault:
         _check_scores(found, result, task, notify, fault)
+    unit = max(_unit(task, goal) for goal in task.goals)
     again = None
     with done.claim("all rows, scored anew, can be compared on the held-out images") as fault:
-        again = derived(task, options, found, folder, _without_result(notify), _settled(result))
+        again = derived(
+            task, options, found, folder, _without_result(notify), _settled(result, task)
+        )
     if again is None:
         return done
     new = {"network": network is not None, "images": (images, heldout) != (None, None)}
@@ -204,6 +207,7 @@ def _verified(
         again.recorded(),
         components,
         anew,
+        unit,
     )
     for text, keys in _CLAIMS.items():
         with done.claim(text) as fault:
@@ -243,7 +247,11 @@ def _without_result(notify: Notify) -> Notify:
     return lambda event: None if isinstance(event, Validated) else notify(event)
 
 
-def _settled(result: Result) -> Settle:
+def _unit(task: Task, metric: Metric) -> float:
+    return metric.unit(task.context.scale.largest)
+
+
+def _settled(result: Result, task: Task) -> Settle:
     """Where the held-out scores on record are those measured, but for rounding, they count: what
     is computed from them must then be as stated."""
 
@@ -255,7 +263,7 @@ def _settled(result: Result) -> Settle:
             return score
         stated = np.array(row.under(metric.text).scores)
         same = stated.shape == score.values.shape and np.allclose(
-            stated, score.values, rtol=0, atol=MEASURED, equal_nan=True
+            stated, score.values, rtol=0, atol=MEASURED * _unit(task, metric), equal_nan=True
         )
         return (
             Score.of(metric, stated, score.degenerate, score.finite, score.flat) if same else score
@@ -273,13 +281,14 @@ def _check_scores(
     chosen = [c for c in (found.winner, found.new, found.runner_up) if c is not None]
     chosen += [c for c in contenders(found.outcome) if c.name in listed]
     # By text: a published CAM that is listed as a formula as well is scored once.
+    tolerance = MEASURED * _unit(task, task.metric)
     asked = {str(c.expression or c.name): c for c in (*chosen, *found.outcome.known)}
     notify(Stage("Scoring on the search images again", len(asked)))
     for count, candidate in enumerate(asked.values(), 1):
         method = candidate.name if candidate.expression is None else candidate.expression
         fresh, stated = task.scorer.score_method(find_method(method)), candidate.score
         off = float(np.abs(fresh.values - stated.values).max())
-        if not off <= MEASURED and not np.array_equal(fresh.values, stated.values, equal_nan=True):
+        if not off <= tolerance and not np.array_equal(fresh.values, stated.values, equal_nan=True):
             fault(f"{candidate.name} differs by up to {off:.2g} an image")
         elif (fresh.degenerate, fresh.finite) != (stated.degenerate, stated.finite):
             fault(f"{candidate.name} ranks nothing on {fresh.degenerate} images")

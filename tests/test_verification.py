@@ -67,6 +67,27 @@ def test_scores_that_were_made_up_fail_even_where_all_else_fits_them(finished, t
     assert "validation.rows.0.scores.0" in check.found
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_scores_in_other_units_are_compared_in_their_units(tmp_path, unit):
+    def target(row):
+        return unit * row[1]
+
+    given = {"metric": "average-drop:kind=absolute", "target": target}
+    path = sycam.synthesize(
+        network(), "1", images(), out=tmp_path / "run", **OPTIONS | given
+    ).path  # fmt: skip
+    done = sycam.verify(path, network(), images(), target=target)
+    assert done.holds, done.checks
+
+    def shifted(data):
+        row = data["validation"]["rows"][1]
+        row["scores"][0] += 0.01 * max(map(abs, row["scores"]))
+
+    forged = changed(path, tmp_path, shifted, honest_digest=True)
+    told = sycam.verify(forged, network(), images(), target=target)
+    assert "validation.rows.1.scores.0" in "".join(check.found for check in told.checks)
+
+
 def test_any_change_is_seen_by_the_digest(finished, tmp_path):
     def harmless(data):
         data["created"] = "2020-01-01T00:00:00+00:00"

@@ -142,6 +142,19 @@ def test_a_tables_column_says_the_groups(tmp_path):
     assert split(again, {"search": 4, "heldout": 4}, 0)[1].names == held_out.names
 
 
+def test_a_run_of_a_table_with_groups_is_read_and_verified(tmp_path, small_run):
+    written(tmp_path, "aabbccdd")
+    done = small_run(
+        tmp_path / "run", "--images", str(tmp_path / "table.csv"), "--size", "16",
+        "--groups", "patient", "--mean", "0,0,0", "--std", "1,1,1", pictures=False,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = sycam.load(tmp_path / "run")
+    for side in ("search_origin", "heldout_origin"):
+        assert result.record["data"][side]["groups"] == "patient"
+    assert sycam.verify(tmp_path / "run", trust=True).holds
+
+
 def test_groups_that_are_missing_are_refused(tmp_path):
     written(tmp_path, ["a", "", "b"])
     with pytest.raises(DataError, match=r"line 3: 1\.png has no patient"):
