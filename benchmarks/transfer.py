@@ -39,6 +39,7 @@ import torch
 
 import sycam
 from sycam.data.images import ImageSet, choose, load_files, load_images
+from sycam.data.near_copies import near
 from sycam.errors import unknown_name
 from sycam.hunt import hunt
 from sycam.inputs import demo_images, with_masks
@@ -107,7 +108,8 @@ class Subject:
         if self.search is None:
             seen = choose(with_masks(found, with_object), search_images, seed)
         found = with_masks(found, filled)
-        left = len(set(found.digests) - set(seen.digests))
+        unlike = ~near(found.looks, seen.looks)
+        left = len(set(np.array(found.digests)[unlike]) - set(seen.digests))
         return choose(found, min(count, left), seed, apart_from=seen)
 
     def winner(self, metric: str, budget: str, search_images: int, seed: int) -> str | None:

@@ -209,7 +209,7 @@ REFUSED = {
     "layer": ({"layer": "11"}, UnknownNameError, "did you mean '1'"),
     "flat layer": ({"layer": "2"}, LayerError, "no places"),
     "budget": ({"budget": "soon"}, OptionError, "90s"),
-    "max_cost": ({"max_cost": 0}, OptionError, "positive"),
+    "max_cost": ({"max_cost": 0}, OptionError, "an integer from 1 to 64"),
     "few images": ({"search_images": 50, "heldout": 30}, DataError, "60"),
     "target": ({"target": "truth"}, UnknownNameError, "predicted"),
     "class": ({"target": 7}, DataError, "out of range"),

@@ -60,6 +60,8 @@ class ImageSet:
     def looks(self) -> np.ndarray:
         """``[N,8,8]`` (``[N,8,8,8]`` of volumes) by which near copies are told: see
         :mod:`sycam.data.near_copies`."""
+        if not len(self):
+            return np.zeros((0, *(8,) * (len(self.shape) - 1)), np.float32)
         return np.stack([look_of(image) for image in self.images])
 
     @property

@@ -69,6 +69,8 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
 def near(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
     """bool ``[N]``: which of the first set's images are near copies of one of the other's."""
     found = np.zeros(len(looks), bool)
+    if not len(looks) or not len(others):
+        return found
     for start, alike in _alike(looks, others):
         found[start : start + len(alike)] |= alike.any(1)
     return found

@@ -82,7 +82,7 @@ def open_network(
     file = Path(weights)
     put(network, read_weights(file), place, file)
     return NamedNetwork(
-        network.eval(), name, f"{place}@{file.resolve()}", f"checkpoint {file}",
+        network.eval(), name, f"{place}@{file.resolve()}", f"checkpoint {file.name}",
         checkpoint=(file.resolve(), file_digest(file)), notes=notes,
     )  # fmt: skip
 

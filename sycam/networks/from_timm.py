@@ -76,7 +76,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
     digest = file_digest(file)
     network = fitted(build, read_weights(file), source, file)
     return _named(
-        timm, network, name, f"{source}@{file.resolve()}", f"checkpoint {file}",
+        timm, network, name, f"{source}@{file.resolve()}", f"checkpoint {file.name}",
         (file.resolve(), digest),
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
     network = fitted(build, read_weights(file), source, file)
     published = next((w for w in known if _is_file_of(w.url, file, digest)), None)
     found = _named(
-        network, name, f"{source}@{file.resolve()}", f"checkpoint {file}",
+        network, name, f"{source}@{file.resolve()}", f"checkpoint {file.name}",
         published or next(iter(known)), (file.resolve(), digest),
     )  # fmt: skip
     return _with_names(found, published) if published else found

@@ -122,7 +122,7 @@ def test_mutual_information_is_scikit_learns_of_the_same_bins(seed, grid, kind):
             v = values.numpy()
             span = v.max() - v.min()
             unit = (v - v.min()) / span if span > 0 else np.zeros_like(v)
-            labels.append(np.minimum((unit * np.float32(32)).astype(int), 31))
+            labels.append(np.minimum((unit * np.float32(32) + np.float32(1e-5)).astype(int), 31))
         expected = mutual_info_score(*labels)
         assert math.isclose(float(found[k]), expected, rel_tol=1e-5, abs_tol=1e-6)
 
