@@ -16,7 +16,7 @@ import pytest
 
 from sycam.cli import main
 
-KILLS = 9
+KILLS = 6
 COMMAND = (
     "synthesize --metric road-morf --budget 72 --max-cost 3 --search-images 8 --heldout-images 8 "
     "--quiet --json"
@@ -85,6 +85,6 @@ def test_killed_at_random_moments_it_resumes_to_the_same_end(tmp_path):
             shutil.rmtree(cut)  # go on killing a run from its beginning
             cut.mkdir()
     finish(cut)
-    assert len(lengths) > 3, "the kills did not meet the search at work"
+    assert len(lengths) > 2, "the kills did not meet the search at work"
     assert winner(cut) == winner(tmp_path / "whole")
     assert journal(cut) == journal(tmp_path / "whole")

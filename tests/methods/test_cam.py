@@ -212,10 +212,10 @@ def test_the_callers_grad_mode_does_not_matter():
 
 @pytest.mark.slow
 def test_a_compiled_cam_agrees(small_network, small_images):
-    for layers, formula in (("3", "sum(G * A) / sum(A)"), (["1", "3"], "smooth(relu(G))")):
-        expected = CAM(small_network, layers, formula)(small_images)
-        found = CAM(small_network, layers, formula, compile=True)(small_images)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    layers, formula = ["1", "3"], "smooth(sum(G * A) / sum(A))"
+    expected = CAM(small_network, layers, formula)(small_images)
+    found = CAM(small_network, layers, formula, compile=True)(small_images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     with pytest.raises(ExpressionError, match="there is nothing to compile"):
         CAM(small_network, "3", "eigen-cam", compile=True)
 
