@@ -16,7 +16,6 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import DBAPIError
 
 from sycam.errors import OptionError, RunError
 from sycam.files import check_target
@@ -172,6 +171,8 @@ def _opened(storage: str | Path | BaseStorage | None, anew: bool) -> BaseStorage
     if isinstance(storage, BaseStorage) or storage is None:
         return get_storage(storage)
     if isinstance(storage, str) and "://" in storage:
+        from sqlalchemy.exc import DBAPIError  # slow to import
+
         for wait in (*_WAITS, None):
             try:
                 with _quiet():

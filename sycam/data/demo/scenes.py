@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
-from sklearn.datasets import load_digits, load_sample_images
 
 from sycam.errors import OptionError
 
@@ -148,6 +147,8 @@ def _natural(name: str, value: int, least: int) -> int:
 @functools.cache
 def _glyphs() -> tuple[np.ndarray, np.ndarray]:
     """Cubic spline coefficients [1797, 12, 12] of the digits (2 empty cells around), and labels."""
+    from sklearn.datasets import load_digits  # slow to import
+
     digits = load_digits()
     padded = np.pad(digits.images / 16.0, ((0, 0), (2, 2), (2, 2)))
     coefficients = np.stack([ndimage.spline_filter(grid, order=3) for grid in padded])
@@ -158,6 +159,8 @@ def _glyphs() -> tuple[np.ndarray, np.ndarray]:
 def _sources(split: str) -> tuple[np.ndarray, tuple[Image.Image, ...]]:
     """A split's source digits and its part of each photograph, cut out beforehand so that no
     resampling can reach a pixel of another split."""
+    from sklearn.datasets import load_sample_images  # slow to import
+
     region = photo_region(split)
     photos = load_sample_images().images
     return digit_indices(split), tuple(
