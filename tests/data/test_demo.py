@@ -6,6 +6,7 @@ from importlib import import_module, resources
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from scipy import ndimage
 from sklearn.datasets import load_digits, load_sample_images
@@ -158,8 +159,8 @@ class TestSplits:
             poisoned[photo_region(split)] = photo[photo_region(split)]
             changed.append(poisoned)
         photos.images = changed
-        monkeypatch.setattr(generator, "load_digits", lambda: digits)
-        monkeypatch.setattr(generator, "load_sample_images", lambda: photos)
+        monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
+        monkeypatch.setattr(sklearn.datasets, "load_sample_images", lambda: photos)
         for cached in (generator._glyphs, generator._sources):
             cached.cache_clear()
         try:
