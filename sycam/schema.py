@@ -22,6 +22,10 @@ _SAID = 80  # characters of a value in a message
 Measure = float | None  # a figure: JSON has no NaN, which is written as null
 
 
+class Closed(dict):
+    """The shape of an object that has no other keys."""
+
+
 class SchemaError(ValueError):
     """Data that is not as expected; the message says where, and what was."""
 
@@ -106,7 +110,8 @@ def check(data: Any, shape: Any, where: str = "") -> None:
 
     Args:
         data: of JSON.
-        shape: ``{key: shape}``, a key ending in ``?`` being optional; ``[shape]``, a list;
+        shape: ``{key: shape}``, a key ending in ``?`` being optional, of which there may be others
+            unless it is :class:`Closed`; ``[shape]``, a list;
             ``(shape,)``, or null; a dataclass (a field with a default is optional); or a type:
             ``int``, ``float``, ``str``, ``bool``, ``None``,
             ``list[...]``, ``tuple[..., ...]``, ``dict[str, ...]``, unions, ``Any``.
@@ -122,7 +127,7 @@ def check(data: Any, shape: Any, where: str = "") -> None:
         if data is not None:
             check(data, shape[0], where)
     elif isinstance(shape, dict):
-        _keys(data, shape, where, False)
+        _keys(data, shape, where, isinstance(shape, Closed))
     elif isinstance(shape, list):
         _expect(isinstance(data, list), "a list", data, where)
         for place, value in enumerate(data):

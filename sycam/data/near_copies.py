@@ -48,10 +48,7 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
         groups: one an image, or None.
     """
     count = len(looks)
-    first: dict[str, int] = {}
-    found = np.arange(count)
-    if groups is not None:
-        found = np.array([first.setdefault(group, i) for i, group in enumerate(groups)])
+    found = units(count, groups)
     for start, alike in _alike(looks, looks):
         one, other = np.nonzero(np.triu(alike, start + 1))
         if not len(one):
@@ -64,6 +61,14 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
         number = connected_components(links, directed=False)[1]
         found = np.unique(number, return_index=True)[1][number]
     return found
+
+
+def units(count: int, groups: Sequence[str] | None) -> np.ndarray:
+    """``[N]`` numbers, the same for images of one group, whatever they look like."""
+    if groups is None:
+        return np.arange(count)
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(group, i) for i, group in enumerate(groups)])
 
 
 def near(looks: np.ndarray, others: np.ndarray) -> np.ndarray:

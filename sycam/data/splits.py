@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sycam.data.image_set import ImageSet
-from sycam.data.near_copies import clusters, near
+from sycam.data.near_copies import clusters, near, units
 from sycam.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -134,9 +132,8 @@ def split(
         kept = fits.first(order, len(order))
         first, second = _by_share(kept, together, searched, held_out)
         if len(first) < searched or len(second) < held_out:
-            units = clusters(np.zeros_like(image_set.looks[order]), groups)
-            units = dict(zip(order, units.tolist(), strict=True))
-            first, second, parted = _parted(kept, together, units, searched, held_out)
+            apart = dict(zip(order, units(len(order), groups).tolist(), strict=True))
+            first, second, parted = _parted(kept, together, apart, searched, held_out)
             if parted:
                 notes.append(
                     f"{parted} of them look alike in such numbers that they could not be kept on "
@@ -160,15 +157,20 @@ def split(
     return both.subset(range(searched)), both.subset(range(searched, len(both)))
 
 
+def _members(order: Sequence[int], together: Mapping[int, int]) -> list[list[int]]:
+    """The clusters, each with its images in their order."""
+    members: dict[int, list[int]] = {}
+    for i in order:
+        members.setdefault(together[i], []).append(i)
+    return list(members.values())
+
+
 def _by_share(
     order: Sequence[int], together: Mapping[int, int], searched: int, held_out: int
 ) -> tuple[list[int], list[int]]:
     """Images to search on and held out, at most as many as asked for; what belongs together is on
     one side. Each side gets images of as many clusters as it can."""
-    members: dict[int, list[int]] = {}
-    for i in order:
-        members.setdefault(together[i], []).append(i)
-    blocks = list(members.values())
+    blocks = _members(order, together)
     # As drawn; where that leaves one side short, the largest first, which balances best.
     for tried in (blocks, sorted(blocks, key=len, reverse=True)):
         sides: tuple[list[int], list[int]] = ([], [])
@@ -185,7 +187,7 @@ def _by_share(
 def _parted(
     order: Sequence[int],
     together: Mapping[int, int],
-    units: Mapping[int, int],
+    apart: Mapping[int, int],
     searched: int,
     held_out: int,
 ) -> tuple[list[int], list[int], int]:
@@ -196,18 +198,15 @@ def _parted(
     belt: a hash does not decide that they cannot be searched on.
     """
     together, parted = dict(together), 0
-    members: dict[int, list[int]] = {}
-    for i in order:
-        members.setdefault(together[i], []).append(i)
-    large = [m for m in members.values() if len({units[i] for i in m}) > 1]
+    large = [m for m in _members(order, together) if len({apart[i] for i in m}) > 1]
     enough = len(order) >= searched + held_out
     for cluster in sorted(large, key=len, reverse=True) if enough else ():
-        together |= {i: -1 - units[i] for i in cluster}  # numbered apart from clusters
+        together |= {i: -1 - apart[i] for i in cluster}  # numbered apart from clusters
         parted += len(cluster)
         sides = _by_share(order, together, searched, held_out)
         if len(sides[0]) >= searched and len(sides[1]) >= held_out:
             return *sides, parted
-    return *_by_share(order, units, searched, held_out), 0
+    return *_by_share(order, apart, searched, held_out), 0
 
 
 class _Fits:

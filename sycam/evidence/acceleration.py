@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from sycam.caches import keep_compiled_private
 from sycam.errors import NetworkError
 from sycam.evidence.backward import scripted
+from sycam.evidence.outputs import tensors
 from sycam.evidence.threads import allowed_threads
 from sycam.evidence.untouched import copied
 
@@ -85,7 +86,7 @@ def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], obj
     sizes: list[int] = []
 
     def watch(_module: nn.Module, _inputs: object, output: object) -> None:
-        sizes.extend(tensor.nbytes for tensor in _tensors(output))
+        sizes.extend(tensor.nbytes for tensor in tensors(output))
 
     gpu = image.device.type == "cuda"
     # The average is of leaves, each output once; the largest may be made between them.
@@ -111,14 +112,6 @@ def fitting_batch(network: nn.Module, image: Tensor, run: Callable[[Tensor], obj
         fits = CACHE * len(sizes) // max(sum(sizes), 1) if sizes else CACHE // largest
     fits = int(min(max(fits, least), most))
     return 1 << (fits.bit_length() - 1)
-
-
-def _tensors(output: object) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, tuple | list):
-        for part in output:
-            yield from _tensors(part)
 
 
 class OwnTracer(fx.Tracer):

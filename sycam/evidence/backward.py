@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointFunction
 
 from sycam.errors import NetworkError
+from sycam.evidence.outputs import tensors
 from sycam.evidence.passes import hooked
 from sycam.evidence.untouched import device_of, dtype_of, untouched
 
@@ -156,7 +157,7 @@ class _Steps:
     def _depends(self, found: object) -> bool:
         return any(
             t is self.tensor or (t.grad_fn is not None and reaches(t.grad_fn, self.leaf))
-            for t in _tensors(found)
+            for t in tensors(found)
         )
 
     def said(self) -> str:
@@ -175,7 +176,7 @@ class _Steps:
 
 def _unrecorded(kind: str, module: nn.Module, output: object) -> str:
     """A module of which autograd records nothing, why and the cure; empty where it does."""
-    if torch.is_inference_mode_enabled() or any(t.is_inference() for t in _tensors(output)):
+    if torch.is_inference_mode_enabled() or any(t.is_inference() for t in tensors(output)):
         return f"{kind}, which runs under torch.inference_mode: {INFERENCE}"
     if not torch.is_grad_enabled():
         code, frame = CheckpointFunction.forward.__code__, sys._getframe()
@@ -187,14 +188,3 @@ def _unrecorded(kind: str, module: nn.Module, output: object) -> str:
     if type(module).__module__.startswith(("torch.ao.", "torchao.", "torch.quantization")):
         return f"{kind}, which is quantised: {WITHOUT}, or {QUANTISED}"
     return ""
-
-
-def _tensors(found: object) -> Iterator[Tensor]:
-    if isinstance(found, Tensor):
-        yield found
-    elif isinstance(found, Mapping):
-        for value in found.values():
-            yield from _tensors(value)
-    elif isinstance(found, list | tuple):
-        for value in found:
-            yield from _tensors(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,18 @@ from torch import Tensor, nn
 
 from sycam.errors import NetworkError
 from sycam.evidence.readings import SIGMOID, SOFTMAX
+
+
+def tensors(found: object) -> Iterator[Tensor]:
+    """The tensors in what a network or module returned: one, or in tuples, lists and mappings."""
+    if isinstance(found, Tensor):
+        yield found
+    elif isinstance(found, Mapping):
+        for value in found.values():
+            yield from tensors(value)
+    elif isinstance(found, list | tuple):
+        for value in found:
+            yield from tensors(value)
 
 
 def check_outputs(outputs: object, count: int) -> Tensor:

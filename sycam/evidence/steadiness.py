@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
 from sycam.evidence.capture import forward
-from sycam.evidence.outputs import rows
+from sycam.evidence.outputs import rows, tensors
 from sycam.evidence.untouched import dtype_of, seeded, untouched
 
 # Of the outputs' spread: rounding of coarse arithmetic (TensorFloat-32) is less.
@@ -59,7 +57,10 @@ def unsteadiness(network: nn.Module, images: Tensor) -> str:
 
 
 def _differ(some: list, others: list, every: list, limit: float) -> bool:
-    a, b, all_of = (list(_tensors(one)) for one in (some, others, every))
+    a, b, all_of = (
+        [t.detach().double().cpu() for t in tensors(one) if t.is_floating_point()]
+        for one in (some, others, every)
+    )
     if [t.shape for t in a] != [t.shape for t in b]:
         return True
     values = torch.cat([t.flatten() for t in all_of]) if all_of else torch.zeros(1)
@@ -68,14 +69,3 @@ def _differ(some: list, others: list, every: list, limit: float) -> bool:
         return False
     spread = float(values.max() - values.min()) or float(values.abs().max())
     return any(bool(((s - o).abs() > limit * spread).any()) for s, o in zip(a, b, strict=True))
-
-
-def _tensors(found: object) -> Iterator[Tensor]:
-    if isinstance(found, Tensor):
-        if found.is_floating_point():
-            yield found.detach().double().cpu()
-    elif isinstance(found, Mapping):
-        yield from _tensors(list(found.values()))
-    elif isinstance(found, list | tuple):
-        for one in found:
-            yield from _tensors(one)
