@@ -65,6 +65,12 @@ def read_images(
     return found
 
 
+def check_groups_of_scenes(groups: object) -> None:
+    """OptionError where groups are given beside the embedded scenes."""
+    if groups is not None:
+        raise OptionError(f"the embedded scenes have no groups, got {groups!r}")
+
+
 def _read(
     images: Images,
     labels: Tensor | Sequence[int] | None,

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
-from sycam.errors import NetworkError, OptionError
+from sycam.errors import NetworkError
 from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target, is_callable
-from sycam.inputs import DEMO, Images, divide, read_images
+from sycam.inputs import DEMO, Images, check_groups_of_scenes, divide, read_images
 from sycam.kernels import Fusion
 from sycam.language import Expression, Grammar, load_grammar
 from sycam.methods import Method, find_method, scored_along
@@ -103,8 +103,8 @@ class Task:
         Raises:
             SycamError: for anything given that cannot be used; the message says how to mend it.
         """
-        if groups is not None and isinstance(images, str) and images == DEMO:
-            raise OptionError(f"the embedded scenes have no groups, got {groups!r}")
+        if isinstance(images, str) and images == DEMO:
+            check_groups_of_scenes(groups)
         several = isinstance(metric, Sequence) and not isinstance(metric, str)
         goals = [find_metric(one) for one in metric] if several else [find_metric(metric)]
         metric = goals[0] if len(goals) == 1 else Goals(goals)

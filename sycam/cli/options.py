@@ -15,7 +15,7 @@ from sycam.data import demo
 from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
 from sycam.evidence.loading import import_file
-from sycam.inputs import open_source
+from sycam.inputs import check_groups_of_scenes, open_source
 from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
 from sycam.search.events import Note, Notify
 from sycam.terminal import open_console
@@ -174,8 +174,7 @@ def image_set_of(
     source: str, network: NamedNetwork, notify: Notify, **options: Any
 ) -> ImageSet | ImageSource | str:
     if source == DEMO:
-        if options.get("groups") is not None:
-            raise OptionError(f"the embedded scenes have no groups, got {options['groups']!r}")
+        check_groups_of_scenes(options.get("groups"))
         return DEMO
     return open_source(source, network, notify, **options)
 
