@@ -254,6 +254,14 @@ def test_a_link_in_a_run_is_refused_by_name(name, attack, run, small_run, finish
     assert path.is_symlink()
 
 
+@pytest.mark.parametrize("name", ["gallery/gallery.json", "curves.json"])
+def test_a_page_is_written_without_what_is_nested_too_deeply(name, run, small_run):
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text("[" * 100_000 + "]" * 100_000)
+    report(small_run, run)
+    assert (run / "report.html").stat().st_size > 1000
+
+
 def test_verify_reads_no_journal_through_a_link(run, finished):
     (run / "scores.jsonl").unlink()
     (run / "scores.jsonl").symlink_to(finished / "scores.jsonl")

@@ -28,7 +28,7 @@ from sycam.evidence import (
 )
 from sycam.evidence.capture import BATCH
 from sycam.evidence.class_targets import parse_target
-from sycam.evidence.readings import AUTO, parse_output
+from sycam.evidence.readings import AUTO, PROBES, parse_output
 from sycam.evidence.targets import Target, is_callable, part_of, read_as, resolve
 from sycam.evidence.untouched import uncompiled
 from sycam.kernels import Fusion, check_fusion, fuse
@@ -131,7 +131,7 @@ class CAM:
             raise OptionError(f"batch must be a positive integer, got {batch!r}")
         if isinstance(targets, str):
             targets = parse_target(targets)
-        probes = slice(0, 2 if volumes else 8)
+        probes = slice(0, 2 if volumes else PROBES)
         if is_callable(targets):
             reading, _ = read_outputs(self.network, images[probes], self._output, targets)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import torch
 
 from sycam.data.images import ImageSet
-from sycam.files import TEXT, NotPlainError, read_text, write_whole
+from sycam.files import TEXT, NotPlainError, write_whole
 from sycam.methods import find_method
 from sycam.metrics.road import RoadLerf, RoadMorf
 from sycam.result import Result
+from sycam.schema import read_json
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject
 from sycam.terminal import json_text
@@ -88,7 +88,7 @@ def kept_curves(result: Result) -> Curves | None:
         NotPlainError: a link, or something else that is no plain file.
     """
     try:
-        data = json.loads(read_text(result.path / CURVES_FILE, TEXT, within=result.path))
+        data = read_json(result.path / CURVES_FILE, TEXT)
         if data["schema"] != SCHEMA:
             return None
         curves = [

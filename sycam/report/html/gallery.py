@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sycam.data.images import ImageSet
-from sycam.files import PICTURE, TEXT, NotPlainError, read_plain, read_text, write_whole
+from sycam.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
 from sycam.report.explain import columns_of, draw_heatmaps
 from sycam.result import Result
+from sycam.schema import parse_json
 from sycam.subject import Subject
 from sycam.terminal import json_text
 
@@ -75,7 +75,7 @@ def kept_gallery(result: Result) -> list[tuple[Picture, bytes]]:
     """
     try:
         folder = result.path / FOLDER
-        index = json.loads(read_text(folder / INDEX, TEXT, within=result.path))
+        index = parse_json(read_plain(folder / INDEX, TEXT, within=result.path))
         # A file's own name only: an index that was tampered with reads nothing from elsewhere.
         pictures = [Picture(**{**entry, "file": Path(entry["file"]).name}) for entry in index]
         return [
