@@ -1,0 +1,71 @@
+"""Whole runs of three seeds against results on record: what changes no behaviour changes no result.
+
+A change that is meant to change results writes them anew: ``python tests/runs/test_golden.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import sycam
+
+GOLDEN = Path(__file__).with_name("golden")
+SEEDS = (0, 1, 2)
+TOLERANCE = 2e-3  # between processors: a pixel that ties with another may change places
+# When, where and how fast; and digests of scores, which hold on one kind of processor only.
+CHANCE = ("created", "environment", "digest", "identity", "search.seconds", "certificate.candidates")
+
+
+def run(seed: int, out: Path) -> dict:
+    """What ``result.json`` says of a run of the demo in exact mode, less what is chance."""
+    sycam.synthesize(
+        "demo", "auto", "demo", mode="exact", max_cost=2, budget="30m", search_images=16,
+        heldout=16, seed=seed, out=out,
+    )  # fmt: skip
+    record = json.loads((out / "result.json").read_text())
+    for path in CHANCE:
+        *above, key = path.split(".")
+        part = record
+        for name in above:
+            part = part[name]
+        del part[key]
+    return record
+
+
+def close(value):
+    """Plain data, its numbers to within the tolerance."""
+    if isinstance(value, dict):
+        return {key: close(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [close(v) for v in value]
+    return pytest.approx(value, abs=TOLERANCE) if isinstance(value, float) else value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_run_gives_the_result_on_record(seed, tmp_path):
+    expected = json.loads((GOLDEN / f"seed{seed}.json").read_text())
+    found = run(seed, tmp_path / "run")
+    assert list(found) == list(expected)
+    for part, value in expected.items():
+        assert found[part] == close(value), part
+
+
+def test_the_public_names_are_those_on_record():
+    expected = (GOLDEN / "names.txt").read_text().split()
+    assert sorted(sycam.__all__) == expected
+    assert all(hasattr(sycam, name) for name in expected)
+
+
+if __name__ == "__main__":
+    for one in SEEDS:
+        with tempfile.TemporaryDirectory() as folder:
+            text = json.dumps(run(one, Path(folder) / "run"), indent=1, ensure_ascii=False)
+        (GOLDEN / f"seed{one}.json").write_text(text + "\n")
+    (GOLDEN / "names.txt").write_text("\n".join(sorted(sycam.__all__)) + "\n")
+    sys.exit(f"written to {GOLDEN}: look at the difference before you commit it")
