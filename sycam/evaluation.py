@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import OptionError
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers, Reshape
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
@@ -22,7 +23,6 @@ from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.notebook import html_table
 from sycam.search import Scorer
-from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.statistics import Interval, caution, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sycam.errors import OptionError
+from sycam.events import Notify, Stage, ignore
 from sycam.methods import find_method
 from sycam.methods.method import PUBLISHED
 from sycam.metrics import Metric
@@ -19,7 +20,6 @@ from sycam.search.certificate import certificate_of
 from sycam.search.contest import BOUND, Contest, Dropping
 from sycam.search.contest import RACE as RACED
 from sycam.search.engine import DEEPEST, Search
-from sycam.search.events import Notify, Stage, ignore
 from sycam.search.guided import Guide
 from sycam.search.options import BEST_PUBLISHED, EXACT, GUIDED, PER_CLASS, SearchOptions
 from sycam.search.pareto import Scale, compromise, pareto_front

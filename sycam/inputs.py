@@ -24,11 +24,11 @@ from sycam.data.images import (
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import read_outputs
 from sycam.evidence.correctness import classified_correctly
 from sycam.evidence.readings import AUTO, PROBES
 from sycam.networks import DEMO, NamedNetwork
-from sycam.search.events import Note, Notify, Stage, Step, ignore
 
 Images = Tensor | np.ndarray | ImageSet | ImageSource | Dataset | DataLoader | str | Path
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers, Reshape, as_layers
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
@@ -23,7 +24,6 @@ from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
-from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.search.scoring import ranking_maps
 from sycam.statistics import Interval, interval
 from sycam.subject import Subject, check_volumes

@@ -16,6 +16,7 @@ from sycam.data.class_folders import check_classes
 from sycam.data.images import ImageSet, ImageSource
 from sycam.digests import content_digest, network_digest
 from sycam.errors import OptionError
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (
     SOUGHT,
     Cache,
@@ -47,7 +48,6 @@ from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
-from sycam.search.events import Note, Notify, Stage, Step, ignore
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Layers, Reshape, Stack
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target
@@ -25,13 +26,12 @@ from sycam.networks import NamedNetwork
 from sycam.record import open_folder, record_of
 from sycam.result import Formula, Result
 from sycam.search import Budget, Candidate, Scorer, SearchOptions, parse_threshold
-from sycam.search.events import Note, Notify, Stage, Step, Validated, ignore
 from sycam.search.pareto import describe, pareto_front
 from sycam.search.selection import DEFAULT_RULE
 from sycam.specialisation import specialisation
 from sycam.statistics import Interval, interval
 from sycam.task import Task
-from sycam.validation import NEW, Entrant, Settle, Validation, as_measured, validate
+from sycam.validation import NEW, Entrant, Settle, Validated, Validation, as_measured, validate
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
@@ -130,7 +130,7 @@ def synthesize(
         correct_only: leave images out that the network classifies wrongly; needs labels.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed.
-        notify: watches the progress, see :mod:`sycam.search.events`.
+        notify: watches the progress, see :mod:`sycam.events`.
         groups: what each image belongs to (a patient, a video): one an image beside a tensor or
             data set; the name of a ``.csv`` table's column or of an ``.npz`` file's array. No
             group is on both sides of the split.

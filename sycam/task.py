@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
+from sycam.events import Note, Notify, Stage, ignore
 from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
 from sycam.evidence.readings import AUTO
 from sycam.evidence.targets import Target, is_callable
@@ -33,7 +34,6 @@ from sycam.search import (
     need_masks,
     verify_precision,
 )
-from sycam.search.events import Note, Notify, Stage, ignore
 from sycam.subject import Subject, check_volumes, device_for
 
 PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two to five

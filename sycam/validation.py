@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sycam.data.images import ImageSet
 from sycam.errors import OptionError
+from sycam.events import Event, Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence
 from sycam.methods import ALWAYS, Method
 from sycam.metrics import Context, Metric
 from sycam.search import Scorer
-from sycam.search.events import Note, Notify, Stage, Step, ignore
 from sycam.search.scoring import Score
 from sycam.statistics import (
     CONFIDENCE,
@@ -27,6 +28,7 @@ from sycam.statistics import (
     swap_p,
     swappable,
 )
+from sycam.subject import Subject
 
 PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
 NEW = "new"  # kind of the best new formula, where the winner is a published CAM
@@ -178,6 +180,21 @@ class Validation:
         :func:`sycam.statistics.caution`."""
         said = [row for row in self.rows if row.kind == "winner" or row.name == self.best_published]
         return caution([np.array(row.under(g).scores) for row in said for g in self.goals])
+
+
+@dataclass(frozen=True)
+class Validated(Event):
+    """The held-out evidence is complete.
+
+    Attributes:
+        subject: what is explained.
+        images: the held-out ones.
+        validation: the evidence.
+    """
+
+    subject: Subject
+    images: ImageSet
+    validation: Validation
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import nn
 from sycam.data.images import ImageSet
 from sycam.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.errors import RunError, SycamError
+from sycam.events import Notify, Stage, Step, ignore
 from sycam.evidence.targets import Target
 from sycam.hunt import Hunt, contenders, hunt
 from sycam.inputs import Images
@@ -26,12 +27,11 @@ from sycam.result import LARGEST, RESULT_FILE, Result, digest_of, load
 from sycam.schema import read_json
 from sycam.search import SearchOptions
 from sycam.search.engine import GUIDED
-from sycam.search.events import Notify, Stage, Step, Validated, ignore
 from sycam.search.scoring import Score
 from sycam.synthesis import derived
 from sycam.task import Task
 from sycam.trust import check_files, file_of_network, reading_a_run
-from sycam.validation import Entrant, Settle
+from sycam.validation import Entrant, Settle, Validated
 from sycam.version import __version__
 
 _TOLD = 5  # faults of one claim

@@ -13,8 +13,8 @@ from torch import nn
 
 import sycam
 from sycam.data.images import ImageSet
+from sycam.events import Note
 from sycam.report.console import result_tables
-from sycam.search.events import Note
 
 SIDE, SEARCHED = 16, 24
 

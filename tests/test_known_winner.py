@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import sycam
+from sycam.events import Note
 from sycam.export import export
 from sycam.inputs import demo_images
 from sycam.methods import METHODS
 from sycam.methods.method import PUBLISHED
 from sycam.report import console
 from sycam.report.html.page import write_report
-from sycam.search.events import Note
 
 SEARCH = {"search_images": 16, "heldout": 16, "mode": "exact"}
 NOTHING_NEW = {"max_cost": 1, "budget": 2}  # A and G, which is HiResCAM

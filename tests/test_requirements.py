@@ -10,8 +10,8 @@ import pytest
 import sycam
 from sycam.data import demo
 from sycam.errors import OptionError, UnknownNameError
+from sycam.events import Note
 from sycam.search import Requirement
-from sycam.search.events import Note
 
 FEW = {"search_images": 8, "heldout": 8, "budget": 40, "max_cost": 4, "metric": "iou"}
 

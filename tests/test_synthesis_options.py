@@ -13,12 +13,12 @@ from torch import Tensor, nn
 import sycam
 from sycam.data import demo
 from sycam.errors import OptionError, RunError, SycamError
+from sycam.events import Note, Stage
 from sycam.evidence import Cache
 from sycam.export import export
 from sycam.inputs import demo_images
 from sycam.report.console import verdict
 from sycam.report.explain import explain
-from sycam.search.events import Note, Stage
 from sycam.targets import Contrast, Logit, Similarity
 
 FEW = {"search_images": 8, "heldout": 8, "budget": 24, "max_cost": 3, "metric": "iou"}

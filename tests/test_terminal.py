@@ -120,7 +120,7 @@ def test_codes_of_pictures_in_names_stay_as_they_are(capsys):
 
 
 def test_notes_and_stages_are_safe(capsys):
-    from sycam.search.events import Note, Stage
+    from sycam.events import Note, Stage
 
     with show.Watcher(Console(width=200)) as watch:
         watch(Note(EVIL + HALF))

@@ -14,10 +14,10 @@ from sycam.cli import completion
 from sycam.data import demo
 from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
+from sycam.events import Note, Notify
 from sycam.evidence.loading import import_file
 from sycam.inputs import check_groups_of_scenes, open_source
 from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
-from sycam.search.events import Note, Notify
 from sycam.terminal import open_console
 
 ROAD = "road"

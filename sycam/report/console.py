@@ -13,10 +13,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sycam.evaluation import Table
+from sycam.events import Event, Note, Stage, Step
 from sycam.metrics import Metric, find_metric
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.result import Result
-from sycam.search.events import Event, Note, Plan, Scored, Stage, Step
+from sycam.search.events import Plan, Scored
 from sycam.terminal import shown
 from sycam.validation import PUBLISHED, Row, Validation, Verdict
 from sycam.verification import Verification

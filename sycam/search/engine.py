@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from sycam.events import Note, Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.goals import Goals
@@ -15,7 +16,7 @@ from sycam.search.budget import Budget
 from sycam.search.constants import tune
 from sycam.search.contest import BATCH, Contest, Standing
 from sycam.search.enumeration import Enumerator, Level
-from sycam.search.events import Note, Notify, Plan, Scored, Stage, ignore
+from sycam.search.events import Plan, Scored
 from sycam.search.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection import Candidate
 
@@ -93,7 +94,7 @@ class Search:
         forgets: whether a candidate that scores as an earlier one did builds no larger ones.
         script: how many candidates enter in each phase, and batches in settling, instead of the
             budget: a recorded search is played again.
-        notify: called with the events of :mod:`sycam.search.events`.
+        notify: called with the events of :mod:`sycam.events`.
     """
 
     def __init__(

@@ -1,38 +1,16 @@
-"""What the engine tells whoever watches; it prints nothing itself."""
+"""What a search tells whoever watches it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from sycam.events import Event
 from sycam.search.enumeration import Level
 from sycam.search.selection import Candidate
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A piece of work begins; ``total`` is its number of steps, where it is known."""
-
-    text: str
-    total: int | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """So many steps of the current stage are done."""
-
-    done: int
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something the user should know."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Plan:
+class Plan(Event):
     """What the search is about to do.
 
     Attributes:
@@ -63,7 +41,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scored(Event):
     """The state of the search after a batch.
 
     Attributes:
@@ -89,26 +67,3 @@ class Scored:
     rate: float
     front: tuple[Candidate, ...]
     known: tuple[Candidate, ...]
-
-
-@dataclass(frozen=True)
-class Validated:
-    """The held-out evidence is complete.
-
-    Attributes:
-        subject: the :class:`sycam.subject.Subject` explained.
-        images: the held-out :class:`sycam.data.images.ImageSet`.
-        validation: the :class:`sycam.validation.Validation`.
-    """
-
-    subject: object
-    images: object
-    validation: object
-
-
-Event = Stage | Step | Note | Plan | Scored | Validated
-Notify = Callable[[Event], None]
-
-
-def ignore(_event: Event) -> None:
-    """Watch nothing."""

@@ -8,8 +8,8 @@ from torch import nn
 
 from sycam import evaluate, open_network
 from sycam.errors import UnknownNameError
+from sycam.events import Note
 from sycam.methods import CAM
-from sycam.search.events import Note
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 pytestmark = pytest.mark.filterwarnings("ignore")

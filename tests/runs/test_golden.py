@@ -18,7 +18,14 @@ GOLDEN = Path(__file__).with_name("golden")
 SEEDS = (0, 1, 2)
 TOLERANCE = 2e-3  # between processors: a pixel that ties with another may change places
 # When, where and how fast; and digests of scores, which hold on one kind of processor only.
-CHANCE = ("created", "environment", "digest", "identity", "search.seconds", "certificate.candidates")
+CHANCE = (
+    "created",
+    "environment",
+    "digest",
+    "identity",
+    "search.seconds",
+    "certificate.candidates",
+)
 
 
 def run(seed: int, out: Path) -> dict:

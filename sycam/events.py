@@ -1,0 +1,39 @@
+"""What long work tells whoever watches it; it prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+class Event:
+    """Something that whoever watches may show."""
+
+
+@dataclass(frozen=True)
+class Stage(Event):
+    """A piece of work begins; ``total`` is its number of steps, where it is known."""
+
+    text: str
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """So many steps of the current stage are done."""
+
+    done: int
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Something the user should know."""
+
+    text: str
+
+
+Notify = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Watch nothing."""
