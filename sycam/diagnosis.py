@@ -20,8 +20,8 @@ from sycam.methods import find_method
 from sycam.metrics.imputation import impute
 from sycam.metrics.native import native_available
 from sycam.networks import LIBRARIES
-from sycam.spill import limit, memory
 from sycam.subject import Subject
+from sycam.support.mapped_tensor import limit, memory
 from sycam.version import __version__
 
 REQUIRED = ("torch", "numpy", "scipy", "sympy", "lark", "optuna", "safetensors", "pillow")

@@ -21,10 +21,10 @@ from sycam.kernels import Fusion
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
-from sycam.notebook import html_table
 from sycam.search import Scorer
 from sycam.statistics import Interval, caution, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
+from sycam.support.html_table import html_table
 
 
 class _Named(dict):

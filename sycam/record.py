@@ -17,19 +17,19 @@ import scipy
 import torch
 
 from sycam.data.images import ImageSet
-from sycam.digests import tensor_digest
 from sycam.errors import RunError
 from sycam.evidence import FLOAT32
 from sycam.evidence.readings import USUAL
 from sycam.evidence.targets import is_callable
 from sycam.evidence.threads import allowed_threads
-from sycam.files import check_target
 from sycam.language import Grammar
 from sycam.metrics import Metric
 from sycam.result import JOURNAL_FILE, RESULT_FILE, STUDY_FILE
 from sycam.search import Requirement, SearchOptions, need_masks
 from sycam.search.contest import FLAT, OVERFLOW
 from sycam.subject import Subject, reshape_text
+from sycam.support.content_digest import tensor_digest
+from sycam.support.files import check_target
 from sycam.version import __version__
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sycam.schema import Closed, Measure, SchemaError, check
 from sycam.search.options import COSTLIEST
 from sycam.search.requirements import Refusal
+from sycam.support.schema import Closed, Measure, SchemaError, check
 
 MOST_IMAGES = 10_000_000  # of a run
 

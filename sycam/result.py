@@ -15,14 +15,14 @@ from torch import nn
 
 from sycam.errors import RunError
 from sycam.evidence import Layers
-from sycam.files import NotPlainError, write_whole
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
-from sycam.notebook import html_table
 from sycam.record_schema import check_record
-from sycam.schema import SchemaError, read_json
 from sycam.statistics import Comparison, Interval
-from sycam.terminal import json_text
+from sycam.support.files import NotPlainError, write_whole
+from sycam.support.html_table import html_table
+from sycam.support.schema import SchemaError, read_json
+from sycam.support.terminal import json_text
 from sycam.validation import PUBLISHED, Further, Row, Validation
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from sycam.data.class_folders import check_classes
 from sycam.data.images import ImageSet, ImageSource
-from sycam.digests import content_digest, network_digest
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (
@@ -48,6 +47,7 @@ from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
+from sycam.support.content_digest import content_digest, network_digest
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ class Subject:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the network computes, see :func:`sycam.digests.network_digest`."""
+        """SHA-256 of what the network computes: its code, weights and attributes."""
         return network_digest(self.network)
 
     @cached_property

@@ -24,13 +24,14 @@ from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.recorded import recorded_arguments
 from sycam.result import LARGEST, RESULT_FILE, Result, digest_of, load
-from sycam.schema import read_json
+from sycam.runs.trust import check_files, file_of_network
 from sycam.search import SearchOptions
 from sycam.search.engine import GUIDED
 from sycam.search.scoring import Score
+from sycam.support.permission import reading_a_run
+from sycam.support.schema import read_json
 from sycam.synthesis import derived
 from sycam.task import Task
-from sycam.trust import check_files, file_of_network, reading_a_run
 from sycam.validation import Entrant, Settle, Validated
 from sycam.version import __version__
 

@@ -25,8 +25,8 @@ from sycam.record import record_of
 from sycam.record_schema import check_record
 from sycam.report.console import result_tables
 from sycam.result import digest_of
-from sycam.schema import SchemaError
 from sycam.search import Scorer
+from sycam.support.schema import SchemaError
 from sycam.task import Task
 
 FEW = 2  # entries of a list that are forged: the others are like them

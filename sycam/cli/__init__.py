@@ -13,7 +13,7 @@ from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import explain, export, report, verify
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
-from sycam.terminal import open_console, shown
+from sycam.support.terminal import open_console, shown
 
 app = typer.Typer(
     help="Name the property a heatmap should have; get the class activation map that has it.",

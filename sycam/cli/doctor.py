@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sycam.cli.options import AsJson
 from sycam.diagnosis import Diagnosis, diagnose
-from sycam.terminal import json_text, open_console, shown
+from sycam.support.terminal import json_text, open_console, shown
 
 GIBIBYTE = 1 << 30
 

@@ -43,7 +43,7 @@ from sycam.cli.options import (
 from sycam.evaluation import evaluate as evaluate_methods
 from sycam.inputs import DEMO
 from sycam.report import console as show
-from sycam.terminal import json_text
+from sycam.support.terminal import json_text
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from sycam.metrics import METRICS, find_metric
 from sycam.report import grammars as show_grammars
 from sycam.report import methods as show_methods
 from sycam.report import metrics as show_metrics
-from sycam.terminal import json_text, open_console, shown
+from sycam.support.terminal import json_text, open_console, shown
 
 metrics_app = typer.Typer(invoke_without_command=True)
 

@@ -18,7 +18,7 @@ from sycam.events import Note, Notify
 from sycam.evidence.loading import import_file
 from sycam.inputs import check_groups_of_scenes, open_source
 from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
-from sycam.terminal import open_console
+from sycam.support.terminal import open_console
 
 ROAD = "road"
 

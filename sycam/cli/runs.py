@@ -26,7 +26,7 @@ from sycam.report import console as show
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
 from sycam.report.pictures import COLOUR_MAPS, USUAL, Style
-from sycam.terminal import json_text, printable
+from sycam.support.terminal import json_text, printable
 
 
 def explain(

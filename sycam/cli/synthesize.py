@@ -54,7 +54,7 @@ from sycam.report.run_pictures import draw_front, draw_heldout
 from sycam.result import Result
 from sycam.search.selection import DEFAULT_RULE, RULES
 from sycam.subject import Subject
-from sycam.terminal import json_text, open_console, shown
+from sycam.support.terminal import json_text, open_console, shown
 from sycam.validation import Validated
 
 PAGE = "all of it on one page"

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sycam import spill
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
-from sycam.files import NotPlainError, open_plain
+from sycam.support import mapped_tensor
+from sycam.support.files import NotPlainError, open_plain
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
 _LARGE = 1 << 28  # bytes that any file may unpack to
@@ -83,7 +83,7 @@ def archive_reader(
 ) -> ArchiveReader:
     """The arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
 
-    Arrays above :func:`sycam.spill.limit` are unpacked into a file for temporary files and
+    Arrays above :func:`sycam.support.mapped_tensor.limit` are unpacked into a temporary file and
     mapped into memory.
 
     Args:
@@ -144,7 +144,7 @@ def _require_room(unpacked: int, packed: int) -> None:
 def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
     """One array; the zip's checksum covers it, since it is read to its end."""
     with archive.open(member) as stream:
-        if size <= spill.limit():
+        if size <= mapped_tensor.limit():
             return np.lib.format.read_array(stream, allow_pickle=False)
         with tempfile.NamedTemporaryFile(prefix="sycam-", suffix=".npy", delete=False) as file:
             try:

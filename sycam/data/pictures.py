@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from sycam.files import PICTURE, NotPlainError, open_plain
+from sycam.support.files import PICTURE, NotPlainError, open_plain
 
 
 class UnreadablePictureError(Exception):

@@ -21,7 +21,7 @@ from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed
 from sycam.errors import DataError
-from sycam.spill import blank
+from sycam.support.mapped_tensor import blank
 
 AT_ONCE = 32  # images that are decoded before the first of them is handed on
 THREADS = 8
@@ -206,7 +206,7 @@ class ImageSource:
         return replace(found, skipped=self.skipped)
 
     def whole(self) -> ImageSet:
-        """Read all images, in one pass; large ones lie on disk (:mod:`sycam.spill`)."""
+        """Read all images, in one pass; large ones lie on disk."""
         if self._known is not None:
             return self.subset(range(len(self)))
         gathered = _Gathering(self.reader, len(self.reader.names))

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sycam.data.geometry import Box
 from sycam.errors import DataError
-from sycam.files import TABLE, open_plain
+from sycam.support.files import TABLE, open_plain
 
 Value = TypeVar("Value")
 Row = tuple[int, dict[str, str]]

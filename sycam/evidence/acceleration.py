@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from sycam.caches import keep_compiled_private
 from sycam.errors import NetworkError
 from sycam.evidence.backward import scripted
 from sycam.evidence.outputs import tensors
 from sycam.evidence.threads import allowed_threads
 from sycam.evidence.untouched import copied
+from sycam.support.caches import keep_compiled_private
 
 CACHE = 2**22  # bytes for an average layer's output on a CPU: what the caches of two cores hold
 CPU_BATCHES = (4, 128)

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sycam.caches import private_folder, private_user_cache, user_cache
-from sycam.digests import tensor_digest
-from sycam.files import check_target, write_whole
+from sycam.support.caches import private_folder, private_user_cache, user_cache
+from sycam.support.content_digest import tensor_digest
+from sycam.support.files import check_target, write_whole
 
 VERSION = 3  # of what is measured: raised when a leaf's definition or its values change
 _LEAVES = "leaves"

@@ -39,7 +39,7 @@ from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_ma
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, is_callable, part_of, reading_of, resolve
 from sycam.evidence.untouched import device_of, dtype_of, untouched
-from sycam.spill import blank
+from sycam.support.mapped_tensor import blank
 
 BATCH = 32
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from sycam.digests import network_digest, tensor_digest
 from sycam.errors import LayerError
 from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.cache import Cache, key_of
@@ -22,6 +21,7 @@ from sycam.evidence.reshaping import Reshape, zero_channels
 from sycam.evidence.resolved import Resolved
 from sycam.evidence.targets import Target, resolve
 from sycam.evidence.untouched import device_of, untouched
+from sycam.support.content_digest import network_digest, tensor_digest
 
 CPU_BATCH, GPU_BATCH = 64, 256  # rows a forward pass, at most
 ROOM = 2**27  # bytes of altered images and layer outputs a forward pass, about

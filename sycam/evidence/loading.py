@@ -10,7 +10,7 @@ from types import ModuleType
 from torch import nn
 
 from sycam.errors import NetworkError, SycamError, unknown_name
-from sycam.trust import permit
+from sycam.support.permission import permit
 
 
 def import_file(file: str | Path, kind: str, refusal: type[SycamError]) -> ModuleType:
@@ -22,7 +22,7 @@ def import_file(file: str | Path, kind: str, refusal: type[SycamError]) -> Modul
         refusal: the error where it does not exist or fails.
 
     Raises:
-        TrustError: a run names it whose user does not, see :mod:`sycam.trust`.
+        TrustError: a run names it whose user does not, see :mod:`sycam.support.permission`.
     """
     path = Path(file)
     permit(path, kind)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from sycam.c_code import c_library
 from sycam.evidence.acceleration import OwnTracer
 from sycam.evidence.untouched import copied
+from sycam.support.compiled_c import c_library
 
 PLACES = 16  # transformed weights of a 3x3 filter
 MOST = 128 * 128  # pairs of channels whose transformed weights the caches still hold
@@ -187,7 +187,7 @@ def _library() -> ctypes.CDLL | None:
 
 @cache
 def _registered() -> ctypes.CDLL | None:
-    library = c_library("sycam.evidence", "winograd")
+    library = c_library(__package__, "winograd")
     if library is not None:
         torch.library.define(
             "sycam::minimal_convolution",

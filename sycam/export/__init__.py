@@ -8,11 +8,12 @@ from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.evidence.readings import LOGITS, PROBABILITIES, SIGMOID
-from sycam.files import write_whole
 from sycam.language import Expression, parse_weights
 from sycam.recorded import output_of
 from sycam.result import Formula, Result
-from sycam.trust import file_of_network, reading_a_run
+from sycam.runs.trust import file_of_network
+from sycam.support.files import write_whole
+from sycam.support.permission import reading_a_run
 from sycam.validation import NEW, PUBLISHED
 from sycam.version import __version__
 

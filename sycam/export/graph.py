@@ -22,7 +22,6 @@ from sycam.evidence import Layer, measure
 from sycam.evidence.head import class_weights
 from sycam.evidence.readings import AUTO, LOGITS, USUAL
 from sycam.evidence.reshaping import folded, to_map
-from sycam.files import check_target, place_of
 from sycam.kernels import Heatmaps, fuse
 from sycam.kernels.fused import graph_of
 from sycam.kernels.source import Program
@@ -30,6 +29,7 @@ from sycam.language import Expression, heatmap_latex
 from sycam.recorded import output_of
 from sycam.result import Result
 from sycam.subject import Subject
+from sycam.support.files import check_target, place_of
 
 CLOSE = 1e-4  # within which the graph must give the network's own scores and heatmaps
 _OF_THE_CLASS = {"C", "y", "p"}

@@ -14,13 +14,13 @@ import sympy
 import torch
 from torch import Tensor, fx
 
-from sycam.caches import keep_compiled_private
 from sycam.errors import ExpressionError
 from sycam.kernels.heatmaps import Heatmaps, from_sums
 from sycam.kernels.program import combine
 from sycam.kernels.source import Program
 from sycam.language import Expression
 from sycam.language.symbolic import leaf
+from sycam.support.caches import keep_compiled_private
 
 Fused = Callable[..., Heatmaps]
 

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 
-from sycam.digests import function_text, globals_read, version_digest
 from sycam.errors import OptionError
 from sycam.language import numerics
 from sycam.language.signatures import Operator
+from sycam.support.content_digest import function_text, globals_read, version_digest
 
 _PLAIN = (int, float, bool, str, type(None))
 _PACKAGES = ("torch", "math")  # what an exported module may import
@@ -23,7 +23,7 @@ def is_declared(operator: Operator) -> bool:
 
 def version_text(operator: Operator) -> str:
     """What tells two versions of a declared operator apart, see
-    :func:`sycam.digests.version_digest`; empty for SyCAM's own."""
+    :func:`sycam.support.content_digest.version_digest`; empty for SyCAM's own."""
     if not is_declared(operator):
         return ""
     return version_digest(operator.overloads[0].function)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.image_set import form_hint
-from sycam.digests import tensor_digest
 from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
     SOUGHT,
@@ -35,6 +34,7 @@ from sycam.kernels import Fusion, check_fusion, fuse
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
 from sycam.metrics import Context
+from sycam.support.content_digest import tensor_digest
 
 
 class CAM:

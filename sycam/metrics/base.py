@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.digests import version_digest
 from sycam.errors import OptionError
 from sycam.metrics.context import Context
 from sycam.metrics.option_text import written
+from sycam.support.content_digest import version_digest
 
 WEIGHTS = "weights"  # the metric sees the weights themselves
 EXACT = "exact"  # it sees the weighted sum after the ReLU, before scaling

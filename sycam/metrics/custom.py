@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.digests import content_digest, version_digest
 from sycam.errors import DataError, OptionError, SycamError
 from sycam.metrics.base import EXACT, INVARIANCES, METRICS, Metric, register, signature
 from sycam.metrics.composition import FUNCTIONS
 from sycam.metrics.context import Context
+from sycam.support.content_digest import content_digest, version_digest
 
 Function = TypeVar("Function", bound=Callable)
 

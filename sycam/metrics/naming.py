@@ -20,7 +20,6 @@ from lark.exceptions import UnexpectedInput
 
 from sycam.errors import OptionError, SycamError, UnknownNameError, unknown_name
 from sycam.evidence.loading import import_file
-from sycam.files import TEXT, read_plain
 from sycam.language.parsing import caret, complaint, pointed
 from sycam.language.parsing import quoted as shortened
 from sycam.metrics.base import METRICS, Metric
@@ -28,7 +27,8 @@ from sycam.metrics.composition import FUNCTIONS, Call, Composite, Mixture, Term
 from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
 from sycam.metrics.pairs import pair_metric
 from sycam.metrics.quantus import PREFIX, quantus_metric
-from sycam.trust import permit
+from sycam.support.files import TEXT, read_plain
+from sycam.support.permission import permit
 
 LONGEST = 2000  # characters
 _EXPECTED = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sycam.c_code import c_library
+from sycam.support.compiled_c import c_library
 
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
 TOGETHER = 4  # colours that are solved together, at most
@@ -34,9 +34,7 @@ def _together(shape: Sequence[int], dtype: torch.dtype) -> int:
 @functools.cache
 def _function(dtype: torch.dtype, together: int) -> Callable[..., int] | None:
     """The compiled solver for a dtype and colours together, or None where there is no compiler."""
-    library = c_library(
-        "sycam.metrics", "imputation", f"REAL={C_TYPES[dtype]}", f"COLOURS={together}"
-    )
+    library = c_library(__package__, "imputation", f"REAL={C_TYPES[dtype]}", f"COLOURS={together}")
     if library is None:
         return None
     function = library.impute

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sycam.digests import version_digest
 from sycam.metrics.base import Metric, signature
 from sycam.metrics.borrowed import Borrowed, Direction
 from sycam.metrics.context import Context
+from sycam.support.content_digest import version_digest
 
 _METHODS = ("update", "compute", "reset")
 _PAIR = ("preds", "target")

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
-from sycam.c_code import c_library
+from sycam.support.compiled_c import c_library
 
 WIDTH = 1 / 8  # sigma of the tie-breaking blur, as a share of the image's shorter side
 
@@ -93,7 +93,7 @@ def mask_keys(ranks: Tensor, bounds: Tensor) -> Tensor:
 @cache
 def _library() -> ctypes.CDLL | None:
     """``ranking.c``, where there is a C compiler."""
-    return c_library("sycam.metrics", "ranking")
+    return c_library(__package__, "ranking")
 
 
 def _library_for(tensor: Tensor) -> ctypes.CDLL | None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sycam.data.weights import COUNTER
 from sycam.errors import NetworkError
-from sycam.files import open_plain
+from sycam.support.files import open_plain
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
 """Under which names training scripts keep the weights in a larger dictionary."""

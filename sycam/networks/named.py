@@ -10,7 +10,7 @@ from torch import nn
 
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
-from sycam.files import TEXT, read_text
+from sycam.support.files import TEXT, read_text
 
 WORD = "random"
 """After ``@``: the architecture with random weights, always the same; for trying things out."""

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError
-from sycam.files import write_whole
 from sycam.methods import find_method
 from sycam.metrics.road import RoadMorf
 from sycam.report.pictures import USUAL, Style, in_lines, overlay
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject
+from sycam.support.files import write_whole
 
 PAUSE, REST = 500, 2500  # milliseconds that a frame is shown, and the last one
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
@@ -50,7 +50,7 @@ def animate_removal(
         columns: title to formula, see :func:`sycam.report.explain.columns_of`.
         path: GIF file to write.
         style: of the overlays.
-        within: the run's folder, see :func:`sycam.files.write_whole`.
+        within: the run's folder, see :func:`sycam.support.files.write_whole`.
 
     Raises:
         OptionError: a volume, which ROAD does not take.

@@ -18,7 +18,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.result import Result
 from sycam.search.events import Plan, Scored
-from sycam.terminal import shown
+from sycam.support.terminal import shown
 from sycam.validation import PUBLISHED, Row, Validation, Verdict
 from sycam.verification import Verification
 

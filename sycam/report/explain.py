@@ -18,8 +18,9 @@ from sycam.recorded import output_of, recorded_heldout
 from sycam.report.animation import animate_removal
 from sycam.report.pictures import USUAL, Style, draw_grid
 from sycam.result import Result
+from sycam.runs.trust import file_of_network
 from sycam.subject import Subject
-from sycam.trust import file_of_network, reading_a_run
+from sycam.support.permission import reading_a_run
 from sycam.validation import Validation
 
 OVERVIEW = "overview.png"

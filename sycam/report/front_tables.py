@@ -8,7 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from sycam.terminal import shown
+from sycam.support.terminal import shown
 
 PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
 _SHOWN_GOALS = 12  # formulas of a front

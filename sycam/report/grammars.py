@@ -13,7 +13,7 @@ from rich.text import Text
 from sycam.language import Grammar, Operator
 from sycam.methods import METHODS
 from sycam.methods.published import PUBLISHED
-from sycam.terminal import shown
+from sycam.support.terminal import shown
 
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 

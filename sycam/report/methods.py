@@ -16,7 +16,7 @@ from sycam.language import OPERATORS, Operator
 from sycam.methods import KINDS, Method
 from sycam.methods.libraries import AS_MEASURED
 from sycam.report.grammars import written
-from sycam.terminal import shown
+from sycam.support.terminal import shown
 
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 

@@ -20,7 +20,7 @@ from sycam.language.operators import OPERATORS
 from sycam.metrics import METRICS, Composite, Metric, find_metric
 from sycam.metrics.base import FAMILIES
 from sycam.metrics.option_text import expectation, written
-from sycam.terminal import shown
+from sycam.support.terminal import shown
 
 _PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 _INVARIANCES = {

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sycam.errors import OptionError, RunError
-from sycam.files import write_whole
+from sycam.support.files import write_whole
 
 # Their lightness rises evenly, so that they also print in grey.
 COLOUR_MAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray")
@@ -84,7 +84,7 @@ def draw_grid(
         path: PNG file to write.
         title: over the whole picture.
         style: of the overlays.
-        within: the run's folder, see :func:`sycam.files.write_whole`.
+        within: the run's folder, see :func:`sycam.support.files.write_whole`.
 
     Raises:
         RunError: the file cannot be written.
@@ -114,7 +114,7 @@ def written(figure: Figure, path: Path, within: Path | None = None) -> Path:
     Args:
         figure: of matplotlib.
         path: the file.
-        within: the run's folder, see :func:`sycam.files.write_whole`.
+        within: the run's folder, see :func:`sycam.support.files.write_whole`.
 
     Raises:
         OptionError: it is none of matplotlib's.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from sycam.digests import tensor_digest
 from sycam.errors import OptionError
 from sycam.evidence import Classifier, Evidence, Stack
 from sycam.evidence.resolved import Resolved
@@ -16,6 +15,7 @@ from sycam.evidence.targets import Target
 from sycam.kernels import Heatmaps
 from sycam.methods import ALWAYS
 from sycam.metrics import Context
+from sycam.support.content_digest import tensor_digest
 
 Make = Callable[[Evidence | Stack, Context], Heatmaps]
 Totals = Callable[[Mapping[str, Tensor]], Tensor]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from sycam.errors import RunError
-from sycam.files import open_plain, read_plain
 from sycam.metrics import Metric
-from sycam.schema import SchemaError, check, parse_json
 from sycam.search.scoring import Score
 from sycam.search.stages import Stage
+from sycam.support.files import open_plain, read_plain
+from sycam.support.schema import SchemaError, check, parse_json
 
 try:
     import fcntl

@@ -18,10 +18,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sycam.errors import OptionError, RunError
-from sycam.files import check_target
 from sycam.language import Expression
 from sycam.search.archive import Values
 from sycam.search.derivations import Derivations
+from sycam.support.files import check_target
 
 EXPRESSION, COST, KIND, REPEATED = "expression", "cost", "kind", "repeated"
 _WAITS = (0.2, 0.4, 0.8, 1.6)  # seconds before a database is tried again

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sycam.caches import keep_compiled_private
 from sycam.errors import OptionError
 from sycam.language.declaring import ARITY_OF_LAW
 from sycam.language.operators import isolated
@@ -29,6 +28,7 @@ from sycam.language.signatures import (
     Operator,
     Overload,
 )
+from sycam.support.caches import keep_compiled_private
 from sycam.testing.tensors import DTYPES, Input, adversarial_inputs, random_input
 
 FACTORS = (0.5, 8.0, 3.0)  # the first two are exact in binary

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
 
-from sycam import spill
 from sycam.data.datasets import open_dataset
 from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
@@ -22,6 +21,7 @@ from sycam.errors import DataError, OptionError
 from sycam.inputs import divide, read_images, sample, with_masks
 from sycam.networks import NamedNetwork
 from sycam.subject import Subject
+from sycam.support import mapped_tensor
 
 IMAGES = torch.rand(9, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -100,13 +100,13 @@ def test_tensors_above_the_limit_lie_on_disk_and_hold_the_same(folder, monkeypat
 @pytest.mark.parametrize(("text", "size"), [("1024", 1024), ("2K", 2048), ("1.5 GiB", 3 << 29)])
 def test_the_limit(monkeypatch, text, size):
     monkeypatch.setenv("SYCAM_MEMORY", text)
-    assert spill.limit() == size
+    assert mapped_tensor.limit() == size
 
 
 def test_a_limit_that_is_none(monkeypatch):
     monkeypatch.setenv("SYCAM_MEMORY", "much")
     with pytest.raises(OptionError, match="SYCAM_MEMORY is 'much'"):
-        spill.limit()
+        mapped_tensor.limit()
 
 
 def test_images_that_change_between_looks_are_refused(folder):
@@ -200,7 +200,7 @@ def test_a_disk_without_room_is_told_before_it_is_written_to(monkeypatch):
     monkeypatch.setenv("SYCAM_MEMORY", "1K")
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(DataError, match=r"has no room \(No space left on device\); set TMPDIR"):
-        spill.blank((1024,), torch.float32)
+        mapped_tensor.blank((1024,), torch.float32)
 
 
 def test_only_images_that_are_classified_correctly(folder, small_network):

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from sycam.data.images import ImageSet
-from sycam.files import TEXT, NotPlainError, write_whole
 from sycam.methods import find_method
 from sycam.metrics.road import RoadLerf, RoadMorf
 from sycam.result import Result
-from sycam.schema import read_json
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject
-from sycam.terminal import json_text
+from sycam.support.files import TEXT, NotPlainError, write_whole
+from sycam.support.schema import read_json
+from sycam.support.terminal import json_text
 
 CURVES_FILE = "curves.json"
 SCHEMA = 1

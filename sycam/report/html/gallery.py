@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from sycam.data.images import ImageSet
-from sycam.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
 from sycam.report.explain import columns_of, draw_heatmaps
 from sycam.result import Result
-from sycam.schema import parse_json
 from sycam.subject import Subject
-from sycam.terminal import json_text
+from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
+from sycam.support.schema import parse_json
+from sycam.support.terminal import json_text
 
 FOLDER = "gallery"
 INDEX = "gallery.json"

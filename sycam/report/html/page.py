@@ -12,12 +12,12 @@ import jinja2
 from markupsafe import Markup
 
 from sycam.errors import RunError
-from sycam.files import PICTURE, NotPlainError, read_plain, write_whole
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
 from sycam.report.run_pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.result import Result
+from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
 from sycam.validation import NEW, Row
 
 REPORT_FILE = "report.html"

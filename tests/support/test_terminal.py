@@ -14,7 +14,7 @@ import sycam
 from sycam.cli import app, main
 from sycam.report import console as show
 from sycam.result import digest_of
-from sycam.terminal import json_text, open_console, printable, shown
+from sycam.support.terminal import json_text, open_console, printable, shown
 
 EVIL = "x\x1b[2J\x9b31m\u202e[/][bold]\nForged.\n"
 HALF = "\ud800"  # of a character, which no encoding can say

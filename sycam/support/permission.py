@@ -7,11 +7,10 @@ or the run is trusted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 from sycam.errors import TrustError
 
@@ -51,41 +50,3 @@ def permit(path: Path, kind: str) -> None:
             )
             + ", or say --trust for all files of this run (in Python: trust=True)"
         )
-
-
-def file_of_network(source: object) -> str | None:
-    """The Python file of ``FILE.py:FACTORY``, with weights or without; None for other networks."""
-    text = str(source or "")
-    end = text.rfind(".py:")
-    return None if end < 0 or text.startswith(("torchvision:", "timm:")) else text[: end + 3]
-
-
-def check_files(record: Mapping[str, Any], network: object = None, metric: object = None) -> None:
-    """Refuse, before anything is measured, a run that needs a file which is not permitted.
-
-    Args:
-        record: of the run.
-        network, metric: what is given in place of the run's own; None where nothing is.
-
-    Raises:
-        TrustError: with all files that would have run.
-    """
-    from sycam.metrics import find_metric
-    from sycam.search.requirements import Requirement
-
-    refused: list[str] = []
-    if network is None and (file := file_of_network(record["network"]["source"])) is not None:
-        _note(refused, lambda: permit(Path(file), "network"))
-    for text in () if metric is not None else record["settings"]["metrics"]:
-        _note(refused, lambda text=text: find_metric(text))
-    for text in record["required"]:
-        _note(refused, lambda text=text: Requirement.parse(text))
-    if refused:
-        raise TrustError("\n".join(dict.fromkeys(refused)))
-
-
-def _note(refused: list[str], attempt: Any) -> None:
-    try:
-        attempt()
-    except TrustError as error:
-        refused.append(str(error))

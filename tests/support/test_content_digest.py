@@ -13,9 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sycam.digests import content_digest, network_digest, tensor_digest, version_digest
 from sycam.errors import NetworkError, OptionError
 from sycam.evidence.loading import import_file
+from sycam.support.content_digest import (
+    content_digest,
+    network_digest,
+    tensor_digest,
+    version_digest,
+)
 from sycam.targets import Similarity
 
 
@@ -72,7 +77,7 @@ def test_what_cannot_be_read_has_none():
 def test_the_same_in_another_process():
     """Addresses in memory must not enter: no run would ever resume."""
     code = (
-        "from sycam.digests import content_digest, network_digest\n"
+        "from sycam.support.content_digest import content_digest, network_digest\n"
         "from sycam.data import demo\n"
         "f = lambda row, g=(lambda t: t + 1): g(row[0])\n"
         "print(network_digest(demo.network()), content_digest(f))"

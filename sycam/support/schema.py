@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sycam.files import read_plain
+from sycam.support.files import read_plain
 
 DEEPEST = 32  # levels of objects and lists in each other
 LONGEST = 1_000_000  # characters of one text: a grammar, the longest, has some thousand

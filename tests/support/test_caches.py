@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from sycam import caches
-from sycam.caches import keep_compiled_private, private_folder
 from sycam.evidence import Cache, acceleration, default_folder
 from sycam.evidence.cache import key_of
 from sycam.kernels.fused import fused
 from sycam.language import parse_weights
+from sycam.support import caches
+from sycam.support.caches import keep_compiled_private, private_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes of POSIX")
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
