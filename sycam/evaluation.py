@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
-from sycam.evidence import Layers, Reshape
-from sycam.evidence.readings import AUTO
-from sycam.evidence.targets import Target
+from sycam.evidence import Layers
 from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, demo_images, read_images, sample, with_masks
 from sycam.kernels import Fusion
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
+from sycam.networks.readings import AUTO
+from sycam.networks.reshaping import Reshape
 from sycam.search import Scorer
 from sycam.statistics import Interval, caution, interval
 from sycam.subject import Subject, check_scorable, check_volumes, device_for
 from sycam.support.html_table import html_table
+from sycam.targets.resolve import Target
 
 
 class _Named(dict):

@@ -26,9 +26,9 @@ from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import read_outputs
-from sycam.evidence.correctness import classified_correctly
-from sycam.evidence.readings import AUTO, PROBES
 from sycam.networks import DEMO, NamedNetwork
+from sycam.networks.correctness import classified_correctly
+from sycam.networks.readings import AUTO, PROBES
 
 Images = Tensor | np.ndarray | ImageSet | ImageSource | Dataset | DataLoader | str | Path
 

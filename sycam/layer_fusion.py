@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
-from sycam.evidence import Layers, Reshape, as_layers
-from sycam.evidence.readings import AUTO
-from sycam.evidence.targets import Target
+from sycam.evidence import Layers, as_layers
 from sycam.evidence.threads import sharing_cores
 from sycam.inputs import Images, divide, read_images
 from sycam.kernels import Heatmaps, fuse
@@ -24,9 +22,12 @@ from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
+from sycam.networks.readings import AUTO
+from sycam.networks.reshaping import Reshape
 from sycam.search.scoring import ranking_maps
 from sycam.statistics import Interval, interval
 from sycam.subject import Subject, check_volumes
+from sycam.targets.resolve import Target
 
 MOST = 300  # weightings tried
 TOGETHER = 16  # weightings scored in one batch

@@ -19,17 +19,17 @@ import torch
 from sycam.data.images import ImageSet
 from sycam.errors import RunError
 from sycam.evidence import FLOAT32
-from sycam.evidence.readings import USUAL
-from sycam.evidence.targets import is_callable
 from sycam.evidence.threads import allowed_threads
 from sycam.language import Grammar
 from sycam.metrics import Metric
+from sycam.networks.readings import USUAL
 from sycam.result import JOURNAL_FILE, RESULT_FILE, STUDY_FILE
 from sycam.search import Requirement, SearchOptions, need_masks
 from sycam.search.contest import FLAT, OVERFLOW
 from sycam.subject import Subject, reshape_text
 from sycam.support.content_digest import tensor_digest
 from sycam.support.files import check_target
+from sycam.targets.resolve import is_callable
 from sycam.version import __version__
 
 if TYPE_CHECKING:

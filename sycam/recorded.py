@@ -8,14 +8,14 @@ from torch import nn
 
 from sycam.data.images import ImageSet, ImageSource, open_images
 from sycam.errors import RunError
-from sycam.evidence.readings import AUTO, LOGITS
-from sycam.evidence.targets import Target
 from sycam.inputs import DEMO, Images, divide, read_images
 from sycam.language import Grammar
 from sycam.metrics import Metric, find_metric
 from sycam.networks import open_network
+from sycam.networks.readings import AUTO, LOGITS
 from sycam.result import Result
 from sycam.search import Requirement, SearchOptions
+from sycam.targets.resolve import Target
 
 
 def recorded_arguments(

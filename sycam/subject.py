@@ -23,11 +23,9 @@ from sycam.evidence import (
     Evidence,
     Layer,
     Layers,
-    Reshape,
     Stack,
     as_layers,
     default_folder,
-    device_of,
     find_layer,
     has_linear_head,
     measure,
@@ -35,19 +33,20 @@ from sycam.evidence import (
     read_outputs,
     varies,
 )
-from sycam.evidence.class_targets import ClassTarget, parse_target
-from sycam.evidence.readings import AUTO, PROBES, USUAL, Reading
-from sycam.evidence.resolved import Resolved
-from sycam.evidence.steadiness import unsteadiness
-from sycam.evidence.targets import Target, is_callable, read_as, resolve
-from sycam.evidence.untouched import copied, moved
 from sycam.kernels import Fusion, check_fusion
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
+from sycam.networks.readings import AUTO, PROBES, USUAL, Reading
+from sycam.networks.reshaping import Reshape
+from sycam.networks.steadiness import unsteadiness
+from sycam.networks.untouched import copied, device_of, moved
 from sycam.support.content_digest import content_digest, network_digest
+from sycam.targets.class_targets import ClassTarget, parse_target
+from sycam.targets.resolve import Target, is_callable, read_as, resolve
+from sycam.targets.resolved import Resolved
 
 
 @dataclass(frozen=True)

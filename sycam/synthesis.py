@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.events import Note, Notify, Stage, Step, ignore
-from sycam.evidence import Evidence, Layers, Reshape, Stack
-from sycam.evidence.readings import AUTO
-from sycam.evidence.targets import Target
+from sycam.evidence import Evidence, Layers, Stack
 from sycam.evidence.threads import sharing_cores
 from sycam.hunt import Hunt, hunt
 from sycam.inputs import Images
@@ -23,6 +21,8 @@ from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.goals import Goals
 from sycam.networks import NamedNetwork
+from sycam.networks.readings import AUTO
+from sycam.networks.reshaping import Reshape
 from sycam.record import open_folder, record_of
 from sycam.result import Formula, Result
 from sycam.search import Budget, Candidate, Scorer, SearchOptions, parse_threshold
@@ -30,6 +30,7 @@ from sycam.search.pareto import describe, pareto_front
 from sycam.search.selection import DEFAULT_RULE
 from sycam.specialisation import specialisation
 from sycam.statistics import Interval, interval
+from sycam.targets.resolve import Target
 from sycam.task import Task
 from sycam.validation import NEW, Entrant, Settle, Validated, Validation, as_measured, validate
 

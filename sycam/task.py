@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
-from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Reshape, Stack
-from sycam.evidence.readings import AUTO
-from sycam.evidence.targets import Target, is_callable
+from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Stack
 from sycam.inputs import DEMO, Images, check_groups_of_scenes, divide, read_images
 from sycam.kernels import Fusion
 from sycam.language import Expression, Grammar, load_grammar
@@ -24,6 +22,8 @@ from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.goals import Goals
 from sycam.networks import NamedNetwork, open_network
+from sycam.networks.readings import AUTO
+from sycam.networks.reshaping import Reshape
 from sycam.record import identity_of
 from sycam.search import (
     Candidate,
@@ -35,6 +35,7 @@ from sycam.search import (
     verify_precision,
 )
 from sycam.subject import Subject, check_volumes, device_for
+from sycam.targets.resolve import Target, is_callable
 
 PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two to five
 SAME = 1e-4  # heatmaps that differ by no more anywhere are the same

@@ -16,7 +16,6 @@ from sycam.data.images import ImageSet
 from sycam.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.errors import RunError, SycamError
 from sycam.events import Notify, Stage, Step, ignore
-from sycam.evidence.targets import Target
 from sycam.hunt import Hunt, contenders, hunt
 from sycam.inputs import Images
 from sycam.language import read_grammar
@@ -31,6 +30,7 @@ from sycam.search.scoring import Score
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import read_json
 from sycam.synthesis import derived
+from sycam.targets.resolve import Target
 from sycam.task import Task
 from sycam.validation import Entrant, Settle, Validated
 from sycam.version import __version__

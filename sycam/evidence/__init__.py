@@ -7,10 +7,7 @@ from sycam.evidence.channel_scores import add_leaves, measure_leaves
 from sycam.evidence.classifier import FLOAT32, Classifier
 from sycam.evidence.head import has_linear_head
 from sycam.evidence.layers import SOUGHT, Layer, Layers, as_layers, find_layer, varies
-from sycam.evidence.loading import load_network
-from sycam.evidence.reshaping import Reshape
 from sycam.evidence.stack import Stack
-from sycam.evidence.untouched import device_of, dtype_of, untouched
 
 __all__ = [
     "FLOAT32",
@@ -20,21 +17,16 @@ __all__ = [
     "Evidence",
     "Layer",
     "Layers",
-    "Reshape",
     "Stack",
     "add_leaves",
     "as_layers",
     "default_folder",
-    "device_of",
-    "dtype_of",
     "find_layer",
     "has_linear_head",
     "layer_gradients",
-    "load_network",
     "measure",
     "measure_leaves",
     "out_of_memory",
     "read_outputs",
-    "untouched",
     "varies",
 ]

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from sycam.errors import NetworkError
-from sycam.evidence.backward import scripted
-from sycam.evidence.outputs import tensors
 from sycam.evidence.threads import allowed_threads
-from sycam.evidence.untouched import copied
+from sycam.networks.backward import scripted
+from sycam.networks.outputs import tensors
+from sycam.networks.untouched import copied
 from sycam.support.caches import keep_compiled_private
 
 CACHE = 2**22  # bytes for an average layer's output on a CPU: what the caches of two cores hold

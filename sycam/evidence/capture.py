@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import DataError, LayerError, NetworkError, OptionError, SycamError
-from sycam.evidence.backward import CUT, INFERENCE, QUANTISED, differentiate, scripted, where_lost
-from sycam.evidence.outputs import (
-    LEVELS,
-    Heads,
-    Images,
+from sycam.errors import DataError, LayerError, OptionError
+from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
+from sycam.networks.forward import forward, returned
+from sycam.networks.outputs import (
     check_outputs,
-    either,
-    entries,
     probabilities,
-    rebuilt,
 )
-from sycam.evidence.passes import hooked
-from sycam.evidence.readings import (
+from sycam.networks.passes import hooked
+from sycam.networks.readings import (
     AUTO,
     LOGITS,
     PROBABILITIES,
@@ -35,11 +27,11 @@ from sycam.evidence.readings import (
     parse_output,
     told,
 )
-from sycam.evidence.reshaping import Reshape, folded, looks_channels_last, to_map
-from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target, is_callable, part_of, reading_of, resolve
-from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.networks.reshaping import Reshape, folded, looks_channels_last, to_map
+from sycam.networks.untouched import device_of, dtype_of, untouched
 from sycam.support.mapped_tensor import blank
+from sycam.targets.resolve import Target, is_callable, part_of, reading_of, resolve
+from sycam.targets.resolved import Resolved
 
 BATCH = 32
 
@@ -131,7 +123,7 @@ def measure(
         labels: ``[N]``, for target ``"label"``.
         batch: images a forward pass.
         progress: called with the number of images done.
-        reshape: makes the layer's output a map, see :func:`sycam.evidence.reshaping.to_map`.
+        reshape: makes the layer's output a map, see :func:`sycam.networks.reshaping.to_map`.
         hessian: measure the leaf ``hessian_product``, too.
         gradients: whether there is a backward pass; else they are NaN, and the network may be one
             that cannot be differentiated.
@@ -301,19 +293,6 @@ def _classes(
     return check_outputs(outputs, len(scores)).detach() if classes else None, scores
 
 
-def forward(network: nn.Module, images: Tensor, reading: Reading = USUAL) -> object:
-    """What the network returns; what it raises becomes a NetworkError.
-
-    Images are brought to the network's device and floating type. Class probabilities, where
-    ``reading`` says that the outputs are such, become logits.
-    """
-    if not reading.probabilities:
-        return _returned(network, images)
-    with Watched() as watched:
-        outputs = _returned(network, images)
-    return reading.logits(outputs, watched)
-
-
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
 def read_outputs(
     network: nn.Module, images: Tensor, output: str = AUTO, target: Target = None
@@ -324,7 +303,7 @@ def read_outputs(
         network: it is left as it was.
         images: ``[N,C,H,W]``, some of those to explain; one pass is made, unless ``output`` says
             all there is to know.
-        output: see :func:`sycam.evidence.readings.parse_output`.
+        output: see :func:`sycam.networks.readings.parse_output`.
         target: a callable takes the outputs as they are.
 
     Raises:
@@ -347,71 +326,7 @@ def read_outputs(
         return Reading(True, link), ""
     pixels = images.detach().to(device_of(network), dtype_of(network)).clone().requires_grad_()
     with untouched(network), torch.enable_grad(), Watched() as watched:
-        return told(_returned(network, pixels), watched, wanted)
-
-
-def _returned(network: nn.Module, images: Tensor) -> object:
-    images = images.to(device_of(network), dtype_of(network))
-    try:
-        # Autograd saves no tensor that was made in inference mode.
-        outputs = network(images.clone() if images.is_inference() else images)
-        return _of_which(outputs, partial(_pass_apart, network, images))
-    except (SycamError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise NetworkError(
-            f"the network failed on images of shape {tuple(images.shape)}: {_reason(error)}"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Why a network failed, and what to try. Torch's own advice leads to no gradient at all."""
-    said = str(error)
-    if "numpy() on Tensor that requires grad" in said:
-        return f"it computes in numpy where a gradient is needed; {CUT}"
-    if "Inference tensors cannot" in said:
-        return (
-            f"it computes under torch.inference_mode where a gradient is needed; {INFERENCE} (its "
-            "weights must not be made or loaded in it, either)"
-        )
-    return f"{type(error).__name__}: {said}; are their size and channels right?"
-
-
-def _of_which(outputs: object, again: Callable[[int], Any], levels: int = LEVELS) -> object:
-    """Outputs whose lists say whether they are of heads or of images.
-
-    Where that is unclear, it is told by another number of images.
-
-    Args:
-        again: what the network returns in the same place for so many images.
-    """
-    if not isinstance(outputs, list):
-        found = (levels and entries(outputs)) or {}
-        told = {
-            k: _of_which(v, lambda n, k=k: (entries(again(n)) or {})[k], levels - 1)
-            for k, v in found.items()
-        }
-        same = all(told[k] is v for k, v in found.items())
-        return outputs if same else rebuilt(outputs, told)
-    if not either(outputs):
-        return outputs
-    count = 2 if len(outputs) == 1 else 1
-    found = again(count)
-    if not isinstance(found, list) or len(found) not in (count, len(outputs)):
-        return outputs
-    return Images(outputs) if len(found) == count else Heads(outputs)
-
-
-def _pass_apart(network: nn.Module, images: Tensor, count: int) -> object:
-    """What the network returns for copies of the first image, in a thread of its own, in which
-    the hooks that are set see nothing."""
-
-    @torch.no_grad()
-    def run() -> object:
-        return network(images.detach()[:1].repeat(count, *(1,) * (images.ndim - 1)))
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+        return told(returned(network, pixels), watched, wanted)
 
 
 def _backward(

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 from sycam.errors import LayerError
 from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.cache import Cache, key_of
-from sycam.evidence.capture import BATCH, Evidence, forward, measure
+from sycam.evidence.capture import BATCH, Evidence, measure
 from sycam.evidence.head import class_weights
 from sycam.evidence.information import mutual_information
 from sycam.evidence.layers import Layer
 from sycam.evidence.masked import masked_scores
-from sycam.evidence.passes import hooked
-from sycam.evidence.reshaping import Reshape, zero_channels
-from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target, resolve
-from sycam.evidence.untouched import device_of, untouched
+from sycam.networks.forward import forward
+from sycam.networks.passes import hooked
+from sycam.networks.reshaping import Reshape, zero_channels
+from sycam.networks.untouched import device_of, untouched
 from sycam.support.content_digest import network_digest, tensor_digest
+from sycam.targets.resolve import Target, resolve
+from sycam.targets.resolved import Resolved
 
 CPU_BATCH, GPU_BATCH = 64, 256  # rows a forward pass, at most
 ROOM = 2**27  # bytes of altered images and layer outputs a forward pass, about

@@ -20,13 +20,13 @@ from sycam.evidence.acceleration import (
     out_of_memory,
     seconds_of,
 )
-from sycam.evidence.capture import forward
-from sycam.evidence.contents import contents, refill
-from sycam.evidence.outputs import check_outputs, probabilities, rows
-from sycam.evidence.readings import USUAL, Reading
 from sycam.evidence.threads import Threads, active_threads
-from sycam.evidence.untouched import copied, device_of, dtype_of, moved, untouched
 from sycam.evidence.winograd import with_minimal_filters
+from sycam.networks.contents import contents, refill
+from sycam.networks.forward import forward
+from sycam.networks.outputs import check_outputs, probabilities, rows
+from sycam.networks.readings import USUAL, Reading
+from sycam.networks.untouched import copied, device_of, dtype_of, moved, untouched
 
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "bfloat16")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
-from sycam.evidence.backward import accumulator, differentiate, reaches, scripted, where_lost
-from sycam.evidence.capture import forward
-from sycam.evidence.passes import hooked
-from sycam.evidence.reshaping import Reshape, find_reshape, looks_channels_last
-from sycam.evidence.targets import Target, is_callable, read_as, reading_of, resolve
-from sycam.evidence.untouched import COMPILED, device_of, uncompiled, untouched
+from sycam.networks.backward import accumulator, differentiate, reaches, scripted, where_lost
+from sycam.networks.forward import forward
+from sycam.networks.passes import hooked
+from sycam.networks.reshaping import Reshape, find_reshape, looks_channels_last
+from sycam.networks.untouched import COMPILED, device_of, uncompiled, untouched
+from sycam.targets.resolve import Target, is_callable, read_as, reading_of, resolve
 
 _TOGETHER = 32  # images whose gradients are looked at together
 CONSTANT = 1e-3  # gradients whose spread over places is at most this share of the largest
@@ -28,7 +28,7 @@ class Layer:
         name: its name in ``network.named_modules()``.
         module: the module itself.
         note: for a layer found by ``auto`` or ``last``, why it was taken.
-        reshape: makes its output a map, see :func:`sycam.evidence.reshaping.to_map`.
+        reshape: makes its output a map, see :func:`sycam.networks.reshaping.to_map`.
     """
 
     name: str

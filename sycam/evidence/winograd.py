@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sycam.evidence.acceleration import OwnTracer
-from sycam.evidence.untouched import copied
+from sycam.networks.untouched import copied
 from sycam.support.compiled_c import c_library
 
 PLACES = 16  # transformed weights of a 3x3 filter

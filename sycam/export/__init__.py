@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
-from sycam.evidence.readings import LOGITS, PROBABILITIES, SIGMOID
 from sycam.language import Expression, parse_weights
+from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
 from sycam.recorded import output_of
 from sycam.result import Formula, Result
 from sycam.runs.trust import file_of_network

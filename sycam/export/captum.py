@@ -21,9 +21,9 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sycam.evidence.passes import _Here, alone
 from sycam.export.formula import LEAVES, weighted_sum
 from sycam.export.measuring import measure
+from sycam.networks.passes import _Here, alone
 
 # --- exported from here on ---
 

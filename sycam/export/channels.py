@@ -15,8 +15,8 @@ from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.head import class_weights
 from sycam.evidence.information import mutual_information
 from sycam.evidence.masked import masked_scores
-from sycam.evidence.passes import hooked
 from sycam.export.measuring import _score
+from sycam.networks.passes import hooked
 
 # --- exported from here on ---
 

@@ -17,10 +17,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import Tensor, nn
 
-from sycam.evidence.passes import alone
 from sycam.export.formula import LEAVES, weighted_maps
 from sycam.export.measuring import measure
 from sycam.kernels.heatmaps import finish
+from sycam.networks.passes import alone
 
 # --- exported from here on ---
 

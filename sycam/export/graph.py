@@ -20,12 +20,12 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.evidence import Layer, measure
 from sycam.evidence.head import class_weights
-from sycam.evidence.readings import AUTO, LOGITS, USUAL
-from sycam.evidence.reshaping import folded, to_map
 from sycam.kernels import Heatmaps, fuse
 from sycam.kernels.fused import graph_of
 from sycam.kernels.source import Program
 from sycam.language import Expression, heatmap_latex
+from sycam.networks.readings import AUTO, LOGITS, USUAL
+from sycam.networks.reshaping import folded, to_map
 from sycam.recorded import output_of
 from sycam.result import Result
 from sycam.subject import Subject

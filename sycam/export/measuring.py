@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sycam.evidence.passes import alone, hooked
 from sycam.export.formula import LEAVES
+from sycam.networks.passes import alone, hooked
 
 # --- exported from here on ---
 

@@ -16,25 +16,23 @@ from sycam.evidence import (
     Classifier,
     Layer,
     Layers,
-    Reshape,
     Stack,
     as_layers,
-    device_of,
-    dtype_of,
     find_layer,
     measure_leaves,
     read_outputs,
 )
 from sycam.evidence.capture import BATCH
-from sycam.evidence.class_targets import parse_target
-from sycam.evidence.readings import AUTO, PROBES, parse_output
-from sycam.evidence.targets import Target, is_callable, part_of, read_as, resolve
-from sycam.evidence.untouched import uncompiled
 from sycam.kernels import Fusion, check_fusion, fuse
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
 from sycam.metrics import Context
+from sycam.networks.readings import AUTO, PROBES, parse_output
+from sycam.networks.reshaping import Reshape
+from sycam.networks.untouched import device_of, dtype_of, uncompiled
 from sycam.support.content_digest import tensor_digest
+from sycam.targets.class_targets import parse_target
+from sycam.targets.resolve import Target, is_callable, part_of, read_as, resolve
 
 
 class CAM:
@@ -43,7 +41,7 @@ class CAM:
     The network is used as it is at the time of the call and left as it was; nothing stays hooked
     on it between calls. Several threads may call one object, or several of one network: their
     passes wait for each other. What other threads do to the network meanwhile, without SyCAM, is
-    theirs to keep right, see :func:`sycam.evidence.untouched` and ``docs/troubleshooting.md``.
+    theirs to keep right, see :func:`sycam.networks.untouched` and ``docs/troubleshooting.md``.
 
     Args:
         network: a classifier that returns ``(N, classes)``; any network, if the targets are

@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
-from sycam.evidence import Evidence, untouched
-from sycam.evidence.backward import differentiate, where_lost
-from sycam.evidence.capture import forward
-from sycam.evidence.outputs import check_outputs
-from sycam.evidence.readings import USUAL
-from sycam.evidence.untouched import copied
+from sycam.evidence import Evidence
 from sycam.kernels import Heatmaps
 from sycam.methods.method import from_maps
 from sycam.metrics import Context
+from sycam.networks.backward import differentiate, where_lost
+from sycam.networks.forward import forward
+from sycam.networks.outputs import check_outputs
+from sycam.networks.readings import USUAL
+from sycam.networks.untouched import copied, untouched
 
 BATCH = 8  # images whose whole graph is held at once
 _BIASED = (nn.Conv2d, nn.Conv3d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from sycam.errors import OptionError
 from sycam.evidence import Classifier, Evidence, Layer, Stack
-from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target
+from sycam.targets.resolve import Target
+from sycam.targets.resolved import Resolved
 
 
 class Candidates(Protocol):

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError, OptionError
-from sycam.evidence import Layer, device_of, untouched
-from sycam.evidence.backward import scripted
-from sycam.evidence.capture import forward
-from sycam.evidence.passes import hooked
-from sycam.evidence.untouched import copied, moved, seeded
+from sycam.evidence import Layer
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.correlation import average_ranks, pearson
 from sycam.metrics.perturbation import count_of, one_of
+from sycam.networks.backward import scripted
+from sycam.networks.forward import forward
+from sycam.networks.passes import hooked
+from sycam.networks.untouched import copied, device_of, moved, seeded, untouched
 
 _DIGITS = 6  # of heat that are ranked: on upsampled maps many pixels differ by rounding alone
 

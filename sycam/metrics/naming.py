@@ -19,7 +19,6 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from sycam.errors import OptionError, SycamError, UnknownNameError, unknown_name
-from sycam.evidence.loading import import_file
 from sycam.language.parsing import caret, complaint, pointed
 from sycam.language.parsing import quoted as shortened
 from sycam.metrics.base import METRICS, Metric
@@ -27,6 +26,7 @@ from sycam.metrics.composition import FUNCTIONS, Call, Composite, Mixture, Term
 from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
 from sycam.metrics.pairs import pair_metric
 from sycam.metrics.quantus import PREFIX, quantus_metric
+from sycam.networks.user_file import import_file
 from sycam.support.files import TEXT, read_plain
 from sycam.support.permission import permit
 

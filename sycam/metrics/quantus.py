@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, OptionError, unknown_name
-from sycam.evidence.untouched import seeded
 from sycam.metrics.base import Metric, signature
 from sycam.metrics.borrowed import Borrowed, Direction
 from sycam.metrics.context import Context
+from sycam.networks.untouched import seeded
 
 PREFIX = "quantus:"
 _SOURCE = "Hedström et al., Quantus, JMLR 2023"

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.evidence.outputs import probabilities
 from sycam.metrics.base import Metric, register
 from sycam.metrics.baselines import BASELINES, baseline_fill, baseline_key
 from sycam.metrics.context import Context
 from sycam.metrics.perturbation import between, one_of, removal_probabilities
+from sycam.networks.outputs import probabilities
 
 _OPTIONS = (
     "`share` of the pixels are removed, rounded, at least one; `baseline` is what they show: "

@@ -9,11 +9,11 @@ from torch import nn
 from sycam.data import demo
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError
-from sycam.evidence.loading import load_network
-from sycam.evidence.untouched import uncompiled
 from sycam.networks import from_timm, from_torchvision
 from sycam.networks.checkpoint import file_digest, put, read_weights
 from sycam.networks.named import NamedNetwork, read_class_names
+from sycam.networks.untouched import uncompiled
+from sycam.networks.user_file import load_network
 
 __all__ = ["NamedNetwork", "open_network", "read_class_names"]
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from sycam.data.preprocessing import FILTERS, Preprocessing
 from sycam.errors import NetworkError, unknown_name
-from sycam.evidence.untouched import seeded
 from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.named import WORD, NamedNetwork
+from sycam.networks.untouched import seeded
 
 PREFIX = "timm:"
 HUB = "hf-hub:"

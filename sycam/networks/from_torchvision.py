@@ -14,10 +14,10 @@ from torch import nn
 
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError, unknown_name
-from sycam.evidence.untouched import seeded
 from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.fetching import downloaded
 from sycam.networks.named import WORD, NamedNetwork
+from sycam.networks.untouched import seeded
 
 PREFIX = "torchvision:"
 

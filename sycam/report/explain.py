@@ -10,10 +10,10 @@ from torch import nn
 
 from sycam.data.images import ImageSet, load_files
 from sycam.errors import RunError
-from sycam.evidence.outputs import probabilities
 from sycam.inputs import DEMO, demo_images
 from sycam.methods import find_method
 from sycam.networks import open_network
+from sycam.networks.outputs import probabilities
 from sycam.recorded import output_of, recorded_heldout
 from sycam.report.animation import animate_removal
 from sycam.report.pictures import USUAL, Style, draw_grid

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from sycam.errors import OptionError
 from sycam.evidence import Classifier, Evidence, Stack
-from sycam.evidence.resolved import Resolved
-from sycam.evidence.targets import Target
 from sycam.kernels import Heatmaps
 from sycam.methods import ALWAYS
 from sycam.metrics import Context
 from sycam.support.content_digest import tensor_digest
+from sycam.targets.resolve import Target
+from sycam.targets.resolved import Resolved
 
 Make = Callable[[Evidence | Stack, Context], Heatmaps]
 Totals = Callable[[Mapping[str, Tensor]], Tensor]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sycam import CAM
-from sycam.evidence.passes import alone
 from sycam.export import MODULES
+from sycam.networks.passes import alone
 
 THREADS, CALLS = 8, 500
 TEXTS = ["max(A)", "mean(G)", "D", "softmax(S)"]

@@ -18,7 +18,6 @@ from torch import Tensor
 import sycam
 from sycam import cli
 from sycam.errors import OptionError, UnknownNameError
-from sycam.evidence.loading import import_file
 from sycam.kernels import evaluate
 from sycam.language import OPERATORS, load_grammar, parse, to_latex
 from sycam.language.declaring import _template
@@ -26,6 +25,7 @@ from sycam.language.grammar import read_grammar
 from sycam.language.operators import ORDER
 from sycam.language.signatures import LAWS
 from sycam.language.sources import standalone_source, version_text
+from sycam.networks.user_file import import_file
 from sycam.testing import isolated_operators
 
 FILE = '''

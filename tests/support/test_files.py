@@ -32,11 +32,11 @@ from sycam.errors import (
 )
 from sycam.evidence import Cache
 from sycam.evidence.cache import key_of
-from sycam.evidence.loading import load_network
 from sycam.language import load_grammar
 from sycam.metrics import find_metric
 from sycam.networks import read_class_names
 from sycam.networks.checkpoint import read_weights
+from sycam.networks.user_file import load_network
 from sycam.report.explain import explain
 from sycam.report.html import write_report
 from sycam.support.files import NotPlainError, open_plain, read_plain, write_whole

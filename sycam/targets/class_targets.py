@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError, unknown_name
-from sycam.evidence.outputs import (
+from sycam.networks.outputs import (
     check_outputs,
     class_log_probability,
     class_probability,
     probabilities,
 )
-from sycam.evidence.readings import USUAL, Reading
-from sycam.evidence.resolved import Classes, Resolved, class_indices
+from sycam.networks.readings import USUAL, Reading
+from sycam.targets.resolved import Classes, Resolved, class_indices
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointFunction
 
 from sycam.errors import NetworkError
-from sycam.evidence.outputs import tensors
-from sycam.evidence.passes import hooked
-from sycam.evidence.untouched import device_of, dtype_of, untouched
+from sycam.networks.outputs import tensors
+from sycam.networks.passes import hooked
+from sycam.networks.untouched import device_of, dtype_of, untouched
 
 CHECKPOINT = "give torch.utils.checkpoint use_reentrant=False"
 INFERENCE = "take torch.inference_mode out of the network's forward; put it around the call instead"

@@ -14,10 +14,10 @@ from sycam import CAM
 from sycam.cli import app
 from sycam.errors import NetworkError, OptionError
 from sycam.evidence import Classifier, layer_gradients, read_outputs
-from sycam.evidence.capture import forward
-from sycam.evidence.class_targets import Probability, ReST
-from sycam.evidence.correctness import classified_correctly
-from sycam.evidence.readings import Reading
+from sycam.networks.correctness import classified_correctly
+from sycam.networks.forward import forward
+from sycam.networks.readings import Reading
+from sycam.targets.class_targets import Probability, ReST
 
 
 def net(classes=4, scale=1.0, seed=0):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError
-from sycam.evidence.capture import forward
-from sycam.evidence.outputs import check_outputs
-from sycam.evidence.readings import USUAL, Reading
-from sycam.evidence.untouched import untouched
+from sycam.networks.forward import forward
+from sycam.networks.outputs import check_outputs
+from sycam.networks.readings import USUAL, Reading
+from sycam.networks.untouched import untouched
 
 
 @torch.no_grad()

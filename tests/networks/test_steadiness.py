@@ -7,7 +7,7 @@ from torch import nn
 
 import sycam
 from sycam.errors import NetworkError
-from sycam.evidence.steadiness import unsteadiness
+from sycam.networks.steadiness import unsteadiness
 
 IMAGES = torch.rand(14, 3, 16, 16, generator=torch.Generator().manual_seed(3))
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from sycam.errors import DataError, SycamError
-from sycam.evidence.class_targets import ClassTarget, Logit
-from sycam.evidence.outputs import check_outputs, rows
-from sycam.evidence.readings import USUAL, Reading
-from sycam.evidence.resolved import Classes, Resolved
+from sycam.networks.outputs import check_outputs, rows
+from sycam.networks.readings import USUAL, Reading
+from sycam.targets.class_targets import ClassTarget, Logit
+from sycam.targets.resolved import Classes, Resolved
 
 Target = Classes | Callable | Sequence[Callable] | ClassTarget | Resolved
 

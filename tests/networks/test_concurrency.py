@@ -18,9 +18,10 @@ from torch import Tensor, nn
 import sycam
 from sycam import CAM
 from sycam.errors import NetworkError, RunError
-from sycam.evidence import find_layer, measure, untouched
+from sycam.evidence import find_layer, measure
 from sycam.evidence.acceleration import folded
 from sycam.metrics.guards import modules_in_order
+from sycam.networks.untouched import untouched
 
 THREADS, CALLS = 8, 500
 

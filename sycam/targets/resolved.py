@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sycam.errors import DataError, OptionError
-from sycam.evidence.readings import USUAL, Reading
+from sycam.networks.readings import USUAL, Reading
 
 Classes = str | int | Sequence | Tensor | None
 

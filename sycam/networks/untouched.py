@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
-from sycam.evidence.contents import OF_MODULES, contents, refill
-from sycam.evidence.passes import alone
+from sycam.networks.contents import OF_MODULES, contents, refill
+from sycam.networks.passes import alone
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -135,7 +135,7 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
     """Evaluation mode inside; the network and the random state as before outside.
 
     Train/eval mode and attributes of every module, with what they hold (see
-    :mod:`sycam.evidence.contents`), buffers and the states of torch's generators are put back,
+    :mod:`sycam.networks.contents`), buffers and the states of torch's generators are put back,
     also after an exception. Inside, torch's generators start from ``seed``, so that a network that
     samples gives the same outputs every time.
 

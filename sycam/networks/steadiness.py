@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
-from sycam.evidence.capture import forward
-from sycam.evidence.outputs import rows, tensors
-from sycam.evidence.untouched import dtype_of, seeded, untouched
+from sycam.networks.forward import forward
+from sycam.networks.outputs import rows, tensors
+from sycam.networks.untouched import dtype_of, seeded, untouched
 
 # Of the outputs' spread: rounding of coarse arithmetic (TensorFloat-32) is less.
 TOLERANCE, COARSE = 5e-3, 5e-2

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
 from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
-from sycam.evidence.outputs import rows
-from sycam.evidence.targets import resolve
 from sycam.kernels import evaluate
 from sycam.language import parse
+from sycam.networks.outputs import rows
 from sycam.targets import Contrast, Logit, Probability, ReST, Similarity, parse_target
+from sycam.targets.resolve import resolve
 
 
 class ClassScore:
