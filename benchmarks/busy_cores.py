@@ -23,8 +23,9 @@ from contextlib import contextmanager, nullcontext
 import torch
 from subjects import images_for, subject_of
 
-from sycam.evidence.threads import sharing_cores
-from sycam.language import Expression, load_grammar
+from sycam.grammar import load_grammar
+from sycam.inference import sharing_cores
+from sycam.language import Expression
 from sycam.metrics import RANKING, find_metric
 from sycam.search import Scorer
 from sycam.search.enumeration import Enumerator

@@ -14,8 +14,8 @@ import time
 import torch
 from torch import nn
 
-from sycam.evidence.acceleration import keep_freed_memory
-from sycam.evidence.winograd import MinimalConvolution
+from sycam.inference.acceleration import keep_freed_memory
+from sycam.inference.winograd import MinimalConvolution
 
 LAYERS = ((16, 16, 32), (32, 32, 16), (64, 64, 8), (48, 48, 8), (64, 64, 56), (128, 128, 28))
 ROUNDS = 60

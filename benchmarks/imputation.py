@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sycam.evidence.acceleration import keep_freed_memory
+from sycam.inference.acceleration import keep_freed_memory
 from sycam.metrics.imputation import impute, impute_exact, native_available
 
 

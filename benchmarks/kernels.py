@@ -39,10 +39,11 @@ from torch import Tensor, nn
 
 import sycam
 from sycam.export.module import module_source
-from sycam.kernels import Kept, evaluate, heatmaps, weighted_sums
-from sycam.kernels.fused import fused
-from sycam.language import Expression, load_grammar, parse
-from sycam.language.sampling import all_expressions
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import all_expressions
+from sycam.heatmaps import Kept, evaluate, heatmaps, weighted_sums
+from sycam.heatmaps.compiled import fused
+from sycam.language import Expression, parse
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

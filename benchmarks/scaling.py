@@ -32,7 +32,8 @@ def distinct(candidates: int) -> list[str]:
     """So many expressions that differ in meaning on the demo, in order of cost."""
     from subjects import images_for, subject_of
 
-    from sycam.language import Expression, load_grammar
+    from sycam.grammar import load_grammar
+    from sycam.language import Expression
     from sycam.metrics import RANKING
     from sycam.search.enumeration import Enumerator
 

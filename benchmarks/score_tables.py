@@ -25,8 +25,9 @@ import torch
 
 from sycam.data.images import ImageSet, load_images
 from sycam.evidence.cache import default_folder
+from sycam.grammar import load_grammar
 from sycam.inputs import demo_images, with_masks
-from sycam.language import Expression, load_grammar, parse
+from sycam.language import Expression, parse
 from sycam.methods import find_method, scored_along
 from sycam.metrics import find_metric
 from sycam.search import Enumerator, Score, Scorer

@@ -30,10 +30,11 @@ import torch
 from subjects import LAYERS, images_for, subject_of
 from torch import Tensor
 
-from sycam.evidence import Classifier, Evidence
-from sycam.evidence.acceleration import compiled, folded
-from sycam.evidence.classifier import FLOAT32, PRECISIONS
-from sycam.kernels import heatmaps
+from sycam.evidence import Evidence
+from sycam.heatmaps import heatmaps
+from sycam.inference import FLOAT32, Classifier
+from sycam.inference.acceleration import compiled, folded
+from sycam.inference.classifier import PRECISIONS
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.search import Scorer

@@ -42,9 +42,10 @@ from subjects import LAYERS, subject_of
 
 from sycam.data.images import load_images
 from sycam.errors import SycamError
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import TreeSampler
 from sycam.inputs import divide
-from sycam.language import Expression, load_grammar, parse
-from sycam.language.sampling import TreeSampler
+from sycam.language import Expression, parse
 from sycam.metrics import Metric, find_metric
 from sycam.search import Enumerator, Level, Score, Scorer
 from sycam.search.guided import Guide

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers
-from sycam.evidence.threads import sharing_cores
+from sycam.heatmaps import Fusion
+from sycam.inference import sharing_cores
 from sycam.inputs import Images, demo_images, read_images, sample, with_masks
-from sycam.kernels import Fusion
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network

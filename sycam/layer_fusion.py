@@ -15,9 +15,9 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers, as_layers
-from sycam.evidence.threads import sharing_cores
+from sycam.heatmaps import Heatmaps, fuse
+from sycam.inference import sharing_cores
 from sycam.inputs import Images, divide, read_images
-from sycam.kernels import Heatmaps, fuse
 from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric

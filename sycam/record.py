@@ -18,9 +18,9 @@ import torch
 
 from sycam.data.images import ImageSet
 from sycam.errors import RunError
-from sycam.evidence import FLOAT32
-from sycam.evidence.threads import allowed_threads
-from sycam.language import Grammar
+from sycam.grammar import Grammar
+from sycam.inference import FLOAT32
+from sycam.inference.threads import allowed_threads
 from sycam.metrics import Metric
 from sycam.networks.readings import USUAL
 from sycam.result import JOURNAL_FILE, RESULT_FILE, STUDY_FILE

@@ -8,8 +8,8 @@ from torch import nn
 
 from sycam.data.images import ImageSet, ImageSource, open_images
 from sycam.errors import RunError
+from sycam.grammar import Grammar
 from sycam.inputs import DEMO, Images, divide, read_images
-from sycam.language import Grammar
 from sycam.metrics import Metric, find_metric
 from sycam.networks import open_network
 from sycam.networks.readings import AUTO, LOGITS

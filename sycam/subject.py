@@ -19,7 +19,6 @@ from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (
     SOUGHT,
     Cache,
-    Classifier,
     Evidence,
     Layer,
     Layers,
@@ -33,7 +32,8 @@ from sycam.evidence import (
     read_outputs,
     varies,
 )
-from sycam.kernels import Fusion, check_fusion
+from sycam.heatmaps import Fusion, check_fusion
+from sycam.inference import Classifier
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Layers, Stack
-from sycam.evidence.threads import sharing_cores
+from sycam.grammar import Grammar
+from sycam.heatmaps import Fusion
 from sycam.hunt import Hunt, hunt
+from sycam.inference import sharing_cores
 from sycam.inputs import Images
-from sycam.kernels import Fusion
-from sycam.language import Expression, Grammar, parse_weights
+from sycam.language import Expression, parse_weights
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.goals import Goals

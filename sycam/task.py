@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
-from sycam.evidence import FLOAT32, Classifier, Evidence, Layers, Stack
+from sycam.evidence import Evidence, Layers, Stack
+from sycam.grammar import Grammar, load_grammar
+from sycam.heatmaps import Fusion
+from sycam.inference import FLOAT32, Classifier
 from sycam.inputs import DEMO, Images, check_groups_of_scenes, divide, read_images
-from sycam.kernels import Fusion
-from sycam.language import Expression, Grammar, load_grammar
+from sycam.language import Expression
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.goals import Goals

@@ -16,9 +16,9 @@ from sycam.data.images import ImageSet
 from sycam.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.errors import RunError, SycamError
 from sycam.events import Notify, Stage, Step, ignore
+from sycam.grammar import read_grammar
 from sycam.hunt import Hunt, contenders, hunt
 from sycam.inputs import Images
-from sycam.language import read_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.recorded import recorded_arguments

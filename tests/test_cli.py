@@ -11,7 +11,7 @@ from PIL import Image
 
 from sycam import CAM, cli, evaluate, load, metric, open_images, open_network, synthesize
 from sycam.data import demo
-from sycam.language import load_grammar, read_grammar
+from sycam.grammar import load_grammar, read_grammar
 from sycam.metrics.base import isolated
 from sycam.recorded import recorded_heldout
 

@@ -12,7 +12,8 @@ import typer
 
 from sycam import cli
 from sycam.cli import reference
-from sycam.language import OPERATORS, grammar_names, load_grammar
+from sycam.grammar import grammar_names, load_grammar
+from sycam.language import OPERATORS
 from sycam.metrics import METRICS, find_metric
 from sycam.report import grammars, metrics
 from sycam.testing import isolated_metrics, isolated_operators

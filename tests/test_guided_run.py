@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import sycam
 from sycam.data import demo
-from sycam.language import load_grammar
+from sycam.grammar import load_grammar
 from sycam.result import STUDY_FILE
 
 GRAMMAR = load_grammar("gradient")

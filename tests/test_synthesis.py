@@ -23,7 +23,7 @@ from sycam.errors import (
     UnknownNameError,
 )
 from sycam.export import export
-from sycam.language import load_grammar
+from sycam.grammar import load_grammar
 from sycam.search.events import Plan, Scored
 from sycam.synthesis import synthesize
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sycam import statistics
+from sycam.grammar import load_grammar
 from sycam.inputs import demo_images
-from sycam.language import load_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.search import Candidate, Enumerator, Score, Scorer, select

@@ -20,7 +20,7 @@ def methods(incomplete: str) -> list[str]:
 
 
 def grammars(incomplete: str) -> list[str]:
-    from sycam.language import grammar_names
+    from sycam.grammar import grammar_names
 
     return _starting(grammar_names(), incomplete)
 

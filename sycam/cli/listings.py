@@ -8,7 +8,7 @@ import typer
 
 from sycam.cli import completion
 from sycam.cli.options import AsJson, Operators, declare_operators
-from sycam.language import grammar_names, load_grammar
+from sycam.grammar import grammar_names, load_grammar
 from sycam.methods import METHODS, find_method
 from sycam.metrics import METRICS, find_metric
 from sycam.report import grammars as show_grammars

@@ -1,19 +1,15 @@
-"""What the network says: loading it, finding the target layer, capturing activations."""
+"""What the network says of the images, measured once: layers, activations, gradients, leaves."""
 
-from sycam.evidence.acceleration import out_of_memory
 from sycam.evidence.cache import Cache, default_folder
 from sycam.evidence.capture import Evidence, layer_gradients, measure, read_outputs
-from sycam.evidence.channel_scores import add_leaves, measure_leaves
-from sycam.evidence.classifier import FLOAT32, Classifier
-from sycam.evidence.head import has_linear_head
 from sycam.evidence.layers import SOUGHT, Layer, Layers, as_layers, find_layer, varies
+from sycam.evidence.leaves.head import has_linear_head
+from sycam.evidence.leaves.measure import add_leaves, measure_leaves
 from sycam.evidence.stack import Stack
 
 __all__ = [
-    "FLOAT32",
     "SOUGHT",
     "Cache",
-    "Classifier",
     "Evidence",
     "Layer",
     "Layers",
@@ -26,7 +22,6 @@ __all__ = [
     "layer_gradients",
     "measure",
     "measure_leaves",
-    "out_of_memory",
     "read_outputs",
     "varies",
 ]

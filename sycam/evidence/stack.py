@@ -17,7 +17,7 @@ class Stack:
 
     Attributes:
         layers: one :class:`Evidence` a layer, the one that is named first in front.
-        fusion: see :func:`sycam.kernels.fuse`.
+        fusion: see :func:`sycam.heatmaps.fuse`.
     """
 
     layers: tuple[Evidence, ...]

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sycam.evidence.ablation import ablation_drops
-from sycam.evidence.head import class_weights
-from sycam.evidence.information import mutual_information
-from sycam.evidence.masked import masked_scores
+from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.evidence.leaves.head import class_weights
+from sycam.evidence.leaves.information import mutual_information
+from sycam.evidence.leaves.masked import masked_scores
 from sycam.export.measuring import _score
 from sycam.networks.passes import hooked
 

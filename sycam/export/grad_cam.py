@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sycam.export.formula import LEAVES, weighted_maps
 from sycam.export.measuring import measure
-from sycam.kernels.heatmaps import finish
+from sycam.heatmaps.heatmaps import finish
 from sycam.networks.passes import alone
 
 # --- exported from here on ---

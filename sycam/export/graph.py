@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.evidence import Layer, measure
-from sycam.evidence.head import class_weights
-from sycam.kernels import Heatmaps, fuse
-from sycam.kernels.fused import graph_of
-from sycam.kernels.source import Program
+from sycam.evidence.leaves.head import class_weights
+from sycam.heatmaps import Heatmaps, fuse
+from sycam.heatmaps.compiled import graph_of
+from sycam.heatmaps.program import Program
 from sycam.language import Expression, heatmap_latex
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.networks.reshaping import folded, to_map

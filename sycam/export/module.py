@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from importlib.resources import files as package_files
 
 from sycam.errors import OptionError
-from sycam.evidence import head
-from sycam.evidence.ablation import ablation_drops
-from sycam.evidence.information import mutual_information
-from sycam.evidence.masked import masked_scores
-from sycam.kernels.heatmaps import finish, is_degenerate
-from sycam.kernels.source import Program, weighted_sum_source
+from sycam.evidence.leaves import head
+from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.evidence.leaves.information import mutual_information
+from sycam.evidence.leaves.masked import masked_scores
+from sycam.heatmaps.heatmaps import finish, is_degenerate
+from sycam.heatmaps.program import Program, weighted_sum_source
 from sycam.language import Expression, heatmap_latex
 from sycam.language.operators import LEAVES
 from sycam.language.sources import standalone_source

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sycam.export.formula import weighted_sum
 from sycam.export.measuring import measure
-from sycam.kernels.heatmaps import finish
+from sycam.heatmaps.heatmaps import finish
 
 # --- exported from here on ---
 

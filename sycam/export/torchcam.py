@@ -15,7 +15,7 @@ from torchcam.methods.gradient import _GradCAM
 
 from sycam.export.formula import LEAVES, weighted_sum
 from sycam.export.measuring import measure
-from sycam.kernels.heatmaps import is_degenerate
+from sycam.heatmaps.heatmaps import is_degenerate
 
 # --- exported from here on ---
 

@@ -13,7 +13,6 @@ from sycam.data.image_set import form_hint
 from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
     SOUGHT,
-    Classifier,
     Layer,
     Layers,
     Stack,
@@ -23,7 +22,8 @@ from sycam.evidence import (
     read_outputs,
 )
 from sycam.evidence.capture import BATCH
-from sycam.kernels import Fusion, check_fusion, fuse
+from sycam.heatmaps import Fusion, check_fusion, fuse
+from sycam.inference import Classifier
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
 from sycam.metrics import Context
@@ -194,7 +194,7 @@ class CAM:
             raise ExpressionError(
                 f"method {self.method.name!r} is computed directly: there is nothing to compile"
             )
-        from sycam.kernels.fused import fused  # sympy takes half a second to import
+        from sycam.heatmaps.compiled import fused  # sympy takes half a second to import
 
         return fused(self.expression)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sycam.evidence import Evidence
-from sycam.kernels import Heatmaps
+from sycam.heatmaps import Heatmaps
 from sycam.methods.method import from_maps, from_weights
 from sycam.metrics import Context
 

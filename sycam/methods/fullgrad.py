@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import NetworkError
 from sycam.evidence import Evidence
-from sycam.kernels import Heatmaps
+from sycam.heatmaps import Heatmaps
 from sycam.methods.method import from_maps
 from sycam.metrics import Context
 from sycam.networks.backward import differentiate, where_lost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sycam.evidence import Evidence
-from sycam.kernels import Heatmaps
+from sycam.heatmaps import Heatmaps
 from sycam.methods.method import from_weights
 from sycam.metrics import Context
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sycam.errors import DataError
 from sycam.evidence import Evidence, Stack
-from sycam.kernels import Heatmaps, combine, from_sums, fuse, maps_of, norm01
+from sycam.heatmaps import Heatmaps, combine, from_sums, fuse, maps_of, norm01
 from sycam.language import Expression, heatmap_latex
 from sycam.language.signatures import HEAT, WEIGHT
 from sycam.metrics import Context

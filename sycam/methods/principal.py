@@ -19,8 +19,8 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from sycam.evidence import Evidence
-from sycam.kernels import Heatmaps, from_sums
-from sycam.kernels.heatmaps import FLAT
+from sycam.heatmaps import Heatmaps, from_sums
+from sycam.heatmaps.heatmaps import FLAT
 from sycam.metrics import Context
 
 DENSE = 128  # rows of a symmetric matrix above which Lanczos iteration is faster than eigh

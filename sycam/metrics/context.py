@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import OptionError
-from sycam.evidence import Classifier, Evidence, Layer, Stack
+from sycam.evidence import Evidence, Layer, Stack
+from sycam.inference import Classifier
 from sycam.targets.resolve import Target
 from sycam.targets.resolved import Resolved
 

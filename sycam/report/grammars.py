@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sycam.language import Grammar, Operator
+from sycam.grammar import Grammar
+from sycam.language import Operator
 from sycam.methods import METHODS
 from sycam.methods.published import PUBLISHED
 from sycam.support.terminal import shown

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import OptionError
-from sycam.evidence import Classifier, Evidence, Stack
-from sycam.kernels import Heatmaps
+from sycam.evidence import Evidence, Stack
+from sycam.heatmaps import Heatmaps
+from sycam.inference import Classifier
 from sycam.methods import ALWAYS
 from sycam.metrics import Context
 from sycam.support.content_digest import tensor_digest

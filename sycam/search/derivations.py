@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sycam.errors import OptionError
-from sycam.language import Expression, Grammar, Production, apply
+from sycam.grammar import Grammar, Production
+from sycam.language import Expression, apply
 from sycam.language.signatures import COMMUTATIVE
 
 Choose = Callable[[str, list[str]], str]

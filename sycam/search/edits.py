@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sycam.grammar.grammar import splits
 from sycam.language import Expression, apply
-from sycam.language.grammar import splits
 from sycam.search.derivations import Derivations, Site
 
 SMALL = 2  # cost of the subtrees that edits bring in

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError
-from sycam.kernels import is_degenerate
-from sycam.language import Expression, Grammar, Production, apply
-from sycam.language.grammar import splits
+from sycam.grammar import Grammar, Production
+from sycam.grammar.grammar import splits
+from sycam.heatmaps import is_degenerate
+from sycam.language import Expression, apply
 from sycam.language.signatures import COMMUTATIVE, IDEMPOTENT, INVOLUTION
 from sycam.metrics import WEIGHTS
 from sycam.search.classes import HeatClasses, ValueClasses

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 from torch import Tensor
 
-from sycam.kernels import upsample
+from sycam.heatmaps import upsample
 from sycam.metrics import EXACT, RANKING, WEIGHTS
 
 _DROPPED = 13  # of a double's 53 significant bits; 40 are kept

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from sycam.grammar.sampling import TreeSampler
 from sycam.language import Expression
-from sycam.language.sampling import TreeSampler
 from sycam.search.archive import Entry
 from sycam.search.derivations import Derivations
 from sycam.search.probabilities import LearntGrammar

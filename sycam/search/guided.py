@@ -12,7 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import Trial
 
 from sycam.errors import ExpressionError, OptionError, unknown_name
-from sycam.language import Expression, Grammar
+from sycam.grammar import Grammar
+from sycam.language import Expression
 from sycam.search.archive import Entry, Values
 from sycam.search.derivations import Derivations
 from sycam.search.enumeration import Level

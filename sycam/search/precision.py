@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 
 from sycam.errors import OptionError
-from sycam.evidence import Classifier, Evidence, Stack
+from sycam.evidence import Evidence, Stack
+from sycam.inference import Classifier
 from sycam.methods import Method
 from sycam.metrics import Context, Metric
 from sycam.search.scoring import DIGITS, Scorer

@@ -10,7 +10,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 
-from sycam.language import Expression, Production, apply
+from sycam.grammar import Production
+from sycam.language import Expression, apply
 from sycam.search.derivations import Derivations
 
 SMOOTHING = 0.5  # of an observation of each production

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sycam.kernels import combine
-from sycam.kernels.program import leaf_value
+from sycam.heatmaps import combine
+from sycam.heatmaps.evaluate import leaf_value
 from sycam.language import Expression
 
 KEPT_BYTES = 3 * 2**30  # values kept for reuse; beyond, they are computed again when needed

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.evidence import Evidence, Stack, out_of_memory
-from sycam.kernels import Heatmaps, Kept, channel_totals, maps_of
+from sycam.evidence import Evidence, Stack
+from sycam.heatmaps import Heatmaps, Kept, channel_totals, maps_of
+from sycam.inference import out_of_memory
 from sycam.language import Expression
 from sycam.metrics import Context, Metric
 from sycam.search.again import Again, KeptEvidence, Make

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sycam.data.images import ImageSet
 from sycam.errors import DataError, UnknownNameError
 from sycam.evidence import Cache, Evidence
-from sycam.kernels import norm01
+from sycam.heatmaps import norm01
 from sycam.language import parse
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS, Context, Metric, find_metric
 from sycam.metrics.base import isolated

@@ -13,7 +13,7 @@ from sycam.data.class_folders import labels_of_folders
 from sycam.data.image_set import ImageSet
 from sycam.data.tables import label_of
 from sycam.errors import DataError
-from sycam.evidence.information import mutual_information
+from sycam.evidence.leaves.information import mutual_information
 from sycam.methods import CAM
 from sycam.networks import NamedNetwork
 

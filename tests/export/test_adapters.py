@@ -18,7 +18,7 @@ from sycam.data import demo
 from sycam.errors import OptionError, RunError, UnknownNameError
 from sycam.export import MODULES, export
 from sycam.export.module import module_source
-from sycam.kernels.heatmaps import norm01, upsample
+from sycam.heatmaps.heatmaps import norm01, upsample
 from sycam.language import parse
 from sycam.testing import isolated_operators
 

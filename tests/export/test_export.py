@@ -21,8 +21,9 @@ import sycam
 from sycam.errors import OptionError
 from sycam.export import standalone
 from sycam.export.module import module_source
-from sycam.language import heatmap_latex, load_grammar, parse, to_text
-from sycam.language.sampling import sample_expressions
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import sample_expressions
+from sycam.language import heatmap_latex, parse, to_text
 from sycam.testing import isolated_operators
 
 TARGETS = [0, 1, 2, 3, 4, 0, 1]

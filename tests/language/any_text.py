@@ -15,16 +15,9 @@ from contextlib import contextmanager
 
 from sycam.errors import ExpressionError, SycamError
 from sycam.export.module import module_source
-from sycam.language import (
-    OPERATORS,
-    heatmap_latex,
-    load_grammar,
-    parse,
-    parse_weights,
-    read_grammar,
-    to_text,
-)
-from sycam.language.grammar_source import folder, grammar_names
+from sycam.grammar import grammar_names, load_grammar, read_grammar
+from sycam.grammar.source import folder
+from sycam.language import OPERATORS, heatmap_latex, parse, parse_weights, to_text
 from sycam.language.operators import LEAVES
 from sycam.language.signatures import SCALAR
 

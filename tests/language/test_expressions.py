@@ -14,19 +14,18 @@ from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
 from sycam.errors import ExpressionError, UnknownNameError
+from sycam.grammar import Grammar, load_grammar
+from sycam.grammar.grammar import splits
 from sycam.language import (
     OPERATORS,
     Expression,
-    Grammar,
     apply,
     heatmap_latex,
-    load_grammar,
     parse,
     parse_weights,
     to_latex,
 )
 from sycam.language.expression import number
-from sycam.language.grammar import splits
 from sycam.language.signatures import COMMUTATIVE
 from sycam.language.symbolic import from_sympy, to_sympy
 

@@ -18,10 +18,10 @@ from torch import Tensor
 import sycam
 from sycam import cli
 from sycam.errors import OptionError, UnknownNameError
-from sycam.kernels import evaluate
-from sycam.language import OPERATORS, load_grammar, parse, to_latex
+from sycam.grammar import load_grammar, read_grammar
+from sycam.heatmaps import evaluate
+from sycam.language import OPERATORS, parse, to_latex
 from sycam.language.declaring import _template
-from sycam.language.grammar import read_grammar
 from sycam.language.operators import ORDER
 from sycam.language.signatures import LAWS
 from sycam.language.sources import standalone_source, version_text

@@ -11,18 +11,11 @@ import sympy
 import torch
 
 from sycam.errors import ExpressionError, SycamError
-from sycam.kernels import evaluate
-from sycam.language import (
-    Expression,
-    apply,
-    grammar_names,
-    heatmap_latex,
-    load_grammar,
-    parse,
-    to_latex,
-)
+from sycam.grammar import grammar_names, load_grammar
+from sycam.grammar.sampling import all_expressions, sample_expressions
+from sycam.heatmaps import evaluate
+from sycam.language import Expression, apply, heatmap_latex, parse, to_latex
 from sycam.language.operators import OPERATORS
-from sycam.language.sampling import all_expressions, sample_expressions
 from sycam.language.signatures import SCALAR
 from sycam.language.symbolic import from_sympy, operation, simplify, to_sympy
 

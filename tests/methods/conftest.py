@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sycam.data.demo import LAYER, network, normalise, scenes
 from sycam.data.images import load_images
-from sycam.evidence import Classifier, Evidence, measure
+from sycam.evidence import Evidence, measure
+from sycam.inference import Classifier
 from sycam.metrics import Context
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sycam import CAM
 from sycam.errors import LayerError, OptionError, SycamError
 from sycam.evidence import measure
-from sycam.kernels import norm01
+from sycam.heatmaps import norm01
 
 
 def test_the_mean_over_layers_against_the_package(grad_cam, small_network, small_images):

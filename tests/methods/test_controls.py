@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sycam.evidence import Classifier, Evidence, measure
+from sycam.evidence import Evidence, measure
+from sycam.inference import Classifier
 from sycam.methods import find_method
 from sycam.metrics import Context
 

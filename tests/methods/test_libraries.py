@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sycam import CAM
 from sycam.evidence import measure
-from sycam.kernels import from_sums
+from sycam.heatmaps import from_sums
 
 SEEN = 1e-3  # a difference that nobody takes for rounding
 TOLERANCE = 1e-5

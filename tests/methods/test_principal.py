@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sycam import CAM
 from sycam.evidence import Evidence, measure
-from sycam.kernels import from_sums
+from sycam.heatmaps import from_sums
 from sycam.methods import find_method
 
 NAMES = ("eigen-cam", "eigen-grad-cam", "kpca-cam")

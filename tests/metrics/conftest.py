@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
-from sycam.evidence import Classifier, measure
-from sycam.kernels import maps_of, norm01
+from sycam.evidence import measure
+from sycam.heatmaps import maps_of, norm01
+from sycam.inference import Classifier
 from sycam.language import parse
 from sycam.metrics import Context, Metric, find_metric
 from sycam.search import Scorer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sycam.errors import OptionError
-from sycam.evidence import Classifier
+from sycam.inference import Classifier
 from sycam.metrics import (
     HCI,
     AverageDrop,

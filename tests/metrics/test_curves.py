@@ -13,7 +13,7 @@ from torch import nn
 
 import sycam
 from sycam.errors import OptionError
-from sycam.evidence import Classifier
+from sycam.inference import Classifier
 from sycam.metrics import Context, Deletion, Insertion
 from sycam.metrics.baselines import baseline_images, blur_baseline
 

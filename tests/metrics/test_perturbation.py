@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sycam.kernels import norm01
+from sycam.heatmaps import norm01
 from sycam.metrics import Context, Deletion, Road, TopKDrop, find_metric
 from sycam.metrics.perturbation import removal_probabilities
 from sycam.metrics.ranking import relevance_ranks

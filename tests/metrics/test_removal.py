@@ -10,7 +10,7 @@ from torch import nn
 
 import sycam
 from sycam.errors import OptionError
-from sycam.evidence import Classifier
+from sycam.inference import Classifier
 from sycam.metrics import Context, RelativeDrop, TopKDrop
 from sycam.metrics.baselines import blur_baseline
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
-from sycam.evidence import Classifier
+from sycam.heatmaps import norm01
+from sycam.inference import Classifier
 from sycam.inputs import demo_images
-from sycam.kernels import norm01
 from sycam.methods import find_method
 from sycam.metrics import Context, Road, RoadLerf, RoadMorf
 from sycam.metrics.imputation import impute_exact

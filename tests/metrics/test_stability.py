@@ -14,7 +14,7 @@ from torch import nn
 import sycam
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
-from sycam.kernels import norm01
+from sycam.heatmaps import norm01
 from sycam.metrics import Context, Equivariance, MaxSensitivity, Noise
 
 

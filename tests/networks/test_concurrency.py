@@ -19,7 +19,7 @@ import sycam
 from sycam import CAM
 from sycam.errors import NetworkError, RunError
 from sycam.evidence import find_layer, measure
-from sycam.evidence.acceleration import folded
+from sycam.inference.acceleration import folded
 from sycam.metrics.guards import modules_in_order
 from sycam.networks.untouched import untouched
 

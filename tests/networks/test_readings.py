@@ -13,7 +13,8 @@ import sycam
 from sycam import CAM
 from sycam.cli import app
 from sycam.errors import NetworkError, OptionError
-from sycam.evidence import Classifier, layer_gradients, read_outputs
+from sycam.evidence import layer_gradients, read_outputs
+from sycam.inference import Classifier
 from sycam.networks.correctness import classified_correctly
 from sycam.networks.forward import forward
 from sycam.networks.readings import Reading

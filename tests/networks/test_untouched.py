@@ -18,7 +18,7 @@ import sycam
 from sycam import CAM
 from sycam.errors import DataError, LayerError, NetworkError
 from sycam.evidence import measure
-from sycam.evidence.classifier import Classifier
+from sycam.inference import Classifier
 
 
 class Touchy(nn.Module):

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.errors import OptionError
-from sycam.kernels import heatmaps
-from sycam.language import Expression, load_grammar, parse
-from sycam.language.sampling import sample_expressions
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import sample_expressions
+from sycam.heatmaps import heatmaps
+from sycam.language import Expression, parse
 from sycam.search.constants import tune
 from sycam.search.skeletons import skeletons
 

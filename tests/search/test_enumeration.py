@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.errors import OptionError
-from sycam.kernels import combine, evaluate, finish, is_degenerate
-from sycam.language import apply, load_grammar
-from sycam.language.grammar import read_grammar, splits
+from sycam.grammar import load_grammar, read_grammar
+from sycam.grammar.grammar import splits
+from sycam.heatmaps import combine, evaluate, finish, is_degenerate
+from sycam.language import apply
 from sycam.language.signatures import COMMUTATIVE
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS
 from sycam.search.enumeration import Enumerator, Level

@@ -11,7 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from sycam.errors import OptionError, UnknownNameError
-from sycam.language import load_grammar
+from sycam.grammar import load_grammar
 from sycam.metrics import POSITIVE_SCALE
 from sycam.search.enumeration import Enumerator, Level
 from sycam.search.guided import SAMPLERS, Guide

@@ -12,10 +12,10 @@ from torch import nn
 
 import sycam
 from sycam.data.images import ImageSet
-from sycam.kernels import maps_of
+from sycam.grammar import read_grammar
+from sycam.grammar.sampling import sample_expressions
+from sycam.heatmaps import maps_of
 from sycam.language import Expression, parse_weights
-from sycam.language.grammar import read_grammar
-from sycam.language.sampling import sample_expressions
 from sycam.metrics import POSITIVE_SCALE, Metric
 from sycam.search import Enumerator
 from sycam.subject import Subject

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sycam.errors import OptionError
-from sycam.evidence import Classifier
+from sycam.inference import Classifier
 from sycam.inputs import demo_images
 from sycam.methods import find_method
 from sycam.metrics import find_metric

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.errors import OptionError
-from sycam.language import apply, load_grammar
-from sycam.language.sampling import all_expressions, sample_expressions
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import all_expressions, sample_expressions
+from sycam.language import apply
 from sycam.language.signatures import COMMUTATIVE
 from sycam.search.archive import Archive, Entry
 from sycam.search.derivations import Derivations

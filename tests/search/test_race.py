@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sycam.language import load_grammar
-from sycam.language.sampling import all_expressions
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import all_expressions
 from sycam.metrics import Road, find_metric
 from sycam.search.contest import BOUND, RACE, Contest
 from sycam.search.race import Bounds, Race, _Field, _Sample

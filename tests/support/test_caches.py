@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from sycam.evidence import Cache, acceleration, default_folder
+from sycam.evidence import Cache, default_folder
 from sycam.evidence.cache import key_of
-from sycam.kernels.fused import fused
+from sycam.heatmaps.compiled import fused
+from sycam.inference import acceleration
 from sycam.language import parse_weights
 from sycam.support import caches
 from sycam.support.caches import keep_compiled_private, private_folder

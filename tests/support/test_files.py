@@ -32,7 +32,7 @@ from sycam.errors import (
 )
 from sycam.evidence import Cache
 from sycam.evidence.cache import key_of
-from sycam.language import load_grammar
+from sycam.grammar import load_grammar
 from sycam.metrics import find_metric
 from sycam.networks import read_class_names
 from sycam.networks.checkpoint import read_weights

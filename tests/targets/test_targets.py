@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
 from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
-from sycam.kernels import evaluate
+from sycam.heatmaps import evaluate
 from sycam.language import parse
 from sycam.networks.outputs import rows
 from sycam.targets import Contrast, Logit, Probability, ReST, Similarity, parse_target

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.errors import ExpressionError, GrammarError
-from sycam.language import OPERATORS, apply, grammar_names, load_grammar, parse, read_grammar
-from sycam.language.grammar import splits
+from sycam.grammar import grammar_names, load_grammar, read_grammar
+from sycam.grammar.grammar import splits
+from sycam.language import OPERATORS, apply, parse
 from sycam.language.sources import is_declared
 from sycam.methods import METHODS
 

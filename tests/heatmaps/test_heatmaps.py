@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sycam.kernels import finish, heatmaps, is_degenerate, norm01
+from sycam.heatmaps import finish, heatmaps, is_degenerate, norm01
 from sycam.language import parse
 
 TEXTS = ("mean(G)", "G", "relu(G)", "sum(G * A) / sum(A)", "mean(above(A, 1))", "neg(A)")

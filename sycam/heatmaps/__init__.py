@@ -1,11 +1,11 @@
 """Expressions to numbers: programs with shared subexpressions, and heatmaps.
 
-One formula as torch source is in :mod:`sycam.kernels.source`, as a compiled graph in
-:mod:`sycam.kernels.fused`; both import sympy, so they are not imported from here.
+One formula as torch source is in :mod:`sycam.heatmaps.program`, as a compiled graph in
+:mod:`sycam.heatmaps.compiled`; both import sympy, so they are not imported from here.
 """
 
-from sycam.kernels.fusion import Fusion, check_fusion, fuse, maps_of
-from sycam.kernels.heatmaps import (
+from sycam.heatmaps.evaluate import Kept, channel_totals, combine, evaluate, weighted_sums
+from sycam.heatmaps.heatmaps import (
     Heatmaps,
     finish,
     from_sums,
@@ -14,7 +14,7 @@ from sycam.kernels.heatmaps import (
     norm01,
     upsample,
 )
-from sycam.kernels.program import Kept, channel_totals, combine, evaluate, weighted_sums
+from sycam.heatmaps.layers import Fusion, check_fusion, fuse, maps_of
 
 __all__ = [
     "Fusion",

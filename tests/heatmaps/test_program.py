@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from sycam.errors import ExpressionError
-from sycam.kernels import combine, evaluate
-from sycam.kernels.source import Program, weighted_sum_source
-from sycam.language import Expression, grammar_names, load_grammar, parse
-from sycam.language.sampling import sample_expressions
+from sycam.grammar import grammar_names, load_grammar
+from sycam.grammar.sampling import sample_expressions
+from sycam.heatmaps import combine, evaluate
+from sycam.heatmaps.program import Program, weighted_sum_source
+from sycam.language import Expression, parse
 
 HEAD = """from __future__ import annotations
 

@@ -18,11 +18,11 @@ from lark import Lark
 from lark.exceptions import UnexpectedInput
 
 from sycam.errors import ExpressionError, GrammarError
+from sycam.grammar.notation import Alternative, PlacedError, Rules, read_rules
+from sycam.grammar.productions import Production, productions
+from sycam.grammar.source import Source, find, source_of_file, source_of_text
 from sycam.language.expression import Expression
-from sycam.language.grammar_notation import Alternative, PlacedError, Rules, read_rules
-from sycam.language.grammar_source import Source, find, source_of_file, source_of_text
 from sycam.language.parsing import LONGEST, build_aliased, caret, complaint, quoted
-from sycam.language.productions import Production, productions
 from sycam.language.signatures import COMMUTATIVE
 from sycam.language.sources import version_text
 

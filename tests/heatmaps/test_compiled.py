@@ -12,10 +12,11 @@ import torch
 from torch._dynamo.utils import counters
 
 from sycam.errors import ExpressionError
-from sycam.kernels import heatmaps
-from sycam.kernels.fused import fused
-from sycam.language import grammar_names, load_grammar, parse
-from sycam.language.sampling import sample_expressions
+from sycam.grammar import grammar_names, load_grammar
+from sycam.grammar.sampling import sample_expressions
+from sycam.heatmaps import heatmaps
+from sycam.heatmaps.compiled import fused
+from sycam.language import parse
 
 SIZE = (14, 11)
 
@@ -124,8 +125,8 @@ def test_compiled_formulas_agree_and_stay_compiled(name, random_leaves):
 def test_without_a_compiler_it_warns_once_and_runs(tmp_path):
     code = """
 import torch, warnings
-from sycam.kernels import heatmaps
-from sycam.kernels.fused import fused
+from sycam.heatmaps import heatmaps
+from sycam.heatmaps.compiled import fused
 from sycam.language import parse
 leaves = {n: torch.rand(2, 3, 4, 4) for n in ("activations", "gradients")}
 run = fused(parse("mean(G)"))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sycam.data import demo
-from sycam.evidence import Classifier, winograd
-from sycam.evidence.winograd import MinimalConvolution, suits, with_minimal_filters
+from sycam.inference import Classifier, winograd
+from sycam.inference.winograd import MinimalConvolution, suits, with_minimal_filters
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler here"
@@ -96,7 +96,7 @@ def test_threads_that_ask_at_once_register_the_operator_once():
     code = """
 from concurrent.futures import ThreadPoolExecutor
 from torch import nn
-from sycam.evidence.winograd import suits
+from sycam.inference.winograd import suits
 plain = nn.Conv2d(16, 16, 3, padding=1)
 with ThreadPoolExecutor(4) as pool:
     assert all(pool.map(suits, [plain] * 8))
@@ -247,7 +247,7 @@ def test_networks_without_such_convolutions_are_left_alone(monkeypatch):
 @pytest.mark.parametrize(("seconds", "taken"), [((2e-3, 1e-3), True), ((1e-3, 1.1e-3), False)])
 def test_a_classifier_takes_them_where_they_are_faster(monkeypatch, seconds, taken):
     monkeypatch.setattr(
-        "sycam.evidence.classifier.seconds_of", lambda _, *works, **_options: seconds[: len(works)]
+        "sycam.inference.classifier.seconds_of", lambda _, *works, **_options: seconds[: len(works)]
     )
     images, targets = torch.randn(8, 3, 9, 12), torch.arange(8) % 5
     classifier = Classifier(Residual(), batch=8)
@@ -269,7 +269,7 @@ def test_a_classifier_keeps_torchs_where_others_answer_differently(monkeypatch, 
         networks.append(network)
         return lambda images: network(images) * 2
 
-    monkeypatch.setattr("sycam.evidence.classifier.with_minimal_filters", wrong)
+    monkeypatch.setattr("sycam.inference.classifier.with_minimal_filters", wrong)
     classifier = Classifier(Residual(), batch=8, precision=precision)
     network = classifier.network
     classifier.probability(torch.randn(8, 3, 9, 12), torch.arange(8) % 5)
@@ -283,7 +283,7 @@ def test_a_classifier_keeps_torchs_where_others_answer_differently(monkeypatch, 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 def test_they_are_part_of_a_compiled_network(monkeypatch):
     monkeypatch.setattr(
-        "sycam.evidence.classifier.seconds_of",
+        "sycam.inference.classifier.seconds_of",
         lambda _, *works, **_options: [2.0, 1.0][: len(works)],
     )
     images, targets = demo.normalise(demo.scenes("heldout", 40).images), torch.arange(40) % 10

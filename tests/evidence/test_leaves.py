@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError
 from sycam.evidence import add_leaves, has_linear_head, measure
-from sycam.evidence.ablation import ablation_drops
-from sycam.evidence.information import mutual_information
-from sycam.evidence.masked import masked_scores
+from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.evidence.leaves.information import mutual_information
+from sycam.evidence.leaves.masked import masked_scores
 from sycam.targets import Contrast, Probability
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError, OptionError
-from sycam.evidence.acceleration import (
+from sycam.inference.acceleration import (
     SAVED,
     compiled,
     compiling_pays,
@@ -20,8 +20,8 @@ from sycam.evidence.acceleration import (
     out_of_memory,
     seconds_of,
 )
-from sycam.evidence.threads import Threads, active_threads
-from sycam.evidence.winograd import with_minimal_filters
+from sycam.inference.threads import Threads, active_threads
+from sycam.inference.winograd import with_minimal_filters
 from sycam.networks.contents import contents, refill
 from sycam.networks.forward import forward
 from sycam.networks.outputs import check_outputs, probabilities, rows
@@ -135,7 +135,7 @@ class Classifier:
         """Prepare for many passes on images like those of the last call; not for under 16 batches.
 
         Batch norms are folded into convolutions, and on a CPU with a C compiler 3x3 convolutions
-        replaced by :mod:`sycam.evidence.winograd`, where that is faster. Where the time of the
+        replaced by :mod:`sycam.inference.winograd`, where that is faster. Where the time of the
         passes, at the speed measured on those images, is worth it, the network is compiled for
         full batches (smaller rests run eagerly), which takes up to half a minute; it stays as it
         is where there is no C++ compiler. Each step is taken only if its probabilities agree

@@ -1,7 +1,7 @@
 """One expression as a program: sympy's cse finds what is shared, our printer writes torch.
 
-The second form of what :func:`sycam.kernels.evaluate` computes, for formulas that are kept: the
-source stands in exported modules, and :mod:`sycam.kernels.fused` compiles the same program.
+The second form of what :func:`sycam.heatmaps.evaluate` computes, for formulas that are kept: the
+source stands in exported modules, and :mod:`sycam.heatmaps.compiled` compiles the same program.
 """
 
 from __future__ import annotations

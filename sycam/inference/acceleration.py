@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sycam.errors import NetworkError
-from sycam.evidence.threads import allowed_threads
+from sycam.inference.threads import allowed_threads
 from sycam.networks.backward import scripted
 from sycam.networks.outputs import tensors
 from sycam.networks.untouched import copied

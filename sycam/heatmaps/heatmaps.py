@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sycam.kernels.program import Kept, weighted_sums
+from sycam.heatmaps.evaluate import Kept, weighted_sums
 from sycam.language import Expression
 
 FLAT = 1e-6  # a map whose range is at most this share of its largest |value| says nothing

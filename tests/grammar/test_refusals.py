@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sycam.errors import GrammarError, UnknownNameError
-from sycam.language import load_grammar, read_grammar
+from sycam.grammar import load_grammar, read_grammar
 
 REFUSED = {
     "ambiguous": (

@@ -9,9 +9,8 @@ import pytest
 from scipy.stats import chisquare
 
 from sycam.errors import OptionError
-from sycam.language import grammar_names, load_grammar
-from sycam.language.grammar import read_grammar
-from sycam.language.sampling import TreeSampler, all_expressions, sample_expressions
+from sycam.grammar import grammar_names, load_grammar, read_grammar
+from sycam.grammar.sampling import TreeSampler, all_expressions, sample_expressions
 
 # Two derivations of A + G, since the first alternative's order is not the second's.
 TINY = """

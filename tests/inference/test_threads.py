@@ -14,8 +14,8 @@ import torch
 
 import sycam
 from sycam.data import demo
-from sycam.evidence import Classifier, threads
-from sycam.evidence.threads import active_threads, allowed_threads, sharing_cores
+from sycam.inference import Classifier, sharing_cores, threads
+from sycam.inference.threads import active_threads, allowed_threads
 
 
 class Machine:
@@ -243,7 +243,7 @@ import torch
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 from sycam.data import demo
 from sycam.evidence import Classifier
-from sycam.evidence.threads import sharing_cores
+from sycam.inference.threads import sharing_cores
 torch.set_num_threads(2)
 images, targets = demo.normalise(demo.scenes("heldout", 64).images), torch.arange(64) % 10
 classifier, said = Classifier(demo.network(), batch=16), []
@@ -268,7 +268,7 @@ def test_a_compiled_network_is_not_compiled_again_for_another_number_of_threads(
     from torch._dynamo.utils import counters
 
     monkeypatch.setattr(
-        "sycam.evidence.classifier.seconds_of", lambda _, *w, **_o: [2.0, 1.0][: len(w)]
+        "sycam.inference.classifier.seconds_of", lambda _, *w, **_o: [2.0, 1.0][: len(w)]
     )
     images, targets = demo.normalise(demo.scenes("heldout", 16).images), torch.arange(16) % 10
     classifier, before = Classifier(demo.network(), batch=16), torch.get_num_threads()

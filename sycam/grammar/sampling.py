@@ -7,9 +7,9 @@ from itertools import product
 from math import prod
 
 from sycam.errors import OptionError
+from sycam.grammar.grammar import Grammar, splits
+from sycam.grammar.productions import Production
 from sycam.language.expression import Expression, apply
-from sycam.language.grammar import Grammar, splits
-from sycam.language.productions import Production
 
 
 class TreeSampler:

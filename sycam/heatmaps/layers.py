@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError, unknown_name
-from sycam.kernels.heatmaps import Heatmaps, heatmaps, norm01
-from sycam.kernels.program import Kept
+from sycam.heatmaps.evaluate import Kept
+from sycam.heatmaps.heatmaps import Heatmaps, heatmaps, norm01
 from sycam.language import Expression
 
 FUSIONS = ("mean", "max", "product")

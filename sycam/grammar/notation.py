@@ -62,7 +62,7 @@ Rules = Mapping[str, tuple[Alternative, ...]]
 
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
-    text = files("sycam.language").joinpath("grammar_file.lark").read_text(encoding="utf-8")
+    text = files(__package__).joinpath("grammar_file.lark").read_text(encoding="utf-8")
     # The basic lexer, as Lark reads grammars itself.
     return Lark(text, parser="lalr", lexer="basic", maybe_placeholders=False)
 

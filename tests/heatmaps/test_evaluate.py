@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sycam.kernels import combine, evaluate
+from sycam.heatmaps import combine, evaluate
 from sycam.language import Expression, parse
 from sycam.language.signatures import Overload
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from sycam.evidence.acceleration import OwnTracer
+from sycam.inference.acceleration import OwnTracer
 from sycam.networks.untouched import copied
 from sycam.support.compiled_c import c_library
 

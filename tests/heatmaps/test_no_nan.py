@@ -17,9 +17,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sycam.kernels import combine, evaluate, heatmaps
-from sycam.language import OPERATORS, Expression, grammar_names, load_grammar
-from sycam.language.sampling import sample_expressions
+from sycam.grammar import grammar_names, load_grammar
+from sycam.grammar.sampling import sample_expressions
+from sycam.heatmaps import combine, evaluate, heatmaps
+from sycam.language import OPERATORS, Expression
 from sycam.language.signatures import MAP
 from sycam.testing.tensors import ONE_CHANNEL, ONE_PLACE, adversarial
 

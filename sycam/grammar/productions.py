@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sycam.errors import UnknownNameError
-from sycam.language.grammar_notation import Alternative, PlacedError, Rules
+from sycam.grammar.notation import Alternative, PlacedError, Rules
 from sycam.language.operators import OPERATORS, operator
 from sycam.language.signatures import SCALAR, Operator
 

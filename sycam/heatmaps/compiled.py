@@ -1,7 +1,7 @@
 """One expression as one graph, from the leaves to finished heatmaps, that a compiler can fuse.
 
 For formulas that are evaluated often. While searching, thousands of candidates are evaluated a few
-times each, and :func:`sycam.kernels.heatmaps` is the form: compiling one takes seconds.
+times each, and :func:`sycam.heatmaps.heatmaps` is the form: compiling one takes seconds.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, fx
 
 from sycam.errors import ExpressionError
-from sycam.kernels.heatmaps import Heatmaps, from_sums
-from sycam.kernels.program import combine
-from sycam.kernels.source import Program
+from sycam.heatmaps.evaluate import combine
+from sycam.heatmaps.heatmaps import Heatmaps, from_sums
+from sycam.heatmaps.program import Program
 from sycam.language import Expression
 from sycam.language.symbolic import leaf
 from sycam.support.caches import keep_compiled_private
@@ -29,7 +29,7 @@ def fused(expression: Expression, compile: bool = True) -> Fused:
     """The heatmaps of one expression as a function of its leaves.
 
     The function takes ``(leaves, size, depth=1)`` and returns what
-    :func:`sycam.kernels.heatmaps` does of this one expression, to rounding errors. It is one
+    :func:`sycam.heatmaps.heatmaps` does of this one expression, to rounding errors. It is one
     graph: weights, weighted sum, ReLU, test for flat maps, upsampling and scaling, with each
     distinct subexpression computed once.
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from sycam.data import demo
 from sycam.errors import NetworkError, OptionError
-from sycam.evidence import Classifier, acceleration
+from sycam.inference import Classifier, acceleration
 
 
 @pytest.mark.parametrize("batch", [None, 1, 3, 7, 100])
@@ -207,7 +207,7 @@ def test_a_folding_that_answers_differently_is_refused(small_images, monkeypatch
         twin.head.bias.data[0] += 1
         return twin
 
-    monkeypatch.setattr("sycam.evidence.classifier.folded", wrong)
+    monkeypatch.setattr("sycam.inference.classifier.folded", wrong)
     assert planned(Folding(), 1000, small_images).form == "eager"
 
 
@@ -223,7 +223,7 @@ def test_compiling_is_decided_by_arithmetic():
 def measured_as(monkeypatch, *seconds: float) -> None:
     """What the clock shows, eager and compiled, whatever else runs on the machine."""
     monkeypatch.setattr(
-        "sycam.evidence.classifier.seconds_of", lambda _, *works, **_options: seconds[: len(works)]
+        "sycam.inference.classifier.seconds_of", lambda _, *works, **_options: seconds[: len(works)]
     )
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError
-from sycam.evidence.ablation import ablation_drops
 from sycam.evidence.cache import Cache, key_of
 from sycam.evidence.capture import BATCH, Evidence, measure
-from sycam.evidence.head import class_weights
-from sycam.evidence.information import mutual_information
 from sycam.evidence.layers import Layer
-from sycam.evidence.masked import masked_scores
+from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.evidence.leaves.head import class_weights
+from sycam.evidence.leaves.information import mutual_information
+from sycam.evidence.leaves.masked import masked_scores
 from sycam.networks.forward import forward
 from sycam.networks.passes import hooked
 from sycam.networks.reshaping import Reshape, zero_channels
