@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sycam.inference.acceleration import keep_freed_memory
-from sycam.metrics.imputation import impute, impute_exact, native_available
+from sycam.metrics.imputation.impute import impute, impute_exact, native_available
 
 
 def road_masks(heatmaps: int, side: int, seed: int = 0) -> Tensor:

@@ -158,7 +158,7 @@ def grad_cam_scores(metric: str, subject: Subject, context: Context, maps: Tenso
 def torchcam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
     from torchcam.metrics import DeletionInsertionMetric
 
-    from sycam.metrics.baselines import baseline_images
+    from sycam.metrics.removal.baselines import baseline_images
 
     # It scores both; half of its passes belong to each.
     baseline = baseline_images("zero" if metric == "deletion" else "blur", context)

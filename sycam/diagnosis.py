@@ -17,8 +17,8 @@ from sycam.errors import NetworkError, SycamError
 from sycam.evidence import default_folder
 from sycam.inputs import demo_images
 from sycam.methods import find_method
-from sycam.metrics.imputation import impute
-from sycam.metrics.native import native_available
+from sycam.metrics.imputation.c_engine import native_available
+from sycam.metrics.imputation.impute import impute
 from sycam.networks import LIBRARIES
 from sycam.subject import Subject
 from sycam.support.mapped_tensor import limit, memory

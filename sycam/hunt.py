@@ -13,7 +13,7 @@ from sycam.events import Notify, Stage, ignore
 from sycam.methods import find_method
 from sycam.methods.method import PUBLISHED
 from sycam.metrics import Metric
-from sycam.metrics.goals import Goals
+from sycam.metrics.composition.objectives import Goals
 from sycam.result import JOURNAL_FILE, STUDY_FILE
 from sycam.search import Candidate, Gate, Journal, Outcome, Refusal, select, stages_of
 from sycam.search.certificate import certificate_of

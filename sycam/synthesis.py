@@ -20,7 +20,7 @@ from sycam.inputs import Images
 from sycam.language import Expression, parse_weights
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
-from sycam.metrics.goals import Goals
+from sycam.metrics.composition.objectives import Goals
 from sycam.networks import NamedNetwork
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape

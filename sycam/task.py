@@ -22,7 +22,7 @@ from sycam.inputs import DEMO, Images, check_groups_of_scenes, divide, read_imag
 from sycam.language import Expression
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Context, Metric, find_metric
-from sycam.metrics.goals import Goals
+from sycam.metrics.composition.objectives import Goals
 from sycam.networks import NamedNetwork, open_network
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
@@ -52,7 +52,7 @@ class Task:
         subject: the network, its layers and the target.
         searched: the images to search on.
         unseen: the images held out.
-        metric: what is optimised; :class:`~sycam.metrics.goals.Goals` where there are several.
+        metric: what is optimised; ``Goals`` where there are several.
         grammar: the space.
         requirements: what the winner must be besides.
         precision: of the network while searching.

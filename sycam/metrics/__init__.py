@@ -1,5 +1,6 @@
 """Heatmaps to scores."""
 
+from sycam.metrics.adapters.declared import metric
 from sycam.metrics.axioms import ConservationAxiom, SensitivityAxiom
 from sycam.metrics.base import (
     EXACT,
@@ -11,7 +12,8 @@ from sycam.metrics.base import (
     register,
 )
 from sycam.metrics.coherency import ADCC, ARCC, Coherency
-from sycam.metrics.composition import Composite
+from sycam.metrics.composition.composite import Composite
+from sycam.metrics.composition.find import find_metric
 from sycam.metrics.confidence import (
     HCI,
     AverageDrop,
@@ -21,13 +23,8 @@ from sycam.metrics.confidence import (
     IncreaseInConfidence,
 )
 from sycam.metrics.context import Candidates, Context
-from sycam.metrics.curves import Deletion, Insertion
-from sycam.metrics.custom import metric
-from sycam.metrics.guards import ClassSensitivity, Randomisation
-from sycam.metrics.localisation import Dice, IoU, IoUBestThreshold
-from sycam.metrics.naming import find_metric
-from sycam.metrics.noise import Noise
-from sycam.metrics.pixel_ranking import (
+from sycam.metrics.localisation.overlap import Dice, IoU, IoUBestThreshold
+from sycam.metrics.localisation.ranking import (
     AUC,
     AveragePrecision,
     EnergyPointingGame,
@@ -35,12 +32,15 @@ from sycam.metrics.pixel_ranking import (
     RelevanceMassAccuracy,
     RelevanceRankAccuracy,
 )
-from sycam.metrics.removal import RelativeDrop, TopKDrop
-from sycam.metrics.responsiveness import Responsiveness
-from sycam.metrics.road import Road, RoadLerf, RoadMorf
+from sycam.metrics.localisation.surface_distance import HD95
+from sycam.metrics.removal.curves import Deletion, Insertion
+from sycam.metrics.removal.removal import RelativeDrop, TopKDrop
+from sycam.metrics.removal.road import Road, RoadLerf, RoadMorf
+from sycam.metrics.robustness.noise import Noise
+from sycam.metrics.robustness.responsiveness import Responsiveness
+from sycam.metrics.robustness.sanity import ClassSensitivity, Randomisation
+from sycam.metrics.robustness.stability import Equivariance, MaxSensitivity
 from sycam.metrics.sparseness import Entropy, Sparseness
-from sycam.metrics.stability import Equivariance, MaxSensitivity
-from sycam.metrics.surface_distance import HD95
 
 __all__ = [
     "ADCC",

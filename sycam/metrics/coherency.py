@@ -19,9 +19,9 @@ from sycam.metrics.confidence import (
     need_values,
 )
 from sycam.metrics.context import Context
-from sycam.metrics.correlation import pearson
-from sycam.metrics.perturbation import one_of
-from sycam.metrics.road import Road
+from sycam.metrics.removal.perturbation import one_of
+from sycam.metrics.removal.road import Road
+from sycam.metrics.robustness.correlation import pearson
 
 _ADCC = (
     "Poppi et al., Revisiting the Evaluation of Class Activation Mapping for Explainability, "

@@ -9,7 +9,7 @@ from torch import Tensor
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
-from sycam.metrics.perturbation import masked_probabilities, one_of
+from sycam.metrics.removal.perturbation import masked_probabilities, one_of
 
 _GRAD_CAM_PLUS_PLUS = (
     "Chattopadhay et al., Grad-CAM++: Generalized Gradient-Based Visual Explanations for Deep "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
-from sycam.metrics.order import ascending
+from sycam.metrics.pixel_order import ascending
 
 
 @register

@@ -16,7 +16,7 @@ from torch import Tensor
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError
 from sycam.methods import find_method
-from sycam.metrics.road import RoadMorf
+from sycam.metrics.removal.road import RoadMorf
 from sycam.report.pictures import USUAL, Style, in_lines, overlay
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject
@@ -40,7 +40,7 @@ def animate_removal(
     """Remove the most relevant pixels by ROAD, method beside method, over the class's probability.
 
     A frame shows, for each method, its heatmap and the image without its most relevant pixels,
-    imputed as :class:`~sycam.metrics.road.RoadMorf` shows it to the network; below, the
+    imputed as :class:`~sycam.metrics.removal.road.RoadMorf` shows it to the network; below, the
     probability of the class so far. A heatmap that finds what the network looks at makes its
     line fall first.
 

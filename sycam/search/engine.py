@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sycam.events import Note, Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import Method
-from sycam.metrics.goals import Goals
+from sycam.metrics.composition.objectives import Goals
 from sycam.search.budget import Budget
 from sycam.search.constants import tune
 from sycam.search.contest import BATCH, Contest, Standing

@@ -10,13 +10,13 @@ import numpy as np
 
 from sycam.errors import OptionError
 from sycam.metrics import Metric
-from sycam.metrics.goals import Goals
+from sycam.metrics.composition.objectives import Goals
 from sycam.search.dominance import hypervolume, non_dominated
 from sycam.search.selection import Candidate
 
 
 def goals_of(metric: Metric) -> tuple[Metric, ...]:
-    """The goals of a metric: itself, or those of :class:`~sycam.metrics.goals.Goals`."""
+    """The goals of a metric: itself, or those of ``Goals``."""
     return metric.metrics if isinstance(metric, Goals) else (metric,)
 
 

@@ -18,7 +18,7 @@ from sycam.heatmaps import norm01
 from sycam.language import parse
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS, Context, Metric, find_metric
 from sycam.metrics.base import isolated
-from sycam.metrics.ranking import gaussian_blur
+from sycam.metrics.removal.pixel_ranks import gaussian_blur
 from sycam.search.scoring import Scorer
 from sycam.subject import Subject
 

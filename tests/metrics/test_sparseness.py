@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.metrics import Context, Entropy, Sparseness
-from sycam.metrics.order import ascending
+from sycam.metrics.pixel_order import ascending
 
 METRICS = [Sparseness(), Entropy()]
 

@@ -20,7 +20,7 @@ from sycam import CAM
 from sycam.errors import NetworkError, RunError
 from sycam.evidence import find_layer, measure
 from sycam.inference.acceleration import folded
-from sycam.metrics.guards import modules_in_order
+from sycam.metrics.robustness.sanity import modules_in_order
 from sycam.networks.untouched import untouched
 
 THREADS, CALLS = 8, 500

@@ -17,7 +17,7 @@ from sycam.data import demo
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError
 from sycam.inputs import demo_images
-from sycam.metrics.road import RoadMorf
+from sycam.metrics.removal.road import RoadMorf
 from sycam.report.explain import explain
 from sycam.report.pictures import COLOUR_MAPS, Style, overlay
 from sycam.subject import Subject

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sycam.errors import OptionError
 from sycam.language import parse
 from sycam.metrics import find_metric
-from sycam.metrics.goals import Goals
+from sycam.metrics.composition.objectives import Goals
 from sycam.search import Candidate, Score
 from sycam.search.dominance import (
     by_rank_and_crowding,

@@ -7,16 +7,16 @@ import shutil
 import pytest
 import torch
 
-from sycam.metrics import native, ranking
-from sycam.metrics.imputation import impute
-from sycam.metrics.ranking import relevance_ranks
+from sycam.metrics.imputation.impute import c_engine, impute
+from sycam.metrics.removal.pixel_ranks import relevance_ranks
+from sycam.metrics.removal.removal import pixel_ranks
 from sycam.support import compiled_c
 
 
 @pytest.fixture
 def compilers(monkeypatch):
     """Sets what compilers there are; what was compiled with others is forgotten."""
-    kept = (compiled_c.c_library, native._function, ranking._library)
+    kept = (compiled_c.c_library, c_engine._function, pixel_ranks._library)
 
     def found(path: str | None) -> None:
         monkeypatch.setattr(compiled_c.shutil, "which", lambda _name: path)
@@ -37,8 +37,8 @@ def test_without_a_working_compiler_torch_serves(compilers, compiler):
     shuffles = torch.stack([torch.randperm(81, generator=generator) for _ in range(2)])
     ranks = relevance_ranks(maps, shuffles)
     compilers(compiler)
-    assert compiled_c.c_library("sycam.metrics", "ranking") is None
-    assert not native.native_available()
+    assert compiled_c.c_library("sycam.metrics.removal", "pixel_ranks") is None
+    assert not c_engine.native_available()
     assert torch.equal(impute(images, removed, native=True), impute(images, removed))
     assert torch.equal(relevance_ranks(maps, shuffles), ranks)
 
@@ -56,5 +56,5 @@ def test_a_compiler_that_knows_no_tuning_makes_the_library_all_the_same(compiler
     shuffles = torch.arange(81).expand(2, -1)
     ranks = relevance_ranks(maps, shuffles)
     compilers(str(plain))
-    assert compiled_c.c_library("sycam.metrics", "ranking") is not None
+    assert compiled_c.c_library("sycam.metrics.removal", "pixel_ranks") is not None
     assert torch.equal(relevance_ranks(maps, shuffles), ranks)

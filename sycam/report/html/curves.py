@@ -10,7 +10,7 @@ import torch
 
 from sycam.data.images import ImageSet
 from sycam.methods import find_method
-from sycam.metrics.road import RoadLerf, RoadMorf
+from sycam.metrics.removal.road import RoadLerf, RoadMorf
 from sycam.result import Result
 from sycam.search.scoring import ranking_maps
 from sycam.subject import Subject

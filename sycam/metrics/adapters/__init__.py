@@ -1,0 +1,1 @@
+"""Metrics that are written elsewhere: by users, in Quantus, for torchmetrics."""

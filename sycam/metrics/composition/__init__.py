@@ -1,0 +1,1 @@
+"""Metrics made of metrics, and text to metrics."""

@@ -1,0 +1,1 @@
+"""How well a heatmap finds the object that a mask marks."""

@@ -1,0 +1,1 @@
+"""What the network says when the pixels that a heatmap names are removed or kept."""

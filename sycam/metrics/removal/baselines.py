@@ -1,0 +1,63 @@
+"""What removed pixels become: zero, the image's mean colour, or the blurred image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sycam.metrics.context import Context
+from sycam.metrics.removal.perturbation import Fill
+
+BASELINES = ("zero", "mean", "blur")
+
+
+def baseline_fill(name: str, context: Context) -> Fill:
+    """A fill that shows one of :data:`BASELINES` wherever pixels are removed."""
+    baseline = baseline_images(name, context)
+    return lambda images, removed, index: torch.where(
+        removed[:, None], baseline.index_select(0, index), images.index_select(0, index)
+    )
+
+
+def baseline_key(name: str) -> tuple[str, str]:
+    """Names the fill of :func:`baseline_fill`, for metrics that share its passes."""
+    return __name__, name
+
+
+def baseline_images(name: str, context: Context) -> Tensor:
+    """The images of the context with all pixels removed, of their shape or one that is broadcast
+    to it.
+
+    Args:
+        name: ``"zero"`` in the network's input scale (the mean colour of the training images,
+            where inputs are normalised by it), ``"mean"`` of the image, colour by colour, or
+            ``"blur"``, see :func:`blur_baseline`.
+        context: with N images.
+    """
+    images = context.images
+    make = {
+        "zero": lambda: images.new_zeros(len(images), *(1,) * (images.ndim - 1)),
+        "mean": lambda: images.mean(tuple(range(2, images.ndim)), keepdim=True),
+        "blur": lambda: blur_baseline(images),
+    }
+    return context.once((__name__, name), make[name])
+
+
+def blur_baseline(images: Tensor) -> Tensor:
+    """Images ``[N,C,H,W]`` (volumes slice by slice) under a Gaussian blur of 11x11 pixels and sigma
+    5 at 224 pixels, scaled with the shorter side; borders are reflected. A side of one pixel
+    stays as it is."""
+    scale = min(images.shape[-2:]) / 224
+    radius = max(1, round(5 * scale))
+    places = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-0.5 * (places / max(5 * scale, 0.5)) ** 2)
+    kernel = kernel / kernel.sum()
+    flat = images.flatten(0, -3)[:, None]
+    if flat.shape[-1] > 1:
+        padded = F.pad(flat, (radius, radius, 0, 0), mode="reflect")
+        flat = F.conv2d(padded, kernel[None, None, None])
+    if flat.shape[-2] > 1:
+        padded = F.pad(flat, (0, 0, radius, radius), mode="reflect")
+        flat = F.conv2d(padded, kernel[None, None, :, None])
+    return flat.view_as(images)

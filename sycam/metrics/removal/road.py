@@ -1,0 +1,290 @@
+"""ROAD: remove pixels by a linear imputation that tells the network nothing of the mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sycam.errors import OptionError
+from sycam.metrics.base import Metric, register
+from sycam.metrics.context import Context
+from sycam.metrics.imputation.impute import impute, impute_exact, largest_value
+from sycam.metrics.removal.perturbation import (
+    Fill,
+    between,
+    one_of,
+    ranks_of,
+    removal_probabilities,
+    removed_between,
+)
+
+PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+_TIES = ("blur", "plateau")
+_SOLVERS = ("multigrid", "exact")
+_OPTIONS = (
+    "A missing pixel is the weighted mean of its neighbours (1/6 beside it, 1/12 diagonally), "
+    "solved for all missing pixels at once by `solver` to `tolerance`, plus Gaussian `noise`. "
+    "`ties=\"blur\"` orders tied pixels by a wide blur of the heatmap, then by a permutation "
+    "common to all candidates, so that all remove the same number of pixels; `ties=\"plateau\"` "
+    "removes tied pixels together, as pytorch-grad-cam's strict threshold does, and where that "
+    "removes every pixel the image becomes 0 (as its singular system does, but for a few sizes "
+    "such as 4x4, where it returns NaN)."
+)  # fmt: skip
+_TRAP = (
+    "Scattered pixels are imputed almost perfectly, so only connected regions count. "
+    "Under ties=\"plateau\" a binarised map removes much more, or less, than its percentile says "
+    "and can gain by that alone."
+)  # fmt: skip
+
+
+class _Removal(Metric):
+    """What the ROAD family shares: rank, remove at nine percentiles, impute, forward."""
+
+    source = (
+        "Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, "
+        "ICML 2022"
+    )
+    family = "removal"
+    traps = _TRAP
+    range = (-1.0, 1.0)
+    in_units_of_target = True
+    volumes = False  # the imputer's weights are those of a pixel's eight neighbours
+    _sides: tuple[str, ...]
+
+    def __init__(
+        self,
+        percentiles: Sequence[float] = PERCENTILES,
+        noise: float = 0.01,
+        tolerance: float = 1e-2,
+        solver: str = "multigrid",
+        ties: str = "blur",
+    ):
+        """
+        Args:
+            percentiles: q between 0 and 100; MoRF keeps the ceil(q (P - 1) / 100) least relevant
+                of the P pixels, LeRF as many of the most relevant.
+            noise: standard deviation of the noise on imputed pixels, in the input scale.
+            tolerance: accuracy of the imputation, in the input scale.
+            solver: ``"multigrid"``, or ``"exact"`` for a sparse factorisation a mask.
+            ties: ``"blur"`` orders equal pixels; ``"plateau"`` removes them together: MoRF keeps
+                ``L < percentile(L, q)``, LeRF ``-L < percentile(-L, q)``.
+        """
+        self.percentiles = tuple(percentiles) if isinstance(percentiles, Sequence) else ()
+        if not self.percentiles or not all(between(q, 0, 100) for q in self.percentiles):
+            raise OptionError(f"percentiles must lie between 0 and 100, got {percentiles!r}")
+        if noise != 0 and not between(noise, 0, math.inf):
+            raise OptionError(f"noise must be 0 or a positive number, got {noise!r}")
+        if not between(tolerance, 0, math.inf):
+            raise OptionError(f"tolerance must be a positive number, got {tolerance!r}")
+        self.noise, self.tolerance = noise, tolerance
+        self.solver = one_of("solver", solver, _SOLVERS)
+        self.ties = one_of("ties", ties, _TIES)
+
+    @property
+    def passes(self) -> int:
+        return len(self.percentiles) * len(self._sides)
+
+    @property
+    def options(self) -> dict[str, object]:
+        return {
+            "percentiles": list(self.percentiles),
+            "noise": self.noise,
+            "tolerance": self.tolerance,
+            "solver": self.solver,
+            "ties": self.ties,
+        }
+
+    def curves(self, maps: Tensor, context: Context) -> dict[str, Tensor]:
+        """``p(imputed) - p(clean)`` at each percentile, ``[P,N,M]``, by side (morf, lerf)."""
+        find = self._ordered if self.ties == "blur" else self._plateaus
+        found = find(maps, context) - context.clean[:, None]
+        parts = found.split(len(self.percentiles), dim=-1)
+        return dict(zip(self._sides, parts, strict=True))
+
+    def images_without(self, maps: Tensor, context: Context) -> Tensor:
+        """The images without their most relevant pixels, at each percentile, ``[P,N,M,C,H,W]``."""
+        pixels, fill = math.prod(context.size), self._filler(context)
+        ranks = ranks_of(maps, context).unflatten(-1, context.size)
+        index = torch.arange(len(context), device=maps.device)
+        shown = [
+            [fill(context.images, rank < pixels - kept, index) for kept in self._kept(pixels)]
+            for rank in ranks
+        ]
+        return torch.stack([torch.stack(images, 1) for images in shown])
+
+    def _ordered(self, maps: Tensor, context: Context) -> Tensor:
+        """Probabilities ``[P,N,M]``, side after side, where every map removes as many pixels."""
+        pixels = math.prod(context.size)
+        kept = self._kept(pixels)
+        intervals = {
+            "morf": [(0, pixels - count) for count in kept],
+            "lerf": [(count, pixels) for count in kept],
+        }
+        wanted = [interval for side in self._sides for interval in intervals[side]]
+        return removal_probabilities(maps, wanted, self._filler(context), self._key, context)
+
+    def _plateaus(self, maps: Tensor, context: Context) -> Tensor:
+        """Probabilities ``[P,N,M]``, side after side, where tied pixels go together."""
+        pixels = math.prod(context.size)
+        bounds = plateau_bounds(maps, self._kept(pixels))
+
+        def probabilities(side: str) -> Tensor:
+            return context.shared(
+                (__name__, "plateaus", side, self.percentiles, *self._key),
+                maps,
+                lambda: removed_between(
+                    ranks_of(maps, context), bounds[side], self._filler(context), context
+                ),
+            )
+
+        return torch.cat([probabilities(side) for side in self._sides], -1)
+
+    def _kept(self, pixels: int) -> list[int]:
+        return [math.ceil(q * (pixels - 1) / 100) for q in self.percentiles]
+
+    @property
+    def _key(self) -> tuple:
+        return __name__, self.noise, self.tolerance, self.solver
+
+    def _filler(self, context: Context) -> Fill:
+        noise = None
+        if self.noise:
+            noise = context.once(
+                (__name__, "noise", self.noise), lambda: context.noise * self.noise
+            )
+
+        largest = context.once((__name__, "largest"), lambda: largest_value(context.images))
+        solve = partial(self._imputed, noise=noise, largest=largest)
+
+        def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
+            if self.ties != "plateau":
+                return solve(images, removed, index)
+            # Without a known pixel the equations have no solution.
+            empty = removed.flatten(1).all(1)
+            filled = solve(images, removed & ~empty[:, None, None], index)
+            filled[empty] = 0.0 if noise is None else noise[index[empty]]
+            return filled
+
+        return fill
+
+    def _imputed(
+        self,
+        images: Tensor,
+        removed: Tensor,
+        index: Tensor,
+        *,
+        noise: Tensor | None,
+        largest: float,
+    ) -> Tensor:
+        if self.solver == "multigrid":
+            return impute(
+                images,
+                removed,
+                index=index,
+                tolerance=self.tolerance,
+                native=True,
+                noise=noise,
+                largest=largest,
+            )
+        filled = impute_exact(images.index_select(0, index), removed)
+        return filled if noise is None else filled + removed[:, None] * noise[index]
+
+
+def plateau_bounds(maps: Tensor, kept: Sequence[int]) -> dict[str, Tensor]:
+    """First rank and end of what a strict threshold removes, ``[P,N,M,2]`` int32 by side.
+
+    MoRF removes the pixels that are not less relevant than the one that ``kept`` pixels are less
+    relevant than, ties counted in any order; LeRF the same with the order turned. That is what
+    ``L < percentile(L, q)`` keeps, for a percentile that is interpolated without rounding errors.
+
+    Args:
+        maps: ``[P,N,H,W]``.
+        kept: M numbers of pixels that are kept where there are no ties.
+    """
+    values = maps.flatten(2).sort(-1).values
+    pixels = values.shape[-1]
+    index = torch.tensor(kept, device=maps.device)
+    least = torch.searchsorted(values, values[..., index].contiguous())
+    most = torch.searchsorted(values, values[..., pixels - 1 - index].contiguous(), right=True)
+    ends = torch.full_like(least, pixels)
+    return {
+        "morf": torch.stack([torch.zeros_like(least), ends - least], -1).int(),
+        "lerf": torch.stack([ends - most, ends], -1).int(),
+    }
+
+
+@register
+class Road(_Removal):
+    """``(mean_q LeRF - mean_q MoRF) / 2``."""
+
+    name = "road"
+    summary = "removing irrelevant pixels must cost less probability than removing relevant ones"
+    definition = (
+        "Half the difference between two changes of the probability of the class, averaged over "
+        "`percentiles`: where the least and where the most relevant pixels are removed and imputed "
+        f"from those that are left. {_OPTIONS}"
+    )
+    formula = (
+        r"\frac{1}{2|Q|} \sum_{q \in Q} \big( p_c(x^{\mathrm{LeRF}}_q) - "
+        r"p_c(x^{\mathrm{MoRF}}_q) \big)"
+    )
+    range = (-0.5, 0.5)
+    _sides = ("morf", "lerf")
+
+    def score(self, maps: Tensor, context: Context) -> Tensor:
+        curves = self.curves(maps, context)
+        return (curves["lerf"].mean(-1) - curves["morf"].mean(-1)) / 2
+
+    def bound(self, context: Context) -> Tensor:
+        """The class is certain without the least relevant pixels, and gone without the most."""
+        lowest, highest = context.extremes
+        return torch.full_like(context.clean, (highest - lowest) / 2)
+
+
+@register
+class RoadMorf(_Removal):
+    """``mean_q MoRF``: the change of probability when the most relevant pixels go first."""
+
+    name = "road-morf"
+    summary = "change of probability when the most relevant pixels are removed first"
+    definition = (
+        "The change of the probability of the class where the most relevant pixels are removed "
+        "and imputed from those that are left, averaged over `percentiles`: at q the share q of "
+        f"the pixels is kept. {_OPTIONS}"
+    )
+    formula = r"\frac{1}{|Q|} \sum_{q \in Q} \big( p_c(x^{\mathrm{MoRF}}_q) - p_c(x) \big)"
+    higher_is_better = False
+    _sides = ("morf",)
+
+    def score(self, maps: Tensor, context: Context) -> Tensor:
+        return self.curves(maps, context)["morf"].mean(-1)
+
+    def bound(self, context: Context) -> Tensor:
+        """All of the probability is lost."""
+        return context.extremes[0] - context.clean
+
+
+@register
+class RoadLerf(_Removal):
+    """``mean_q LeRF``: the change of probability when the least relevant pixels go first."""
+
+    name = "road-lerf"
+    summary = "change of probability when the least relevant pixels are removed first"
+    definition = (
+        "The change of the probability of the class where the least relevant pixels are removed "
+        "and imputed from those that are left, averaged over `percentiles`: at q the share q of "
+        f"the pixels is kept. {_OPTIONS}"
+    )
+    formula = r"\frac{1}{|Q|} \sum_{q \in Q} \big( p_c(x^{\mathrm{LeRF}}_q) - p_c(x) \big)"
+    _sides = ("lerf",)
+
+    def score(self, maps: Tensor, context: Context) -> Tensor:
+        return self.curves(maps, context)["lerf"].mean(-1)
+
+    def bound(self, context: Context) -> Tensor:
+        """The class becomes certain."""
+        return context.extremes[1] - context.clean

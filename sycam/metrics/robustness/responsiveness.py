@@ -1,0 +1,247 @@
+"""RM: heatmaps hold still while noise leaves the prediction, and move when it changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sycam.errors import OptionError
+from sycam.metrics.base import Metric, register
+from sycam.metrics.context import Context
+from sycam.metrics.removal.perturbation import between, one_of
+from sycam.metrics.robustness.noise import Noise
+
+LEVELS: Mapping[str, Sequence[float]] = {
+    "gaussian": (0.05, 0.15, 0.3),
+    "salt-and-pepper": (0.02, 0.1, 0.25),
+    "speckle": (0.15, 0.4, 0.8),
+    "blur": (0.01, 0.03, 0.08),
+}
+_PART = 16  # images whose predictions are looked at together before scoring
+
+
+@register
+class Responsiveness(Metric):
+    """Consistency times responsiveness of the ranking of superpixels."""
+
+    name = "rm"
+    summary = "heatmaps hold still under noise that keeps the prediction, and move if it changes"
+    source = (
+        "Sarkar et al., Assessing the Noise Robustness of Class Activation Maps: A Framework for "
+        "Reliable Model Interpretability, 2025"
+    )
+    family = "robustness"
+    definition = (
+        "The clean image is cut into superpixels (quickshift), which a heatmap ranks by their mean "
+        "heat; o is the extrapolated rank-biased overlap (Webber et al. 2010, `persistence` p) of "
+        "the rankings of the clean and of a noisy image, each explained by the logit of the class "
+        "predicted on it. C is the mean of o over noisy copies that keep the prediction, R is 1 "
+        "less the mean over those that change it, both pooled over all images, and the figure is "
+        "C R; it is undefined (NaN) where no copy keeps, or none changes, the prediction. "
+        "`noises` names the kinds of noise, each at three levels, which `strength` multiplies; "
+        "these details are ours. Regions of equal heat (to 6 decimals) keep their order, so that a "
+        "map that is zero on both images has o = 1."
+    )
+    formula = (
+        r"\underbrace{\operatorname{mean}_{\hat c(x') = \hat c(x)} o(x, x')}_{C} \cdot "
+        r"\Bigl(1 - \operatorname{mean}_{\hat c(x') \ne \hat c(x)} o(x, x')\Bigr)"
+    )
+    traps = (
+        "It says nothing of where the heat lies: a map that is a hash of the prediction scores "
+        "high. A few images whose prediction changes may carry R: look at its interval."
+    )
+    volumes = False  # quickshift cuts flat images
+    components = ("kept overlap", "kept", "changed overlap", "changed")
+
+    def __init__(
+        self,
+        noises: tuple[str, ...] = tuple(LEVELS),
+        strength: float = 1.0,
+        persistence: float = 0.9,
+    ):
+        """
+        Args:
+            noises: kinds of noise, of those in :data:`LEVELS`.
+            strength: multiplies the levels.
+            persistence: p of the rank-biased overlap, between 0 and 1; the smaller, the more
+                weight have the first ranks.
+        """
+        if not noises or isinstance(noises, str):
+            raise OptionError(f"noises must be one or several of {tuple(LEVELS)}, got {noises!r}")
+        if not between(strength, 0, math.inf):
+            raise OptionError(f"strength must be a number above 0, got {strength!r}")
+        if not between(persistence, 0, 1):
+            raise OptionError(f"persistence must lie between 0 and 1, got {persistence!r}")
+        self.noises = tuple(one_of("noise", kind, tuple(LEVELS)) for kind in noises)
+        self.strength, self.persistence = strength, persistence
+        self._copies = tuple(
+            Noise(kind, strength * level) for kind in self.noises for level in LEVELS[kind]
+        )
+
+    @property
+    def shared_measurements(self) -> int:
+        return 1 + len(self._copies)
+
+    @property
+    def options(self) -> dict[str, object]:
+        return {
+            "noises": list(self.noises),
+            "strength": self.strength,
+            "persistence": self.persistence,
+        }
+
+    def check(self, context: Context) -> None:
+        """Refuse callable targets, and images for which the figure is undefined."""
+        _quickshift()
+        seen = torch.zeros(2, dtype=torch.bool, device=context.images.device)
+        for start in range(0, len(context), _PART):
+            changed = self._changes(context.subset(slice(start, start + _PART)))
+            seen |= torch.stack([(~changed).any(), changed.any()])
+            if seen.all():
+                return
+        does, factor = ("changes", 2.0) if seen[0] else ("keeps", 0.5)
+        raise OptionError(
+            f"metric 'rm' is undefined on these {len(context)} images: none of the "
+            f"{len(self._copies)} noisy copies of each {does} its prediction; take more images, or "
+            f"another strength, like rm:strength={factor * self.strength:g}"
+        )
+
+    def score(self, maps: Tensor, context: Context) -> Tensor:
+        again = context.again(self.name)
+        changes = context.once(
+            (__name__, "changed predictions", self._copies), lambda: self._changes(context)
+        )
+        regions = context.once((__name__, "superpixels"), lambda: Regions.of(context.images))
+
+        def ranks(key: str, images: Tensor | Callable[[], Tensor]) -> Tensor:
+            return regions.ranks(again.heatmaps(f"{__name__}: {key}", images, target="predicted"))
+
+        clean = ranks("clean", context.images)
+        parts = maps.new_zeros(*maps.shape[:2], 4, dtype=torch.float64)
+        for noise, changed in zip(self._copies, changes, strict=True):
+            noisy = ranks(str(noise), partial(noise.applied, context))
+            overlap = rank_biased_overlap(clean, noisy, regions.counts, self.persistence)
+            for first, group in ((0, ~changed), (2, changed)):
+                parts[..., first] += overlap * group
+                parts[..., first + 1] += group
+        return parts
+
+    def reduce(self, values: np.ndarray, fitted: None = None) -> np.ndarray:
+        kept, of_kept, changed, of_changed = np.moveaxis(values.sum(-2), -1, 0)
+        with np.errstate(invalid="ignore"):
+            return kept / of_kept * (1 - changed / of_changed)
+
+    def _changes(self, context: Context) -> Tensor:
+        """``[V,N]`` bool: which noisy copies have another prediction than their image."""
+        if context.classifier.score is not None:
+            raise OptionError(
+                "metric 'rm' asks whether noise changes the predicted class, but a callable is "
+                "explained; explain a class, like target='predicted'"
+            )
+        clean = context.classifier.predictions(context.images)
+        noisy = (context.classifier.predictions(n.applied(context)) for n in self._copies)
+        return torch.stack([predicted != clean for predicted in noisy])
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Superpixels of N images.
+
+    Attributes:
+        labels: ``[N,H*W]`` int64, the region of each pixel, from 0.
+        counts: ``[N]`` int64, the number of regions of each image.
+    """
+
+    labels: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Regions:
+        """Cut images ``[N,C,H,W]`` by quickshift (Vedaldi and Soatto, ECCV 2008), as scikit-image
+        does by default.
+
+        Each image is scaled to [0, 1]. Three channels are taken for colours; of any other number
+        the mean is taken for grey.
+
+        Raises:
+            OptionError: scikit-image is not installed.
+        """
+        quickshift, found = _quickshift(), []
+        for image in images.double().cpu():
+            colours = image if len(image) == 3 else image.mean(0).expand(3, *image.shape[1:])
+            low, high = colours.min(), colours.max()
+            scaled = (colours - low) / (high - low if high > low else 1.0)
+            labels = quickshift(scaled.permute(1, 2, 0).numpy(), rng=0)
+            # Consecutive numbers, in case one is missing.
+            found.append(torch.from_numpy(np.unique(labels, return_inverse=True)[1]).flatten())
+        labels = torch.stack(found).to(images.device)
+        return cls(labels, labels.amax(1) + 1)
+
+    def ranks(self, maps: Tensor) -> Tensor:
+        """Rank of each region by its mean heat, 0 the hottest; equal ones keep their order.
+
+        Args:
+            maps: ``[P,N,H,W]``.
+
+        Returns:
+            Tensor[P,N,R] int64, R the largest of ``counts``; what an image lacks comes last.
+        """
+        P, N = maps.shape[:2]
+        most = int(self.counts.max())
+        labels = self.labels.expand(P, N, -1)
+        sums = maps.new_zeros((P, N, most), dtype=torch.float64)
+        sums.scatter_add_(-1, labels, maps.flatten(2).double())
+        pixels = torch.zeros_like(sums[0]).scatter_add_(
+            -1, self.labels, torch.ones_like(self.labels, dtype=torch.float64)
+        )
+        # Rounding errors rank nothing.
+        heat = (sums / pixels.clamp(min=1)).round(decimals=6).masked_fill(pixels == 0, -torch.inf)
+        return heat.argsort(dim=-1, descending=True, stable=True).argsort(-1)
+
+
+def rank_biased_overlap(
+    first: Tensor, second: Tensor, counts: Tensor, persistence: float = 0.9
+) -> Tensor:
+    """Extrapolated rank-biased overlap of two rankings of the same k items.
+
+    ``X_k / k p^k + (1 - p) / p sum_{d=1}^k X_d / d p^d``, X_d the number of items among the first d
+    of both (Webber, Moffat and Zobel, A Similarity Measure for Indefinite Rankings, ACM TOIS 2010,
+    extrapolated for lists of equal length); here ``X_k = k``. Equal rankings have 1.
+
+    Args:
+        first: ``[..., N, R]`` rank of each item from 0; those that there are come before those that
+            there are not.
+        second: the same.
+        counts: ``[N]`` number k of items of each image, at most R.
+        persistence: p.
+
+    Returns:
+        Tensor[..., N] float64.
+    """
+    # An item is in both heads from depth m on, the larger of its ranks, so that it adds
+    # p^d / d for d = m..k: a difference of two cumulative sums.
+    depth = torch.arange(1, first.shape[-1] + 1, dtype=torch.float64, device=first.device)
+    sums = torch.nn.functional.pad((persistence**depth / depth).cumsum(0), (1, 0))
+    before = torch.maximum(first, second)
+    counts = counts[:, None]
+    terms = torch.where(before < counts, sums[counts] - sums[before], 0.0)
+    tail = persistence ** counts[:, 0].double()
+    return tail + (1 - persistence) / persistence * terms.sum(-1)
+
+
+def _quickshift() -> Any:
+    try:
+        from skimage.segmentation import quickshift
+    except ImportError:
+        raise OptionError(
+            "metric 'rm' takes superpixels from scikit-image, which is not installed: "
+            "pip install 'sycam[superpixels]'"
+        ) from None
+    return quickshift
