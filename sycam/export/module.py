@@ -30,7 +30,7 @@ _IN_ONE_PASS = ("A", "G", "H", "y", "p")  # what `measure` returns without furth
 _RECORDED = {"A", "G"}  # what the libraries record
 _FUNCTIONS = {"S": masked_scores, "D": ablation_drops, "MI": mutual_information}
 _CLASS, _MEASURING, _MAPS = "ExportedCAM", "MeasuringCAM", "weighted_maps"
-_PASSES = "passes.py"  # of sycam.evidence
+_PASSES = "passes.py"  # of sycam.networks
 _WIDTH = 100  # columns
 
 
@@ -218,7 +218,7 @@ def _wrapped(line: str) -> str:
 
 def _text(file: str) -> str:
     """A file of this package, which need not be importable: the library may not be installed."""
-    home = "sycam.evidence" if file == _PASSES else "sycam.export"
+    home = "sycam.networks" if file == _PASSES else "sycam.export"
     return package_files(home).joinpath(file).read_text(encoding="utf-8")
 
 

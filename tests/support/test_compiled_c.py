@@ -7,9 +7,10 @@ import shutil
 import pytest
 import torch
 
-from sycam.metrics.imputation.impute import c_engine, impute
+from sycam.metrics.imputation import c_engine
+from sycam.metrics.imputation.impute import impute
+from sycam.metrics.removal import pixel_ranks
 from sycam.metrics.removal.pixel_ranks import relevance_ranks
-from sycam.metrics.removal.removal import pixel_ranks
 from sycam.support import compiled_c
 
 

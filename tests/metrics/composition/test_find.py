@@ -15,7 +15,7 @@ from sycam import cli
 from sycam.errors import OptionError, SycamError, UnknownNameError
 from sycam.metrics import METRICS, Road, find_metric
 from sycam.metrics.adapters import declared
-from sycam.metrics.composition.composite import find
+from sycam.metrics.composition import find
 from sycam.metrics.composition.find import LONGEST
 from sycam.metrics.option_text import read_option, written
 from sycam.testing import isolated_metrics

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sycam.errors import DataError, OptionError
+from sycam.metrics.imputation import c_engine, torch_engine
 from sycam.metrics.imputation.c_engine import native_available
-from sycam.metrics.imputation.impute import c_engine as native_engine
-from sycam.metrics.imputation.impute import impute, impute_exact, torch_engine
+from sycam.metrics.imputation.impute import impute, impute_exact
 
 
 @pytest.fixture(autouse=True)
@@ -228,7 +228,7 @@ def test_one_pixel_that_is_not_finite_does_not_spoil_the_next_image(value, nativ
 
 @pytest.mark.parametrize("colours", [3, 5])
 def test_colours_that_are_solved_one_by_one_agree(colours, native, monkeypatch):
-    monkeypatch.setattr(native_engine, "CACHE", 0)
+    monkeypatch.setattr(c_engine, "CACHE", 0)
     removed = road_masks(33, 20)
     images = smooth_images(len(removed), colours, 33, 20)
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from sycam.metrics.removal import pixel_ranks
 from sycam.metrics.removal.pixel_ranks import (
     gaussian_blur,
     mask_keys,
     ranked_between,
     relevance_ranks,
 )
-from sycam.metrics.removal.removal import pixel_ranks
 
 
 def in_torch():
