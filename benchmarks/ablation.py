@@ -31,12 +31,13 @@ from transfer import SUBJECTS
 
 from sycam.data.images import choose
 from sycam.errors import unknown_name
-from sycam.hunt import Hunt, hunt
-from sycam.inputs import with_masks
 from sycam.methods import find_method
-from sycam.search import Budget, Scorer, SearchOptions
-from sycam.task import Task
-from sycam.validation import PUBLISHED
+from sycam.problem.images import with_masks
+from sycam.problem.problem import Task
+from sycam.scoring.scorer import Scorer
+from sycam.search import Budget, SearchOptions
+from sycam.search.run import Hunt, hunt
+from sycam.validation.validate import PUBLISHED
 
 ALL = 10**6  # candidates: a budget that the cost bound ends
 NEAR = 1e-9  # scores of one heatmap, written in two ways, differ by less

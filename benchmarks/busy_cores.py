@@ -27,8 +27,8 @@ from sycam.grammar import load_grammar
 from sycam.inference import sharing_cores
 from sycam.language import Expression
 from sycam.metrics import RANKING, find_metric
-from sycam.search import Scorer
-from sycam.search.enumeration import Enumerator
+from sycam.scoring.scorer import Scorer
+from sycam.search.enumeration.enumerator import Enumerator
 
 IMAGES, TOGETHER = 64, 8
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 
 from sycam.data import demo
-from sycam.inputs import demo_images
 from sycam.methods import find_method, scored_along
 from sycam.metrics import Road
-from sycam.search import Score, Scorer
-from sycam.statistics import mean_interval, sign_flip_p
-from sycam.subject import Subject
-from sycam.validation import PUBLISHED
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import demo_images
+from sycam.scoring.scorer import Score, Scorer
+from sycam.scoring.statistics import mean_interval, sign_flip_p
+from sycam.validation.validate import PUBLISHED
 
 LAYERS = ("features.3", "features.5", "features.6", "features.8", "features.10", "features.12")
 

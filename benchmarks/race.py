@@ -26,11 +26,13 @@ from score_tables import DATA, SETTINGS, Table, default_cache, table
 
 from sycam.language import parse
 from sycam.metrics import Metric, find_metric
-from sycam.search import Score, SearchOptions, stages_of
+from sycam.scoring.blocks import stages_of
+from sycam.scoring.scorer import Score
+from sycam.search import SearchOptions
 from sycam.search.budget import Budget
-from sycam.search.contest import BATCH, BOUND, RACE, Contest
-from sycam.search.race import Bounds, Race
-from sycam.search.rules import DEFAULT_RULE
+from sycam.search.racing.race import BATCH, BOUND, RACE, Contest
+from sycam.search.racing.sequential_test import Bounds, Race
+from sycam.search.selection.rules import DEFAULT_RULE
 
 DEFAULT = ("demo-road", "cifar10-road", "demo-average-drop", "cifar10-average-drop", "demo-iou")
 

@@ -35,7 +35,7 @@ def distinct(candidates: int) -> list[str]:
     from sycam.grammar import load_grammar
     from sycam.language import Expression
     from sycam.metrics import RANKING
-    from sycam.search.enumeration import Enumerator
+    from sycam.search.enumeration.enumerator import Enumerator
 
     images = images_for("demo", 3)
     evidence, context = subject_of("demo", images).measure(images)
@@ -58,7 +58,7 @@ def row(metric: str, texts: list[str], images: int) -> None:
 
     from sycam.language import parse_weights
     from sycam.metrics import find_metric
-    from sycam.search import Scorer
+    from sycam.scoring.scorer import Scorer
 
     found = images_for("demo", images)
     subject = subject_of("demo", found)

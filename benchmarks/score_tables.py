@@ -26,12 +26,13 @@ import torch
 from sycam.data.images import ImageSet, load_images
 from sycam.evidence.cache import default_folder
 from sycam.grammar import load_grammar
-from sycam.inputs import demo_images, with_masks
 from sycam.language import Expression, parse
 from sycam.methods import find_method, scored_along
 from sycam.metrics import find_metric
-from sycam.search import Enumerator, Score, Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import demo_images, with_masks
+from sycam.scoring.scorer import Score, Scorer
+from sycam.search import Enumerator
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")

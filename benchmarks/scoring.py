@@ -37,8 +37,8 @@ from sycam.inference.acceleration import compiled, folded
 from sycam.inference.classifier import PRECISIONS
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
-from sycam.search import Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Scorer
 
 FORMULAS = ("mean(G)", "G", "relu(G)", "sum(G * A) / sum(A)", "mean(relu(G)) * max(A)", "max(G)",
             "abs(G)", "topmean(A)")  # fmt: skip

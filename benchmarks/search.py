@@ -44,14 +44,15 @@ from sycam.data.images import load_images
 from sycam.errors import SycamError
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import TreeSampler
-from sycam.inputs import divide
 from sycam.language import Expression, parse
 from sycam.metrics import Metric, find_metric
-from sycam.search import Enumerator, Level, Score, Scorer
-from sycam.search.guided import Guide
-from sycam.search.proposals import Portray
-from sycam.search.selection import DEGENERATE_SHARE
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import divide
+from sycam.scoring.scorer import Score, Scorer
+from sycam.search import Enumerator, Level
+from sycam.search.proposals.guide import Guide
+from sycam.search.proposals.proposer import Portray
+from sycam.search.selection.select import DEGENERATE_SHARE
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")

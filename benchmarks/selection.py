@@ -26,8 +26,8 @@ import numpy as np
 from scipy import stats
 from score_tables import SETTINGS, Table, default_cache, table
 
-from sycam.search.rules import RULES, ordering
-from sycam.search.stability import resampled
+from sycam.search.selection.bootstrap import resampled
+from sycam.search.selection.rules import RULES, ordering
 
 SIZES = (25, 50, 100, 200)
 LEFT = 30  # held-out images, at least

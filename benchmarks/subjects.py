@@ -10,8 +10,8 @@ import torch
 from imputation import natural_images
 
 from sycam.data.images import ImageSet, load_images
-from sycam.inputs import demo_images
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import demo_images
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -41,14 +41,14 @@ import sycam
 from sycam.data.images import ImageSet, choose, load_files, load_images
 from sycam.data.near_copies import near
 from sycam.errors import unknown_name
-from sycam.hunt import hunt
-from sycam.inputs import demo_images, with_masks
 from sycam.methods import find_method, scored_along
 from sycam.metrics import Metric, find_metric
+from sycam.problem.images import demo_images, with_masks
+from sycam.problem.problem import Task
+from sycam.scoring.statistics import Interval, mean_interval
 from sycam.search import Budget, SearchOptions
-from sycam.statistics import Interval, mean_interval
-from sycam.task import Task
-from sycam.validation import PUBLISHED
+from sycam.search.run import hunt
+from sycam.validation.validate import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")

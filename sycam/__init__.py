@@ -9,11 +9,11 @@ from sycam.data.images import ImageSet, load_images, open_images
 from sycam.errors import SycamError
 from sycam.evaluation import Table, evaluate
 from sycam.language import operator
-from sycam.layer_fusion import LayerWeights, learn_fusion
 from sycam.methods import CAM
 from sycam.metrics import metric
 from sycam.networks import open_network
-from sycam.result import Formula, Result, load
+from sycam.runs.result import Formula, Result, load
+from sycam.search.layer_weights import LayerWeights, learn_fusion
 from sycam.synthesis import synthesize
 from sycam.verification import Verification, verify
 from sycam.version import __version__

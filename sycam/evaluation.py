@@ -15,15 +15,15 @@ from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers
 from sycam.heatmaps import Fusion
 from sycam.inference import sharing_cores
-from sycam.inputs import Images, demo_images, read_images, sample, with_masks
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
-from sycam.search import Scorer
-from sycam.statistics import Interval, caution, interval
-from sycam.subject import Subject, check_scorable, check_volumes, device_for
+from sycam.problem.explained_network import Subject, check_scorable, check_volumes, device_for
+from sycam.problem.images import Images, demo_images, read_images, sample, with_masks
+from sycam.scoring.scorer import Scorer
+from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
 from sycam.targets.resolve import Target
 

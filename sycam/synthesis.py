@@ -14,9 +14,7 @@ from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Layers, Stack
 from sycam.grammar import Grammar
 from sycam.heatmaps import Fusion
-from sycam.hunt import Hunt, hunt
 from sycam.inference import sharing_cores
-from sycam.inputs import Images
 from sycam.language import Expression, parse_weights
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
@@ -24,16 +22,27 @@ from sycam.metrics.composition.objectives import Goals
 from sycam.networks import NamedNetwork
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
-from sycam.record import open_folder, record_of
-from sycam.result import Formula, Result
-from sycam.search import Budget, Candidate, Scorer, SearchOptions, parse_threshold
-from sycam.search.pareto import describe, pareto_front
-from sycam.search.selection import DEFAULT_RULE
-from sycam.specialisation import specialisation
-from sycam.statistics import Interval, interval
+from sycam.problem.images import Images
+from sycam.problem.problem import Task
+from sycam.runs.record import open_folder, record_of
+from sycam.runs.result import Formula, Result
+from sycam.scoring.scorer import Scorer
+from sycam.scoring.statistics import Interval, interval
+from sycam.search import Budget, Candidate, SearchOptions, parse_threshold
+from sycam.search.run import Hunt, hunt
+from sycam.search.selection.pareto import describe, pareto_front
+from sycam.search.selection.select import DEFAULT_RULE
 from sycam.targets.resolve import Target
-from sycam.task import Task
-from sycam.validation import NEW, Entrant, Settle, Validated, Validation, as_measured, validate
+from sycam.validation.per_class import specialisation
+from sycam.validation.validate import (
+    NEW,
+    Entrant,
+    Settle,
+    Validated,
+    Validation,
+    as_measured,
+    validate,
+)
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
@@ -117,7 +126,7 @@ def synthesize(
             where budget remains; ``"exact"``: every distinct candidate up to the cost bound, with
             a certificate; ``"guided"``: proposals from the second cost on.
         select: how the winner is chosen among the candidates that saw all search images, see
-            :mod:`sycam.search.selection`.
+            :mod:`sycam.search.selection.select`.
         delta: of a race: probability of losing what exact mode finds best, at most.
         tolerance: of a race: candidates better by less may be lost; in units of the metric.
         equivalence: which expressions count as one: ``"values"``, ``"metric"`` (the oracle of
@@ -195,7 +204,7 @@ def derived(
         found: by the search.
         folder: of the run.
         notify: watches the progress.
-        settle: see :func:`sycam.validation.validate`.
+        settle: see :func:`sycam.validation.validate.validate`.
     """
     metric, subject, unseen = task.metric, task.subject, task.unseen
     notify(Stage("Measuring held-out images", len(unseen)))

@@ -13,26 +13,26 @@ import torch
 from torch import nn
 
 from sycam.data.images import ImageSet
-from sycam.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.errors import RunError, SycamError
 from sycam.events import Notify, Stage, Step, ignore
 from sycam.grammar import read_grammar
-from sycam.hunt import Hunt, contenders, hunt
-from sycam.inputs import Images
 from sycam.methods import find_method
 from sycam.metrics import Metric
-from sycam.recorded import recorded_arguments
-from sycam.result import LARGEST, RESULT_FILE, Result, digest_of, load
+from sycam.problem.images import Images
+from sycam.problem.problem import Task
+from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
+from sycam.runs.recorded import recorded_arguments
+from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
 from sycam.runs.trust import check_files, file_of_network
+from sycam.scoring.scorer import Score
 from sycam.search import SearchOptions
 from sycam.search.engine import GUIDED
-from sycam.search.scoring import Score
+from sycam.search.run import Hunt, contenders, hunt
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import read_json
 from sycam.synthesis import derived
 from sycam.targets.resolve import Target
-from sycam.task import Task
-from sycam.validation import Entrant, Settle, Validated
+from sycam.validation.validate import Entrant, Settle, Validated
 from sycam.version import __version__
 
 _TOLD = 5  # faults of one claim

@@ -8,9 +8,9 @@ import torch
 
 import sycam
 from sycam.data import demo
-from sycam.inputs import demo_images
 from sycam.methods import METHODS
 from sycam.metrics import METRICS, find_metric
+from sycam.problem.images import demo_images
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sycam.cli.diagnosis import Diagnosis, diagnose
 from sycam.cli.options import AsJson
-from sycam.diagnosis import Diagnosis, diagnose
 from sycam.support.terminal import json_text, open_console, shown
 
 GIBIBYTE = 1 << 30

@@ -41,7 +41,7 @@ from sycam.cli.options import (
     reading_of,
 )
 from sycam.evaluation import evaluate as evaluate_methods
-from sycam.inputs import DEMO
+from sycam.problem.images import DEMO
 from sycam.report import console as show
 from sycam.support.terminal import json_text
 

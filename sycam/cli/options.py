@@ -15,9 +15,9 @@ from sycam.data import demo
 from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
 from sycam.events import Note, Notify
-from sycam.inputs import check_groups_of_scenes, open_source
 from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
 from sycam.networks.user_file import import_file
+from sycam.problem.images import check_groups_of_scenes, open_source
 from sycam.support.terminal import open_console
 
 ROAD = "road"

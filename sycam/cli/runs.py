@@ -20,12 +20,12 @@ from sycam.cli.options import (
     console_for,
     declare_operators,
 )
+from sycam.drawing.overlays import COLOUR_MAPS, USUAL, Style
 from sycam.export import GRAPHS, MODULES
 from sycam.export import export as export_result
 from sycam.report import console as show
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
-from sycam.report.pictures import COLOUR_MAPS, USUAL, Style
 from sycam.support.terminal import json_text, printable
 
 

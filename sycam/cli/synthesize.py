@@ -46,16 +46,16 @@ from sycam.cli.options import (
 )
 from sycam.data.images import ImageSet
 from sycam.errors import SycamError
-from sycam.inputs import DEMO
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import DEMO
 from sycam.report import console as show
 from sycam.report.explain import overview
 from sycam.report.html import keep_curves, keep_gallery, write_report
 from sycam.report.run_pictures import draw_front, draw_heldout
-from sycam.result import Result
-from sycam.search.selection import DEFAULT_RULE, RULES
-from sycam.subject import Subject
+from sycam.runs.result import Result
+from sycam.search.selection.select import DEFAULT_RULE, RULES
 from sycam.support.terminal import json_text, open_console, shown
-from sycam.validation import Validated
+from sycam.validation.validate import Validated
 
 PAGE = "all of it on one page"
 

@@ -9,12 +9,12 @@ from torch import nn
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.language import Expression, parse_weights
 from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
-from sycam.recorded import output_of
-from sycam.result import Formula, Result
+from sycam.runs.recorded import output_of
+from sycam.runs.result import Formula, Result
 from sycam.runs.trust import file_of_network
 from sycam.support.files import write_whole
 from sycam.support.permission import reading_a_run
-from sycam.validation import NEW, PUBLISHED
+from sycam.validation.validate import NEW, PUBLISHED
 from sycam.version import __version__
 
 MODULES = {

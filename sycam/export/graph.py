@@ -26,9 +26,9 @@ from sycam.heatmaps.program import Program
 from sycam.language import Expression, heatmap_latex
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.networks.reshaping import folded, to_map
-from sycam.recorded import output_of
-from sycam.result import Result
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.runs.recorded import output_of
+from sycam.runs.result import Result
 from sycam.support.files import check_target, place_of
 
 CLOSE = 1e-4  # within which the graph must give the network's own scores and heatmaps

@@ -50,7 +50,7 @@ class Classifier:
         score: where a callable target is explained, that callable: its value takes the place of
             the probability, and the network may return anything.
         precision: ``"float32"``, or ``"bfloat16"`` for torch's automatic mixed precision; see
-            :func:`sycam.search.precision.verify_precision`.
+            :func:`sycam.scoring.precision.verify_precision`.
         reading: what the network's outputs are.
 
     Attributes:

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from sycam.data.images import ImageSet
+from sycam.drawing.overlays import USUAL, Style, in_lines, overlay
 from sycam.errors import OptionError, RunError
 from sycam.methods import find_method
 from sycam.metrics.removal.road import RoadMorf
-from sycam.report.pictures import USUAL, Style, in_lines, overlay
-from sycam.search.scoring import ranking_maps
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import ranking_maps
 from sycam.support.files import write_whole
 
 PAUSE, REST = 500, 2500  # milliseconds that a frame is shown, and the last one

@@ -16,10 +16,10 @@ from sycam.evaluation import Table
 from sycam.events import Event, Note, Stage, Step
 from sycam.metrics import Metric, find_metric
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
-from sycam.result import Result
+from sycam.runs.result import Result
 from sycam.search.events import Plan, Scored
 from sycam.support.terminal import shown
-from sycam.validation import PUBLISHED, Row, Validation, Verdict
+from sycam.validation.validate import PUBLISHED, Row, Validation, Verdict
 from sycam.verification import Verification
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal

@@ -9,19 +9,19 @@ import numpy as np
 from torch import nn
 
 from sycam.data.images import ImageSet, load_files
+from sycam.drawing.overlays import USUAL, Style, draw_grid
 from sycam.errors import RunError
-from sycam.inputs import DEMO, demo_images
 from sycam.methods import find_method
 from sycam.networks import open_network
 from sycam.networks.outputs import probabilities
-from sycam.recorded import output_of, recorded_heldout
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import DEMO, demo_images
 from sycam.report.animation import animate_removal
-from sycam.report.pictures import USUAL, Style, draw_grid
-from sycam.result import Result
+from sycam.runs.recorded import output_of, recorded_heldout
+from sycam.runs.result import Result
 from sycam.runs.trust import file_of_network
-from sycam.subject import Subject
 from sycam.support.permission import reading_a_run
-from sycam.validation import Validation
+from sycam.validation.validate import Validation
 
 OVERVIEW = "overview.png"
 TOGETHER = "images.png"

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from sycam.errors import OptionError, RunError
-from sycam.report.fronts import (
+from sycam.drawing.fronts import (
     Mark,
     draw_agreement,
     draw_cost_front,
     draw_goals,
     draw_leaderboard,
 )
-from sycam.report.pictures import written
-from sycam.result import Result
-from sycam.validation import PUBLISHED
+from sycam.drawing.overlays import written
+from sycam.errors import OptionError, RunError
+from sycam.runs.result import Result
+from sycam.validation.validate import PUBLISHED
 
 FRONT_FILE = "front.png"
 AGREEMENT_FILE = "heldout.png"

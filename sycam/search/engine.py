@@ -13,15 +13,15 @@ from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.composition.objectives import Goals
 from sycam.search.budget import Budget
-from sycam.search.constants import tune
-from sycam.search.contest import BATCH, Contest, Standing
-from sycam.search.enumeration import Enumerator, Level
+from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Plan, Scored
-from sycam.search.pareto import Scale, nearness, oriented_figures, pareto_front
-from sycam.search.selection import Candidate
+from sycam.search.proposals.constants import tune
+from sycam.search.racing.race import BATCH, Contest, Standing
+from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
+from sycam.search.selection.select import Candidate
 
 if TYPE_CHECKING:
-    from sycam.search.guided import Guide
+    from sycam.search.proposals.guide import Guide
 
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
 SETTLING = "settling"  # counted in batches

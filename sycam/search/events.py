@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sycam.events import Event
-from sycam.search.enumeration import Level
-from sycam.search.selection import Candidate
+from sycam.search.enumeration.enumerator import Level
+from sycam.search.selection.select import Candidate
 
 
 @dataclass(frozen=True)

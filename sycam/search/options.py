@@ -9,8 +9,8 @@ from sycam.errors import OptionError
 from sycam.language import Expression, parse_weights
 from sycam.metrics import Metric
 from sycam.search.budget import Budget
-from sycam.search.enumeration import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
-from sycam.search.selection import DEFAULT_RULE, RULES
+from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
+from sycam.search.selection.select import DEFAULT_RULE, RULES
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)

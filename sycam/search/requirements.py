@@ -12,8 +12,8 @@ from sycam.errors import OptionError
 from sycam.methods import Method
 from sycam.metrics import Metric, find_metric
 from sycam.metrics.option_text import written
-from sycam.search.journal import Journal
-from sycam.search.scoring import Scorer
+from sycam.scoring.journal import Journal
+from sycam.scoring.scorer import Scorer
 
 _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _TURNED = re.compile(r"=\s*([<>])")  # => and =<

@@ -19,8 +19,8 @@ from sycam.language import parse
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS, Context, Metric, find_metric
 from sycam.metrics.base import isolated
 from sycam.metrics.removal.pixel_ranks import gaussian_blur
-from sycam.search.scoring import Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Scorer
 
 IMAGE, VOLUME = (16, 16), (4, 8, 8)
 COUNT = 3  # images

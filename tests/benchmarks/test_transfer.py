@@ -13,10 +13,10 @@ import torch
 import sycam
 from sycam.data.near_copies import near
 from sycam.errors import UnknownNameError
-from sycam.inputs import demo_images, divide
 from sycam.methods import scored_along
-from sycam.statistics import mean_interval
-from sycam.validation import PUBLISHED
+from sycam.problem.images import demo_images, divide
+from sycam.scoring.statistics import mean_interval
+from sycam.validation.validate import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")

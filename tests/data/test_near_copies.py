@@ -17,7 +17,7 @@ from sycam.data import demo
 from sycam.data.images import ImageSet, choose, open_images, split
 from sycam.data.near_copies import clusters, look_of, near
 from sycam.errors import DataError, OptionError
-from sycam.inputs import divide, read_images, whole
+from sycam.problem.images import divide, read_images, whole
 
 SCENES = torch.from_numpy(demo.scenes("search", 30, seed=0).images).permute(0, 3, 1, 2) / 255
 

@@ -18,9 +18,9 @@ from sycam.data.datasets import open_dataset
 from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
-from sycam.inputs import divide, read_images, sample, with_masks
 from sycam.networks import NamedNetwork
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import divide, read_images, sample, with_masks
 from sycam.support import mapped_tensor
 
 IMAGES = torch.rand(9, 3, 6, 6, generator=torch.Generator().manual_seed(0))

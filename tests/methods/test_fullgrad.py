@@ -14,7 +14,7 @@ from sycam.errors import NetworkError
 from sycam.evidence import measure
 from sycam.methods import find_method
 from sycam.methods.fullgrad import BATCH, folded_bias
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
 from sycam.targets import Contrast, Probability
 
 TOLERANCE = 1e-5

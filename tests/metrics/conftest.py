@@ -16,8 +16,8 @@ from sycam.heatmaps import maps_of, norm01
 from sycam.inference import Classifier
 from sycam.language import parse
 from sycam.metrics import Context, Metric, find_metric
-from sycam.search import Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.language import parse
 from sycam.metrics import find_metric
-from sycam.search import Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Scorer
 
 AXIOMS = ("sensitivity-axiom", "conservation-axiom")
 XGRAD = "sum(G * A) / sum(A)"

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from sycam.errors import OptionError
-from sycam.hunt import hunt
 from sycam.metrics import find_metric
 from sycam.metrics.context import Scale
-from sycam.record import open_folder
+from sycam.problem.problem import Task
+from sycam.runs.record import open_folder
 from sycam.search import Budget, SearchOptions
-from sycam.search.race import Race
-from sycam.search.rules import RULES, ordering
-from sycam.task import Task
+from sycam.search.racing.sequential_test import Race
+from sycam.search.run import hunt
+from sycam.search.selection.rules import RULES, ordering
 
 MAPS = ["mean(A)", "mean(G)", "-relu(G)"]
 OF_VALUES = ["road", "road-morf", "road-lerf", "deletion", "insertion", "drop-in-deletion",

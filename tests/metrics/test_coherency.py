@@ -15,8 +15,8 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.methods import find_method
 from sycam.metrics import ADCC, ARCC, AverageDrop, Coherency, Complexity, Road
-from sycam.search import Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Scorer
 from sycam.targets import Probability
 
 QUIET = {"solver": "exact", "noise": 0.0, "ties": "plateau"}

@@ -15,9 +15,9 @@ from sycam.cli import app
 from sycam.errors import NetworkError, OptionError
 from sycam.evidence import layer_gradients, read_outputs
 from sycam.inference import Classifier
-from sycam.networks.correctness import classified_correctly
 from sycam.networks.forward import forward
 from sycam.networks.readings import Reading
+from sycam.problem.correctness import classified_correctly
 from sycam.targets.class_targets import Probability, ReST
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import sycam
 from sycam.cli import app
 from sycam.data import demo
-from sycam.inputs import demo_images
+from sycam.problem.images import demo_images
 from sycam.report.html import write_report
 from sycam.report.html.mathematics import in_words, mathml
 

@@ -17,8 +17,8 @@ from sycam.grammar.sampling import sample_expressions
 from sycam.heatmaps import maps_of
 from sycam.language import Expression, parse_weights
 from sycam.metrics import POSITIVE_SCALE, Metric
+from sycam.problem.explained_network import Subject
 from sycam.search import Enumerator
-from sycam.subject import Subject
 
 GRAMMAR = read_grammar(
     """

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import sycam
 from sycam.cli import app, main
 from sycam.report import console as show
-from sycam.result import digest_of
+from sycam.runs.result import digest_of
 from sycam.support.terminal import json_text, open_console, printable, shown
 
 EVIL = "x\x1b[2J\x9b31m\u202e[/][bold]\nForged.\n"

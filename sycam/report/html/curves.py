@@ -11,9 +11,9 @@ import torch
 from sycam.data.images import ImageSet
 from sycam.methods import find_method
 from sycam.metrics.removal.road import RoadLerf, RoadMorf
-from sycam.result import Result
-from sycam.search.scoring import ranking_maps
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.runs.result import Result
+from sycam.scoring.scorer import ranking_maps
 from sycam.support.files import TEXT, NotPlainError, write_whole
 from sycam.support.schema import read_json
 from sycam.support.terminal import json_text

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from sycam.data.images import ImageSet
+from sycam.problem.explained_network import Subject
 from sycam.report.explain import columns_of, draw_heatmaps
-from sycam.result import Result
-from sycam.subject import Subject
+from sycam.runs.result import Result
 from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
 from sycam.support.schema import parse_json
 from sycam.support.terminal import json_text

@@ -16,9 +16,9 @@ from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
 from sycam.report.run_pictures import AGREEMENT_FILE, FRONT_FILE
-from sycam.result import Result
+from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
-from sycam.validation import NEW, Row
+from sycam.validation.validate import NEW, Row
 
 REPORT_FILE = "report.html"
 _PICTURES = {"front": FRONT_FILE, "agreement": AGREEMENT_FILE}

@@ -15,8 +15,8 @@ from sycam.errors import OptionError
 from sycam.language import parse
 from sycam.metrics import METRICS, find_metric
 from sycam.metrics.composition.objectives import Goals
-from sycam.search import Scorer
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Scorer
 
 FORMULAS = ["mean(G)", "relu(G)", "mean(relu(G)) * max(A)"]
 

@@ -17,12 +17,12 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.heatmaps import norm01
 from sycam.inference import Classifier
-from sycam.inputs import demo_images
 from sycam.methods import find_method
 from sycam.metrics import Context, Road, RoadLerf, RoadMorf
 from sycam.metrics.imputation.impute import impute_exact
 from sycam.metrics.removal.road import plateau_bounds
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
+from sycam.problem.images import demo_images
 
 QUIET = {"solver": "exact", "noise": 0.0}
 STRICT = {**QUIET, "ties": "plateau"}

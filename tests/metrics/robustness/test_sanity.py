@@ -19,7 +19,7 @@ from sycam.evidence import find_layer
 from sycam.metrics import ClassSensitivity, Randomisation
 from sycam.metrics.robustness.correlation import average_ranks, pearson
 from sycam.metrics.robustness.sanity import modules_in_order, reinitialised
-from sycam.subject import Subject
+from sycam.problem.explained_network import Subject
 
 TEXT = "mean(relu(G))"  # flat on no image, so that the references are defined
 ALL = ["7", "5", "2", "0"]  # the small network's modules with parameters, from the top

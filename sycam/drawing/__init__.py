@@ -1,0 +1,1 @@
+"""Drawings of arrays: heatmaps on images, fronts and leaderboards."""

@@ -1,0 +1,204 @@
+"""The append-only record of finished scores: what an interrupted run resumes from."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sycam.errors import RunError
+from sycam.metrics import Metric
+from sycam.scoring.blocks import Stage
+from sycam.scoring.scorer import Score
+from sycam.support.files import open_plain, read_plain
+from sycam.support.schema import SchemaError, check, parse_json
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+VERSION = 2
+_LARGEST = 1 << 33  # bytes of a journal that is read
+_LINE = {
+    "stage": int,
+    "candidates": [{"name": str, "scores": list[Any], "degenerate": int, "finite": bool}],
+}
+_FAR = 1 << 40  # a byte behind any journal: what is locked on Windows, where locks stop readers
+
+
+class Journal:
+    """A file with one line a finished batch of candidates, which one process at a time may use.
+
+    Each line ends in a checksum. A last line that a crash left half-written is cut off; a damaged
+    line in the middle is passed over, and what it held is computed again.
+
+    Args:
+        path: the file; made if absent.
+        identity: digest of what the scores depend on; a file of another identity is refused.
+        metric: what the scores are of.
+        stages: in which the images are scored.
+        writable: whether anything will be appended; if not, the file must exist, and is neither
+            locked nor mended.
+
+    Attributes:
+        known: scores by name and number of the stage.
+        damaged: lines passed over.
+
+    Raises:
+        RunError: another run's file, one that another process uses, or one that cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        metric: Metric,
+        stages: Sequence[Stage],
+        writable: bool = True,
+    ):
+        self.path, self.metric, self.stages = path, metric, tuple(stages)
+        self.known: dict[tuple[str, int], Score] = {}
+        self.damaged = 0
+        self._file = None
+        header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
+        try:
+            if not writable:
+                self._replay(self._content(), header)
+                return
+            # Unbuffered: a line goes out in one call, which no Ctrl-C can cut in two.
+            self._file = open_plain(path, "ab", within=path.parent)
+            self._lock()
+            content = self._content()
+            good = self._replay(content, header)
+            if good < len(content):
+                self._file.truncate(good)
+            if good == 0:
+                self._write(header)
+        except OSError as error:
+            self.close()
+            raise RunError(f"cannot use journal '{path}': {error}") from None
+        except RunError:
+            self.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                self._file.seek(_FAR)
+                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise RunError(
+                f"another process is at work on the run in '{self.path.parent}'; wait for it, or "
+                "choose another --out"
+            ) from None
+
+    def _content(self) -> bytes:
+        return read_plain(self.path, _LARGEST, within=self.path.parent)
+
+    def _replay(self, content: bytes, header: dict) -> int:
+        """Read the records; return where the last whole line ends."""
+        *lines, torn = content.split(b"\n")
+        if not lines:
+            return 0
+        first = _decode(lines[0])
+        if first is None:
+            raise RunError(
+                f"journal '{self.path}' is damaged in its first line, so that it cannot be told "
+                "whose scores it holds; choose another --out, or delete it to begin anew"
+            )
+        if first != header:
+            raise RunError(
+                f"'{self.path.parent}' holds another run (other network, images, metric, grammar "
+                "or options, or another version's); choose another --out"
+            )
+        for line in lines[1:]:
+            record = _decode(line)
+            if record is None or not self._is_sound(record):
+                self.damaged += 1
+                continue
+            for entry in record["candidates"]:
+                self.known[entry["name"], record["stage"]] = Score.of(
+                    self.metric,
+                    np.array(entry["scores"], float),
+                    entry["degenerate"],
+                    entry["finite"],
+                )
+        return len(content) - len(torn)
+
+    def _is_sound(self, record: dict) -> bool:
+        """Whether it is scores of a stage's images: a checksum says only that a line is whole."""
+        try:
+            check(record, _LINE)
+        except SchemaError:
+            return False
+        if not 0 <= record["stage"] < len(self.stages):
+            return False
+        stage = self.stages[record["stage"]]
+        images, parts = stage.stop - stage.start, len(self.metric.components)
+        for entry in record["candidates"]:
+            try:
+                scores = np.array(entry["scores"])
+            except ValueError:  # ragged
+                return False
+            wanted = (images, parts) if parts else (images,)
+            if scores.dtype.kind not in "if" or scores.shape != wanted:
+                return False
+            if not 0 <= entry["degenerate"] <= images:
+                return False
+        return True
+
+    def append(self, stage: int, names: Sequence[str], scores: Sequence[Score]) -> None:
+        """Record a finished batch; it is on disk when this returns."""
+        if self._file is None:
+            raise RunError(f"journal '{self.path}' lacks scores of {', '.join(names)}")
+        entries = [
+            {
+                "name": name,
+                "scores": score.values.tolist(),
+                "degenerate": score.degenerate,
+                "finite": score.finite,
+            }
+            for name, score in zip(names, scores, strict=True)
+        ]
+        self._write({"time": round(time.time(), 3), "stage": stage, "candidates": entries})
+        self.known.update(((n, stage), s) for n, s in zip(names, scores, strict=True))
+
+    def _write(self, record: dict) -> None:
+        text = json.dumps(record, separators=(",", ":"))
+        line = f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError("the disk took only a part of a line")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(
+                f"cannot write journal '{self.path}': {error}; "
+                "make room and run the same command again, it resumes"
+            ) from None
+
+    def close(self) -> None:
+        """Close the file and let other processes use it."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _decode(line: bytes) -> dict | None:
+    """The record of a line without its end, or None where it is torn or damaged."""
+    text, separator, check = line.rpartition(b"\t")
+    if not separator or f"{zlib.crc32(text):08x}".encode() != check:
+        return None
+    try:
+        record = parse_json(text, undefined=True)  # a score may be NaN
+    except SchemaError:
+        return None
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,1 @@
+"""Every expression of a grammar, cheapest first, each meaning once."""

@@ -1,0 +1,1 @@
+"""What is worth scoring next, given what others scored."""

@@ -1,0 +1,235 @@
+"""Guided search: asks for expressions worth scoring, and is told what they scored."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage
+from optuna.trial import Trial
+
+from sycam.errors import ExpressionError, OptionError, unknown_name
+from sycam.grammar import Grammar
+from sycam.language import Expression
+from sycam.search.enumeration.enumerator import Level
+from sycam.search.proposals.derivations import Derivations
+from sycam.search.proposals.elite import Entry, Values
+from sycam.search.proposals.evolution import EvolutionProposer
+from sycam.search.proposals.optuna_study import GrammarSampler, Ledger
+from sycam.search.proposals.proposer import MIX, ORDER, GrammarProposer, Portray, Proposer
+
+GRAMMAR, TPE, RANDOM, EVOLUTION = "grammar", "tpe", "random", "evolution"
+SAMPLERS = (GRAMMAR, TPE, RANDOM, EVOLUTION)
+_PATIENCE = 300  # proposals without a new class, after which the next in cost order is taken
+_AGAIN = _PATIENCE - 16
+
+
+class Guide:
+    """Proposes new expressions, each of a class that was not scored before.
+
+    The same seed, the same calls and the same scores give the same proposals, unless the storage
+    is shared; an interrupted search resumes by telling the scores on record again.
+
+    Args:
+        grammar: the space.
+        sampler: ``"grammar"`` (edits of the best, a grammar learnt from them, and cost order),
+            ``"tpe"`` or ``"random"`` (Optuna's), ``"evolution"`` (genetic programming), or any
+            sampler of Optuna's.
+        seed: of the sampler.
+        max_cost: highest cost of a proposal.
+        storage: of the study, and ``shared``: see :class:`Ledger`.
+        name: of the study.
+        represent: maps an expression to the one that stands for its class, or to None where it
+            has no heatmap; see :meth:`sycam.search.Enumerator.represent`. Without it, each
+            expression is a class.
+        stream: expressions by cost, where enumeration goes on; ``"grammar"`` proposes a share of
+            them, others are followed by them when they find nothing new any more.
+        portray: see :meth:`sycam.search.Enumerator.portrait`; for ``"grammar"``, which finds the
+            best in a fraction of the candidates with it.
+        mix: shares of the kinds of proposals; for ``"grammar"``.
+
+    Raises:
+        UnknownNameError: no such sampler.
+        OptionError: ``max_cost`` is too low, or the storage is of no use.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        sampler: str | BaseSampler = GRAMMAR,
+        seed: int = 0,
+        max_cost: int = 10,
+        storage: str | Path | BaseStorage | None = None,
+        name: str = "sycam",
+        represent: Callable[[Expression], Expression | None] | None = None,
+        stream: Iterator[Expression | Level] | None = None,
+        portray: Portray | None = None,
+        mix: Mapping[str, float] = MIX,
+        shared: bool | None = None,
+    ):
+        self.grammar, self.max_cost = grammar, max_cost
+        self._derivations = Derivations(grammar, max_cost)
+        self._proposer: Proposer | None = None
+        own = GrammarSampler(self._derivations)
+        if sampler == GRAMMAR:
+            self._proposer = GrammarProposer(self._derivations, seed, stream, portray, mix)
+            stream = None  # it is the proposer's now
+        elif sampler == EVOLUTION:
+            self._proposer = EvolutionProposer(self._derivations, seed)
+        elif isinstance(sampler, str) and sampler in SAMPLERS:
+            own = {TPE: TPESampler, RANDOM: RandomSampler}[sampler](seed=seed)
+        elif isinstance(sampler, BaseSampler):
+            own = sampler
+        else:
+            raise unknown_name("sampler", str(sampler), SAMPLERS)
+        self._kind = sampler if isinstance(sampler, str) else type(sampler).__name__
+        self._ledger = Ledger(storage, name, own, self._derivations, shared)
+        self._order = iter(()) if stream is None else stream
+        self._barren = 0  # proposals since the last new class
+        self._represent = represent or (lambda expression: expression)
+        self._known: dict[Expression, tuple[Values | None, bool]] = {}
+        self._pending: dict[Expression, tuple[str, list[Trial]]] = {}
+        self._goals = 0  # not known before the first score
+        self._front: list[Values] = []  # of the complete scores, those that no other matches
+        self._counts: Counter[str] = Counter()
+        self._kinds: dict[str, Counter[str]] = {}
+
+    @property
+    def statistics(self) -> dict:
+        """Numbers of new ``proposals``, of ``duplicates`` (answered from what is known), of
+        proposals with ``no heatmap``, of scores ``shared`` by others, and by ``kinds`` of
+        proposals how many were ``proposed`` and ``improved`` on the best, or on the front of
+        several goals."""
+        names = ("proposals", "duplicates", "no heatmap", "shared")
+        counts = {name: self._counts[name] for name in names}
+        return counts | {"kinds": {kind: dict(found) for kind, found in self._kinds.items()}}
+
+    def add(
+        self, expression: Expression, value: float | Sequence[float] | None, complete: bool = True
+    ) -> None:
+        """Take note of a score that was not asked for.
+
+        Args:
+            expression: any; what the grammar does not hold is not proposed, and no parent.
+            value: higher is better; several for several goals; None where it cannot win.
+            complete: whether the score is of all images.
+        """
+        inside = self._derivations.holds(expression)
+        found = self._represent(expression) if inside else expression
+        if found is not None:
+            self._note(found, value, complete, inside)
+
+    def ask(self, count: int) -> list[Expression]:
+        """At most ``count`` expressions to score, cheap to make; none if no new one is found."""
+        for text, values in self._ledger.others(self._goals or 1):
+            self._take(text, values)
+        found: list[Expression] = []
+        while len(found) < count:
+            trial, expression, kind = self._next()
+            if expression is None:
+                break
+            new = self._settle(trial, expression, kind)
+            if new is not None:
+                found.append(new)
+            # After one in order, the sampler has some more tries.
+            self._barren = self._barren + 1 if new is None else 0 if kind != ORDER else _AGAIN
+        return found
+
+    def tell(
+        self, expression: Expression, value: float | Sequence[float] | None, complete: bool = True
+    ) -> None:
+        """The score of an expression that was asked for; arguments as for :meth:`add`."""
+        kind, trials = self._pending.pop(expression, (None, []))
+        improved = self._note(expression, value, complete, self._derivations.holds(expression))
+        for trial in trials:
+            self._ledger.tell(trial, *self._known[expression])
+        if kind is not None:
+            self._kinds[kind]["improved"] += improved
+
+    def _next(self) -> tuple[Trial | None, Expression | None, str]:
+        """A proposal and its kind; a sampler of Optuna's makes it as a trial, ours before."""
+        if self._barren >= _PATIENCE:
+            fresh = (item for item in self._order if not isinstance(item, Level))
+            return None, next(fresh, None), ORDER
+        if self._proposer is None:
+            return (*self._ledger.ask(self._goals or 1), self._kind)
+        proposal = self._proposer.propose()
+        if proposal is None:
+            self._barren = _PATIENCE
+            return self._next()
+        return None, proposal.expression, proposal.kind
+
+    def _settle(self, trial: Trial | None, expression: Expression, kind: str) -> Expression | None:
+        """The expression to score for a proposal, or None where that is known."""
+        found = self._represent(expression)
+        if found is not None and not self._fits(found):
+            found = expression
+        repeated = found in self._known or found in self._pending
+        if found is None or repeated:
+            self._counts["no heatmap" if found is None else "duplicates"] += 1
+            if trial is not None:
+                self._ledger.describe(trial, found or expression, kind, repeated)
+            if found in self._pending:
+                self._pending[found][1].extend([trial] if trial else [])
+            elif trial is not None:
+                self._ledger.tell(trial, *self._known.get(found, (None, True)))
+            return None
+        if trial is None:
+            trial, _ = self._ledger.ask(self._goals or 1, found)
+        self._ledger.describe(trial, found, kind, False)
+        self._pending[found] = kind, [trial]
+        self._counts["proposals"] += 1
+        self._kinds.setdefault(kind, Counter(proposed=0, improved=0))["proposed"] += 1
+        return found
+
+    def _fits(self, expression: Expression) -> bool:
+        return expression.cost <= self.max_cost and self._derivations.holds(expression)
+
+    def _note(
+        self,
+        expression: Expression,
+        value: float | Sequence[float] | None,
+        complete: bool,
+        parent: bool,
+    ) -> bool:
+        """Take note; whether no score before is as good in every goal."""
+        values, improved = _values(value), False
+        if values is not None:
+            if len(values) != (self._goals or len(values)):
+                raise OptionError(
+                    f"{expression} has {len(values)} figures, but those before have {self._goals}"
+                )
+            self._goals = len(values)
+        known, whole = self._known.get(expression, (None, False))
+        if known is None or (complete and not whole):
+            self._known[expression] = values, complete
+        if values is not None and complete and not any(_covers(v, values) for v in self._front):
+            self._front = [v for v in self._front if not _covers(values, v)] + [values]
+            improved = True
+        if values is not None and parent and self._proposer is not None:
+            self._proposer.learn(Entry(expression, values, complete))
+        return improved
+
+    def _take(self, text: str, values: Values) -> None:
+        """A score of another process; its text is parsed, and left alone if that fails."""
+        try:
+            expression = self.grammar.parse(text)
+        except ExpressionError:
+            return
+        self._counts["shared"] += 1
+        self.add(expression, values)
+
+
+def _covers(one: Values, other: Values) -> bool:
+    return all(x >= y for x, y in zip(one, other, strict=True))
+
+
+def _values(value: float | Sequence[float] | None) -> Values | None:
+    """As a tuple; None where one is not finite."""
+    if value is None:
+        return None
+    values = tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
+    return values if all(map(math.isfinite, values)) else None

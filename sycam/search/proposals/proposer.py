@@ -1,0 +1,224 @@
+"""Which expression to score next, given what others scored: edits, draws and plain cost order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sycam.errors import OptionError
+from sycam.language import Expression
+from sycam.search.enumeration.enumerator import Level
+from sycam.search.proposals.derivations import Derivations
+from sycam.search.proposals.edits import Edits
+from sycam.search.proposals.elite import Archive, Entry
+from sycam.search.proposals.learnt_grammar import LearntGrammar
+from sycam.search.proposals.surrogate import Surrogate, hopes
+
+EDIT, LEARNT, ORDER = "edit", "learnt", "order"
+MIX = {EDIT: 0.5, LEARNT: 0.25, ORDER: 0.25}
+ROUND = 8  # proposals made at once
+LEAST = 8  # scores, below which plain order is all there is
+_TOP = 16  # expressions that are parents because of their score alone
+_PARENTS = 4  # edited in a round
+_PARTNERS = 4  # joined with them
+_POOL = 64  # expressions of a kind that the surrogate chooses from
+_SAMPLE = 1000  # expressions that the surrogate learns from: its time grows with the cube
+_WIDEST = 3.0  # interquartile ranges below the median that scores are told apart in
+_CURIOSITY = 1.0  # deviations of a prediction that count as hope
+_FRESH = 50_000  # portraits kept
+_FIRST = 0.25  # share of the proposals in order that are the very next, so that none waits forever
+
+Portray = Callable[[Expression], "np.ndarray | None"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An expression to be scored, and the kind of step that led to it."""
+
+    expression: Expression
+    kind: str
+
+
+class Proposer(Protocol):
+    """Proposes expressions, each once."""
+
+    def learn(self, entry: Entry) -> None:
+        """Take note of a score."""
+
+    def propose(self) -> Proposal | None:
+        """The next proposal; None when there is nothing left."""
+
+
+class GrammarProposer:
+    """Edits of the elite, draws from a grammar learnt from it, and plain order, in a fixed mix.
+
+    Of each kind there are more than can be scored; a surrogate, where portraits let it, chooses
+    among them. The default mix was set on one network's table of ROAD scores and confirmed on
+    another's (``benchmarks/search.py``). Candidates until the best of 2,636 was found, median of
+    five seeds (and the most): half edits, a quarter each of the others 36 (70); edits at 0.8 34
+    (70); draws at 0.5 30 (92); order at 0.5 44 (62); edits alone 62 (81). So it matters little as
+    long as all take part.
+
+    Args:
+        derivations: of the space.
+        seed: of the drawing.
+        stream: the space in cost order; without it, there are only the other kinds.
+        portray: the portrait ``[F]`` of an expression's heatmaps; None for no heatmap.
+        mix: shares of the kinds.
+
+    Raises:
+        OptionError: the mix names another kind, or has no positive share.
+    """
+
+    def __init__(
+        self,
+        derivations: Derivations,
+        seed: int,
+        stream: Iterator[Expression | Level] | None = None,
+        portray: Portray | None = None,
+        mix: Mapping[str, float] = MIX,
+    ):
+        if not mix.keys() <= MIX.keys() or min(mix.values()) < 0 or not sum(mix.values()) > 0:
+            raise OptionError(
+                f"mix {dict(mix)} is not understood; expected shares of {', '.join(MIX)} that "
+                "are not negative, one of them positive"
+            )
+        self._mix = {kind: share / sum(mix.values()) for kind, share in mix.items()}
+        self._owed = dict.fromkeys(self._mix, 0.0)  # of proposals, to each kind
+        self._random = random.Random(seed)
+        self._archive = Archive(_TOP, _SAMPLE)
+        self._edits, self._learnt = Edits(derivations), LearntGrammar(derivations)
+        self._neighbours: dict[tuple, tuple[Expression, ...]] = {}
+        self._stream = iter(()) if stream is None else stream
+        self._window: dict[Expression, None] = {}  # next in order
+        self._portray = portray
+        self._portraits: dict[Expression, np.ndarray | None] = {}
+        self._surrogate: Surrogate | None = None if portray is None else Surrogate()
+        self._fitted = False
+        self._offered: set[Expression] = set()
+        self._queue: list[Proposal] = []
+
+    def learn(self, entry: Entry) -> None:
+        """Take note of a score."""
+        self._offered.add(entry.expression)
+        self._archive.add(entry)
+        self._queue.clear()  # the next proposals know of it
+
+    def propose(self) -> Proposal | None:
+        """The next proposal, never one made or scored before; None when there is nothing left."""
+        if not self._queue:
+            self._queue = self._round()[::-1]
+        if not self._queue:
+            return None
+        proposal = self._queue.pop()
+        self._offered.add(proposal.expression)
+        self._window.pop(proposal.expression, None)
+        return proposal
+
+    def _round(self) -> list[Proposal]:
+        elite = [entry.expression for entry in self._archive.elite()]
+        if len(self._archive) < LEAST or not elite:
+            return [Proposal(e, ORDER) for e in self._next()[:ROUND]] or self._drawn()[:ROUND]
+        kinds = self._kinds()
+        found: dict[Expression, str] = {}
+        self._fit()
+        for kind, make in (
+            (EDIT, lambda: self._edited(elite)),
+            (LEARNT, lambda: [p.expression for p in self._drawn(elite)]),
+            (ORDER, self._next),
+        ):
+            count = kinds.count(kind)
+            if not count:
+                continue
+            pool = [e for e in make() if e not in found]
+            chosen = pool[:1] if kind == ORDER and self._random.random() < _FIRST else []
+            chosen += self._best([e for e in pool if e not in chosen], count - len(chosen))
+            found |= dict.fromkeys(chosen, kind)
+        made = [Proposal(e, kind) for e, kind in found.items()]
+        self._random.shuffle(made)
+        return made or [Proposal(e, ORDER) for e in self._next()[:ROUND]]
+
+    def _kinds(self) -> list[str]:
+        """The kinds of a round's proposals, so that the mix holds over rounds."""
+        kinds = []
+        for _ in range(ROUND):
+            for kind, share in self._mix.items():
+                self._owed[kind] += share
+            kind = max(self._owed, key=self._owed.__getitem__)
+            self._owed[kind] -= 1
+            kinds.append(kind)
+        return kinds
+
+    def _edited(self, elite: list[Expression]) -> list[Expression]:
+        weights = [1 / (1 + place) for place in range(len(elite))]
+        partners = tuple(elite[:_PARTNERS])
+        found: dict[Expression, None] = {}
+        for parent in dict.fromkeys(self._random.choices(elite, weights, k=_PARENTS)):
+            key = parent, partners
+            if key not in self._neighbours:
+                if len(self._neighbours) >= 4 * _TOP:
+                    self._neighbours.clear()
+                self._neighbours[key] = tuple(self._edits.neighbours(parent, partners))
+            fresh = [e for e in self._neighbours[key] if e not in self._offered]
+            found |= dict.fromkeys(self._random.sample(fresh, min(len(fresh), _POOL // 2)))
+        return list(found)
+
+    def _drawn(self, elite: list[Expression] = ()) -> list[Proposal]:
+        self._learnt.learn(elite)
+        found = {}
+        for _ in range(2 * _POOL):
+            expression = self._learnt.draw(self._random)
+            if expression not in self._offered and len(found) < _POOL:
+                found[expression] = Proposal(expression, LEARNT)
+        return list(found.values())
+
+    def _next(self) -> list[Expression]:
+        self._window = {e: None for e in self._window if e not in self._offered}
+        while len(self._window) < _POOL and (item := next(self._stream, None)) is not None:
+            if not isinstance(item, Level) and item not in self._offered:
+                self._window[item] = None
+        return list(self._window)
+
+    def _fit(self) -> None:
+        if self._surrogate is None:
+            return
+        entries = [e for e in self._archive.sample() if self._portrait(e.expression) is not None]
+        if len(entries) < LEAST:
+            return
+        values = np.array([entry.values for entry in entries])
+        # How bad the bad ones are does not matter, and would hide how good the good ones are.
+        low, middle, high = np.percentile(values, (25, 50, 75), axis=0)
+        values = np.maximum(values, middle - _WIDEST * (high - low))
+        spread = values.std(0)
+        values = (values - values.mean(0)) / np.where(spread > 0, spread, 1.0)
+        # Several goals: each round looks at them from another side (Knowles: ParEGO, 2006).
+        weights = np.array([self._random.expovariate(1) for _ in range(values.shape[1])])
+        figures = values @ (weights / weights.sum())
+        figures /= figures.std() or 1.0
+        self._surrogate.fit(
+            np.stack([self._portrait(entry.expression) for entry in entries]),
+            figures,
+            np.array([not entry.complete for entry in entries]),
+        )
+        self._fitted = True
+
+    def _best(self, pool: list[Expression], count: int) -> list[Expression]:
+        """The most hopeful of a pool; without a surrogate, any."""
+        if not self._fitted:
+            return self._random.sample(pool, min(count, len(pool)))
+        pool = [e for e in pool if self._portrait(e) is not None]
+        if not pool or count < 1:
+            return []
+        mean, covariance = self._surrogate.predict(np.stack([self._portrait(e) for e in pool]))
+        return [pool[i] for i in hopes(mean, covariance, count, _CURIOSITY)]
+
+    def _portrait(self, expression: Expression) -> np.ndarray | None:
+        if expression not in self._portraits:
+            if len(self._portraits) >= _FRESH:
+                self._portraits.clear()
+            self._portraits[expression] = self._portray(expression)
+        return self._portraits[expression]

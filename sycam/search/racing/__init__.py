@@ -1,0 +1,1 @@
+"""Which candidates see more images, and which drop out."""

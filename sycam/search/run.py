@@ -1,0 +1,312 @@
+"""One search of a task, in a folder: journal, contest, winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sycam.errors import OptionError
+from sycam.events import Notify, Stage, ignore
+from sycam.methods import find_method
+from sycam.methods.method import PUBLISHED
+from sycam.metrics import Metric
+from sycam.metrics.composition.objectives import Goals
+from sycam.problem.problem import Disguise, Task
+from sycam.runs.certificate import certificate_of
+from sycam.runs.result import JOURNAL_FILE, STUDY_FILE
+from sycam.scoring.blocks import Stage as Part
+from sycam.scoring.blocks import stages_of
+from sycam.scoring.journal import Journal
+from sycam.scoring.journaled_scorer import Scoreboard
+from sycam.search import Candidate, Gate, Outcome, Refusal, select
+from sycam.search.engine import DEEPEST, Search
+from sycam.search.options import BEST_PUBLISHED, EXACT, GUIDED, PER_CLASS, SearchOptions
+from sycam.search.proposals.guide import Guide
+from sycam.search.racing.race import BOUND, Contest, Dropping
+from sycam.search.racing.race import RACE as RACED
+from sycam.search.racing.sequential_test import Bounds, Race
+from sycam.search.selection.bootstrap import Stability, stability
+from sycam.search.selection.pareto import Scale, compromise, pareto_front
+from sycam.search.selection.per_class import Choice, Choose, class_winners
+from sycam.search.selection.power import Resolution, resolution
+from sycam.validation.validate import PUBLISHED as RIVALS
+
+_FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """How far the search images bear the choice of the winner.
+
+    Attributes:
+        stability: whether it would win again.
+        resolution: whether they tell it from the next leaders.
+    """
+
+    stability: Stability
+    resolution: Resolution
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What a search of a task found.
+
+    Attributes:
+        outcome: the candidates.
+        winner: a new formula or a published CAM that is one, or None.
+        new: the best new formula: the winner, or where that is a published CAM, what the rule
+            chooses without those; or None.
+        known_as: name of the published CAM that won; None where a new formula did.
+        runner_up: the next that might have won, or None.
+        refused: candidates that failed a requirement, the best first.
+        certificate: what was searched, as plain data.
+        inadmissible: names of candidates found to be a known method in disguise, or to fail a
+            requirement; only those that might have won were asked.
+        classes: the winner of each class explained; empty where the scope is global.
+        doubts: about the choice, from the search images alone; None without a winner and for
+            several goals.
+    """
+
+    outcome: Outcome
+    winner: Candidate | None
+    new: Candidate | None
+    known_as: str | None
+    runner_up: Candidate | None
+    refused: tuple[Refusal, ...]
+    certificate: dict
+    inadmissible: frozenset[str]
+    classes: tuple[Choice, ...] = ()
+    doubts: Doubts | None = None
+
+
+def hunt(
+    task: Task,
+    options: SearchOptions,
+    folder: Path,
+    script: Mapping[str, int] | None = None,
+    notify: Notify = ignore,
+) -> Hunt:
+    """Search, or play a recorded search again.
+
+    Args:
+        task: what is searched.
+        options: how.
+        folder: of the run, where its journals are.
+        script: how many candidates enter in each phase. Given, nothing is measured or written: all
+            scores must be in the journals.
+        notify: watches the progress.
+
+    Raises:
+        RunError: the folder holds another run or is in use; of a script, scores are missing.
+    """
+    again = script is not None
+    metric, stages = task.metric, stages_of(len(task.context), task.metric)
+    whole = (Part(0, len(task.context)),)
+    with ExitStack() as stack:
+        journal = Journal(folder / JOURNAL_FILE, task.identity, metric, stages, not again)
+        stack.enter_context(closing(journal))
+        board = Scoreboard(metric, task.evidence, task.context, journal, stages, not again)
+        gate = Gate(
+            task.requirements,
+            task.scorer,
+            lambda m: Journal(
+                folder / f"scores-{m.slug}.jsonl", f"{task.identity} {m.text}", m, whole, not again
+            ),
+        )
+        stack.enter_context(closing(gate))
+        disguised = Disguise(task.scorer, task.grammar.leaves)
+        admitted: dict[tuple[str, str], bool] = {}
+
+        def admissible(candidate: Candidate) -> bool:
+            asked = candidate.kind, candidate.name
+            if asked not in admitted:  # the expensive check comes last
+                method = find_method(candidate.expression)
+                new = candidate.kind == PUBLISHED or not disguised(candidate)
+                admitted[asked] = new and gate(method)
+            return admitted[asked]
+
+        contest = Contest(
+            board, _dropping(task, options, stages), options.rule, admissible, task.subject.seed
+        )
+        enumerator = task.enumerator(options.equivalence)
+
+        def guide(stream: Any) -> Guide:
+            study = None if again else options.storage or folder / STUDY_FILE
+            return Guide(
+                task.grammar,
+                options.sampler,
+                task.subject.seed,
+                DEEPEST,
+                study,
+                f"{task.subject.name} {metric.text} {task.identity[:8]}",
+                enumerator.represent,
+                stream,
+                enumerator.portrait,
+                shared=options.storage is not None,
+            )
+
+        search = Search(
+            contest,
+            enumerator,
+            options.budget,
+            min(options.max_cost, _FIRST_COSTS) if options.mode == GUIDED else options.max_cost,
+            None if options.mode == EXACT else guide,
+            options.constants,
+            _threshold(options, metric),
+            options.forgets,
+            script,
+            task.subject.seed,
+            notify,
+        )
+        outcome = search.run(task.known, options.guesses)
+        notify(Stage("Choosing the winner"))
+        first, new, second = _chosen(task, options, outcome, admissible)
+        classes = _of_classes(task, options, outcome, first, admissible)
+        # Before the doubts, which ask candidates that did not come near winning.
+        refused = _best_first(gate.refused, outcome, metric)
+        inadmissible = frozenset(name for (_, name), good in admitted.items() if not good)
+        doubts = _doubts(task, options, outcome, first, admissible)
+    return Hunt(
+        outcome,
+        first,
+        new,
+        _known_as(outcome, first),
+        second,
+        refused,
+        certificate_of(task, options, outcome, first, second, new),
+        inadmissible,
+        classes,
+        doubts,
+    )
+
+
+def _dropping(task: Task, options: SearchOptions, stages: Sequence[Part]) -> dict[str, Dropping]:
+    """When candidates drop out; never where no mean over all images decides who wins."""
+    metric, found = task.metric, {}
+    if metric.components or options.scope == PER_CLASS or options.forgets:
+        return found
+    bounds = metric.oriented(metric.bound(task.context).double().cpu().numpy())
+    if options.mode != EXACT or options.rule in Bounds.sound:
+        worst = metric.range[0] if metric.higher_is_better else metric.range[1]
+        found[BOUND] = Bounds(bounds, metric.oriented(worst))
+    if options.mode != EXACT:
+        ends = tuple(stage.stop for stage in stages)
+        tolerance = options.tolerance_of(metric, task.context.scale.spread)
+        found[RACED] = Race(options.delta, tolerance, ends, bounds)
+    return found
+
+
+def _best_first(
+    refused: Sequence[Refusal], outcome: Outcome, metric: Metric
+) -> tuple[Refusal, ...]:
+    """Refusals by what the candidates scored: the first would have won."""
+    scores = {c.name: metric.oriented(c.mean) for c in contenders(outcome)}
+    return tuple(sorted(refused, key=lambda r: -scores[r.expression]))
+
+
+def _threshold(
+    options: SearchOptions, metric: Metric
+) -> Callable[[Sequence[Candidate]], float] | None:
+    """From the known methods, what a candidate's mean must exceed to end the search."""
+    if options.threshold is None:
+        return None
+    if isinstance(metric, Goals):
+        raise OptionError("a threshold is of one metric; several goals end by the budget")
+
+    def threshold(known: Sequence[Candidate]) -> float:
+        if options.threshold != BEST_PUBLISHED:
+            return options.threshold
+        figures = [c.mean for c in known if c.kind in RIVALS]
+        return metric.oriented(max(map(metric.oriented, figures)))
+
+    return threshold
+
+
+def _chosen(
+    task: Task,
+    options: SearchOptions,
+    outcome: Outcome,
+    admissible: Callable[[Candidate], bool],
+) -> tuple[Candidate | None, Candidate | None, Candidate | None]:
+    """The winner, the best new formula, and the next that might have won."""
+    rule, able = _rule(options, outcome, task.subject.seed), contenders(outcome)
+
+    def choose(candidates: Sequence[Candidate]) -> Candidate | None:
+        return rule(candidates, task.metric, lambda c: not admissible(c))
+
+    winner = choose(able)
+    if winner is None:
+        return None, None, None
+    new = winner if winner.kind != PUBLISHED else choose(outcome.candidates)
+    return winner, new, choose([c for c in able if c is not winner])
+
+
+def contenders(outcome: Outcome) -> list[Candidate]:
+    """All that may win: published CAMs that are expressions, by their text, and new formulas."""
+    known = {
+        str(c.expression): Candidate(str(c.expression), c.kind, c.expression, c.score)
+        for c in outcome.known
+        if c.kind == PUBLISHED and c.expression is not None
+    }
+    return [*known.values(), *(c for c in outcome.candidates if c.name not in known)]
+
+
+def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:
+    """Name of the published CAM that won, if one did."""
+    if winner is None or winner.kind != PUBLISHED:
+        return None
+    return next(c.name for c in outcome.known if c.expression is winner.expression)
+
+
+def _of_classes(
+    task: Task,
+    options: SearchOptions,
+    outcome: Outcome,
+    winner: Candidate | None,
+    admissible: Callable[[Candidate], bool],
+) -> tuple[Choice, ...]:
+    """The winner of each class, by the rule that chose the winner of all."""
+    if options.scope != PER_CLASS:
+        return ()
+    return class_winners(
+        contenders(outcome),
+        task.metric,
+        task.context.targets.cpu().numpy(),
+        winner,
+        lambda c: not admissible(c),
+        _rule(options, outcome, task.subject.seed),
+    )
+
+
+def _rule(options: SearchOptions, outcome: Outcome, seed: int) -> Choose:
+    """How one of several candidates is chosen."""
+
+    def choose(
+        candidates: Sequence[Candidate], metric: Metric, out: Callable[[Candidate], bool]
+    ) -> Candidate | None:
+        if isinstance(metric, Goals):
+            scale = Scale.of(outcome.known, metric)
+            return compromise(pareto_front(candidates, metric), metric, scale, out)
+        return select(candidates, metric, out, options.rule, seed)
+
+    return choose
+
+
+def _doubts(
+    task: Task,
+    options: SearchOptions,
+    outcome: Outcome,
+    winner: Candidate | None,
+    admissible: Callable[[Candidate], bool],
+) -> Doubts | None:
+    if winner is None or isinstance(task.metric, Goals):
+        return None
+
+    def out(candidate: Candidate) -> bool:
+        return not admissible(candidate)
+
+    given = (contenders(outcome), task.metric, winner, out, options.rule, task.subject.seed)
+    return Doubts(stability(*given), resolution(*given))

@@ -1,0 +1,114 @@
+"""Which candidate wins, by a rule that knows that the best of thousands is partly lucky."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sycam.language import Expression
+from sycam.metrics import Metric
+from sycam.scoring.scorer import Score
+from sycam.search.selection.rules import DEFAULT_RULE, RULES, allowance, ordering
+
+__all__ = [
+    "DEFAULT_RULE",
+    "DEGENERATE_SHARE",
+    "RULES",
+    "Candidate",
+    "allowance",
+    "paired_scores",
+    "rank",
+    "select",
+]
+
+DEGENERATE_SHARE = 0.05  # a candidate with more degenerate maps than this cannot win
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An expression, or a known method, with its scores on the search images.
+
+    Attributes:
+        name: the expression's text, or the method's name.
+        kind: ``expression``, ``published``, ``control`` or ``variant``.
+        expression: None for a method that is computed directly.
+        score: its scores.
+    """
+
+    name: str
+    kind: str
+    expression: Expression | None
+    score: Score
+
+    @property
+    def cost(self) -> int | None:
+        """The expression's cost."""
+        return None if self.expression is None else self.expression.cost
+
+    @property
+    def mean(self) -> float:
+        """The metric's figure in its own direction: for most the mean score."""
+        return self.score.mean
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may win: finite, and degenerate on few images."""
+        return self.score.finite and self.score.degenerate <= DEGENERATE_SHARE * len(
+            self.score.values
+        )
+
+
+def rank(
+    candidates: Sequence[Candidate], metric: Metric, rule: str = DEFAULT_RULE, seed: int = 0
+) -> list[Candidate]:
+    """Eligible candidates in the order in which they should win.
+
+    The mean of the best of many is biased upwards. What each rule makes of that is said in
+    :data:`~sycam.search.selection.rules.RULES`; ``benchmarks/selection.py`` compares them on
+    held-out images.
+
+    Args:
+        candidates: scored on the same images.
+        metric: that scored them.
+        rule: of ``RULES``.
+        seed: of the folds of ``cross-fit``.
+
+    Raises:
+        UnknownNameError: no such rule.
+    """
+    ordered = in_order(candidates)
+    costs = np.array([c.cost for c in ordered])
+    return [ordered[i] for i in ordering(paired_scores(ordered, metric), costs, rule, seed)]
+
+
+def select(
+    candidates: Sequence[Candidate],
+    metric: Metric,
+    is_known: Callable[[Candidate], bool],
+    rule: str = DEFAULT_RULE,
+    seed: int = 0,
+) -> Candidate | None:
+    """The winner: the first by :func:`rank` that is no published CAM or control in disguise."""
+    return next((c for c in rank(candidates, metric, rule, seed) if not is_known(c)), None)
+
+
+def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that are eligible, in the language's own order: ties go to the first."""
+    return sorted((c for c in candidates if c.eligible), key=lambda c: c.expression.sort_key())
+
+
+def paired_scores(candidates: Sequence[Candidate], metric: Metric) -> np.ndarray:
+    """``[C,N]`` what each image adds to each candidate's figure, higher is better.
+
+    Rows have the figures as their means. Where the figure is no mean they are jackknife
+    pseudo-values, shifted by the bias that these correct for.
+    """
+    if not candidates:
+        return np.empty((0, 0))
+    scores = np.stack([metric.oriented(metric.per_image(c.score.values)) for c in candidates])
+    if metric.components:
+        figures = metric.oriented(np.array([c.mean for c in candidates]))
+        scores = scores + (figures - scores.mean(1))[:, None]
+    return scores

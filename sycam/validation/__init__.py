@@ -1,0 +1,1 @@
+"""The winner on images that the search never saw."""

@@ -1,0 +1,416 @@
+"""Held-out evidence: means with intervals, paired tests, and metrics that were not optimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sycam.data.images import ImageSet
+from sycam.errors import OptionError
+from sycam.events import Event, Note, Notify, Stage, Step, ignore
+from sycam.evidence import Evidence
+from sycam.methods import ALWAYS, Method
+from sycam.metrics import Context, Metric
+from sycam.problem.explained_network import Subject
+from sycam.scoring.scorer import Score, Scorer
+from sycam.scoring.statistics import (
+    CONFIDENCE,
+    Comparison,
+    Interval,
+    Scored,
+    caution,
+    compared,
+    interval,
+    swap_p,
+    swappable,
+)
+
+PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
+NEW = "new"  # kind of the best new formula, where the winner is a published CAM
+GUARDED = 64  # held-out images on which the sanity guards are measured
+
+
+_CONCERNS = {
+    "class-sensitivity": (lambda v: v < 0.05, "it hardly changes with the class explained"),
+    "randomisation": (lambda v: v > 0.95, "it hardly changes with the network's weights"),
+}
+
+
+@dataclass(frozen=True)
+class Further:
+    """One method on the held-out images under a goal besides the first.
+
+    Attributes:
+        heldout: its figure.
+        against: the winner compared with it, for published CAMs and controls.
+        scores: ``[N]`` what each held-out image adds.
+    """
+
+    heldout: Interval
+    against: Comparison | None
+    scores: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the winner holds under one goal.
+
+    Attributes:
+        goal: text of the metric.
+        best_published: name of the published method that is best under it on the held-out images.
+        beats_published: whether the winner exceeds it with Holm-corrected p < 0.05.
+    """
+
+    goal: str
+    best_published: str
+    beats_published: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on the held-out images.
+
+    Attributes:
+        name: method name or expression text.
+        kind: ``winner``; ``new``, the best new formula where the winner is a published CAM; or
+            one of :data:`sycam.methods.KINDS`.
+        expression: its text, or None where it is computed directly.
+        cost: of the expression.
+        search: mean on the search images.
+        heldout: mean on the held-out images.
+        sound: mean on the held-out images where no compared map is degenerate; NaN if none.
+        degenerate: number of held-out images on which its map ranks nothing.
+        panel: figures under metrics that were not optimised.
+        guards: figures of the sanity guards on some of the images; empty where none was measured.
+        against: the winner compared with it, for published CAMs and controls.
+        scores: ``[N]`` held-out scores, an image each.
+        further: figures and tests under the goals besides the first.
+    """
+
+    name: str
+    kind: str
+    expression: str | None
+    cost: int | None
+    search: float
+    heldout: Interval
+    sound: float
+    degenerate: int
+    panel: Mapping[str, float]
+    against: Comparison | None
+    scores: tuple[float, ...] = field(repr=False)
+    guards: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, Further] = field(default_factory=dict)
+
+    def under(self, goal: str) -> Row | Further:
+        """Figure, test and scores under a goal; the row itself has those of the first."""
+        return self.further.get(goal, self)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The evidence on images that the search never saw.
+
+    Attributes:
+        metric: the optimised metric.
+        images: number of held-out images.
+        sound_images: how many of them have no degenerate map among the methods compared.
+        rows: winner first, then by held-out mean.
+        best_published: name of the published method (baselines too) with the best held-out mean.
+        chosen_published: name of the published method that the search images would have chosen.
+        beats_published: whether the winner's mean exceeds the best published one's with
+            Holm-corrected p < 0.05.
+        directions: metric, panel and guards to whether higher is better.
+        guarded_images: number of images on which the guards were measured.
+    """
+
+    metric: str
+    images: int
+    sound_images: int
+    rows: tuple[Row, ...]
+    best_published: str | None
+    chosen_published: str | None
+    beats_published: bool
+    directions: Mapping[str, bool] = field(default_factory=dict)
+    guarded_images: int = 0
+
+    @property
+    def goals(self) -> tuple[str, ...]:
+        """The goals, the first being the metric."""
+        return self.metric, *(self.rows[0].further if self.rows else ())
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Of each goal; none without a winner or without published methods."""
+        found = []
+        for goal in self.goals:
+            sign = 1 if self.directions[goal] else -1
+            rivals = [r for r in self.rows if r.kind in PUBLISHED and r.against is not None]
+            if rivals:
+                best = max(rivals, key=lambda r: _known(sign * r.under(goal).heldout.mean))
+                found.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
+        return tuple(found)
+
+    def row(self, name: str) -> Row:
+        """The row of a method by name."""
+        return next(row for row in self.rows if row.name == name)
+
+    @property
+    def winner(self) -> Row | None:
+        """The winner's row."""
+        return next((row for row in self.rows if row.kind == "winner"), None)
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What is wrong with the winner whatever it scores: sanity guards that it fails."""
+        guards = self.winner.guards if self.winner else {}
+        return tuple(
+            f"{said} ({name} {guards[name]:.3f})"
+            for name, (fails, said) in _CONCERNS.items()
+            if name in guards and fails(guards[name])
+        )
+
+    @property
+    def caution(self) -> str | None:
+        """What to know before intervals and p values are trusted: see
+        :func:`sycam.scoring.statistics.caution`."""
+        said = [row for row in self.rows if row.kind == "winner" or row.name == self.best_published]
+        return caution([np.array(row.under(g).scores) for row in said for g in self.goals])
+
+
+@dataclass(frozen=True)
+class Validated(Event):
+    """The held-out evidence is complete.
+
+    Attributes:
+        subject: what is explained.
+        images: the held-out ones.
+        validation: the evidence.
+    """
+
+    subject: Subject
+    images: ImageSet
+    validation: Validation
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method to validate.
+
+    Attributes:
+        method: the method.
+        kind: as in :class:`Row`.
+        search: its figure on the search images.
+        fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
+        fitted_further: the same under the goals besides the first.
+    """
+
+    method: Method
+    kind: str
+    search: float
+    fitted: Any = None
+    fitted_further: Sequence[Any] = ()
+
+
+Settle = Callable[[Entrant, Metric, Score], Score]  # what counts as an entrant's held-out score
+
+
+def as_measured(entrant: Entrant, metric: Metric, score: Score) -> Score:
+    """The score itself."""
+    return score
+
+
+def _figure(metric: Metric, values: np.ndarray, fitted: Any) -> float:
+    return float(metric.reduce(values, fitted)) if len(values) else float("nan")
+
+
+def validate(
+    entrants: Sequence[Entrant],
+    metric: Metric,
+    panel: Sequence[Metric],
+    guards: Sequence[Metric],
+    evidence: Evidence,
+    context: Context,
+    seed: int = 0,
+    notify: Notify = ignore,
+    further: Sequence[Metric] = (),
+    settle: Settle = as_measured,
+) -> Validation:
+    """Score methods on held-out images and compare the winner with every other.
+
+    Args:
+        entrants: the methods; at most one of kind ``"winner"``.
+        metric: the optimised metric.
+        panel: other metrics, reported so that a winner that games its metric is seen.
+        guards: what every explanation should pass; measured for the winner, published CAMs and
+            controls on the first ``GUARDED`` images, and left out where they cannot be.
+        evidence: measurements on the held-out images.
+        context: of the same images.
+        seed: of bootstrap and sign flips.
+        notify: watches the progress.
+        further: goals besides the first, under which the winner is compared too.
+        settle: from each score that was measured, the one that counts: on record it may be
+            rounded otherwise.
+    """
+    scorer, columns = Scorer(metric, evidence, context), []
+    notify(Stage("Preparing the network"))
+    measured = [metric, *further, *panel]
+    scorer.prepare(len(entrants), measured)
+    notify(Stage("Validating on held-out images", len(entrants)))
+    places = _first_alike(entrants)
+    for done, (entrant, first) in enumerate(zip(entrants, places, strict=True), 1):
+        if first < len(columns):  # a published CAM that is the winner is scored once
+            columns.append(columns[first])
+        else:
+            fresh = scorer.score_under(measured, entrant.method)
+            columns.append([settle(entrant, m, s) for m, s in zip(measured, fresh, strict=True)])
+        notify(Step(done))
+    scores = [column[0] for column in columns]
+    means = {m.text: [c[i].mean for c in columns] for i, m in enumerate(panel, 1 + len(further))}
+    guarded = _guarded(entrants, guards, scorer, notify)
+    # Images on which no method's map is degenerate.
+    sound = ~np.any([score.flat for score in scores], axis=0)
+    winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
+    goals = [metric, *further]
+    # By goal and entrant.
+    fitted = [[e.fitted, *e.fitted_further][: len(goals)] for e in entrants]
+    values = [[column[g].values for column in columns] for g in range(len(goals))]
+    added = [
+        [goal.per_image(v, f[g]) for v, f in zip(values[g], fitted, strict=True)]
+        for g, goal in enumerate(goals)
+    ]
+    oriented = [list(map(goal.oriented, a)) for goal, a in zip(goals, added, strict=True)]
+    comparisons = _compare(
+        winner,
+        entrants,
+        [
+            [
+                Scored(o, goal, v, f[g])
+                for o, v, f in zip(oriented[g], values[g], fitted, strict=True)
+            ]
+            for g, goal in enumerate(goals)
+        ],
+        seed,
+    )
+    rows = [
+        Row(
+            name=entrant.method.name,
+            kind=entrant.kind,
+            expression=None if e is None else str(e),
+            cost=None if e is None else e.cost,
+            search=entrant.search,
+            heldout=interval(score.values, metric, seed, entrant.fitted),
+            sound=_figure(metric, score.values[sound], entrant.fitted),
+            degenerate=score.degenerate,
+            panel={name: figures[i] for name, figures in means.items()},
+            against=comparisons.get((0, i)),
+            scores=tuple(added[0][i].tolist()),
+            guards=guarded.get(i, {}),
+            further={
+                goal.text: Further(
+                    interval(values[g][i], goal, seed, fitted[i][g]),
+                    comparisons.get((g, i)),
+                    tuple(added[g][i].tolist()),
+                )
+                for g, goal in enumerate(goals)
+                if g
+            },
+        )
+        for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
+        for e in [entrant.method.expression]
+    ]
+    rows.sort(key=lambda r: (r.kind != "winner", -_known(metric.oriented(r.heldout.mean))))
+    published = [r for r in rows if r.kind in PUBLISHED]
+    best = max(published, key=lambda r: _known(metric.oriented(r.heldout.mean)), default=None)
+    chosen = max(published, key=lambda r: _known(metric.oriented(r.search)), default=None)
+    return Validation(
+        metric=metric.text,
+        images=len(context),
+        sound_images=int(sound.sum()),
+        rows=tuple(rows),
+        best_published=best and best.name,
+        chosen_published=chosen and chosen.name,
+        beats_published=bool(best and _beats(best.against)),
+        directions={m.text: m.higher_is_better for m in (*measured, *guards)},
+        guarded_images=min(GUARDED, len(context)) if guarded else 0,
+    )
+
+
+def _guarded(
+    entrants: Sequence[Entrant],
+    guards: Sequence[Metric],
+    scorer: Scorer,
+    notify: Notify,
+) -> dict[int, dict[str, float]]:
+    """Figures of the guards by the place of the entrant."""
+    part = slice(0, GUARDED)
+    context = scorer.context.subset(part)
+    usable = []
+    for guard in guards:
+        try:
+            guard.check(context)
+        except OptionError as error:
+            notify(Note(f"sanity guard {guard.name} is left out: {error}"))
+        else:
+            usable.append(guard)
+    asked = ("winner", NEW, "published", "control")
+    wanted = [i for i, e in enumerate(entrants) if e.kind in asked]
+    dear = [i for i in wanted if not entrants[i].method.leaves <= ALWAYS]
+    if dear and usable:
+        # Their leaves would be measured anew for each other class and network.
+        said = ", ".join(entrants[i].method.name for i in dear)
+        notify(Note(f"sanity guards are left out for what reads dear leaves: {said}"))
+    wanted = [i for i in wanted if i not in dear]
+    if not usable or not wanted:
+        return {}
+    notify(Stage("Checking sanity", len(wanted)))
+    small, found = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
+    places = _first_alike(entrants)
+    for done, i in enumerate(wanted, 1):
+        if places[i] in found:
+            found[i] = found[places[i]]
+        else:
+            scores = small.score_under(usable, entrants[i].method)
+            found[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
+        notify(Step(done))
+    return found
+
+
+def _first_alike(entrants: Sequence[Entrant]) -> list[int]:
+    """For each entrant the place of the first with the same expression, be it itself."""
+    first: dict[Any, int] = {}
+    return [first.setdefault(e.method.expression or i, i) for i, e in enumerate(entrants)]
+
+
+def _compare(
+    winner: int | None,
+    entrants: Sequence[Entrant],
+    scored: Sequence[Sequence[Scored]],
+    seed: int,
+) -> dict[tuple[int, int], Comparison]:
+    """By goal and entrant; ``scored`` are of each goal each entrant's."""
+    if winner is None:
+        return {}
+    pairs = {
+        (goal, i): (each[winner], each[i])
+        for goal, each in enumerate(scored)
+        for i, e in enumerate(entrants)
+        if e.kind in (*PUBLISHED, NEW, "control")
+    }
+    differences = [one.oriented - other.oriented for one, other in pairs.values()]
+    raw = [
+        swap_p(one, other, seed) if swappable(one, other) else None for one, other in pairs.values()
+    ]
+    return dict(zip(pairs, compared(differences, seed, raw), strict=True))
+
+
+def _known(figure: float) -> float:
+    """A figure to sort by; one that is not defined is below all."""
+    return figure if figure == figure else -math.inf
+
+
+def _beats(against: Comparison | None) -> bool:
+    return bool(against and against.difference.mean > 0 and against.p_holm < 1 - CONFIDENCE)

@@ -1,0 +1,129 @@
+"""Pictures of fronts: drawn for any directions and names, and refused where there is nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sycam.drawing.fronts import (
+    LISTED,
+    Mark,
+    _edge,
+    draw_agreement,
+    draw_cost_front,
+    draw_goals,
+    draw_leaderboard,
+)
+from sycam.drawing.overlays import draw_grid, written
+from sycam.errors import OptionError, RunError
+from sycam.report.animation import _frame
+from sycam.search.selection.dominance import non_dominated
+
+FRONT = [
+    Mark("G", (0.3, 0.5, 0.2), 1),
+    Mark("mean(relu(G)) * max(A)", (0.4, 0.4, 0.1), 4),
+    Mark("softmax(mean(G)) * $A_k$ " + "+ relu(G) " * 30, (0.5, 0.3, 0.4), 60),
+]
+KNOWN = [
+    Mark("grad-cam", (0.25, 0.4, 0.3), 2),
+    Mark("eigen-cam", (0.2, 0.3, 0.3)),
+    Mark("random-weights", (0.0, 0.1, 0.9), control=True),
+]
+
+
+def pixels(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_score_against_cost(higher):
+    shown = [pixels(draw_cost_front(FRONT, KNOWN, "road", higher, "demo")) for _ in range(2)]
+    np.testing.assert_array_equal(*shown)
+    assert pixels(draw_cost_front(FRONT[:1], [], "road", higher)).std() > 0
+
+
+@pytest.mark.parametrize("goals", [2, 3])
+def test_goal_against_goal_in_a_panel_a_pair(goals):
+    names, directions = ["road", "iou", "complexity"][:goals], [True, True, False][:goals]
+    many = FRONT + [Mark(f"formula {i}", (0.1, 0.1, 0.5), i) for i in range(2 * LISTED)]
+    figure = draw_goals(
+        many, KNOWN, names, directions, (0.0, 0.1, 0.9)[:goals],
+        chosen="G", cloud=np.random.default_rng(0).random((50, goals)),
+    )  # fmt: skip
+    height, width, _ = pixels(figure).shape
+    assert width / height > (1 if goals == 2 else 3)  # one panel, or three
+
+
+def test_search_against_held_out():
+    names = [mark.name for mark in FRONT]
+    drawn = [
+        draw_agreement([0.3, 0.4, 0.5], heldout, names, "road", "G", [("grad-cam", 0.2, 0.2)])
+        for heldout in ([0.3, 0.3, 0.3], [0.3, 0.4, 0.5])
+    ]
+    assert not np.array_equal(*map(pixels, drawn))
+    assert pixels(draw_agreement([0.3], [0.3], ["G"], "road")).std() > 0  # no extent
+
+
+def test_the_leaderboard_shows_means_within_their_intervals_in_order():
+    rows = [("G", 0.5, 0.4, 0.6), ("grad-cam", 0.3, 0.2, 0.4), ("random", 0.0, -0.1, 0.1)]
+    figure = draw_leaderboard(rows, "road", True, "G", {"random"})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [name for name, *_ in rows]
+    lines = [line.get_xdata() for line in axis.lines]
+    assert [tuple(x) for x in lines[::2]] == [(low, high) for _, _, low, high in rows]
+    assert [x[0] for x in lines[1::2]] == [mean for _, mean, _, _ in rows]
+    assert axis.yaxis_inverted()  # the first stands on top
+    assert len({line.get_color() for line in axis.lines}) == 3
+
+
+levels = st.integers(0, 5).map(float)
+
+
+@given(st.lists(st.tuples(levels, levels), min_size=1, max_size=9), st.booleans(), st.booleans())
+def test_the_line_joins_what_nothing_beats_in_the_two_goals(points, first, second):
+    points = np.array(points)
+    turned = points * [1 if first else -1, 1 if second else -1]
+    expected = {tuple(p) for p in points[non_dominated(turned)].tolist()}
+    edge = _edge(points, (first, second)).tolist()
+    assert {tuple(p) for p in edge} == expected
+    assert edge == sorted(edge, key=lambda p: p[0])
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda: draw_cost_front([], KNOWN, "road", True), "nothing to draw"),
+        (lambda: draw_goals([], [], ["a", "b"], [True] * 2, [0, 0]), "nothing to draw"),
+        (lambda: draw_goals(FRONT, [], ["a"], [True], [0]), "two or more goals, got 1"),
+        (lambda: draw_goals([Mark("G", (1.0,))], [], ["a", "b"], [True] * 2, [0, 0]),
+         "G has 1 figures for 2 goals"),
+        (lambda: draw_agreement([], [], [], "road"), "0 formulas"),
+        (lambda: draw_agreement([1], [1, 2], ["G"], "road"), "1 search and 2 held-out"),
+        (lambda: draw_leaderboard([], "road", True), "no row"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(draw, said):
+    with pytest.raises(OptionError, match=said):
+        draw()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot write picture"):
+        written(draw_cost_front(FRONT, KNOWN, "road", True), tmp_path / "file" / "cost.png")
+
+
+def test_names_with_dollar_signs_are_no_mathematics(tmp_path):
+    name = "$\\q$ of $5"  # which matplotlib cannot read as such
+    figure = draw_leaderboard([(name, 0.5, 0.4, 0.6)], name, True, name, title=name)
+    assert pixels(figure).std() > 0
+    figure = draw_agreement([0.1, 0.2], [0.1, 0.3], [name, "b"], name, name, title=name)
+    assert pixels(figure).std() > 0
+    picture, maps = np.zeros((8, 8, 3), np.uint8), {name: torch.zeros(1, 8, 8)}
+    assert draw_grid([picture], maps, [name], tmp_path / "a.png", name).stat().st_size > 0
+    frame = _frame([name], [picture], [picture], [0.0], np.ones((1, 1)), 0)
+    assert frame.size[0] > 0

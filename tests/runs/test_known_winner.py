@@ -1,0 +1,101 @@
+"""Published CAMs that are expressions may win: a run never answers worse than what it knew."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+import sycam
+from sycam.events import Note
+from sycam.export import export
+from sycam.methods import METHODS
+from sycam.methods.method import PUBLISHED
+from sycam.problem.images import demo_images
+from sycam.report import console
+from sycam.report.html.page import write_report
+
+SEARCH = {"search_images": 16, "heldout": 16, "mode": "exact"}
+NOTHING_NEW = {"max_cost": 1, "budget": 2}  # A and G, which is HiResCAM
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A run that scored too little to come near the published CAMs."""
+    said = []
+    out = tmp_path_factory.mktemp("known") / "run"
+    result = sycam.synthesize(
+        "demo", "auto", "demo", metric="iou", out=out, notify=said.append, **SEARCH, **NOTHING_NEW
+    )
+    return result, [event.text for event in said if isinstance(event, Note)]
+
+
+def test_where_no_new_formula_is_ahead_the_answer_is_the_published_cam(known):
+    result, said = known
+    name = result.best.known_as
+    assert METHODS[name].kind == PUBLISHED
+    assert result.best.expression == str(METHODS[name].expression)
+    assert result.best_new.expression == "A"
+    assert result.best_new.known_as is None
+    assert any(f"no new formula is ahead of {name}" in text for text in said)
+    assert f"use {name}" in console.verdict(result)
+    page = write_report(result).read_text(encoding="utf-8")
+    assert f"No new formula is ahead; use {name}." in page
+
+
+def test_the_answer_has_the_figures_of_the_published_cam_and_the_new_formula_stands_beside(known):
+    result, _ = known
+    rows = {row.kind: row for row in result.validation.rows if row.kind in ("winner", "new")}
+    published = result.validation.row(result.best.known_as)
+    assert rows["winner"].scores == published.scores
+    assert rows["winner"].guards == published.guards
+    assert published.against.difference.mean == 0
+    assert rows["new"].name == "A"
+    lead = np.mean(rows["winner"].scores) - np.mean(rows["new"].scores)
+    assert rows["new"].against.difference.mean == pytest.approx(lead)
+    assert not result.validation.beats_published
+
+
+def test_under_the_highest_mean_the_answer_is_the_best_of_all_on_the_search_images(tmp_path):
+    result = sycam.synthesize(
+        "demo", "auto", "demo", metric="iou", out=tmp_path, select="argmax", **SEARCH, **NOTHING_NEW
+    )
+    published = {r.name: r.search for r in result.validation.rows if r.kind == PUBLISHED}
+    assert result.best.known_as == max(published, key=published.get)
+    assert result.best.score == published[result.best.known_as] > result.best_new.score
+
+
+def test_it_is_read_back_verified_exported_and_used_like_any_other(known, tmp_path):
+    result, _ = known
+    again = sycam.load(result.path)
+    assert again.best == result.best
+    assert again.best_new == result.best_new
+    done = sycam.verify(result.path)
+    assert done.holds, [check for check in done.checks if not check.holds]
+    file = tmp_path / "known_cam.py"
+    export(result, file, "KnownCAM")
+    spec = importlib.util.spec_from_file_location("known_cam", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network = sycam.networks.open_network("demo").module
+    layer = result.record["network"]["layers"][0]
+    images = demo_images("heldout", 3, 0).images
+    ours = sycam.CAM(network, layer, result.best.known_as)(images)
+    with module.KnownCAM(network, layer) as cam:
+        torch.testing.assert_close(cam(images), ours, rtol=0, atol=1e-5)
+
+
+def test_a_requirement_that_only_published_cams_fail_leaves_them_out(tmp_path):
+    free = sycam.synthesize(
+        "demo", "auto", "demo", metric="iou", out=tmp_path / "a", **SEARCH, **NOTHING_NEW
+    )
+    bound = sycam.synthesize(
+        "demo", "auto", "demo", metric="iou", out=tmp_path / "b",
+        require=["class-sensitivity>0.3"], **SEARCH, **NOTHING_NEW,
+    )  # fmt: skip
+    guard = bound.validation.winner.guards["class-sensitivity"]
+    assert guard > 0.3
+    assert free.best.expression != bound.best.expression
+    assert free.best.expression in {r["expression"] for r in bound.record["refused"]}

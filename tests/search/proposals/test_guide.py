@@ -1,0 +1,217 @@
+"""Guided search: new classes only, the same every time, in a study that others can open."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+import torch
+from optuna.samplers import RandomSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from sycam.errors import OptionError, UnknownNameError
+from sycam.grammar import load_grammar
+from sycam.metrics import POSITIVE_SCALE
+from sycam.search.enumeration.enumerator import Enumerator, Level
+from sycam.search.proposals.guide import SAMPLERS, Guide
+
+MAX = 5
+GRAMMAR = load_grammar("gradient")
+
+
+def leaves():
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 5, 4, 4)
+    return {
+        "activations": torch.randn(shape, generator=generator, dtype=torch.float64).relu(),
+        "gradients": torch.randn(shape, generator=generator, dtype=torch.float64),
+    }
+
+
+def enumerator():
+    return Enumerator(GRAMMAR, leaves(), POSITIVE_SCALE, (24, 24))
+
+
+HIDDEN = enumerator().portrait(GRAMMAR.parse("relu(mean(G) * A) * symlog(G)"))
+
+
+def figure(space, expression):
+    """How near the heatmaps are to those of a hidden expression."""
+    return -float(abs(space.portrait(expression) - HIDDEN).mean())
+
+
+def guide(sampler="grammar", seed=0, **options):
+    space = enumerator()
+    made = Guide(GRAMMAR, sampler, seed, MAX, represent=space.represent,
+                 stream=space.candidates(MAX), portray=space.portrait, **options)  # fmt: skip
+    return made, space
+
+
+def follow(made, space, count):
+    found = []
+    while len(found) < count and (batch := made.ask(min(8, count - len(found)))):
+        for expression in batch:
+            made.tell(expression, figure(space, expression))
+        found += batch
+    return found
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_proposals_are_in_the_space_and_of_different_classes(sampler):
+    made, space = guide(sampler)
+    found = follow(made, space, 48)
+    assert len(found) == 48
+    assert all(e in GRAMMAR and e.cost <= MAX for e in found)
+    assert len(set(enumerator().represent_all(found))) == 48
+    assert made.statistics["proposals"] == 48
+    assert sum(kind["proposed"] for kind in made.statistics["kinds"].values()) == 48
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_seed_and_scores_give_the_same_proposals(sampler):
+    assert follow(*guide(sampler, 3), 40) == follow(*guide(sampler, 3), 40)
+
+
+def test_another_seed_gives_other_proposals():
+    assert follow(*guide("grammar", 1), 40) != follow(*guide("grammar", 2), 40)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_any_sampler_of_optuna_will_do():
+    made, space = guide(optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False))
+    assert len(follow(made, space, 8)) == 8
+
+
+def test_it_beats_plain_order_and_chance_on_a_hidden_heatmap():
+    best = {}
+    for sampler in ("grammar", "random"):
+        best[sampler] = max(figure(enumerator(), e) for e in follow(*guide(sampler), 96))
+    space, plain = enumerator(), []
+    for item in space.candidates(MAX):
+        if not isinstance(item, Level):
+            plain.append(figure(space, item))
+        if len(plain) == 96:
+            break
+    assert best["grammar"] > max(plain)
+    assert best["grammar"] > best["random"]
+
+
+def test_what_is_known_from_elsewhere_is_not_proposed_but_built_upon():
+    made, space = guide()
+    known = [e for e in enumerator().candidates(2) if not isinstance(e, Level)]
+    for expression in known:
+        made.add(expression, figure(space, expression))
+    made.add(GRAMMAR.parse("G"), 0.0)
+    found = follow(made, space, 32)
+    assert not set(enumerator().represent_all(found)) & set(known)
+    assert made.statistics["kinds"]["edit"]["proposed"] >= 12
+
+
+def test_pending_expressions_are_not_asked_for_again():
+    made, _ = guide()
+    first, second = made.ask(8), made.ask(8)
+    assert len({*first, *second}) == 16
+
+
+def test_a_small_space_is_searched_to_its_end():
+    space = enumerator()
+    made = Guide(GRAMMAR, "random", 0, 2, represent=space.represent)
+    found = follow(made, space, 1000)
+    assert set(found) == set(enumerator().represent_all(found))
+    classes = sum(not isinstance(item, Level) for item in enumerator().candidates(2))
+    assert len(found) == classes
+
+
+class Stubborn(RandomSampler):
+    """Chooses the first always."""
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return param_distribution.choices[0]
+
+
+def test_a_sampler_that_finds_nothing_new_is_followed_by_plain_order(tmp_path):
+    made, space = guide(Stubborn(), storage=tmp_path / "study.log")
+    found = follow(made, space, 24)
+    plain = [e for e in enumerator().candidates(3) if not isinstance(e, Level)]
+    assert len(set(found)) == 24
+    assert [e for e in found if e != found[0]] == [e for e in plain if e != found[0]][:23]
+    assert made.statistics["kinds"]["order"]["proposed"] == 23
+
+
+def test_the_study_file_opens_in_optuna_and_holds_the_expressions(tmp_path):
+    path = tmp_path / "study.log"
+    made, space = guide(storage=path, name="run")
+    found = follow(made, space, 16)
+    (unfinished,) = made.ask(1)
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    study = optuna.load_study(study_name="run", storage=storage)
+    trials = {t.user_attrs["expression"]: t for t in study.trials}
+    assert set(trials) == {str(e) for e in [*found, unfinished]}
+    for expression in found:
+        trial = trials[str(expression)]
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == pytest.approx(figure(space, expression))
+        assert trial.user_attrs["cost"] == expression.cost
+        assert trial.user_attrs["kind"] in ("edit", "learnt", "order")
+        assert all("(" in c or c in ("activations", "gradients", "one", "two")
+                   for c in trial.params.values())  # names of productions  # fmt: skip
+    assert study.best_value == max(figure(space, e) for e in found)
+
+
+def test_a_resumed_run_makes_its_file_anew(tmp_path):
+    path = tmp_path / "study.log"
+    first = follow(*guide(storage=path), 16)
+    assert follow(*guide(storage=path), 16) == first
+    study = optuna.load_study(
+        study_name="sycam", storage=JournalStorage(JournalFileBackend(str(path)))
+    )
+    assert len(study.trials) == 16
+
+
+@pytest.mark.parametrize("storage", ["study.log", "sqlite:///{}/study.db"])
+def test_two_searches_on_one_storage_build_on_each_other(tmp_path, storage):
+    place = storage.format(tmp_path) if "://" in storage else tmp_path / storage
+    one, space = guide(storage=place, shared=True)
+    found = follow(one, space, 16)
+    two, _ = guide(seed=1, storage=place, shared=True)
+    others = two.ask(8)
+    assert two.statistics["shared"] == 16
+    assert not set(others) & set(found)  # what the first scored is known to the second
+    assert two.statistics["kinds"]["edit"]["proposed"] > 0  # and has given it parents
+
+
+def test_incomplete_and_hopeless_scores_are_told_as_such(tmp_path):
+    made, _ = guide(storage=tmp_path / "study.log")
+    pruned, failed = made.ask(2)
+    made.tell(pruned, 0.1, complete=False)
+    made.tell(failed, None)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    states = [t.state for t in optuna.load_study(study_name="sycam", storage=storage).trials]
+    assert states == [TrialState.PRUNED, TrialState.FAIL]
+
+
+def test_several_goals_make_a_study_of_several_goals(tmp_path):
+    made, space = guide(storage=tmp_path / "study.log")
+    made.add(GRAMMAR.parse("G"), (0.0, 1.0))
+    for _ in range(3):
+        for expression in made.ask(8):
+            made.tell(expression, (figure(space, expression), -expression.cost))
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    study = optuna.load_study(study_name="sycam", storage=storage)
+    assert len(study.directions) == 2
+    assert study.best_trials
+    with pytest.raises(OptionError, match="2"):
+        made.add(GRAMMAR.parse("A"), 1.0)
+
+
+def test_nothing_is_printed(capfd, tmp_path):
+    follow(*guide(storage=tmp_path / "study.log"), 8)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(UnknownNameError, match="'tpe'"):
+        Guide(GRAMMAR, "tpee")
+    with pytest.raises(OptionError, match="nosuchdb"):
+        Guide(GRAMMAR, storage="nosuchdb://here")

@@ -1,0 +1,172 @@
+"""Derivations, edits, draws and the surrogate: always in the grammar, never too dear."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sycam.errors import OptionError
+from sycam.grammar import load_grammar
+from sycam.grammar.sampling import all_expressions, sample_expressions
+from sycam.language import apply
+from sycam.language.signatures import COMMUTATIVE
+from sycam.search.proposals.derivations import Derivations
+from sycam.search.proposals.edits import Edits
+from sycam.search.proposals.elite import Archive, Entry
+from sycam.search.proposals.learnt_grammar import LearntGrammar
+from sycam.search.proposals.proposer import GrammarProposer
+from sycam.search.proposals.surrogate import Surrogate, hopes
+
+GRAMMARS = ("gradient", "spatial", "full")
+SPACES = {name: Derivations(load_grammar(name), 6) for name in GRAMMARS}
+
+
+@given(st.sampled_from(GRAMMARS), st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_the_choices_of_an_expression_build_it_again(name, seed):
+    space = SPACES[name]
+    for expression in sample_expressions(space.grammar, 6, 3, seed):
+        choices = space.choices(expression)
+        built = space.build(lambda at, names, choices=choices: names[names.index(choices[at])])
+        assert built.cost == expression.cost
+        assert space.choices(built) == choices
+        assert built in space.grammar
+
+
+@given(st.sampled_from(GRAMMARS), st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_any_choices_stay_in_the_grammar_and_under_the_cost(name, seed):
+    space, draw = SPACES[name], random.Random(seed)
+    asked: dict[str, list[str]] = {}
+
+    def choose(at, names):
+        assert asked.setdefault(at, names) == names  # one name, one set of choices
+        return draw.choice(names)
+
+    for _ in range(5):
+        expression = space.build(choose)
+        assert expression in space.grammar
+        assert expression.cost <= 6
+
+
+@given(st.sampled_from(GRAMMARS), st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_edits_stay_in_the_grammar_and_under_the_cost(name, seed):
+    space = SPACES[name]
+    parent, *partners = sample_expressions(space.grammar, 6, 3, seed)
+    found = Edits(space).neighbours(parent, partners)
+    assert found
+    assert parent not in found
+    for expression in found:
+        assert expression in space.grammar
+        assert expression.cost <= 6
+
+
+def test_edits_are_the_steps_that_they_are_said_to_be():
+    grammar = load_grammar("gradient")
+    parse = grammar.parse
+    found = Edits(Derivations(grammar, 8)).neighbours(parse("mean(relu(G))"), [parse("max(A)")])
+    for text in ("max(relu(G))", "mean(abs(G))", "mean(relu(A))",  # another operator, another leaf
+                 "abs(mean(relu(G)))", "mean(relu(abs(G)))",  # put in
+                 "mean(G)",  # taken away
+                 "relu(G)", "G",  # a part alone
+                 "mean(relu(G)) * max(A)", "mean(relu(G)) + max(A)"):  # joined  # fmt: skip
+        assert parse(text) in found, text
+
+
+def ordered(expression):
+    """The expression with commutative arguments in one order."""
+    children = sorted(map(ordered, expression.children), key=lambda e: e.sort_key())
+    if COMMUTATIVE not in expression.operator.laws:
+        children = map(ordered, expression.children)
+    return apply(expression.operator.name, *children)
+
+
+def test_every_expression_can_be_reached_by_edits():
+    grammar = load_grammar("gradient")
+    edits = Edits(Derivations(grammar, 3))
+    reached, border = set(), [grammar.parse("A")]
+    while border:
+        new = {e for parent in border for e in edits.neighbours(parent)} - reached
+        reached |= new
+        border = sorted(new, key=lambda e: e.sort_key())
+    assert set(map(ordered, reached)) == set(map(ordered, all_expressions(grammar, 3)))
+
+
+def test_a_learnt_grammar_draws_what_the_best_are_made_of():
+    space = SPACES["gradient"]
+    learnt, draw = LearntGrammar(space), random.Random(1)
+    plain = sum("symlog" in str(learnt.draw(draw)) for _ in range(300))
+    learnt.learn([space.grammar.parse("mean(symlog(symlog(G)))")] * 20)
+    often = sum("symlog" in str(learnt.draw(draw)) for _ in range(300))
+    assert often > 150 > plain
+
+
+def test_the_surrogate_recovers_a_smooth_function_and_knows_what_it_does_not_know():
+    generator = np.random.default_rng(0)
+    points = generator.random((200, 3))
+    figures = np.sin(3 * points).sum(1)
+    figures = (figures - figures.mean()) / figures.std()
+    surrogate = Surrogate()
+    surrogate.fit(points[:150], figures[:150], np.zeros(150, bool))
+    mean, covariance = surrogate.predict(points[150:])
+    assert np.abs(mean - figures[150:]).mean() < 0.1
+    near, far = surrogate.predict(points[:1])[1], surrogate.predict(points[:1] + 10)[1]
+    assert near[0, 0] < 0.05
+    assert far[0, 0] > 0.5
+    assert covariance.shape == (50, 50)
+
+
+def test_one_hopeless_score_does_not_blind_the_surrogate():
+    space = SPACES["gradient"]
+    candidates = sample_expressions(space.grammar, 6, 60, 0)
+    portraits = {e: np.random.default_rng(i).random(3) for i, e in enumerate(candidates)}
+    figure = {e: float(portraits[e].sum()) for e in candidates}
+    ranks = []
+    for hopeless in (0.0, -1e6):
+        portray = portraits.get
+        proposer = GrammarProposer(space, 0, iter(candidates), portray, {"order": 1.0})
+        for e in candidates[:20]:
+            proposer.learn(Entry(e, (figure[e] if e is not candidates[0] else hopeless,)))
+        best = sorted(candidates[20:], key=figure.get, reverse=True)
+        ranks.append(np.mean([best.index(proposer.propose().expression) for _ in range(8)]))
+    assert max(ranks) < 10  # by chance 19.5
+
+
+def test_a_batch_is_not_the_same_thing_twice():
+    covariance = np.eye(3)
+    covariance[0, 1] = covariance[1, 0] = 1.0  # the first two look the same
+    assert hopes(np.array([1.0, 0.9, 0.5]), covariance, 2, 1.0) == [0, 2]
+
+
+def test_the_elite_is_the_front_and_the_top():
+    parse = load_grammar("gradient").parse
+    archive = Archive(top=1, sample=4)
+    figures = {"G": 0.1, "relu(G)": 0.5, "abs(G)": 0.4, "relu(abs(G))": 0.4, "relu(G) * A": 0.9}
+    for text, figure in figures.items():
+        archive.add(Entry(parse(text), (figure,)))
+    archive.add(Entry(parse("A"), (2.0,), complete=False))
+    assert [str(e.expression) for e in archive.elite()] == ["relu(G) * A", "relu(G)", "G"]
+
+
+def test_a_front_of_two_goals_keeps_what_is_best_in_either():
+    parse = load_grammar("gradient").parse
+    archive = Archive(top=1, sample=4)
+    for text, values in {"G": (0, 1), "A": (1, 0), "abs(G)": (0, 0), "abs(A)": (2, 2)}.items():
+        archive.add(Entry(parse(text), values))
+    assert {str(e.expression) for e in archive.elite()} == {"G", "A", "abs(A)"}
+
+
+@pytest.mark.parametrize("mix", [{"edit": -1.0}, {"edits": 1.0}, {"edit": 0.0}])
+def test_a_mix_that_is_none_is_refused(mix):
+    with pytest.raises(OptionError, match="mix"):
+        GrammarProposer(SPACES["gradient"], 0, mix=mix)
+
+
+def test_a_space_without_so_cheap_an_expression_is_refused():
+    with pytest.raises(OptionError, match="cheapest costs 1"):
+        Derivations(load_grammar("gradient"), 0)
