@@ -32,12 +32,12 @@ from transfer import SUBJECTS
 from sycam.data.images import choose
 from sycam.errors import unknown_name
 from sycam.methods import find_method
+from sycam.methods.method import RIVALS
 from sycam.problem.images import with_masks
 from sycam.problem.problem import Task
 from sycam.scoring.scorer import Scorer
 from sycam.search import Budget, SearchOptions
 from sycam.search.run import Hunt, hunt
-from sycam.validation.validate import PUBLISHED
 
 ALL = 10**6  # candidates: a budget that the cost bound ends
 NEAR = 1e-9  # scores of one heatmap, written in two ways, differ by less
@@ -172,7 +172,7 @@ def measure(name: str, seed: int, variants: Sequence[str]) -> list[Measured]:
     goal, size = best_of(reference, task), spent([reference]).candidates
     unseen = with_masks(task.unseen, task.metric.needs_masks)
     judge = Scorer(task.metric, *task.subject.measure(unseen, leaves=task.grammar.leaves))
-    known = [find_method(m.name) for m in task.known if m.kind in PUBLISHED]
+    known = [find_method(m.name) for m in task.known if m.kind in RIVALS]
     published = oriented(max(oriented(judge.score_method(m).mean) for m in known))
     found = []
     for variant in variants:

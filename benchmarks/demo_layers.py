@@ -14,12 +14,12 @@ import argparse
 
 from sycam.data import demo
 from sycam.methods import find_method, scored_along
+from sycam.methods.method import RIVALS
 from sycam.metrics import Road
 from sycam.problem.explained_network import Subject
 from sycam.problem.images import demo_images
 from sycam.scoring.scorer import Score, Scorer
 from sycam.scoring.statistics import mean_interval, sign_flip_p
-from sycam.validation.validate import PUBLISHED
 
 LAYERS = ("features.3", "features.5", "features.6", "features.8", "features.10", "features.12")
 
@@ -71,7 +71,7 @@ def scorers(part: str, count: int, seed: int) -> dict[str, Scorer]:
 
 def published(scorer: Scorer) -> dict[str, Score]:
     """The published CAMs and baselines under a scorer."""
-    methods = (m for m in scored_along() if m.kind in PUBLISHED)
+    methods = (m for m in scored_along() if m.kind in RIVALS)
     return {method.name: scorer.score_method(method) for method in methods}
 
 

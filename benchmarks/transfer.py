@@ -42,13 +42,13 @@ from sycam.data.images import ImageSet, choose, load_files, load_images
 from sycam.data.near_copies import near
 from sycam.errors import unknown_name
 from sycam.methods import find_method, scored_along
+from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
 from sycam.problem.images import demo_images, with_masks
 from sycam.problem.problem import Task
 from sycam.scoring.statistics import Interval, mean_interval
 from sycam.search import Budget, SearchOptions
 from sycam.search.run import hunt
-from sycam.validation.validate import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
@@ -210,7 +210,7 @@ def cells_of(
         with_object: whether these were under a metric that needs masks.
     """
     subject = SUBJECTS[name]
-    rivals = [m for m in scored_along() if m.kind in PUBLISHED]
+    rivals = [m for m in scored_along() if m.kind in RIVALS]
     found = []
     for needs_masks in (False, True):  # with masks needed, images without an object are left out
         chosen = [m for m in metrics if m.needs_masks == needs_masks]

@@ -24,7 +24,9 @@ from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
 from sycam.problem.images import Images
 from sycam.problem.problem import Task
-from sycam.runs.record import open_folder, record_of
+from sycam.runs.certificate import certificate_of
+from sycam.runs.folder import open_folder
+from sycam.runs.record import record_of
 from sycam.runs.result import Formula, Result
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
@@ -182,7 +184,7 @@ def synthesize(
         # Only now, when all that was given has proved usable, is anything written.
         folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")
         found = hunt(task, options, folder, notify=notify)
-        _say(found, task, notify)
+        _say(found, task, options, notify)
         result = derived(task, options, found, folder, notify)
         result.save(folder)
         return result
@@ -238,7 +240,7 @@ def _guesses(guess: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _say(found: Hunt, task: Task, notify: Notify) -> None:
+def _say(found: Hunt, task: Task, options: SearchOptions, notify: Notify) -> None:
     for refusal in found.refused[:_SAID]:
         notify(
             Note(
@@ -254,7 +256,7 @@ def _say(found: Hunt, task: Task, notify: Notify) -> None:
         notify(
             Note(
                 f"no new formula is ahead of {found.known_as} on the search images by rule "
-                f"{found.certificate['rule']}: {found.known_as} is the answer, and the best new "
+                f"{options.rule}: {found.known_as} is the answer, and the best new "
                 f"formula, {found.new.name}, stands beside it"
             )
         )
@@ -303,7 +305,7 @@ def _evidence(
     scored: Mapping[str, np.ndarray],
 ) -> dict:
     """What the result says of the search besides the winner: plain data."""
-    said = {"certificate": found.certificate}
+    said = {"certificate": certificate_of(task, options, found)}
     if found.doubts is not None:
         said |= asdict(found.doubts)
     if isinstance(task.metric, Goals):

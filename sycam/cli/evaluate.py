@@ -40,9 +40,10 @@ from sycam.cli.options import (
     network_of,
     reading_of,
 )
+from sycam.cli.tables import evaluation_table
 from sycam.evaluation import evaluate as evaluate_methods
 from sycam.problem.images import DEMO
-from sycam.report import console as show
+from sycam.report.progress import Watcher
 from sycam.support.terminal import json_text
 
 
@@ -97,7 +98,7 @@ def evaluate(
     """
     console = console_for(as_json)
     declare_operators(operators)
-    with interruptible(), show.Watcher(None if quiet else console) as watch:
+    with interruptible(), Watcher(None if quiet else console) as watch:
         known = network_of(network, checkpoint, class_names, watch)
         reading = reading_of(mean, std, size, resize, interpolation)
         table = evaluate_methods(
@@ -119,4 +120,4 @@ def evaluate(
     if as_json:
         print(json_text(table.to_dict()))
     else:
-        console.print(show.evaluation_table(table))
+        console.print(evaluation_table(table))

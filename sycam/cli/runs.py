@@ -20,12 +20,13 @@ from sycam.cli.options import (
     console_for,
     declare_operators,
 )
+from sycam.cli.tables import verification_table
 from sycam.drawing.overlays import COLOUR_MAPS, USUAL, Style
 from sycam.export import GRAPHS, MODULES
 from sycam.export import export as export_result
-from sycam.report import console as show
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
+from sycam.report.progress import Watcher
 from sycam.support.terminal import json_text, printable
 
 
@@ -121,7 +122,7 @@ def verify(
     """
     console = console_for(as_json)
     declare_operators(operators)
-    with show.Watcher(None if quiet else console) as watch:
+    with Watcher(None if quiet else console) as watch:
         done = sycam.verify(
             run, network, device=device, notify=watch, metric_files=metric_file or (), trust=trust
         )
@@ -134,7 +135,7 @@ def verify(
         }
         print(json_text(said))
     else:
-        console.print(show.verification_table(done))
+        console.print(verification_table(done))
     if not done.holds:
         raise typer.Exit(1)
 

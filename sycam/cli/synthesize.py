@@ -48,10 +48,11 @@ from sycam.data.images import ImageSet
 from sycam.errors import SycamError
 from sycam.problem.explained_network import Subject
 from sycam.problem.images import DEMO
-from sycam.report import console as show
 from sycam.report.explain import overview
 from sycam.report.html import keep_curves, keep_gallery, write_report
-from sycam.report.run_pictures import draw_front, draw_heldout
+from sycam.report.progress import Watcher
+from sycam.report.tables import result_tables
+from sycam.runs.pictures import draw_front, draw_heldout
 from sycam.runs.result import Result
 from sycam.search.selection.select import DEFAULT_RULE, RULES
 from sycam.support.terminal import json_text, open_console, shown
@@ -173,7 +174,7 @@ def synthesize(
     console = console_for(as_json)
     finished: list[Validated] = []
     declare_operators(operators)
-    with interruptible(), show.Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
+    with interruptible(), Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
 
         def notify(event: object) -> None:
             if isinstance(event, Validated):
@@ -223,7 +224,7 @@ def synthesize(
     if as_json:
         print(json_text(result.to_dict(), default=str), flush=True)
     else:
-        console.print(show.result_tables(result))
+        console.print(result_tables(result))
     pictures = _pictures(result, finished[0].subject, finished[0].images)
     if not quiet and not as_json:
         console.print(f"\nKept in [bold]{shown(str(result.path))}[/]", soft_wrap=True)

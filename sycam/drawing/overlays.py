@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from sycam.errors import OptionError, RunError
-from sycam.support.files import write_whole
+from sycam.drawing.plot import written
+from sycam.errors import OptionError
 
 # Their lightness rises evenly, so that they also print in grey.
 COLOUR_MAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray")
@@ -106,32 +106,6 @@ def draw_grid(
         figure.suptitle(title, fontsize=9, parse_math=False)
     figure.tight_layout()
     return written(figure, path, within)
-
-
-def written(figure: Figure, path: Path, within: Path | None = None) -> Path:
-    """Write a figure in the format that the file's ending says.
-
-    Args:
-        figure: of matplotlib.
-        path: the file.
-        within: the run's folder, see :func:`sycam.support.files.write_whole`.
-
-    Raises:
-        OptionError: it is none of matplotlib's.
-        RunError: the file cannot be written.
-    """
-    known = figure.canvas.get_supported_filetypes()
-    kind = path.suffix[1:].lower()
-    if kind not in known:
-        raise OptionError(
-            f"picture '{path}' ends in {path.suffix!r}, which is no format that can be written; "
-            f"expected one of {', '.join(f'.{kind}' for kind in known)}"
-        )
-    try:
-        write_whole(path, lambda file: figure.savefig(file, dpi=130, format=kind), within=within)
-    except OSError as error:
-        raise RunError(f"cannot write picture '{path}': {error}") from None
-    return path
 
 
 def in_lines(name: str, width: int = 26) -> str:

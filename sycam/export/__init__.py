@@ -8,13 +8,14 @@ from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.language import Expression, parse_weights
+from sycam.methods.method import RIVALS
 from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
 from sycam.runs.recorded import output_of
 from sycam.runs.result import Formula, Result
 from sycam.runs.trust import file_of_network
 from sycam.support.files import write_whole
 from sycam.support.permission import reading_a_run
-from sycam.validation.validate import NEW, PUBLISHED
+from sycam.validation.validate import NEW
 from sycam.version import __version__
 
 MODULES = {
@@ -176,7 +177,7 @@ def _provenance(result: Result, formula: Formula) -> str:
         lines += [f"Mean {goal} on {validation.images} held-out images (95 % interval):", ""]
         for row in validation.rows:
             ours = row.kind == (NEW if beside else "winner")
-            if not ours and row.kind not in PUBLISHED:
+            if not ours and row.kind not in RIVALS:
                 continue
             label = "this class" if ours else row.name
             held = row.under(goal).heldout

@@ -1,4 +1,4 @@
-"""Expressions: immutable, typed, hash-consed trees, so that equality is identity."""
+"""Expressions: immutable, typed, hash-consed trees, so that equality is identity; their text."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ class Expression:
         return f"Expression({str(self)!r})"
 
     def __str__(self) -> str:
-        from sycam.language.printing import to_text
-
         return to_text(self)
 
     def __reduce__(self) -> tuple:
@@ -70,6 +68,31 @@ class Expression:
     def sort_key(self) -> tuple:
         """A total order that does not depend on the history of the process: cost, then shape."""
         return (self.cost, place(self.operator), tuple(c.sort_key() for c in self.children))
+
+
+CALL = 9  # a call binds tighter than every infix symbol
+
+
+def to_text(expression: Expression) -> str:
+    """Infix text with as few parentheses as the grammar of expressions needs.
+
+    ``parse(to_text(e)) is e`` for every expression.
+    """
+    op = expression.operator
+    if op.is_leaf:
+        return op.symbol
+    if op.name == "neg" and expression.children[0].operator.value is not None:
+        return f"-{to_text(expression.children[0])}"
+    if not op.precedence:
+        return f"{op.name}({', '.join(map(to_text, expression.children))})"
+    left, right = expression.children
+    # Left-associative: an equal precedence needs parentheses only on the right.
+    return f"{_wrapped(left, op.precedence)} {op.symbol} {_wrapped(right, op.precedence + 1)}"
+
+
+def _wrapped(child: Expression, at_least: int) -> str:
+    text = to_text(child)
+    return f"({text})" if (child.operator.precedence or CALL) < at_least else text
 
 
 _interned: WeakValueDictionary[tuple, Expression] = WeakValueDictionary()

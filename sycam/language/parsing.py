@@ -9,9 +9,8 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from sycam.errors import ExpressionError, SycamError, unknown_name
-from sycam.language.expression import Expression, apply
+from sycam.language.expression import Expression, apply, to_text
 from sycam.language.operators import LEAVES, OPERATORS
-from sycam.language.printing import to_text
 from sycam.language.signatures import SCALAR, SORT_SHAPES
 
 LONGEST = 4000  # characters; the longest published CAM has 41

@@ -16,6 +16,7 @@ from sycam.language.signatures import HEAT, WEIGHT
 from sycam.metrics import Context
 
 PUBLISHED, BASELINE, CONTROL = "published", "baseline", "control"
+RIVALS = (PUBLISHED, BASELINE)  # what a winner has to beat
 VARIANT, OWN = "variant", "expression"
 KINDS = {
     PUBLISHED: "CAMs from papers and libraries that are expressions of the language",

@@ -19,23 +19,19 @@ from sycam.grammar import Grammar, load_grammar
 from sycam.heatmaps import Fusion
 from sycam.inference import FLOAT32, Classifier
 from sycam.language import Expression
-from sycam.methods import Method, find_method, scored_along
+from sycam.methods import Method, scored_along
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.composition.objectives import Goals
+from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
 from sycam.problem.explained_network import Subject, check_volumes, device_for
+from sycam.problem.identity import identity_of
 from sycam.problem.images import DEMO, Images, check_groups_of_scenes, divide, read_images
-from sycam.runs.record import identity_of
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
-from sycam.search import Candidate, Enumerator, Requirement, need_masks
-from sycam.targets.resolve import Target, is_callable
-
-PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two to five
-SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
-_PART = 32  # images whose heatmaps are compared at once
+from sycam.targets.resolve import Target
 
 
 @dataclass
@@ -174,78 +170,6 @@ class Task:
     def scorer(self) -> Scorer:
         """Scores methods on all search images."""
         return Scorer(self.metric, self.evidence, self.context)
-
-    @property
-    def probe_images(self) -> int:
-        """How many of the search images tell candidates apart."""
-        first = self.evidence.layers[0]
-        one = first.activations[0].numel() * 8
-        return min(len(first), max(2, min(5, PROBE_BYTES // one)))
-
-    def enumerator(self, equivalence: str) -> Enumerator:
-        """The candidates of the grammar, told apart on a few of the search images."""
-        return Enumerator(
-            self.grammar,
-            self._probe(),
-            self.metric.invariance,
-            self.context.size,
-            depth=self.evidence.layers[0].depth,
-            equivalence=equivalence,
-        )
-
-    def _probe(self) -> dict[str, Tensor]:
-        """Measurements of some of the search images.
-
-        Where the metric looks at other inputs, also those of each image's least likely class,
-        whose score has mostly another sign.
-        """
-        first, leaves = self.evidence.layers[0], self.grammar.leaves
-        count = self.probe_images
-        found = {name: tensor[:count] for name, tensor in first.leaves.items()}
-        several = first.outputs is not None and first.outputs.shape[1] > 1
-        if self.metric.looks_elsewhere and several and not is_callable(self.subject.target):
-            classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
-            other = self.subject.remeasure(self.context.images[:count], leaves, classes[:count])
-            other = other.layers[0].leaves
-            found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
-                     if name in other}  # fmt: skip
-        return found
-
-
-class Disguise:
-    """Whether a candidate's heatmaps are those of a published CAM or control on all images.
-
-    Args:
-        scorer: of the search images.
-        leaves: names of the leaves that are measured.
-    """
-
-    def __init__(self, scorer: Scorer, leaves: frozenset[str]):
-        self.scorer = scorer
-        self.known = scored_along(leaves)
-        self._maps: dict[tuple[str, int], Tensor] = {}  # of the known, made when first looked at
-
-    def __call__(self, candidate: Candidate) -> bool:
-        """Whether it is a known method in disguise."""
-        method = find_method(candidate.expression)
-        alike = list(self.known)
-        for start in range(0, len(self.scorer.context), _PART):
-            ours = self._heatmaps(method, start)
-            alike = [k for k in alike if (ours - self._of(k, start)).abs().max() <= SAME]
-            if not alike:
-                return False
-        return True
-
-    def _of(self, known: Method, start: int) -> Tensor:
-        key = (known.name, start)
-        if key not in self._maps:
-            self._maps[key] = self._heatmaps(known, start)
-        return self._maps[key]
-
-    def _heatmaps(self, method: Method, start: int) -> Tensor:
-        part = slice(start, start + _PART)
-        evidence, context = self.scorer.evidence.subset(part), self.scorer.context.subset(part)
-        return method.heatmaps(evidence, context).maps
 
 
 def _in_precision(

@@ -6,26 +6,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+from sycam.problem.problem import Task
 from sycam.scoring.blocks import stages_of
-from sycam.search.engine import Outcome
 from sycam.search.options import EXACT, SearchOptions
 from sycam.search.racing.race import Standing
+from sycam.search.run import Hunt
 from sycam.search.selection.select import Candidate
-
-if TYPE_CHECKING:
-    from sycam.problem.problem import Task
+from sycam.search.space import probe_images
 
 
-def certificate_of(
-    task: Task,
-    options: SearchOptions,
-    outcome: Outcome,
-    winner: Candidate | None,
-    runner_up: Candidate | None,
-    new: Candidate | None,
-) -> dict:
+def certificate_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
     """The certificate of a search.
 
     Its keys: ``mode``; ``grammar`` (digest); ``equivalence`` and ``invariance``, which tell
@@ -39,15 +30,15 @@ def certificate_of(
     ``averages``: the (first) metric's figure is a mean over images; ``candidates``: digest of
     who entered and how far each got.
     """
-    metric = task.metric
+    metric, outcome = task.metric, found.outcome
     entered = len(outcome.candidates) + len(outcome.dropped)
     images = len(task.context)
-    found = {
+    stated = {
         "mode": options.mode,
         "grammar": task.grammar.digest,
         "equivalence": options.equivalence,
         "invariance": metric.invariance,
-        "probe_images": task.probe_images,
+        "probe_images": probe_images(task),
         # How far a level was enumerated that was not finished depends on the time that was left.
         "levels": [asdict(v) for v in outcome.levels if v.cost <= outcome.complete_cost],
         "complete_cost": outcome.complete_cost,
@@ -62,17 +53,17 @@ def certificate_of(
         "stages": [stage.stop for stage in stages_of(images, metric)],
         "leaders": outcome.leaders,
         "rule": options.rule,
-        "winner": _named(winner),
-        "best_new": _named(new),
-        "runner_up": _named(runner_up),
+        "winner": _named(found.winner),
+        "best_new": _named(found.new),
+        "runner_up": _named(found.runner_up),
         "candidates": _digest(outcome.candidates, outcome.dropped),
         "averages": not task.goals[0].components,
         "stopped": outcome.stopped,
     }
     if options.mode != EXACT:
         tolerance = options.tolerance_of(metric, task.context.scale.spread)
-        found |= {"delta": options.delta, "tolerance": tolerance}
-    return found
+        stated |= {"delta": options.delta, "tolerance": tolerance}
+    return stated
 
 
 def _named(candidate: Candidate | None) -> dict | None:

@@ -1,74 +1,24 @@
-"""What a run leaves on record: its folder, what decides its scores, and how it was made."""
+"""What a run leaves on record: how it was made, and what was searched."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 import scipy
 import torch
 
-from sycam.data.images import ImageSet
-from sycam.errors import RunError
-from sycam.grammar import Grammar
-from sycam.inference import FLOAT32
 from sycam.inference.threads import allowed_threads
-from sycam.metrics import Metric
-from sycam.networks.readings import USUAL
 from sycam.problem.explained_network import Subject, reshape_text
-from sycam.runs.result import JOURNAL_FILE, RESULT_FILE, STUDY_FILE
-from sycam.search import Requirement, SearchOptions, need_masks
+from sycam.problem.problem import Task
+from sycam.search import SearchOptions
 from sycam.search.racing.race import FLAT, OVERFLOW
-from sycam.support.content_digest import tensor_digest
-from sycam.support.files import check_target
+from sycam.search.run import Hunt
 from sycam.targets.resolve import is_callable
 from sycam.version import __version__
-
-if TYPE_CHECKING:
-    from sycam.problem.problem import Task
-    from sycam.search.run import Hunt
-
-
-def identity_of(
-    subject: Subject,
-    searched: ImageSet,
-    metric: Metric,
-    grammar: Grammar,
-    requirements: Sequence[Requirement] = (),
-    precision: str = FLOAT32,
-) -> str:
-    """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
-    labels, masks = searched.labels, searched.masks
-    explains_labels = "label" in subject.target_text
-    facts = {
-        "network": subject.digest,
-        "layer": [layer.name for layer in subject.layers],
-        "reshape": reshape_text(subject.layer.reshape),
-        "fusion": subject.fusion,
-        "images": searched.digests,
-        "shape": list(searched.images.shape[1:]),
-        "labels": labels.tolist() if explains_labels and labels is not None else None,
-        "masks": tensor_digest(masks) if need_masks(metric, requirements) else None,
-        "target": subject.target_text,
-        "metric": [metric.text, metric.options, metric.version],
-        "grammar": grammar.digest,
-        "seed": subject.seed,
-    }
-    if requirements:
-        facts["required"] = [[str(r), r.metric.options, r.metric.version] for r in requirements]
-    if precision != FLOAT32:
-        facts["precision"] = precision
-    if subject.reading != USUAL:
-        facts["output"] = str(subject.reading)
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _checkpoint(subject: Subject) -> dict[str, str] | None:
@@ -77,25 +27,6 @@ def _checkpoint(subject: Subject) -> dict[str, str] | None:
         return None
     file, digest = subject.known.checkpoint
     return {"file": str(file), "sha256": digest}
-
-
-def open_folder(out: str | Path | None, name: str) -> Path:
-    """The run's folder, ``runs/<name>`` if None; RunError where it holds anything but a run."""
-    folder = Path(out or Path("runs") / name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_target(folder / RESULT_FILE, within=folder)
-        for file in (JOURNAL_FILE, STUDY_FILE):
-            check_target(folder / file, within=folder, appended=True)
-    except OSError as error:
-        raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
-    strangers = [p.name for p in folder.iterdir()] if not (folder / JOURNAL_FILE).exists() else []
-    if strangers:
-        raise RunError(
-            f"'{folder}' holds other files ({', '.join(sorted(strangers)[:3])}); "
-            "choose an empty or new folder with --out"
-        )
-    return folder
 
 
 def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:

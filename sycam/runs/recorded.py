@@ -10,11 +10,12 @@ from sycam.data.images import ImageSet, ImageSource, open_images
 from sycam.errors import RunError
 from sycam.grammar import Grammar
 from sycam.metrics import Metric, find_metric
+from sycam.metrics.requirement import Requirement
 from sycam.networks import open_network
 from sycam.networks.readings import AUTO, LOGITS
 from sycam.problem.images import DEMO, Images, divide, read_images
 from sycam.runs.result import Result
-from sycam.search import Requirement, SearchOptions
+from sycam.search import SearchOptions
 from sycam.targets.resolve import Target
 
 

@@ -9,30 +9,28 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
+from sycam.drawing.plot import Plot
 from sycam.errors import RunError
 from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
+from sycam.methods.method import RIVALS
 from sycam.runs.schema import check_record
+from sycam.scoring.journal import JOURNAL_FILE
 from sycam.scoring.statistics import Comparison, Interval
 from sycam.support.files import NotPlainError, write_whole
 from sycam.support.html_table import html_table
 from sycam.support.schema import SchemaError, read_json
 from sycam.support.terminal import json_text
-from sycam.validation.validate import PUBLISHED, Further, Row, Validation
-
-if TYPE_CHECKING:
-    from sycam.report.run_pictures import Plot
+from sycam.validation.validate import Further, Row, Validation
 
 SCHEMA = 3
 RESULT_FILE = "result.json"
 LARGEST = 1 << 28  # bytes of a result that is read; one of 1000 images has some 3 MB
-JOURNAL_FILE = "scores.jsonl"
-STUDY_FILE = "study.log"
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Result:
     @property
     def published(self) -> tuple[Row, ...]:
         """Published CAMs and controls on the held-out images, best first."""
-        return tuple(r for r in self.validation.rows if r.kind in (*PUBLISHED, "control"))
+        return tuple(r for r in self.validation.rows if r.kind in (*RIVALS, "control"))
 
     @property
     def certificate(self) -> Mapping[str, Any]:
@@ -140,7 +138,7 @@ class Result:
         Raises:
             OptionError: another kind, or one that this result has nothing to show of.
         """
-        from sycam.report.run_pictures import plot  # matplotlib is dear to import
+        from sycam.runs.pictures import plot  # matplotlib takes half a second to import
 
         return plot(self, kind)
 

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from sycam.search.options import COSTLIEST
-from sycam.search.requirements import Refusal
+from sycam.search.selection.requirements import Refusal
 from sycam.support.schema import Closed, Measure, SchemaError, check
 
 MOST_IMAGES = 10_000_000  # of a run

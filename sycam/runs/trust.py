@@ -8,7 +8,7 @@ from typing import Any
 
 from sycam.errors import TrustError
 from sycam.metrics import find_metric
-from sycam.search.requirements import Requirement
+from sycam.metrics.requirement import Requirement
 from sycam.support.permission import permit
 
 

@@ -25,6 +25,7 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
+JOURNAL_FILE = "scores.jsonl"  # of a run's folder
 VERSION = 2
 _LARGEST = 1 << 33  # bytes of a journal that is read
 _LINE = {

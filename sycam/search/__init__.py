@@ -4,8 +4,8 @@ from sycam.search.budget import Budget
 from sycam.search.engine import Outcome, Search
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import SearchOptions, parse_threshold
-from sycam.search.requirements import Gate, Refusal, Requirement, need_masks
 from sycam.search.selection.pareto import pareto_front
+from sycam.search.selection.requirements import Gate, Refusal
 from sycam.search.selection.select import Candidate, rank, select
 
 __all__ = [
@@ -16,10 +16,8 @@ __all__ = [
     "Level",
     "Outcome",
     "Refusal",
-    "Requirement",
     "Search",
     "SearchOptions",
-    "need_masks",
     "pareto_front",
     "parse_threshold",
     "rank",

@@ -11,20 +11,18 @@ from typing import Any
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
 from sycam.methods import find_method
-from sycam.methods.method import PUBLISHED
+from sycam.methods.method import PUBLISHED, RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Goals
-from sycam.problem.problem import Disguise, Task
-from sycam.runs.certificate import certificate_of
-from sycam.runs.result import JOURNAL_FILE, STUDY_FILE
+from sycam.problem.problem import Task
 from sycam.scoring.blocks import Stage as Part
 from sycam.scoring.blocks import stages_of
-from sycam.scoring.journal import Journal
+from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import Scoreboard
-from sycam.search import Candidate, Gate, Outcome, Refusal, select
-from sycam.search.engine import DEEPEST, Search
+from sycam.search.engine import DEEPEST, Outcome, Search
 from sycam.search.options import BEST_PUBLISHED, EXACT, GUIDED, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide
+from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.search.racing.race import BOUND, Contest, Dropping
 from sycam.search.racing.race import RACE as RACED
 from sycam.search.racing.sequential_test import Bounds, Race
@@ -32,7 +30,10 @@ from sycam.search.selection.bootstrap import Stability, stability
 from sycam.search.selection.pareto import Scale, compromise, pareto_front
 from sycam.search.selection.per_class import Choice, Choose, class_winners
 from sycam.search.selection.power import Resolution, resolution
-from sycam.validation.validate import PUBLISHED as RIVALS
+from sycam.search.selection.rediscovery import Rediscovery
+from sycam.search.selection.requirements import Gate, Refusal
+from sycam.search.selection.select import Candidate, select
+from sycam.search.space import enumerator_of
 
 _FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
 
@@ -62,8 +63,7 @@ class Hunt:
         known_as: name of the published CAM that won; None where a new formula did.
         runner_up: the next that might have won, or None.
         refused: candidates that failed a requirement, the best first.
-        certificate: what was searched, as plain data.
-        inadmissible: names of candidates found to be a known method in disguise, or to fail a
+        inadmissible: names of candidates found to be a known method again, or to fail a
             requirement; only those that might have won were asked.
         classes: the winner of each class explained; empty where the scope is global.
         doubts: about the choice, from the search images alone; None without a winner and for
@@ -76,7 +76,6 @@ class Hunt:
     known_as: str | None
     runner_up: Candidate | None
     refused: tuple[Refusal, ...]
-    certificate: dict
     inadmissible: frozenset[str]
     classes: tuple[Choice, ...] = ()
     doubts: Doubts | None = None
@@ -117,21 +116,21 @@ def hunt(
             ),
         )
         stack.enter_context(closing(gate))
-        disguised = Disguise(task.scorer, task.grammar.leaves)
+        known_again = Rediscovery(task.scorer, task.grammar.leaves)
         admitted: dict[tuple[str, str], bool] = {}
 
         def admissible(candidate: Candidate) -> bool:
             asked = candidate.kind, candidate.name
             if asked not in admitted:  # the expensive check comes last
                 method = find_method(candidate.expression)
-                new = candidate.kind == PUBLISHED or not disguised(candidate)
+                new = candidate.kind == PUBLISHED or not known_again(candidate)
                 admitted[asked] = new and gate(method)
             return admitted[asked]
 
         contest = Contest(
             board, _dropping(task, options, stages), options.rule, admissible, task.subject.seed
         )
-        enumerator = task.enumerator(options.equivalence)
+        enumerator = enumerator_of(task, options.equivalence)
 
         def guide(stream: Any) -> Guide:
             study = None if again else options.storage or folder / STUDY_FILE
@@ -176,7 +175,6 @@ def hunt(
         _known_as(outcome, first),
         second,
         refused,
-        certificate_of(task, options, outcome, first, second, new),
         inadmissible,
         classes,
         doubts,

@@ -14,6 +14,7 @@ from sycam.errors import OptionError
 from sycam.events import Event, Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence
 from sycam.methods import ALWAYS, Method
+from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
 from sycam.problem.explained_network import Subject
 from sycam.scoring.scorer import Score, Scorer
@@ -29,7 +30,6 @@ from sycam.scoring.statistics import (
     swappable,
 )
 
-PUBLISHED = ("published", "baseline")  # kinds of methods that a winner has to beat
 NEW = "new"  # kind of the best new formula, where the winner is a published CAM
 GUARDED = 64  # held-out images on which the sanity guards are measured
 
@@ -148,7 +148,7 @@ class Validation:
         found = []
         for goal in self.goals:
             sign = 1 if self.directions[goal] else -1
-            rivals = [r for r in self.rows if r.kind in PUBLISHED and r.against is not None]
+            rivals = [r for r in self.rows if r.kind in RIVALS and r.against is not None]
             if rivals:
                 best = max(rivals, key=lambda r: _known(sign * r.under(goal).heldout.mean))
                 found.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
@@ -323,7 +323,7 @@ def validate(
         for e in [entrant.method.expression]
     ]
     rows.sort(key=lambda r: (r.kind != "winner", -_known(metric.oriented(r.heldout.mean))))
-    published = [r for r in rows if r.kind in PUBLISHED]
+    published = [r for r in rows if r.kind in RIVALS]
     best = max(published, key=lambda r: _known(metric.oriented(r.heldout.mean)), default=None)
     chosen = max(published, key=lambda r: _known(metric.oriented(r.search)), default=None)
     return Validation(
@@ -398,7 +398,7 @@ def _compare(
         (goal, i): (each[winner], each[i])
         for goal, each in enumerate(scored)
         for i, e in enumerate(entrants)
-        if e.kind in (*PUBLISHED, NEW, "control")
+        if e.kind in (*RIVALS, NEW, "control")
     }
     differences = [one.oriented - other.oriented for one, other in pairs.values()]
     raw = [

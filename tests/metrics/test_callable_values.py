@@ -11,7 +11,7 @@ from sycam.errors import OptionError
 from sycam.metrics import find_metric
 from sycam.metrics.context import Scale
 from sycam.problem.problem import Task
-from sycam.runs.record import open_folder
+from sycam.runs.folder import open_folder
 from sycam.search import Budget, SearchOptions
 from sycam.search.racing.sequential_test import Race
 from sycam.search.run import hunt

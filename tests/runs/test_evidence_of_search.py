@@ -14,7 +14,7 @@ from torch import nn
 import sycam
 from sycam.data.images import ImageSet
 from sycam.events import Note
-from sycam.report.console import result_tables
+from sycam.report.tables import result_tables
 
 SIDE, SEARCHED = 16, 24
 

@@ -21,7 +21,7 @@ from sycam.errors import OptionError, RunError, SycamError
 from sycam.metrics import find_metric
 from sycam.problem.images import divide
 from sycam.problem.problem import Task
-from sycam.report.console import result_tables
+from sycam.report.tables import result_tables
 from sycam.runs.discrepancies import discrepancies
 from sycam.runs.record import record_of
 from sycam.runs.result import digest_of

@@ -15,14 +15,14 @@ from torch import nn
 import sycam
 from sycam.data.images import ImageSet
 from sycam.export import export
-from sycam.report.console import result_tables
+from sycam.methods.method import RIVALS
 from sycam.report.html import write_report
-from sycam.report.run_pictures import draw_front, draw_heldout
+from sycam.report.tables import result_tables
+from sycam.runs.pictures import draw_front, draw_heldout
 from sycam.runs.result import RESULT_FILE, digest_of
 from sycam.scoring.statistics import holm
 from sycam.search.selection.per_class import MINIMUM
 from sycam.synthesis import FRONT, synthesize
-from sycam.validation.validate import PUBLISHED
 
 SIDE, CLASSES, PNG = 16, 3, b"\x89PNG"
 
@@ -128,7 +128,7 @@ def test_the_winner_is_tested_under_every_goal(two):
             corrected.append(found.against.p_holm)
     np.testing.assert_allclose(corrected, holm(raw))
     by_goal = {verdict.goal: verdict for verdict in validation.verdicts}
-    ious = {r.name: r.under("iou").heldout.mean for r in rivals if r.kind in PUBLISHED}
+    ious = {r.name: r.under("iou").heldout.mean for r in rivals if r.kind in RIVALS}
     assert by_goal["iou"].best_published == max(ious, key=ious.get)
     assert by_goal["deletion"].beats_published == validation.beats_published
     assert shown(two).count("the best published CAM under") == 2

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 import sycam
 from sycam.data import demo
 from sycam.grammar import load_grammar
-from sycam.runs.result import STUDY_FILE
+from sycam.search.proposals.optuna_study import STUDY_FILE
 
 GRAMMAR = load_grammar("gradient")
 

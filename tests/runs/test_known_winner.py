@@ -14,8 +14,8 @@ from sycam.export import export
 from sycam.methods import METHODS
 from sycam.methods.method import PUBLISHED
 from sycam.problem.images import demo_images
-from sycam.report import console
 from sycam.report.html.page import write_report
+from sycam.report.tables import verdict
 
 SEARCH = {"search_images": 16, "heldout": 16, "mode": "exact"}
 NOTHING_NEW = {"max_cost": 1, "budget": 2}  # A and G, which is HiResCAM
@@ -40,7 +40,7 @@ def test_where_no_new_formula_is_ahead_the_answer_is_the_published_cam(known):
     assert result.best_new.expression == "A"
     assert result.best_new.known_as is None
     assert any(f"no new formula is ahead of {name}" in text for text in said)
-    assert f"use {name}" in console.verdict(result)
+    assert f"use {name}" in verdict(result)
     page = write_report(result).read_text(encoding="utf-8")
     assert f"No new formula is ahead; use {name}." in page
 

@@ -11,7 +11,7 @@ import sycam
 from sycam.data import demo
 from sycam.errors import OptionError, UnknownNameError
 from sycam.events import Note
-from sycam.search import Requirement
+from sycam.metrics.requirement import Requirement
 
 FEW = {"search_images": 8, "heldout": 8, "budget": 40, "max_cost": 4, "metric": "iou"}
 

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 import sycam
 from sycam.cli import main
 from sycam.data import demo
-from sycam.runs.result import STUDY_FILE
+from sycam.search.proposals.optuna_study import STUDY_FILE
 
 COMMAND = (
     "synthesize --metric average-drop --mode guided --budget 40 --search-images 16 "

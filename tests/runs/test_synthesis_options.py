@@ -17,8 +17,8 @@ from sycam.events import Note, Stage
 from sycam.evidence import Cache
 from sycam.export import export
 from sycam.problem.images import demo_images
-from sycam.report.console import verdict
 from sycam.report.explain import explain
+from sycam.report.tables import verdict
 from sycam.targets import Contrast, Logit, Similarity
 
 FEW = {"search_images": 8, "heldout": 8, "budget": 24, "max_cost": 3, "metric": "iou"}

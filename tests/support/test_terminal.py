@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import sycam
 from sycam.cli import app, main
-from sycam.report import console as show
+from sycam.report.progress import Watcher
+from sycam.report.tables import result_tables
 from sycam.runs.result import digest_of
 from sycam.support.terminal import json_text, open_console, printable, shown
 
@@ -70,7 +71,7 @@ def test_json_with_such_characters_stays_the_same_data():
 def test_the_tables_of_a_forged_run_are_safe(forged):
     console = Console(width=100, record=True, force_terminal=False)
     with console.capture() as captured:
-        console.print(show.result_tables(sycam.load(forged)))
+        console.print(result_tables(sycam.load(forged)))
     text = captured.get()
     assert is_safe(text)
     assert "\\u001b[2J" in text
@@ -122,7 +123,7 @@ def test_codes_of_pictures_in_names_stay_as_they_are(capsys):
 def test_notes_and_stages_are_safe(capsys):
     from sycam.events import Note, Stage
 
-    with show.Watcher(Console(width=200)) as watch:
+    with Watcher(Console(width=200)) as watch:
         watch(Note(EVIL + HALF))
         watch(Stage(EVIL + HALF, 1))
     assert is_safe(capsys.readouterr().out)

@@ -15,7 +15,7 @@ from sycam.errors import RunError
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
-from sycam.report.run_pictures import AGREEMENT_FILE, FRONT_FILE
+from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
 from sycam.validation.validate import NEW, Row

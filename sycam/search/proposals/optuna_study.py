@@ -23,6 +23,7 @@ from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Values
 from sycam.support.files import check_target
 
+STUDY_FILE = "study.log"  # of a run's folder
 EXPRESSION, COST, KIND, REPEATED = "expression", "cost", "kind", "repeated"
 _WAITS = (0.2, 0.4, 0.8, 1.6)  # seconds before a database is tried again
 

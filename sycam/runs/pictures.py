@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,16 +16,49 @@ from sycam.drawing.fronts import (
     draw_goals,
     draw_leaderboard,
 )
-from sycam.drawing.overlays import written
+from sycam.drawing.plot import Plot, written
 from sycam.errors import OptionError, RunError
-from sycam.runs.result import Result
-from sycam.validation.validate import PUBLISHED
+from sycam.methods.method import RIVALS
+from sycam.scoring.statistics import Interval
+from sycam.validation.validate import Row, Validation
 
 FRONT_FILE = "front.png"
 AGREEMENT_FILE = "heldout.png"
 
 
-def draw_front(result: Result, folder: Path | None = None) -> Path | None:
+class PicturedFormula(Protocol):
+    """What is shown of a formula."""
+
+    @property
+    def expression(self) -> str: ...
+    @property
+    def cost(self) -> int: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def heldout(self) -> Interval | None: ...
+
+
+class Pictured(Protocol):
+    """What is shown of a :class:`sycam.Result`."""
+
+    @property
+    def best(self) -> PicturedFormula | None: ...
+    @property
+    def front(self) -> Sequence[PicturedFormula]: ...
+    @property
+    def published(self) -> Sequence[Row]: ...
+    @property
+    def validation(self) -> Validation: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def record(self) -> Mapping[str, Any]: ...
+    @property
+    def path(self) -> Path | None: ...
+
+
+def draw_front(result: Pictured, folder: Path | None = None) -> Path | None:
     """Write :func:`front_figure` as ``front.png``.
 
     Args:
@@ -42,13 +74,13 @@ def draw_front(result: Result, folder: Path | None = None) -> Path | None:
     return _drawn(result, folder, FRONT_FILE, front_figure)
 
 
-def draw_heldout(result: Result, folder: Path | None = None) -> Path | None:
+def draw_heldout(result: Pictured, folder: Path | None = None) -> Path | None:
     """Write :func:`heldout_figure` as ``heldout.png``; arguments, outcome and errors as for
     :func:`draw_front`."""
     return _drawn(result, folder, AGREEMENT_FILE, heldout_figure)
 
 
-def front_figure(result: Result) -> Figure | None:
+def front_figure(result: Pictured) -> Figure | None:
     """Score against cost, or goal against goal, with published CAMs and controls beside.
 
     Returns:
@@ -83,7 +115,7 @@ def front_figure(result: Result) -> Figure | None:
     )
 
 
-def heldout_figure(result: Result) -> Figure | None:
+def heldout_figure(result: Pictured) -> Figure | None:
     """The front's figures on the search images against those on the held-out images.
 
     Returns:
@@ -106,13 +138,13 @@ def heldout_figure(result: Result) -> Figure | None:
         [
             (row.name, row.search, row.heldout.mean)
             for row in result.published
-            if row.kind in PUBLISHED and np.isfinite((row.search, row.heldout.mean)).all()
+            if row.kind in RIVALS and np.isfinite((row.search, row.heldout.mean)).all()
         ],
         f"{_where(result)}: what of the search's figures holds on unseen images",
     )
 
 
-def leaderboard_figure(result: Result) -> Figure | None:
+def leaderboard_figure(result: Pictured) -> Figure | None:
     """Held-out means with intervals, winner, published CAMs and controls."""
     rows = result.validation.rows
     if not rows:
@@ -127,39 +159,14 @@ def leaderboard_figure(result: Result) -> Figure | None:
     )
 
 
-KINDS: dict[str, Callable[[Result], Figure | None]] = {
+KINDS: dict[str, Callable[[Pictured], Figure | None]] = {
     "leaderboard": leaderboard_figure,
     "front": front_figure,
     "heldout": heldout_figure,
 }
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A picture of a result, which a notebook shows.
-
-    Attributes:
-        figure: of matplotlib, to change or to save in another format.
-    """
-
-    figure: Figure
-
-    def save(self, path: str | Path) -> Path:
-        """Write it; the file's ending says in which of matplotlib's formats.
-
-        Raises:
-            OptionError: the ending is none of them.
-            RunError: the file cannot be written.
-        """
-        return written(self.figure, Path(path))
-
-    def _repr_png_(self) -> bytes:
-        held = io.BytesIO()
-        self.figure.savefig(held, format="png", dpi=110)
-        return held.getvalue()
-
-
-def plot(result: Result, kind: str = "leaderboard") -> Plot:
+def plot(result: Pictured, kind: str = "leaderboard") -> Plot:
     """A picture of a result.
 
     Args:
@@ -178,7 +185,7 @@ def plot(result: Result, kind: str = "leaderboard") -> Plot:
 
 
 def _drawn(
-    result: Result, folder: Path | None, name: str, figure_of: Callable[[Result], Figure | None]
+    result: Pictured, folder: Path | None, name: str, figure_of: Callable[[Pictured], Figure | None]
 ) -> Path | None:
     if folder is None and result.path is None:
         raise RunError("the result is of no folder: say in which one to draw")
@@ -186,6 +193,6 @@ def _drawn(
     return None if figure is None else written(figure, (folder or result.path) / name, result.path)
 
 
-def _where(result: Result) -> str:
+def _where(result: Pictured) -> str:
     network = result.record["network"]
     return f"{network['name']}, {network['layer']}"

@@ -1,35 +1,10 @@
-"""Expressions for people: text that parses back to the same expression, and LaTeX."""
+"""Expressions in LaTeX."""
 
 from __future__ import annotations
 
-from sycam.language.expression import Expression
+from sycam.language.expression import CALL, Expression
 from sycam.language.operators import OPERATORS
 from sycam.language.signatures import HEAT, Operator
-
-_CALL = 9  # binds tighter than every infix symbol
-
-
-def to_text(expression: Expression) -> str:
-    """Infix text with as few parentheses as the grammar of expressions needs.
-
-    ``parse(to_text(e)) is e`` for every expression.
-    """
-    op = expression.operator
-    if op.is_leaf:
-        return op.symbol
-    if op.name == "neg" and expression.children[0].operator.value is not None:
-        return f"-{to_text(expression.children[0])}"
-    if not op.precedence:
-        return f"{op.name}({', '.join(map(to_text, expression.children))})"
-    left, right = expression.children
-    # Left-associative: an equal precedence needs parentheses only on the right.
-    return f"{_wrapped(left, op.precedence)} {op.symbol} {_wrapped(right, op.precedence + 1)}"
-
-
-def _wrapped(child: Expression, at_least: int) -> str:
-    text = to_text(child)
-    return f"({text})" if (child.operator.precedence or _CALL) < at_least else text
-
 
 _CLOSED = {"relu", "abs", "mean", "symlog", "symsqrt", "sign", "minmax", "softmax", "above"}
 _DELIMITED = {"relu", "abs", "mean", "symlog", "symsqrt", "sign", "minmax", "softmax", "exp", "div"}
@@ -59,9 +34,9 @@ def to_latex(expression: Expression) -> str:
         elif op.name == "div":
             bare = True
         else:
-            strength = child.operator.precedence or _CALL
+            strength = child.operator.precedence or CALL
             if child.operator.name == "div":
-                strength = _CALL
+                strength = CALL
             right = len(parts) == 1
             bare = strength >= op.precedence + right and not (
                 right and child.operator.name == "neg"

@@ -1,0 +1,168 @@
+"""Work in progress on a terminal: a bar, what a search is about to do, a live leaderboard."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from sycam.events import Event, Note, Stage, Step
+from sycam.methods.method import RIVALS
+from sycam.metrics import Metric, find_metric
+from sycam.report.front_tables import PLAIN
+from sycam.search.events import Plan, Scored
+from sycam.support.terminal import shown
+
+_EVERY = 10.0  # seconds between lines where the output is no terminal
+_SHOWN = 8  # formulas of the live front
+
+
+class Watcher:
+    """Shows events as they come; a context manager.
+
+    Args:
+        console: where to print; nothing is printed where it is None.
+        metric: text of the optimised metric.
+    """
+
+    def __init__(self, console: Console | None, metric: str = ""):
+        self.console = console
+        self.metric = find_metric(metric) if metric else None
+        self._live: Live | None = None
+        self._progress: Progress | None = None
+        self._task = None
+        self._board: RenderableType = ""
+        self._last = 0.0
+
+    def __enter__(self) -> Watcher:
+        if self.console is not None:
+            self._progress = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[detail]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+            )
+            if self.console.is_terminal:
+                self._live = Live(
+                    console=self.console,
+                    get_renderable=lambda: Group(self._board, self._progress),
+                    refresh_per_second=4,
+                    transient=True,
+                )
+                self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        if self.console is None:
+            return
+        if isinstance(event, Stage):
+            self._stage(event)
+        elif isinstance(event, Step):
+            self._progress.update(self._task, completed=event.done)
+        elif isinstance(event, Note):
+            self.console.print(f"[dim]·[/] {shown(event.text)}")
+        elif isinstance(event, Plan):
+            self.console.print(plan_table(event))
+        elif isinstance(event, Scored):
+            self._scored(event)
+
+    def _stage(self, event: Stage) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(shown(event.text), total=event.total or 1, detail="")
+        self._board = ""
+        if self._live is None:
+            self.console.print(shown(event.text))
+
+    def _scored(self, event: Scored) -> None:
+        detail = f"{event.scored} candidates, {event.dropped} dropped, cost {event.cost}"
+        if event.rate:
+            detail += f", {event.rate:.1f}/s"
+        if event.resumed:
+            detail += f", {event.resumed} from the journal"
+        self._progress.update(self._task, total=1.0, completed=event.share, detail=detail)
+        if self._live is not None:
+            self._board = board_table(event, self.metric)
+        elif time.monotonic() - self._last > _EVERY:
+            self._last = time.monotonic()
+            best = event.front[-1] if event.front else None
+            found = f"; best {best.mean:.4f}  {best.name}" if best else ""
+            self.console.print(f"  {event.share:4.0%}  {shown(detail + found)}")
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """Candidates × images × passes, and the estimated time, before scoring starts."""
+    table = RichTable(title="Search space", **PLAIN)
+    for title in ("cost", "trees", "distinct heatmaps"):
+        table.add_column(title, justify="right")
+    known = {level.cost: level for level in plan.levels}
+    for cost, trees in enumerate(plan.trees, 1):
+        level = known.get(cost)
+        if level is None:
+            distinct = "not enumerated yet"
+        else:
+            distinct = f"{level.candidates:,}" + ("" if level.complete else " or more")
+        table.add_row(str(cost), f"{trees:,}", distinct)
+    seconds = plan.reachable * plan.seconds
+    work = [f"{plan.reachable:,} candidates × {plan.images} images"]
+    for each, said in (
+        (plan.passes, "forward passes"),
+        (plan.measurements, "forward and backward passes"),
+    ):
+        if each:
+            total = plan.reachable * plan.images * each
+            work.append(f"× {each} passes = {total:,} {said} at most")
+    if plan.shared_measurements:
+        total = plan.images * plan.shared_measurements
+        work.append(f"and {total:,} forward and backward passes that all candidates share")
+    line = (
+        f"{', '.join([' '.join(work[:2]), *work[2:]])}; about {duration(seconds)} "
+        f"({plan.seconds:.2f} s a candidate); budget {shown(plan.budget)}"
+    )
+    if not plan.exhausted:
+        line += ", which ends before the space does"
+    return Group(table, line)
+
+
+def board_table(event: Scored, metric: Metric) -> RichTable:
+    """The front of score against cost, with the published CAMs in their place."""
+    table = RichTable(title="Best formula of each cost, and the published CAMs", **PLAIN)
+    table.add_column("cost", justify="right")
+    table.add_column(shown(metric.text), justify="right")
+    table.add_column("formula", overflow="fold")
+    front = [(c, "bold") for c in event.front[-_SHOWN:]]
+    known = [(c, "cyan") for c in event.known if c.kind in RIVALS]
+    for c, style in sorted(front + known, key=lambda row: -metric.oriented(row[0].mean)):
+        name = c.name if c.kind == "expression" else f"{c.name} ({c.kind})"
+        table.add_row(str(c.cost or "-"), f"{c.mean:.4f}", shown(name), style=style)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(75)
+    '1 min 15 s'
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"

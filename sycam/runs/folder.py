@@ -1,0 +1,30 @@
+"""The folder of a run: opened once all that was given has proved usable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sycam.errors import RunError
+from sycam.runs.result import RESULT_FILE
+from sycam.scoring.journal import JOURNAL_FILE
+from sycam.search.proposals.optuna_study import STUDY_FILE
+from sycam.support.files import check_target
+
+
+def open_folder(out: str | Path | None, name: str) -> Path:
+    """The run's folder, ``runs/<name>`` if None; RunError where it holds anything but a run."""
+    folder = Path(out or Path("runs") / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_target(folder / RESULT_FILE, within=folder)
+        for file in (JOURNAL_FILE, STUDY_FILE):
+            check_target(folder / file, within=folder, appended=True)
+    except OSError as error:
+        raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
+    strangers = [p.name for p in folder.iterdir()] if not (folder / JOURNAL_FILE).exists() else []
+    if strangers:
+        raise RunError(
+            f"'{folder}' holds other files ({', '.join(sorted(strangers)[:3])}); "
+            "choose an empty or new folder with --out"
+        )
+    return folder

@@ -1,0 +1,48 @@
+"""Whether a candidate is a published CAM or control found again."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sycam.methods import Method, find_method, scored_along
+from sycam.scoring.scorer import Scorer
+from sycam.search.selection.select import Candidate
+
+SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
+_PART = 32  # images whose heatmaps are compared at once
+
+
+class Rediscovery:
+    """Whether a candidate's heatmaps are those of a published CAM or control on all images.
+
+    Args:
+        scorer: of the search images.
+        leaves: names of the leaves that are measured.
+    """
+
+    def __init__(self, scorer: Scorer, leaves: frozenset[str]):
+        self.scorer = scorer
+        self.known = scored_along(leaves)
+        self._maps: dict[tuple[str, int], Tensor] = {}  # of the known, made when first looked at
+
+    def __call__(self, candidate: Candidate) -> bool:
+        """Whether it is a known method found again."""
+        method = find_method(candidate.expression)
+        alike = list(self.known)
+        for start in range(0, len(self.scorer.context), _PART):
+            ours = self._heatmaps(method, start)
+            alike = [k for k in alike if (ours - self._of(k, start)).abs().max() <= SAME]
+            if not alike:
+                return False
+        return True
+
+    def _of(self, known: Method, start: int) -> Tensor:
+        key = (known.name, start)
+        if key not in self._maps:
+            self._maps[key] = self._heatmaps(known, start)
+        return self._maps[key]
+
+    def _heatmaps(self, method: Method, start: int) -> Tensor:
+        part = slice(start, start + _PART)
+        evidence, context = self.scorer.evidence.subset(part), self.scorer.context.subset(part)
+        return method.heatmaps(evidence, context).maps

@@ -1,0 +1,50 @@
+"""The candidates of a problem: its grammar's expressions, told apart on a few search images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sycam.problem.problem import Task
+from sycam.search.enumeration.enumerator import Enumerator
+from sycam.targets.resolve import is_callable
+
+PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two to five
+
+
+def probe_images(task: Task) -> int:
+    """How many of the search images tell candidates apart."""
+    first = task.evidence.layers[0]
+    one = first.activations[0].numel() * 8
+    return min(len(first), max(2, min(5, PROBE_BYTES // one)))
+
+
+def enumerator_of(task: Task, equivalence: str) -> Enumerator:
+    """The candidates of the grammar, told apart on a few of the search images."""
+    return Enumerator(
+        task.grammar,
+        _probe(task),
+        task.metric.invariance,
+        task.context.size,
+        depth=task.evidence.layers[0].depth,
+        equivalence=equivalence,
+    )
+
+
+def _probe(task: Task) -> dict[str, Tensor]:
+    """Measurements of some of the search images.
+
+    Where the metric looks at other inputs, also those of each image's least likely class,
+    whose score has mostly another sign.
+    """
+    first, leaves = task.evidence.layers[0], task.grammar.leaves
+    count = probe_images(task)
+    found = {name: tensor[:count] for name, tensor in first.leaves.items()}
+    several = first.outputs is not None and first.outputs.shape[1] > 1
+    if task.metric.looks_elsewhere and several and not is_callable(task.subject.target):
+        classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
+        other = task.subject.remeasure(task.context.images[:count], leaves, classes[:count])
+        other = other.layers[0].leaves
+        found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
+                 if name in other}  # fmt: skip
+    return found
