@@ -15,10 +15,10 @@ from sycam.metrics.confidence import (
     PROBABILITY,
     AverageDrop,
     Complexity,
-    harmonic_mean,
     need_values,
 )
 from sycam.metrics.context import Context
+from sycam.metrics.functions import harmonic_mean
 from sycam.metrics.removal.perturbation import one_of
 from sycam.metrics.removal.road import Road
 from sycam.metrics.robustness.correlation import pearson

@@ -9,6 +9,7 @@ from torch import Tensor
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
+from sycam.metrics.functions import harmonic_mean
 from sycam.metrics.removal.perturbation import masked_probabilities, one_of
 
 _GRAD_CAM_PLUS_PLUS = (
@@ -228,13 +229,6 @@ class HCI(_Masked):
     def reduce(self, values: np.ndarray, fitted: None = None) -> np.ndarray:
         drop, increase = torch.from_numpy(values.mean(-2)).unbind(-1)
         return harmonic_mean(torch.stack([1 - drop, increase], -1)).numpy()
-
-
-def harmonic_mean(parts: Tensor) -> Tensor:
-    """Of c numbers in [0, 1], ``[..., c]`` to ``[...]``; 0 where one of them is 0."""
-    positive = parts > 0
-    inverse = parts.where(positive, parts.new_ones(())).reciprocal().mean(-1)
-    return torch.where(positive.all(-1), inverse.reciprocal(), 0.0)
 
 
 def need_values(metric: str, context: Context, needed: str, instead: str) -> None:

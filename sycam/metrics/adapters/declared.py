@@ -17,8 +17,8 @@ from torch import Tensor
 
 from sycam.errors import DataError, OptionError, SycamError
 from sycam.metrics.base import EXACT, INVARIANCES, METRICS, Metric, register, signature
-from sycam.metrics.composition.composite import FUNCTIONS
 from sycam.metrics.context import Context
+from sycam.metrics.functions import FUNCTIONS
 from sycam.support.content_digest import content_digest, version_digest
 
 Function = TypeVar("Function", bound=Callable)

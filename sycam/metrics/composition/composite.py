@@ -7,10 +7,10 @@ function of further formulas. Weights are exact fractions, so that a third stays
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from torch import Tensor
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric
 from sycam.metrics.composition.group import Several
-from sycam.metrics.confidence import harmonic_mean
 from sycam.metrics.context import Context
+from sycam.metrics.functions import FUNCTIONS
 
 HEAVIEST = 10**9  # a weight and its inverse, at most
 _LONGEST = 10**60  # numerators and denominators, so that the text reads back
@@ -220,34 +220,6 @@ class Mixture:
 
     def _numbers(self) -> list[Fraction]:
         return [self.constant, *(weight for weight, _ in self.weighted)]
-
-
-def harmonic(values: Sequence[Tensor]) -> Tensor:
-    """The harmonic mean; 0 where one of the values is 0 or less, NaN where one is undefined."""
-    stacked = torch.stack(list(values), -1)
-    return torch.where(stacked.isnan().any(-1), torch.nan, harmonic_mean(stacked))
-
-
-def least(values: Sequence[Tensor]) -> Tensor:
-    """The least of the values."""
-    return reduce(torch.minimum, values)
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function of scores that rises with each."""
-
-    compute: Callable[[Sequence[Tensor]], Tensor]
-    latex: str
-    meaning: str
-
-
-FUNCTIONS = {
-    "harmonic": Function(
-        harmonic, r"\operatorname{H}", "harmonic mean, 0 where one of them is 0 or less"
-    ),
-    "min": Function(least, r"\min", "the least of them"),
-}
 
 
 class Composite(Several):

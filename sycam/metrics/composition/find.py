@@ -24,7 +24,8 @@ from sycam.language.parsing import quoted as shortened
 from sycam.metrics.adapters.quantus import PREFIX, quantus_metric
 from sycam.metrics.adapters.torchmetrics import pair_metric
 from sycam.metrics.base import METRICS, Metric
-from sycam.metrics.composition.composite import FUNCTIONS, Call, Composite, Mixture, Term
+from sycam.metrics.composition.composite import Call, Composite, Mixture, Term
+from sycam.metrics.functions import FUNCTIONS
 from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
 from sycam.networks.user_file import import_file
 from sycam.support.files import TEXT, read_plain
