@@ -34,10 +34,10 @@ from sycam.errors import unknown_name
 from sycam.methods import find_method
 from sycam.methods.method import RIVALS
 from sycam.problem.images import with_masks
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.scoring.scorer import Scorer
 from sycam.search import Budget, SearchOptions
-from sycam.search.run import Hunt, hunt
+from sycam.search.run import SearchResult, run_search
 
 ALL = 10**6  # candidates: a budget that the cost bound ends
 NEAR = 1e-9  # scores of one heatmap, written in two ways, differ by less
@@ -129,20 +129,20 @@ class Measured:
     published: float
 
 
-def task_of(setting: Setting, seed: int) -> Task:
+def task_of(setting: Setting, seed: int) -> Problem:
     """Network and images of a setting."""
     subject = SUBJECTS[setting.subject]
     images = (subject.search or subject.load)()
     heldout: object = setting.heldout_images
     if subject.search is not None and not isinstance(images, str):
         heldout = choose(subject.load(), setting.heldout_images, seed)
-    return Task.prepare(
+    return Problem.prepare(
         subject.source, subject.layer, images, metric=setting.metric,
         search_images=setting.search_images, heldout=heldout, seed=seed,
     )  # fmt: skip
 
 
-def spent(found: Sequence[Hunt]) -> Spent:
+def spent(found: Sequence[SearchResult]) -> Spent:
     """By gos of one search, the later going on where the earlier ended."""
     last = found[-1].outcome
     return Spent(
@@ -152,27 +152,29 @@ def spent(found: Sequence[Hunt]) -> Spent:
     )
 
 
-def best_of(found: Hunt, task: Task) -> float:
+def best_of(found: SearchResult, problem: Problem) -> float:
     """The highest score of an admissible candidate that saw all images, oriented."""
-    names = {c.name: task.metric.oriented(c.mean) for c in found.outcome.candidates}
+    names = {c.name: problem.metric.oriented(c.mean) for c in found.outcome.candidates}
     return names[found.outcome.leaders[-1]]
 
 
 def measure(name: str, seed: int, variants: Sequence[str]) -> list[Measured]:
     """The variants on one task, in their order."""
     setting = SETTINGS[name]
-    task = task_of(setting, seed)
-    oriented = task.metric.oriented
+    problem = task_of(setting, seed)
+    oriented = problem.metric.oriented
     exact = SearchOptions(
         Budget(candidates=ALL), max_cost=setting.max_cost, **VARIANTS[REFERENCE][1]
     )
-    task.scorer.prepare(ALL)  # the network is compiled: none of the variants is charged for it
+    problem.scorer.prepare(ALL)  # the network is compiled: none of the variants is charged for it
     with tempfile.TemporaryDirectory() as folder:
-        reference = hunt(task, exact, Path(folder))
-    goal, size = best_of(reference, task), spent([reference]).candidates
-    unseen = with_masks(task.unseen, task.metric.needs_masks)
-    judge = Scorer(task.metric, *task.subject.measure(unseen, leaves=task.grammar.leaves))
-    known = [find_method(m.name) for m in task.known if m.kind in RIVALS]
+        reference = run_search(problem, exact, Path(folder))
+    goal, size = best_of(reference, problem), spent([reference]).candidates
+    unseen = with_masks(problem.unseen, problem.metric.needs_masks)
+    judge = Scorer(
+        problem.metric, *problem.explained.measure(unseen, leaves=problem.grammar.leaves)
+    )
+    known = [find_method(m.name) for m in problem.known if m.kind in RIVALS]
     published = oriented(max(oriented(judge.score_method(m).mean) for m in known))
     found = []
     for variant in variants:
@@ -184,9 +186,11 @@ def measure(name: str, seed: int, variants: Sequence[str]) -> list[Measured]:
         if options.mode != "exact":
             first = replace(first, rule="argmax")
         with tempfile.TemporaryDirectory() as folder:
-            begun = hunt(task, first, Path(folder))
+            begun = run_search(problem, first, Path(folder))
             # The same folder, so that nothing is scored twice.
-            ended = reference if variant == REFERENCE else hunt(task, options, Path(folder))
+            ended = (
+                reference if variant == REFERENCE else run_search(problem, options, Path(folder))
+            )
         whole = [reference] if variant == REFERENCE else [begun, ended]
         winner = ended.winner
         found.append(
@@ -196,7 +200,7 @@ def measure(name: str, seed: int, variants: Sequence[str]) -> list[Measured]:
                 seed=seed,
                 to_goal=spent([begun]) if begun.outcome.stopped == "threshold" else None,
                 whole=spent(whole),
-                best=oriented(best_of(ended, task)),
+                best=oriented(best_of(ended, problem)),
                 goal=oriented(goal),
                 winner=winner.name if winner else "",
                 heldout=judge.score_method(find_method(winner.name)).mean if winner else 0.0,

@@ -16,7 +16,7 @@ from sycam.data import demo
 from sycam.methods import find_method, scored_along
 from sycam.methods.method import RIVALS
 from sycam.metrics import Road
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.scoring.scorer import Score, Scorer
 from sycam.scoring.statistics import mean_interval, sign_flip_p
@@ -64,7 +64,7 @@ def scorers(part: str, count: int, seed: int) -> dict[str, Scorer]:
     """ROAD at each layer on scenes of a part of the demo."""
     images, found = demo_images(part, count, seed), {}
     for layer in LAYERS:
-        subject = Subject.prepare("demo", layer, images, seed=seed)
+        subject = ExplainedNetwork.prepare("demo", layer, images, seed=seed)
         found[layer] = Scorer(Road(), *subject.measure(images))
     return found
 

@@ -26,23 +26,23 @@ from score_tables import DATA, SETTINGS, Table, default_cache, table
 
 from sycam.language import parse
 from sycam.metrics import Metric, find_metric
-from sycam.scoring.blocks import stages_of
+from sycam.scoring.blocks import image_blocks
 from sycam.scoring.scorer import Score
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget
-from sycam.search.racing.race import BATCH, BOUND, RACE, Contest
-from sycam.search.racing.sequential_test import Bounds, Race
+from sycam.search.racing.race import BATCH, BOUND, RACE, Race
+from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.rules import DEFAULT_RULE
 
 DEFAULT = ("demo-road", "cifar10-road", "demo-average-drop", "cifar10-average-drop", "demo-iou")
 
 
 class KeptScores:
-    """A scoreboard of oriented scores that are there already."""
+    """A table of oriented scores that are there already."""
 
     def __init__(self, metric: Metric, names: tuple[str, ...], scores: np.ndarray):
         self.metric, self.images = metric, scores.shape[1]
-        self.stages = stages_of(self.images, metric)
+        self.stages = image_blocks(self.images, metric)
         # oriented() is its own inverse.
         self._scores = dict(zip(names, metric.oriented(scores), strict=True))
 
@@ -55,12 +55,12 @@ class KeptScores:
         return [self.of(str(expression), stage) for expression in expressions]
 
 
-def searched(board: KeptScores, expressions, known, dropping) -> Contest:
-    """A contest of all expressions, in their order, beside the published CAMs."""
-    contest = Contest(board, dropping, DEFAULT_RULE, lambda _: True, known=list(known))
+def searched(board: KeptScores, expressions, known, dropping) -> Race:
+    """A race of all expressions, in their order, beside the published CAMs."""
+    hold_race = Race(board, dropping, DEFAULT_RULE, lambda _: True, known=list(known))
     for start in range(0, len(expressions), BATCH):
-        contest.enter(expressions[start : start + BATCH])
-    return contest
+        hold_race.enter(expressions[start : start + BATCH])
+    return hold_race
 
 
 def kept(file: Path, metric: Metric, max_cost: int) -> Table:
@@ -99,7 +99,7 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
         best, worst = (f(map(metric.oriented, metric.range)) for f in (max, min))
         bounds = np.full(board.images, float(best))
         sure = {BOUND: Bounds(bounds, worst)}
-        race = {RACE: Race(options.delta, tolerance, ends, bounds)}
+        race = {RACE: SequentialTest(options.delta, tolerance, ends, bounds)}
         raced = searched(board, expressions, known, sure | race)
         spent = raced.spent
         raced.settle()

@@ -29,7 +29,7 @@ from sycam.grammar import load_grammar
 from sycam.language import Expression, parse
 from sycam.methods import find_method, scored_along
 from sycam.metrics import find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images, with_masks
 from sycam.scoring.scorer import Score, Scorer
 from sycam.search import Enumerator
@@ -145,7 +145,7 @@ def compute(setting: Setting) -> Table:
     """Score everything; minutes."""
     metric, grammar = find_metric(setting.metric), load_grammar(setting.grammar)
     source, images = _network(setting), _images(setting)
-    subject = Subject.prepare(source, setting.layer, images)
+    subject = ExplainedNetwork.prepare(source, setting.layer, images)
     if metric.needs_masks:
         images = _correct(subject, with_masks(images, True))
     images = _part(images, setting.count)
@@ -186,7 +186,7 @@ def _images(setting: Setting) -> ImageSet:
     return load_images(DATA / setting.images)
 
 
-def _correct(subject: Subject, images: ImageSet) -> ImageSet:
+def _correct(subject: ExplainedNetwork, images: ImageSet) -> ImageSet:
     with torch.no_grad():
         shown = images.images.to(subject.classifier.device)
         said = subject.network.eval()(shown).argmax(1).cpu()

@@ -37,7 +37,7 @@ from sycam.inference.acceleration import compiled, folded
 from sycam.inference.classifier import PRECISIONS
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
 
 FORMULAS = ("mean(G)", "G", "relu(G)", "sum(G * A) / sum(A)", "mean(relu(G)) * max(A)", "max(G)",
@@ -67,7 +67,7 @@ def synchronize() -> None:
 
 
 def bare_forward(
-    subject: Subject, images: Tensor, repeats: int
+    subject: ExplainedNetwork, images: Tensor, repeats: int
 ) -> tuple[dict[str, float], Callable[[], float]]:
     """Seconds a forward pass of one image, for each way to run the network; and what measures
     torch's fastest once more."""
@@ -92,7 +92,7 @@ def bare_forward(
     return found, again[min(found.keys() - {"as scored"}, key=found.get)]
 
 
-def _pass(subject: Subject, network: Callable[[Tensor], Tensor], pixels: Tensor) -> float:
+def _pass(subject: ExplainedNetwork, network: Callable[[Tensor], Tensor], pixels: Tensor) -> float:
     """Seconds a forward pass of one image, of some whole batches; on a CPU of fewer large images,
     of which 512 would take minutes."""
     images = 4096 if torch.cuda.is_available() else min(512, 2**22 // pixels[0, 0].numel())
@@ -123,7 +123,7 @@ class Given:
         return contextlib.nullcontext()
 
 
-def device_name(subject: Subject) -> str:
+def device_name(subject: ExplainedNetwork) -> str:
     device = subject.classifier.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
@@ -140,7 +140,9 @@ def profile(work: Callable[[], object]) -> None:
     print(found.key_averages().table(sort_by=order, row_limit=22, max_name_column_width=50))
 
 
-def grad_cam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
+def grad_cam_scores(
+    metric: str, subject: ExplainedNetwork, context: Context, maps: Tensor
+) -> float:
     from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence
     from pytorch_grad_cam.metrics.road import ROADCombined
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
@@ -155,7 +157,9 @@ def grad_cam_scores(metric: str, subject: Subject, context: Context, maps: Tenso
     return float(np.mean(drops / context.clean.cpu().numpy()))
 
 
-def torchcam_scores(metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
+def torchcam_scores(
+    metric: str, subject: ExplainedNetwork, context: Context, maps: Tensor
+) -> float:
     from torchcam.metrics import DeletionInsertionMetric
 
     from sycam.metrics.removal.baselines import baseline_images
@@ -169,7 +173,9 @@ def torchcam_scores(metric: str, subject: Subject, context: Context, maps: Tenso
     return peer.summary()[f"{metric}_auc"]
 
 
-def quantus_scores(_metric: str, subject: Subject, context: Context, maps: Tensor) -> float:
+def quantus_scores(
+    _metric: str, subject: ExplainedNetwork, context: Context, maps: Tensor
+) -> float:
     import quantus
 
     peer = quantus.AttributionLocalisation(disable_warnings=True, normalise=False)
@@ -208,7 +214,7 @@ class Peer:
     """Another library's metric on a few heatmaps."""
 
     metric: Metric
-    subject: Subject
+    subject: ExplainedNetwork
     context: Context
     maps: Tensor
 

@@ -46,7 +46,7 @@ from sycam.grammar import load_grammar
 from sycam.grammar.sampling import TreeSampler
 from sycam.language import Expression, parse
 from sycam.metrics import Metric, find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import divide
 from sycam.scoring.scorer import Score, Scorer
 from sycam.search import Enumerator, Level
@@ -219,7 +219,7 @@ def scorer_of(subject: str, metric: str) -> Scorer:
     searched, _ = divide(images, 64, IMAGES[subject], 0, found.needs_masks)
     if subject == "busi":
         source = f"{ROOT / 'benchmarks' / 'networks' / 'small_cnn.py'}:busi"
-        prepared = Subject.prepare(source, PLACES[subject], searched)
+        prepared = ExplainedNetwork.prepare(source, PLACES[subject], searched)
     else:
         prepared = subject_of(subject, searched)
     return Scorer(found, *prepared.measure(searched, leaves=GRAMMAR.leaves | found.leaves))

@@ -10,7 +10,7 @@ import torch
 from imputation import natural_images
 
 from sycam.data.images import ImageSet, load_images
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def images_for(network: str, count: int) -> ImageSet:
     return ImageSet.from_arrays(found, masks=disc.expand(count, -1, -1))
 
 
-def subject_of(network: str, images: ImageSet) -> Subject:
+def subject_of(network: str, images: ImageSet) -> ExplainedNetwork:
     """A network by name: demo, resnet20 (CIFAR-10), or torchvision's with random weights."""
     if network == "demo":
         source: object = "demo"
@@ -56,4 +56,4 @@ def subject_of(network: str, images: ImageSet) -> Subject:
 
         torch.manual_seed(0)
         source = getattr(torchvision.models, network)(weights=None).eval()
-    return Subject.prepare(source, LAYERS[network], images)
+    return ExplainedNetwork.prepare(source, LAYERS[network], images)

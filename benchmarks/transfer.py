@@ -45,10 +45,10 @@ from sycam.methods import find_method, scored_along
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
 from sycam.problem.images import demo_images, with_masks
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.scoring.statistics import Interval, mean_interval
 from sycam.search import Budget, SearchOptions
-from sycam.search.run import hunt
+from sycam.search.run import run_search
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
@@ -68,7 +68,7 @@ WINNERS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedNetwork:
     """A network at a layer, with images.
 
     Attributes:
@@ -115,13 +115,13 @@ class Subject:
     def winner(self, metric: str, budget: str, search_images: int, seed: int) -> str | None:
         """The expression that a guided search finds here; None if it finds no eligible one."""
         images = (self.search or self.load)()
-        task = Task.prepare(
+        problem = Problem.prepare(
             self.source, self.layer, images, metric=metric, search_images=search_images,
             heldout=2, seed=seed,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             options = SearchOptions(Budget.parse(budget), mode="guided")
-            found = hunt(task, options, Path(folder)).winner
+            found = run_search(problem, options, Path(folder)).winner
         return found and found.name
 
 
@@ -147,15 +147,23 @@ def validation_images(side: int) -> ImageSet:
 
 
 CIFAR = tuple(partial(archive, f"cifar10/{part}_lossless_500.npz") for part in ("test", "train"))
-SUBJECTS: dict[str, Subject] = {
-    "demo": Subject("demo", "auto", partial(demo_images, "heldout", 256, 0), lambda: "demo"),
-    "resnet20-layer2": Subject("cifar10:resnet20", "layer2", *CIFAR),
-    "resnet20-layer3": Subject("cifar10:resnet20", "layer3", *CIFAR),
-    "resnet32-layer2": Subject("cifar10:resnet32", "layer2", *CIFAR),
-    "mobilenet": Subject("mobilenet:mobilenet", "blocks.10", partial(validation_images, 160)),
-    "squeezenet": Subject("squeezenet:squeezenet", "fire8", partial(validation_images, 227)),
+SUBJECTS: dict[str, ExplainedNetwork] = {
+    "demo": ExplainedNetwork(
+        "demo", "auto", partial(demo_images, "heldout", 256, 0), lambda: "demo"
+    ),
+    "resnet20-layer2": ExplainedNetwork("cifar10:resnet20", "layer2", *CIFAR),
+    "resnet20-layer3": ExplainedNetwork("cifar10:resnet20", "layer3", *CIFAR),
+    "resnet32-layer2": ExplainedNetwork("cifar10:resnet32", "layer2", *CIFAR),
+    "mobilenet": ExplainedNetwork(
+        "mobilenet:mobilenet", "blocks.10", partial(validation_images, 160)
+    ),
+    "squeezenet": ExplainedNetwork(
+        "squeezenet:squeezenet", "fire8", partial(validation_images, 227)
+    ),
     **{
-        name: Subject(f"small_cnn:{name}", "bn5_relu", partial(archive, f"{name}/images_128.npz"))
+        name: ExplainedNetwork(
+            f"small_cnn:{name}", "bn5_relu", partial(archive, f"{name}/images_128.npz")
+        )
         for name in ("brain_tumour", "busi", "magnetic_tile")
     },
 }

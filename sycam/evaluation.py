@@ -20,7 +20,12 @@ from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
-from sycam.problem.explained_network import Subject, check_scorable, check_volumes, device_for
+from sycam.problem.explained_network import (
+    ExplainedNetwork,
+    check_scorable,
+    check_volumes,
+    device_for,
+)
 from sycam.problem.images import Images, demo_images, read_images, sample, with_masks
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, caution, interval
@@ -192,12 +197,12 @@ def evaluate(
     for metric in chosen.values():
         check_volumes(metric, image_set)
         check_scorable(metric, found.values())
-    subject = Subject.prepare(
+    explained = ExplainedNetwork.prepare(
         known, layer, image_set, target, device, seed, notify, reshape, fusion, output
     )
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
-    evidence, context = subject.measure(image_set, notify, leaves, gradients=False)
+    evidence, context = explained.measure(image_set, notify, leaves, gradients=False)
     for metric in chosen.values():
         metric.check(context)
     cells, scores, degenerate = {}, {}, {}

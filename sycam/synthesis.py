@@ -18,12 +18,12 @@ from sycam.inference import sharing_cores
 from sycam.language import Expression, parse_weights
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
-from sycam.metrics.composition.objectives import Goals
+from sycam.metrics.composition.objectives import Objectives
 from sycam.networks import NamedNetwork
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
 from sycam.problem.images import Images
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.runs.certificate import certificate_of
 from sycam.runs.folder import open_folder
 from sycam.runs.record import record_of
@@ -31,7 +31,7 @@ from sycam.runs.result import Formula, Result
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Budget, Candidate, SearchOptions, parse_threshold
-from sycam.search.run import Hunt, hunt
+from sycam.search.run import SearchResult, run_search
 from sycam.search.selection.pareto import describe, pareto_front
 from sycam.search.selection.select import DEFAULT_RULE
 from sycam.targets.resolve import Target
@@ -176,24 +176,26 @@ def synthesize(
         scope=scope,
     )
     with sharing_cores(lambda text: notify(Note(text))):
-        task = Task.prepare(
+        problem = Problem.prepare(
             network, layer, images, labels, masks, metric, grammar, search_images, heldout, target,
             device, seed, reshape, fusion, require, precision, options.guesses, correct_only,
             notify, groups, output,
         )  # fmt: skip
         # Only now, when all that was given has proved usable, is anything written.
-        folder = open_folder(out, f"{task.subject.name}-{task.metric.slug}-{task.identity[:8]}")
-        found = hunt(task, options, folder, notify=notify)
-        _say(found, task, options, notify)
-        result = derived(task, options, found, folder, notify)
+        folder = open_folder(
+            out, f"{problem.explained.name}-{problem.metric.slug}-{problem.identity[:8]}"
+        )
+        found = run_search(problem, options, folder, notify=notify)
+        _say(found, problem, options, notify)
+        result = derived(problem, options, found, folder, notify)
         result.save(folder)
         return result
 
 
 def derived(
-    task: Task,
+    problem: Problem,
     options: SearchOptions,
-    found: Hunt,
+    found: SearchResult,
     folder: Path,
     notify: Notify = ignore,
     settle: Settle = as_measured,
@@ -208,14 +210,14 @@ def derived(
         notify: watches the progress.
         settle: see :func:`sycam.validation.validate.validate`.
     """
-    metric, subject, unseen = task.metric, task.subject, task.unseen
+    metric, explained, unseen = problem.metric, problem.explained, problem.unseen
     notify(Stage("Measuring held-out images", len(unseen)))
-    leaves = task.grammar.leaves.union(metric.leaves, *(g.leaves for g in options.guesses))
-    measured = subject.measure(unseen, notify, leaves)
-    validation = _validate(task, found, measured, notify, settle)
-    notify(Validated(subject, unseen, validation))
+    leaves = problem.grammar.leaves.union(metric.leaves, *(g.leaves for g in options.guesses))
+    measured = explained.measure(unseen, notify, leaves)
+    validation = _validate(problem, found, measured, notify, settle)
+    notify(Validated(explained, unseen, validation))
     front = pareto_front(found.outcome.candidates, metric)
-    scored = _scored_unseen(task, found, front, measured, notify)
+    scored = _scored_unseen(problem, found, front, measured, notify)
     best = found.winner and _formula(found.winner, metric, validation.winner.heldout)
     if found.known_as is not None:
         best = replace(best, known_as=found.known_as)
@@ -225,10 +227,11 @@ def derived(
     return Result(
         best=best,
         best_new=new,
-        front=tuple(_formula(c, metric, _interval(c, task, scored)) for c in front),
+        front=tuple(_formula(c, metric, _interval(c, problem, scored)) for c in front),
         hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
-        record=record_of(task, options, found) | _evidence(task, options, found, measured, scored),
+        record=record_of(problem, options, found)
+        | _evidence(problem, options, found, measured, scored),
         path=folder,
     )
 
@@ -240,7 +243,7 @@ def _guesses(guess: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _say(found: Hunt, task: Task, options: SearchOptions, notify: Notify) -> None:
+def _say(found: SearchResult, problem: Problem, options: SearchOptions, notify: Notify) -> None:
     for refusal in found.refused[:_SAID]:
         notify(
             Note(
@@ -249,7 +252,7 @@ def _say(found: Hunt, task: Task, options: SearchOptions, notify: Notify) -> Non
             )
         )
     if found.new is None:
-        without = "meets the requirements and differs" if task.requirements else "differs"
+        without = "meets the requirements and differs" if problem.requirements else "differs"
         then = "no winner" if found.winner is None else f"use {found.known_as}"
         notify(Note(f"no eligible candidate {without} from the published CAMs: {then}"))
     elif found.known_as is not None:
@@ -260,19 +263,19 @@ def _say(found: Hunt, task: Task, options: SearchOptions, notify: Notify) -> Non
                 f"formula, {found.new.name}, stands beside it"
             )
         )
-    if found.doubts and found.doubts.resolution.warning:
-        notify(Note(found.doubts.resolution.warning))
+    if found.confidence and found.confidence.power.warning:
+        notify(Note(found.confidence.power.warning))
 
 
 def _scored_unseen(
-    task: Task,
-    found: Hunt,
+    problem: Problem,
+    found: SearchResult,
     front: Sequence[Candidate],
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
 ) -> dict[str, np.ndarray]:
     """Held-out scores of the front's best and of the winners of the classes, by expression."""
-    wanted = [] if isinstance(task.metric, Goals) else list(front[-FRONT:])
+    wanted = [] if isinstance(problem.metric, Objectives) else list(front[-FRONT:])
     if found.classes:
         wanted += [c.candidate for c in found.classes if c.candidate]
         wanted += [found.winner] if found.winner else []
@@ -280,7 +283,7 @@ def _scored_unseen(
     if not wanted:
         return {}
     notify(Stage("Scoring the front on held-out images", len(wanted)))
-    scorer, values = Scorer(task.metric, *measured), {}
+    scorer, values = Scorer(problem.metric, *measured), {}
     for done, expression in enumerate(wanted, 1):
         values[str(expression)] = scorer.score_method(find_method(expression)).values
         notify(Step(done))
@@ -288,54 +291,54 @@ def _scored_unseen(
 
 
 def _interval(
-    candidate: Candidate, task: Task, scored: Mapping[str, np.ndarray]
+    candidate: Candidate, problem: Problem, scored: Mapping[str, np.ndarray]
 ) -> Interval | None:
     """Of a candidate that was scored on the held-out images under the one metric."""
-    if candidate.name not in scored or isinstance(task.metric, Goals):
+    if candidate.name not in scored or isinstance(problem.metric, Objectives):
         return None
-    fitted = task.metric.fit(candidate.score.values)
-    return interval(scored[candidate.name], task.metric, task.subject.seed, fitted)
+    fitted = problem.metric.fit(candidate.score.values)
+    return interval(scored[candidate.name], problem.metric, problem.explained.seed, fitted)
 
 
 def _evidence(
-    task: Task,
+    problem: Problem,
     options: SearchOptions,
-    found: Hunt,
+    found: SearchResult,
     measured: tuple[Evidence | Stack, Context],
     scored: Mapping[str, np.ndarray],
 ) -> dict:
     """What the result says of the search besides the winner: plain data."""
-    said = {"certificate": certificate_of(task, options, found)}
-    if found.doubts is not None:
-        said |= asdict(found.doubts)
-    if isinstance(task.metric, Goals):
-        front = pareto_front(found.outcome.candidates, task.metric)
-        said["goals"] = asdict(describe(front, found.outcome.known, task.metric, found.new))
+    said = {"certificate": certificate_of(problem, options, found)}
+    if (confidence := found.confidence) is not None:
+        said |= {"stability": asdict(confidence.stability), "resolution": asdict(confidence.power)}
+    if isinstance(problem.metric, Objectives):
+        front = pareto_front(found.outcome.candidates, problem.metric)
+        said["goals"] = asdict(describe(front, found.outcome.known, problem.metric, found.new))
     if found.classes:
         classes = measured[1].targets.cpu().numpy()
         gains = specialisation(
-            found.classes, task.metric, found.winner, classes, scored, task.subject.seed
+            found.classes, problem.metric, found.winner, classes, scored, problem.explained.seed
         )
         said["classes"] = asdict(gains)
     return said
 
 
 def _validate(
-    task: Task,
-    found: Hunt,
+    problem: Problem,
+    found: SearchResult,
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
     settle: Settle,
 ) -> Validation:
-    metric, *further = task.goals
-    unseen, winner = task.unseen, found.winner
+    metric, *further = problem.goals
+    unseen, winner = problem.unseen, found.winner
 
     def entrant(method: Method, kind: str, c: Candidate) -> Entrant:
         if not further:
             values = c.score.values
             return Entrant(method, kind, float(metric.reduce(values)), metric.fit(values))
-        values = task.metric.part(c.score.values, 0)
-        fitted, *others = task.metric.fit(c.score.values)
+        values = problem.metric.part(c.score.values, 0)
+        fitted, *others = problem.metric.fit(c.score.values)
         return Entrant(method, kind, float(metric.reduce(values)), fitted, others)
 
     entrants = [entrant(find_method(c.name), c.kind, c) for c in found.outcome.known]
@@ -343,17 +346,17 @@ def _validate(
         entrants.insert(0, entrant(find_method(found.new.expression), NEW, found.new))
     if winner is not None:
         entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
-    goals = {goal.text for goal in task.goals}
+    goals = {goal.text for goal in problem.goals}
     panel = [find_metric(name) for name in PANEL if name not in goals]
     panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
     panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
     guards = [find_metric(name) for name in GUARDS]
     return validate(
-        entrants, metric, panel, guards, *measured, task.subject.seed, notify, further, settle
+        entrants, metric, panel, guards, *measured, problem.explained.seed, notify, further, settle
     )
 
 
-def _hall(found: Hunt, metric: Metric) -> list[Candidate]:
+def _hall(found: SearchResult, metric: Metric) -> list[Candidate]:
     """The eligible candidates with the highest means."""
     eligible = [c for c in found.outcome.candidates if c.eligible]
     return sorted(eligible, key=lambda c: -metric.oriented(c.mean))[:HALL]

@@ -19,7 +19,7 @@ from sycam.grammar import read_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.problem.images import Images
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.runs.recorded import recorded_arguments
 from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
@@ -27,7 +27,7 @@ from sycam.runs.trust import check_files, file_of_network
 from sycam.scoring.scorer import Score
 from sycam.search import SearchOptions
 from sycam.search.engine import GUIDED
-from sycam.search.run import Hunt, contenders, hunt
+from sycam.search.run import SearchResult, contenders, run_search
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import read_json
 from sycam.synthesis import derived
@@ -174,35 +174,35 @@ def _verified(
     if grammar is None:
         return done
     given = recorded_arguments(result, grammar, network, images, heldout, metric, target)
-    task = None
+    problem = None
     with done.claim("network, images, metric and options are those of the run") as fault:
-        task = Task.prepare(**given, device=device, notify=notify)
-        if task.identity != record["identity"]:
-            fault(_differences(task, record))
-    if task is None or not done.checks[-1].holds:
+        problem = Problem.prepare(**given, device=device, notify=notify)
+        if problem.identity != record["identity"]:
+            fault(_differences(problem, record))
+    if problem is None or not done.checks[-1].holds:
         return done
     found = None
     with done.claim("the recorded search can be played again from its journal") as fault:
         notify(Stage("Playing the search again"))
         script = {**result.certificate["entered"], "settling": result.certificate["settling"]}
-        found = hunt(task, options, folder, script, notify)
+        found = run_search(problem, options, folder, script, notify)
     if found is None:
         return done
     with done.claim(
         "published CAMs, controls and all formulas listed, scored anew, have the journal's scores"
     ) as fault:
-        _check_scores(found, result, task, notify, fault)
-    unit = max(_unit(task, goal) for goal in task.goals)
+        _check_scores(found, result, problem, notify, fault)
+    unit = max(_unit(problem, goal) for goal in problem.goals)
     again = None
     with done.claim("all rows, scored anew, can be compared on the held-out images") as fault:
         again = derived(
-            task, options, found, folder, _without_result(notify), _settled(result, task)
+            problem, options, found, folder, _without_result(notify), _settled(result, problem)
         )
     if again is None:
         return done
     new = {"network": network is not None, "images": (images, heldout) != (None, None)}
     anew = {name for name, is_given in new.items() if is_given}
-    components = any(goal.components for goal in task.goals)
+    components = any(goal.components for goal in problem.goals)
     differing, done.unchecked = discrepancies(
         {key: value for key, value in data.items() if key != "digest"},
         again.recorded(),
@@ -234,12 +234,12 @@ def _verified(
     return done
 
 
-def _differences(task: Task, record: Mapping[str, Any]) -> str:
+def _differences(problem: Problem, record: Mapping[str, Any]) -> str:
     """Which part of the identity is another one."""
-    if task.subject.digest != record["network"]["digest"]:
+    if problem.explained.digest != record["network"]["digest"]:
         return "the network computes something else than the run's"
-    if list(task.searched.images.shape[1:]) != record["data"]["shape"]:
-        return f"the images are {list(task.searched.images.shape[1:])}"
+    if list(problem.searched.images.shape[1:]) != record["data"]["shape"]:
+        return f"the images are {list(problem.searched.images.shape[1:])}"
     return "the images, masks, labels, metric or requirements are others, or SyCAM's version is"
 
 
@@ -248,11 +248,11 @@ def _without_result(notify: Notify) -> Notify:
     return lambda event: None if isinstance(event, Validated) else notify(event)
 
 
-def _unit(task: Task, metric: Metric) -> float:
-    return metric.unit(task.context.scale.largest)
+def _unit(problem: Problem, metric: Metric) -> float:
+    return metric.unit(problem.context.scale.largest)
 
 
-def _settled(result: Result, task: Task) -> Settle:
+def _settled(result: Result, problem: Problem) -> Settle:
     """Where the held-out scores on record are those measured, but for rounding, they count: what
     is computed from them must then be as stated."""
 
@@ -264,7 +264,7 @@ def _settled(result: Result, task: Task) -> Settle:
             return score
         stated = np.array(row.under(metric.text).scores)
         same = stated.shape == score.values.shape and np.allclose(
-            stated, score.values, rtol=0, atol=MEASURED * _unit(task, metric), equal_nan=True
+            stated, score.values, rtol=0, atol=MEASURED * _unit(problem, metric), equal_nan=True
         )
         return (
             Score.of(metric, stated, score.degenerate, score.finite, score.flat) if same else score
@@ -274,7 +274,11 @@ def _settled(result: Result, task: Task) -> Settle:
 
 
 def _check_scores(
-    found: Hunt, result: Result, task: Task, notify: Notify, fault: Callable[[str], None]
+    found: SearchResult,
+    result: Result,
+    problem: Problem,
+    notify: Notify,
+    fault: Callable[[str], None],
 ) -> None:
     """The journal's scores on the search images of all that the result lists."""
     listed = {f.expression for f in (*result.front, *result.hall)}
@@ -282,12 +286,12 @@ def _check_scores(
     chosen = [c for c in (found.winner, found.new, found.runner_up) if c is not None]
     chosen += [c for c in contenders(found.outcome) if c.name in listed]
     # By text: a published CAM that is listed as a formula as well is scored once.
-    tolerance = MEASURED * _unit(task, task.metric)
+    tolerance = MEASURED * _unit(problem, problem.metric)
     asked = {str(c.expression or c.name): c for c in (*chosen, *found.outcome.known)}
     notify(Stage("Scoring on the search images again", len(asked)))
     for count, candidate in enumerate(asked.values(), 1):
         method = candidate.name if candidate.expression is None else candidate.expression
-        fresh, stated = task.scorer.score_method(find_method(method)), candidate.score
+        fresh, stated = problem.scorer.score_method(find_method(method)), candidate.score
         off = float(np.abs(fresh.values - stated.values).max())
         if not off <= tolerance and not np.array_equal(fresh.values, stated.values, equal_nan=True):
             fault(f"{candidate.name} differs by up to {off:.2g} an image")

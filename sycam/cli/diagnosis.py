@@ -19,7 +19,7 @@ from sycam.methods import find_method
 from sycam.metrics.imputation.c_engine import native_available
 from sycam.metrics.imputation.impute import impute
 from sycam.networks import LIBRARIES
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.support.mapped_tensor import limit, memory
 from sycam.version import __version__
@@ -182,8 +182,8 @@ def _checks(native: bool) -> dict[str, str]:
     claim = "Grad-CAM of the embedded network is its formula, computed by hand"
     try:
         images = demo_images("heldout", 4, 0)
-        subject = Subject.prepare("demo", demo.LAYER, images)
-        evidence, context = subject.measure(images)
+        explained = ExplainedNetwork.prepare("demo", demo.LAYER, images)
+        evidence, context = explained.measure(images)
         maps = find_method("grad-cam").heatmaps(evidence, context).maps[0]
         weights = evidence.gradients.mean((2, 3), keepdim=True)
         by_hand = (weights * evidence.activations).sum(1, keepdim=True).relu()

@@ -46,7 +46,7 @@ from sycam.cli.options import (
 )
 from sycam.data.images import ImageSet
 from sycam.errors import SycamError
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO
 from sycam.report.explain import overview
 from sycam.report.html import keep_curves, keep_gallery, write_report
@@ -225,7 +225,7 @@ def synthesize(
         print(json_text(result.to_dict(), default=str), flush=True)
     else:
         console.print(result_tables(result))
-    pictures = _pictures(result, finished[0].subject, finished[0].images)
+    pictures = _pictures(result, finished[0].explained, finished[0].images)
     if not quiet and not as_json:
         console.print(f"\nKept in [bold]{shown(str(result.path))}[/]", soft_wrap=True)
         for said, picture in pictures.items():
@@ -239,18 +239,18 @@ def synthesize(
             )
 
 
-def _pictures(result: Result, subject: Subject, unseen: ImageSet) -> dict[str, object]:
+def _pictures(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> dict[str, object]:
     """Draw what belongs to a finished run; what fails becomes a warning.
 
     Returns:
         What was made, by what is said of it; the page, which holds the others, first.
     """
     works: dict[str, Callable[[], object]] = {
-        "heatmaps on held-out images": lambda: overview(result, subject, unseen),
-        "the gallery": lambda: keep_gallery(result, subject, unseen),
+        "heatmaps on held-out images": lambda: overview(result, explained, unseen),
+        "the gallery": lambda: keep_gallery(result, explained, unseen),
         "figures and costs of the front": lambda: draw_front(result),
         "search against held-out figures": lambda: draw_heldout(result),
-        "the curves of removal": lambda: [keep_curves(result, subject, unseen)],
+        "the curves of removal": lambda: [keep_curves(result, explained, unseen)],
         PAGE: lambda: write_report(result),
     }
     if result.best is None:

@@ -26,7 +26,7 @@ from sycam.heatmaps.program import Program
 from sycam.language import Expression, heatmap_latex
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.networks.reshaping import folded, to_map
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.runs.recorded import output_of
 from sycam.runs.result import Result
 from sycam.support.files import check_target, place_of
@@ -122,12 +122,12 @@ def _network(
             f"the run's reshape is {reshape!r}, which is not on record; use sycam.CAM in Python"
         )
     names = record["network"]["layers"]
-    subject = Subject.prepare(
+    explained = ExplainedNetwork.prepare(
         network, names, ImageSet.from_arrays(images), device="cpu", reshape=reshape, output="logits"
     )
-    network = copy.deepcopy(subject.network).float().eval().requires_grad_(False)
+    network = copy.deepcopy(explained.network).float().eval().requires_grad_(False)
     return network, [
-        replace(layer, module=network.get_submodule(layer.name)) for layer in subject.layers
+        replace(layer, module=network.get_submodule(layer.name)) for layer in explained.layers
     ]
 
 

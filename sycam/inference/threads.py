@@ -116,7 +116,7 @@ class Threads:
     def _short(self) -> bool:
         """Whether threads waited for cores since the last look; False where that is not known."""
         passed = (time.monotonic() - self._looked) * torch.get_num_threads()
-        waited = sum(w - self._waited.get(task, 0.0) for task, w in _waits().items())
+        waited = sum(w - self._waited.get(problem, 0.0) for problem, w in _waits().items())
         return waited > WAITING * passed
 
 
@@ -197,7 +197,7 @@ def _waits() -> dict[str, float]:
     """Seconds that each of this process's threads has waited for a core; empty but on Linux."""
     found = {}
     with suppress(OSError):
-        for task in os.listdir(_TASKS):
+        for problem in os.listdir(_TASKS):
             with suppress(OSError, ValueError, IndexError):  # the thread has ended
-                found[task] = int((_TASKS / task / "schedstat").read_text().split()[1]) / 1e9
+                found[problem] = int((_TASKS / problem / "schedstat").read_text().split()[1]) / 1e9
     return found

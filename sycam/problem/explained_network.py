@@ -50,7 +50,7 @@ from sycam.targets.resolved import Resolved
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedNetwork:
     """A network ready to be measured.
 
     Attributes:
@@ -90,7 +90,7 @@ class Subject:
         reshape: Reshape = None,
         fusion: Fusion = "mean",
         output: str = AUTO,
-    ) -> Subject:
+    ) -> ExplainedNetwork:
         """Load the network, move it to the device and find the layers.
 
         Args:
@@ -219,7 +219,7 @@ class Subject:
         Args:
             images: ``[N,C,H,W]`` on the classifier's device.
             leaves: names of leaves to measure.
-            target: what is explained; the subject's own target if None.
+            target: what is explained; the network's own target if None.
             network: a copy whose layers have the same names; the network itself if None.
             keep: dear leaves on disk, which is worth it for images that are met again.
             gradients: as for :meth:`measure`.

@@ -12,12 +12,12 @@ from sycam.inference import FLOAT32
 from sycam.metrics import Metric
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks.readings import USUAL
-from sycam.problem.explained_network import Subject, reshape_text
+from sycam.problem.explained_network import ExplainedNetwork, reshape_text
 from sycam.support.content_digest import tensor_digest
 
 
 def identity_of(
-    subject: Subject,
+    explained: ExplainedNetwork,
     searched: ImageSet,
     metric: Metric,
     grammar: Grammar,
@@ -26,25 +26,25 @@ def identity_of(
 ) -> str:
     """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
     labels, masks = searched.labels, searched.masks
-    explains_labels = "label" in subject.target_text
+    explains_labels = "label" in explained.target_text
     facts = {
-        "network": subject.digest,
-        "layer": [layer.name for layer in subject.layers],
-        "reshape": reshape_text(subject.layer.reshape),
-        "fusion": subject.fusion,
+        "network": explained.digest,
+        "layer": [layer.name for layer in explained.layers],
+        "reshape": reshape_text(explained.layer.reshape),
+        "fusion": explained.fusion,
         "images": searched.digests,
         "shape": list(searched.images.shape[1:]),
         "labels": labels.tolist() if explains_labels and labels is not None else None,
         "masks": tensor_digest(masks) if need_masks(metric, requirements) else None,
-        "target": subject.target_text,
+        "target": explained.target_text,
         "metric": [metric.text, metric.options, metric.version],
         "grammar": grammar.digest,
-        "seed": subject.seed,
+        "seed": explained.seed,
     }
     if requirements:
         facts["required"] = [[str(r), r.metric.options, r.metric.version] for r in requirements]
     if precision != FLOAT32:
         facts["precision"] = precision
-    if subject.reading != USUAL:
-        facts["output"] = str(subject.reading)
+    if explained.reading != USUAL:
+        facts["output"] = str(explained.reading)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

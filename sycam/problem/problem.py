@@ -21,12 +21,12 @@ from sycam.inference import FLOAT32, Classifier
 from sycam.language import Expression
 from sycam.methods import Method, scored_along
 from sycam.metrics import Context, Metric, find_metric
-from sycam.metrics.composition.objectives import Goals
+from sycam.metrics.composition.objectives import Objectives
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
-from sycam.problem.explained_network import Subject, check_volumes, device_for
+from sycam.problem.explained_network import ExplainedNetwork, check_volumes, device_for
 from sycam.problem.identity import identity_of
 from sycam.problem.images import DEMO, Images, check_groups_of_scenes, divide, read_images
 from sycam.scoring.precision import in_precision, verify_precision
@@ -35,14 +35,14 @@ from sycam.targets.resolve import Target
 
 
 @dataclass
-class Task:
+class Problem:
     """A search that is ready to run; nothing has been written yet.
 
     Attributes:
-        subject: the network, its layers and the target.
+        explained: the network, its layers and the target.
         searched: the images to search on.
         unseen: the images held out.
-        metric: what is optimised; ``Goals`` where there are several.
+        metric: what is optimised; ``Objectives`` where there are several.
         grammar: the space.
         requirements: what the winner must be besides.
         precision: of the network while searching.
@@ -52,7 +52,7 @@ class Task:
         correct_only: whether images that the network classifies wrongly were left out.
     """
 
-    subject: Subject
+    explained: ExplainedNetwork
     searched: ImageSet
     unseen: ImageSet
     metric: Metric
@@ -88,7 +88,7 @@ class Task:
         notify: Notify = ignore,
         groups: str | Sequence[object] | None = None,
         output: str = AUTO,
-    ) -> Task:
+    ) -> Problem:
         """Check all that was given and measure the search images.
 
         The arguments are those of :func:`sycam.synthesize`.
@@ -100,7 +100,7 @@ class Task:
             check_groups_of_scenes(groups)
         several = isinstance(metric, Sequence) and not isinstance(metric, str)
         goals = [find_metric(one) for one in metric] if several else [find_metric(metric)]
-        metric = goals[0] if len(goals) == 1 else Goals(goals)
+        metric = goals[0] if len(goals) == 1 else Objectives(goals)
         require = [require] if isinstance(require, str) else require
         requirements = tuple(Requirement.parse(text) for text in require)
         watched = (metric, *(r.metric for r in requirements))
@@ -122,32 +122,32 @@ class Task:
             (*searched.notes, *unseen.notes, *searched.skipped, *unseen.skipped)
         ):
             notify(Note(line))
-        subject = Subject.prepare(
+        explained = ExplainedNetwork.prepare(
             known, layer, searched, target, device, seed, notify, reshape, fusion, output
         )
-        if subject.unsteady:
-            raise NetworkError(f"no search on a network that is not steady: {subject.unsteady}")
+        if explained.unsteady:
+            raise NetworkError(f"no search on a network that is not steady: {explained.unsteady}")
         notify(Stage("Measuring activations and gradients", len(searched)))
-        grammar = _available(grammar, subject, searched, notify)
+        grammar = _available(grammar, explained, searched, notify)
         leaves = grammar.leaves.union(
             *(m.leaves for m in watched), *(guess.leaves for guess in guesses)
         )
-        evidence, context = subject.measure(searched, notify, leaves)
+        evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
         along = scored_along(grammar.leaves)
         along = [m for m in along if m.has_weights or not metric.of_weights]
         if precision != FLOAT32:
-            context = _in_precision(precision, subject, metric, evidence, context, along)
+            context = _in_precision(precision, explained, metric, evidence, context, along)
         return cls(
-            subject, searched, unseen, metric, grammar, requirements, precision, evidence,
+            explained, searched, unseen, metric, grammar, requirements, precision, evidence,
             context, along, correct_only,
         )  # fmt: skip
 
     @property
     def goals(self) -> tuple[Metric, ...]:
         """The metrics that are optimised, one or several."""
-        return self.metric.metrics if isinstance(self.metric, Goals) else (self.metric,)
+        return self.metric.metrics if isinstance(self.metric, Objectives) else (self.metric,)
 
     @property
     def needs_masks(self) -> bool:
@@ -158,7 +158,7 @@ class Task:
     def identity(self) -> str:
         """Digest of all that the scores depend on."""
         return identity_of(
-            self.subject,
+            self.explained,
             self.searched,
             self.metric,
             self.grammar,
@@ -174,24 +174,26 @@ class Task:
 
 def _in_precision(
     precision: str,
-    subject: Subject,
+    explained: ExplainedNetwork,
     metric: Metric,
     evidence: Evidence | Stack,
     context: Context,
     known: Sequence[Method],
 ) -> Context:
     """The context with a classifier of another precision, which ranks as float32 does."""
-    slow = subject.classifier
+    slow = explained.classifier
     fast = Classifier(
-        subject.network, slow.device, score=slow.score, precision=precision, reading=slow.reading
+        explained.network, slow.device, score=slow.score, precision=precision, reading=slow.reading
     )
     verify_precision(fast, metric, evidence, context, known)
     return in_precision(context, fast)
 
 
-def _available(grammar: Grammar, subject: Subject, images: ImageSet, notify: Notify) -> Grammar:
+def _available(
+    grammar: Grammar, explained: ExplainedNetwork, images: ImageSet, notify: Notify
+) -> Grammar:
     """The grammar without the leaves that this network does not have."""
-    if "class_weights" not in grammar.leaves or subject.has_linear_head(images):
+    if "class_weights" not in grammar.leaves or explained.has_linear_head(images):
         return grammar
     notify(Note("leaf C left out: no linear head follows the layer's global average pooling"))
     return grammar.without({"class_weights"})

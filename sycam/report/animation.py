@@ -18,7 +18,7 @@ from sycam.drawing.overlays import USUAL, Style, in_lines, overlay
 from sycam.errors import OptionError, RunError
 from sycam.methods import find_method
 from sycam.metrics.removal.road import RoadMorf
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import ranking_maps
 from sycam.support.files import write_whole
 
@@ -30,7 +30,7 @@ _DOTS = 100  # an inch
 
 
 def animate_removal(
-    subject: Subject,
+    explained: ExplainedNetwork,
     image: ImageSet,
     columns: Mapping[str, str],
     path: Path,
@@ -45,7 +45,7 @@ def animate_removal(
     line fall first.
 
     Args:
-        subject: the network of the run.
+        explained: the network of the run.
         image: one image.
         columns: title to formula, see :func:`sycam.report.explain.columns_of`.
         path: GIF file to write.
@@ -60,7 +60,7 @@ def animate_removal(
         raise OptionError("removal is shown for images, not for volumes")
     methods = {title: find_method(formula) for title, formula in columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
-    evidence, context = subject.measure(image, leaves=leaves)
+    evidence, context = explained.measure(image, leaves=leaves)
     metric = RoadMorf()
     with torch.no_grad():
         found = [method.heatmaps(evidence, context) for method in methods.values()]

@@ -14,7 +14,7 @@ from sycam.errors import RunError
 from sycam.methods import find_method
 from sycam.networks import open_network
 from sycam.networks.outputs import probabilities
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO, demo_images
 from sycam.report.animation import animate_removal
 from sycam.runs.recorded import output_of, recorded_heldout
@@ -92,7 +92,7 @@ def _explained(
             "the run was started from Python, so its network is not on record; give --network"
         )
     found = _read(images, record, network) if images else _first_heldout(result, network)
-    subject = Subject.prepare(
+    explained = ExplainedNetwork.prepare(
         network,
         record["network"]["layers"],
         found,
@@ -109,25 +109,27 @@ def _explained(
     folder = out or (result.path or Path()) / "explanations"
     files = []
     if together:
-        files.append(draw_heatmaps(subject, found, columns, folder / TOGETHER, result, style=style))
+        files.append(
+            draw_heatmaps(explained, found, columns, folder / TOGETHER, result, style=style)
+        )
     for i, stem in enumerate(_stems(found.names)):
         one = found.subset([i])
         if not together:
             path = folder / f"{stem}.png"
-            files.append(draw_heatmaps(subject, one, columns, path, result, style=style))
+            files.append(draw_heatmaps(explained, one, columns, path, result, style=style))
         if animate:
             files.append(
-                animate_removal(subject, one, columns, folder / f"{stem}.gif", style, result.path)
+                animate_removal(explained, one, columns, folder / f"{stem}.gif", style, result.path)
             )
     return files
 
 
-def overview(result: Result, subject: Subject, unseen: ImageSet) -> Path:
+def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> Path:
     """Draw held-out images from the winner's best to its worst, evenly spread by rank."""
     order = np.argsort(result.validation.winner.scores, kind="stable")[::-1]
     chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).round().astype(int)]
     columns = columns_of(result.best.expression, result.validation)
-    return draw_heatmaps(subject, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
+    return draw_heatmaps(explained, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
 
 
 def columns_of(winner: str, validation: Validation) -> dict[str, str]:
@@ -137,7 +139,7 @@ def columns_of(winner: str, validation: Validation) -> dict[str, str]:
 
 
 def draw_heatmaps(
-    subject: Subject,
+    explained: ExplainedNetwork,
     images: ImageSet,
     columns: dict[str, str],
     path: Path,
@@ -148,7 +150,7 @@ def draw_heatmaps(
     """One row an image, one column a method.
 
     Args:
-        subject: the network of the run.
+        explained: the network of the run.
         images: to explain.
         columns: see :func:`columns_of`.
         path: PNG file to write.
@@ -158,12 +160,12 @@ def draw_heatmaps(
     """
     methods = {title: find_method(formula) for title, formula in columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
-    evidence, context = subject.measure(images, leaves=leaves, gradients=False)
+    evidence, context = explained.measure(images, leaves=leaves, gradients=False)
     cams = {title: m.heatmaps(evidence, context).maps[0] for title, m in methods.items()}
     if evidence.outputs is None:
         captions = [Path(name).name for name in images.names]
     else:
-        chance, classes = probabilities(evidence.outputs, subject.reading.link).max(1)
+        chance, classes = probabilities(evidence.outputs, explained.reading.link).max(1)
         known = result.record["network"].get("class_names")
         captions = [
             f"{Path(name).name}\n{known[c] if known else f'class {c}'} ({p:.0%})"

@@ -35,7 +35,7 @@ def result_tables(result: Result) -> RenderableType:
         if result.best.known_as and result.best_new:
             parts.append(f"Best new {shown(result.best_new.expression)}")
         parts.append(f"LaTeX    {shown(result.best.heatmap_latex)}")
-        parts += map(shown, _doubts(result))
+        parts += map(shown, _confidence(result))
     parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
     parts.append(_panel_table(result))
     if result.validation.guarded_images:
@@ -53,7 +53,7 @@ def result_tables(result: Result) -> RenderableType:
     return Group(*parts)
 
 
-def _doubts(result: Result) -> list[str]:
+def _confidence(result: Result) -> list[str]:
     """How far the search images bear the choice; nothing where it is not on record."""
     if "stability" not in result.record:
         return []

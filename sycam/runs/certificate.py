@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from sycam.problem.problem import Task
-from sycam.scoring.blocks import stages_of
+from sycam.problem.problem import Problem
+from sycam.scoring.blocks import image_blocks
 from sycam.search.options import EXACT, SearchOptions
 from sycam.search.racing.race import Standing
-from sycam.search.run import Hunt
+from sycam.search.run import SearchResult
 from sycam.search.selection.select import Candidate
 from sycam.search.space import probe_images
 
 
-def certificate_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
+def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult) -> dict:
     """The certificate of a search.
 
     Its keys: ``mode``; ``grammar`` (digest); ``equivalence`` and ``invariance``, which tell
@@ -30,15 +30,15 @@ def certificate_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
     ``averages``: the (first) metric's figure is a mean over images; ``candidates``: digest of
     who entered and how far each got.
     """
-    metric, outcome = task.metric, found.outcome
+    metric, outcome = problem.metric, found.outcome
     entered = len(outcome.candidates) + len(outcome.dropped)
-    images = len(task.context)
+    images = len(problem.context)
     stated = {
         "mode": options.mode,
-        "grammar": task.grammar.digest,
+        "grammar": problem.grammar.digest,
         "equivalence": options.equivalence,
         "invariance": metric.invariance,
-        "probe_images": probe_images(task),
+        "probe_images": probe_images(problem),
         # How far a level was enumerated that was not finished depends on the time that was left.
         "levels": [asdict(v) for v in outcome.levels if v.cost <= outcome.complete_cost],
         "complete_cost": outcome.complete_cost,
@@ -50,18 +50,18 @@ def certificate_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
         "unsettled": outcome.unsettled,
         "scores": outcome.spent,
         "scores_without": entered * images,
-        "stages": [stage.stop for stage in stages_of(images, metric)],
+        "stages": [stage.stop for stage in image_blocks(images, metric)],
         "leaders": outcome.leaders,
         "rule": options.rule,
         "winner": _named(found.winner),
         "best_new": _named(found.new),
         "runner_up": _named(found.runner_up),
         "candidates": _digest(outcome.candidates, outcome.dropped),
-        "averages": not task.goals[0].components,
+        "averages": not problem.goals[0].components,
         "stopped": outcome.stopped,
     }
     if options.mode != EXACT:
-        tolerance = options.tolerance_of(metric, task.context.scale.spread)
+        tolerance = options.tolerance_of(metric, problem.context.scale.spread)
         stated |= {"delta": options.delta, "tolerance": tolerance}
     return stated
 

@@ -12,41 +12,41 @@ import scipy
 import torch
 
 from sycam.inference.threads import allowed_threads
-from sycam.problem.explained_network import Subject, reshape_text
-from sycam.problem.problem import Task
+from sycam.problem.explained_network import ExplainedNetwork, reshape_text
+from sycam.problem.problem import Problem
 from sycam.search import SearchOptions
 from sycam.search.racing.race import FLAT, OVERFLOW
-from sycam.search.run import Hunt
+from sycam.search.run import SearchResult
 from sycam.targets.resolve import is_callable
 from sycam.version import __version__
 
 
-def _checkpoint(subject: Subject) -> dict[str, str] | None:
+def _checkpoint(explained: ExplainedNetwork) -> dict[str, str] | None:
     """The file of the network's weights."""
-    if subject.known.checkpoint is None:
+    if explained.known.checkpoint is None:
         return None
-    file, digest = subject.known.checkpoint
+    file, digest = explained.known.checkpoint
     return {"file": str(file), "sha256": digest}
 
 
-def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
+def record_of(problem: Problem, options: SearchOptions, found: SearchResult) -> dict:
     """All that is needed to understand and repeat the run, as plain data."""
-    subject, metric, outcome = task.subject, task.metric, found.outcome
-    searched, unseen, grammar = task.searched, task.unseen, task.grammar
+    explained, metric, outcome = problem.explained, problem.metric, found.outcome
+    searched, unseen, grammar = problem.searched, problem.unseen, problem.grammar
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "identity": task.identity,
+        "identity": problem.identity,
         "settings": {
             "metric": metric.text,
-            "metrics": [goal.text for goal in task.goals],
+            "metrics": [goal.text for goal in problem.goals],
             "metric_options": metric.options,
             "grammar": grammar.name,
-            "target": subject.target_text,
-            "output": "auto" if is_callable(subject.target) else str(subject.reading),
-            "seed": subject.seed,
-            "precision": task.precision,
-            "correct_only": task.correct_only,
-            "needs_masks": task.needs_masks,
+            "target": explained.target_text,
+            "output": "auto" if is_callable(explained.target) else str(explained.reading),
+            "seed": explained.seed,
+            "precision": problem.precision,
+            "correct_only": problem.correct_only,
+            "needs_masks": problem.needs_masks,
             "search": options.to_dict(),
         },
         "environment": {
@@ -56,23 +56,24 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
             "numpy": np.__version__,
             "scipy": scipy.__version__,
             "optuna": optuna.__version__,
-            "device": str(subject.classifier.device),
+            "device": str(explained.classifier.device),
             "threads": allowed_threads(),
             "machine": platform.machine(),
         },
         "network": {
-            "name": subject.name,
-            "source": subject.source,
-            "weights": subject.known.weights,
-            "checkpoint": _checkpoint(subject),
-            "preprocessing": subject.known.preprocessing and subject.known.preprocessing.to_dict(),
-            "class_names": subject.class_names and list(subject.class_names),
-            "digest": subject.digest,
-            "layer": subject.layer_names,
-            "layers": [layer.name for layer in subject.layers],
-            "layer_note": subject.layer.note,
-            "fusion": subject.fusion,
-            "reshape": reshape_text(subject.layer.reshape),
+            "name": explained.name,
+            "source": explained.source,
+            "weights": explained.known.weights,
+            "checkpoint": _checkpoint(explained),
+            "preprocessing": explained.known.preprocessing
+            and explained.known.preprocessing.to_dict(),
+            "class_names": explained.class_names and list(explained.class_names),
+            "digest": explained.digest,
+            "layer": explained.layer_names,
+            "layers": [layer.name for layer in explained.layers],
+            "layer_note": explained.layer.note,
+            "fusion": explained.fusion,
+            "reshape": reshape_text(explained.layer.reshape),
         },
         "data": {
             "search_images": len(searched),
@@ -109,6 +110,6 @@ def record_of(task: Task, options: SearchOptions, found: Hunt) -> dict:
                 for c in outcome.known
             ],
         },
-        "required": [str(r) for r in task.requirements],
+        "required": [str(r) for r in problem.requirements],
         "refused": [asdict(r) for r in found.refused],
     }

@@ -28,7 +28,7 @@ def recorded_arguments(
     metric: Metric | None = None,
     target: Target | None = None,
 ) -> dict[str, Any]:
-    """Arguments of :meth:`Task.prepare`, from what is on record and what is given.
+    """Arguments of :meth:`Problem.prepare`, from what is on record and what is given.
 
     Args:
         result: of the run.

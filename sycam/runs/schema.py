@@ -44,7 +44,7 @@ def _shape() -> dict[str, Any]:
     from sycam.search.enumeration.enumerator import Level
     from sycam.search.selection.bootstrap import Stability
     from sycam.search.selection.pareto import Front
-    from sycam.search.selection.power import Resolution
+    from sycam.search.selection.power import Power
     from sycam.validation.per_class import Specialisation
 
     return {
@@ -91,7 +91,7 @@ def _shape() -> dict[str, Any]:
             "tolerance?": float,
         },
         "stability?": Stability,
-        "resolution?": Resolution,
+        "resolution?": Power,
         "goals?": Front,
         "classes?": Specialisation,
         "best": (_FORMULA,),

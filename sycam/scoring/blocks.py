@@ -10,7 +10,7 @@ FIRST = 16  # images of the first look; with 12 or 8 a race needed no fewer in a
 
 
 @dataclass(frozen=True)
-class Stage:
+class ImageBlock:
     """Images ``start`` to ``stop`` of the search set.
 
     The set comes in the order of its images' content hashes, so a stage is a random part of it.
@@ -25,7 +25,7 @@ class Stage:
         return slice(self.start, self.stop)
 
 
-def stages_of(count: int, metric: Metric) -> tuple[Stage, ...]:
+def image_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     """Stages that end at 16, 24, 36, … images, half as many more each time, the last at all; one
     alone where the metric's figure is no mean over images, so that a part of them says little.
 
@@ -43,4 +43,4 @@ def stages_of(count: int, metric: Metric) -> tuple[Stage, ...]:
             ends.append(end)
             end += end // 2
     ends.append(count)
-    return tuple(Stage(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    return tuple(ImageBlock(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))

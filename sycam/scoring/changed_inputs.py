@@ -42,7 +42,7 @@ class KeptEvidence:
             self.found[key] = evidence, context
 
 
-class Again:
+class ChangedInputs:
     """P candidates of one set of images; see :class:`sycam.metrics.context.Candidates`.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sycam.errors import RunError
 from sycam.metrics import Metric
-from sycam.scoring.blocks import Stage
+from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.scorer import Score
 from sycam.support.files import open_plain, read_plain
 from sycam.support.schema import SchemaError, check, parse_json
@@ -62,7 +62,7 @@ class Journal:
         path: Path,
         identity: str,
         metric: Metric,
-        stages: Sequence[Stage],
+        stages: Sequence[ImageBlock],
         writable: bool = True,
     ):
         self.path, self.metric, self.stages = path, metric, tuple(stages)

@@ -12,12 +12,12 @@ from sycam.evidence import Evidence, Stack
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics import Context, Metric
-from sycam.scoring.blocks import Stage
+from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
 from sycam.scoring.scorer import Score, Scorer
 
 
-class Scoreboard:
+class JournaledScorer:
     """What is known of every candidate.
 
     Args:
@@ -39,7 +39,7 @@ class Scoreboard:
         evidence: Evidence | Stack,
         context: Context,
         journal: Journal,
-        stages: Sequence[Stage],
+        stages: Sequence[ImageBlock],
         measures: bool = True,
     ):
         self.metric, self.context, self.journal = metric, context, journal

@@ -16,7 +16,7 @@ from sycam.heatmaps import Heatmaps, Kept, channel_totals, maps_of
 from sycam.inference import out_of_memory
 from sycam.language import Expression
 from sycam.metrics import Context, Metric
-from sycam.scoring.changed_inputs import Again, KeptEvidence, Make
+from sycam.scoring.changed_inputs import ChangedInputs, KeptEvidence, Make
 
 _ELEMENTS = {"cpu": 4_000_000, "other": 64_000_000}  # pixels of heatmaps in memory at once
 _TOGETHER = 8  # candidates that are usually scored together: blocks of images are cut for them
@@ -123,7 +123,7 @@ class Scorer:
         self,
         count: int,
         make: Callable[[_Block], Heatmaps],
-        again: Callable[[_Block], Again],
+        again: Callable[[_Block], ChangedInputs],
         metrics: Sequence[Metric],
     ) -> list[list[Score]]:
         columns: list[list[Tensor]] = [[] for _ in metrics]
@@ -156,7 +156,7 @@ class Scorer:
         self,
         count: int,
         make: Callable[[_Block], Heatmaps],
-        again: Callable[[_Block], Again],
+        again: Callable[[_Block], ChangedInputs],
         metrics: Sequence[Metric],
     ) -> Iterator[tuple[Heatmaps, list[Tensor]]]:
         """Heatmaps and their scores block by block; where memory runs out, in smaller blocks."""
@@ -219,9 +219,9 @@ class _Block:
         expressions: Sequence[Expression],
         leaves: frozenset[str],
         runs: bool,
-    ) -> Again:
+    ) -> ChangedInputs:
         """The candidates on other inputs; ``expressions`` are those that have weights, or none."""
-        return Again(
+        return ChangedInputs(
             makers,
             together,
             lambda leaves: channel_totals(expressions, leaves, self.evidence.layers[0].depth),

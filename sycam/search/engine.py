@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from sycam.events import Note, Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import Method
-from sycam.metrics.composition.objectives import Goals
+from sycam.metrics.composition.objectives import Objectives
 from sycam.search.budget import Budget
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Plan, Scored
 from sycam.search.proposals.constants import tune
-from sycam.search.racing.race import BATCH, Contest, Standing
+from sycam.search.racing.race import BATCH, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
 
@@ -79,10 +79,10 @@ class _StoppedError(Exception):
 
 
 class Search:
-    """Runs the phases on a contest.
+    """Runs the phases of a race.
 
     Args:
-        contest: where candidates are scored.
+        race: where candidates are scored.
         enumerator: all candidates by cost.
         budget: when to stop.
         max_cost: highest cost enumerated.
@@ -99,7 +99,7 @@ class Search:
 
     def __init__(
         self,
-        contest: Contest,
+        race: Race,
         enumerator: Enumerator,
         budget: Budget,
         max_cost: int,
@@ -111,8 +111,8 @@ class Search:
         seed: int = 0,
         notify: Notify = ignore,
     ):
-        self.contest, self.enumerator, self.budget = contest, enumerator, budget
-        self.board, self.max_cost = contest.board, max_cost
+        self.race, self.enumerator, self.budget = race, enumerator, budget
+        self.board, self.max_cost = race.board, max_cost
         self.make_guide, self.constants, self._threshold = guide, constants, threshold
         self.threshold: float | None = None  # once the known methods are scored
         self.forgets, self.script, self.seed, self.notify = forgets, script, seed, notify
@@ -145,12 +145,12 @@ class Search:
             self.notify(Note("interrupted: what was found is validated (Ctrl-C again to quit)"))
         if outcome.stopped != "interrupt":
             self._settle()
-        outcome.candidates = list(self.contest.finished)
-        outcome.dropped = [s for s in self.contest.standings.values() if s.dropped]
-        outcome.leaders = list(self.contest.leaders)
+        outcome.candidates = list(self.race.finished)
+        outcome.dropped = [s for s in self.race.standings.values() if s.dropped]
+        outcome.leaders = list(self.race.leaders)
         outcome.levels = list(self.enumerator.levels)
-        outcome.spent = self.contest.spent
-        outcome.resumed = sum(str(e) in self._recorded for e in self.contest.standings)
+        outcome.spent = self.race.spent
+        outcome.resumed = sum(str(e) in self._recorded for e in self.race.standings)
         outcome.seconds = self.budget.elapsed
         outcome.passes = self.board.context.classifier.passes - before
         return outcome
@@ -167,8 +167,8 @@ class Search:
         ]
         if self._threshold is not None:
             self.threshold = self._threshold(self.outcome.known)
-        metric = self.contest.metric
-        self.contest.known = [
+        metric = self.race.metric
+        self.race.known = [
             metric.oriented(c.score.values)
             for c in self.outcome.known
             if c.score.finite and not metric.components
@@ -188,8 +188,8 @@ class Search:
     def _guided(self) -> None:
         self.notify(Stage("Searching beyond the cost bound"))
         guide = self.make_guide(self._stream)
-        metric = self.contest.metric
-        for standing in self.contest.standings.values():
+        metric = self.race.metric
+        for standing in self.race.standings.values():
             guide.add(standing.expression, self._figures(standing), standing.dropped is None)
         for known in self.outcome.known:
             if known.expression is not None and known.expression in self.enumerator.grammar:
@@ -212,9 +212,9 @@ class Search:
 
     def _constants(self) -> None:
         self.notify(Stage("Tuning constants of the leaders"))
-        standings, worth = self.contest.standings, self._worth()
+        standings, worth = self.race.standings, self._worth()
         best = sorted(
-            (c for c in self.contest.finished if c.eligible),
+            (c for c in self.race.finished if c.eligible),
             key=lambda c: (-worth(standings[c.expression]), c.expression.sort_key()),
         )
         leaders = [c.expression for c in best[:TUNED]]
@@ -234,13 +234,13 @@ class Search:
     def _figures(self, standing: Standing) -> tuple[float, ...]:
         """Of each goal, on the images that a candidate has seen; higher is better."""
         score = self.board.of(str(standing.expression), standing.stage)
-        return oriented_figures(score.values, self.contest.metric)
+        return oriented_figures(score.values, self.race.metric)
 
     def _worth(self) -> Callable[[Standing], float]:
         """What constants are tuned for: the mean, or nearness to the ideal point of the front."""
-        metric = self.contest.metric
-        front = pareto_front(self.contest.finished, metric)
-        if not isinstance(metric, Goals) or not front:
+        metric = self.race.metric
+        front = pareto_front(self.race.finished, metric)
+        if not isinstance(metric, Objectives) or not front:
             return lambda standing: standing.mean
         near = nearness(front, metric, Scale.of(self.outcome.known, metric))
         return lambda standing: near(self._figures(standing))
@@ -262,7 +262,7 @@ class Search:
                 self.outcome.settling = done
             return ends
 
-        self.outcome.brought_back, self.outcome.unsettled = self.contest.settle(stop)
+        self.outcome.brought_back, self.outcome.unsettled = self.race.settle(stop)
         if self.outcome.unsettled:
             self.notify(
                 Note(
@@ -278,7 +278,7 @@ class Search:
             if isinstance(item, Level) and item.cost == self.max_cost:
                 return
 
-    # --- candidates into the contest -----------------------------------------------------------
+    # --- candidates into the race --------------------------------------------------------------
 
     def _enter(self, batch: Sequence[Expression], phase: str) -> list[Standing]:
         """Score a batch.
@@ -287,13 +287,13 @@ class Search:
             _StoppedError: nothing more fits into the budget, or the threshold is exceeded.
         """
         fitting = batch[: self._room(batch, phase)]
-        found = self.contest.enter(fitting) if fitting else []
+        found = self.race.enter(fitting) if fitting else []
         self.outcome.phases[phase] = self.outcome.phases.get(phase, 0) + len(fitting)
         if self.forgets:
             self._forget(found)
         if found:
             self._report(phase, found[-1].expression.cost)
-        leader, metric = self.contest.leader, self.contest.metric
+        leader, metric = self.race.leader, self.race.metric
         if (
             self.threshold is not None
             and leader is not None
@@ -311,7 +311,7 @@ class Search:
         if self.budget.candidates is not None:
             reserve = self._reserved(phase) * self.budget.candidates
             return max(0, math.ceil(self.budget.candidates - reserve) - self._entered)
-        new = sum(e not in self.contest.standings and not self.board.has(str(e)) for e in batch)
+        new = sum(e not in self.race.standings and not self.board.has(str(e)) for e in batch)
         # At least one batch is scored, however short the time.
         if new and self._entered and self._spent(phase, new):
             return 0
@@ -337,8 +337,8 @@ class Search:
 
     def _images_each(self) -> float:
         """Images that a candidate saw so far, on average."""
-        entered = len(self.contest.standings)
-        return self.contest.spent / entered if entered else float(self.board.images)
+        entered = len(self.race.standings)
+        return self.race.spent / entered if entered else float(self.board.images)
 
     def _forget(self, found: Sequence[Standing]) -> None:
         for standing in found:
@@ -361,7 +361,7 @@ class Search:
             # Resumed candidates cost nothing, so they come on top of what the time can pay for;
             # where candidates drop out early, it pays for more.
             dropping = self.board.images / self.board.stages[0].stop
-            dropping = max(1.0, dropping / 2) if self.contest.dropping else 1.0
+            dropping = max(1.0, dropping / 2) if self.race.dropping else 1.0
             reach = int(dropping * left / max(each, 1e-6)) + len(self._recorded)
         else:
             reach = self.budget.candidates
@@ -377,7 +377,7 @@ class Search:
             if self.forgets and isinstance(item, Level):
                 break  # which larger ones there are depends on the scores of these
         self._planned = min(found, reach)
-        metric = self.contest.metric
+        metric = self.race.metric
         self.notify(
             Plan(
                 levels=tuple(self.enumerator.levels),
@@ -408,18 +408,18 @@ class Search:
             share = self._entered / max(1, min(self._planned, self.budget.candidates))
         else:
             share = max(self._entered / max(1, self._planned), elapsed / self.budget.seconds)
-        finished = self.contest.finished
+        finished = self.race.finished
         self.notify(
             Scored(
                 scored=self._entered,
-                dropped=len(self.contest.standings) - len(finished),
-                resumed=sum(str(e) in self._recorded for e in self.contest.standings),
+                dropped=len(self.race.standings) - len(finished),
+                resumed=sum(str(e) in self._recorded for e in self.race.standings),
                 phase=phase,
                 cost=cost,
                 share=min(share, 1.0),
                 elapsed=elapsed,
                 rate=1 / (self.board.pace * self._images_each()) if self.board.pace else 0.0,
-                front=pareto_front(finished, self.contest.metric),
+                front=pareto_front(finished, self.race.metric),
                 known=tuple(self.outcome.known),
             )
         )

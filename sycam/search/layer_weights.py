@@ -23,7 +23,7 @@ from sycam.metrics import Context, Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.networks.readings import AUTO
 from sycam.networks.reshaping import Reshape
-from sycam.problem.explained_network import Subject, check_volumes
+from sycam.problem.explained_network import ExplainedNetwork, check_volumes
 from sycam.problem.images import Images, divide, read_images
 from sycam.scoring.scorer import ranking_maps
 from sycam.scoring.statistics import Interval, interval
@@ -93,20 +93,20 @@ def learn_fusion(
         images = read_images(images, labels, masks, known, notify)
         check_volumes(metric, images)
     searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
-    subject = Subject.prepare(
+    explained = ExplainedNetwork.prepare(
         known, wanted, searched, target, device, seed, notify, reshape, "mean", output
     )
 
     def layer_maps(image_set: ImageSet, said: str) -> tuple[list[Heatmaps], Context]:
         notify(Stage(f"Measuring {said} images", len(image_set)))
-        evidence, context = subject.measure(image_set, notify, method.leaves, gradients=False)
+        evidence, context = explained.measure(image_set, notify, method.leaves, gradients=False)
         return [method.heatmaps(layer, context) for layer in evidence.layers], context
 
     count = len(wanted)
     equal = (1 / count,) * count
     tried = list(dict.fromkeys([equal, *_simplex(count, _steps(count))]))
     corners = [tuple(float(i == j) for j in range(count)) for i in range(count)]
-    names = tuple(layer.name for layer in subject.layers)
+    names = tuple(layer.name for layer in explained.layers)
     with sharing_cores(lambda text: notify(Note(text))):
         maps, context = layer_maps(searched, "search")
         context.classifier.plan(len(tried) * len(context) * metric.passes)

@@ -1,4 +1,4 @@
-"""One search of a task, in a folder: journal, contest, winner."""
+"""One search of a problem, in a folder: journal, race, winner."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from sycam.events import Notify, Stage, ignore
 from sycam.methods import find_method
 from sycam.methods.method import PUBLISHED, RIVALS
 from sycam.metrics import Metric
-from sycam.metrics.composition.objectives import Goals
-from sycam.problem.problem import Task
-from sycam.scoring.blocks import Stage as Part
-from sycam.scoring.blocks import stages_of
+from sycam.metrics.composition.objectives import Objectives
+from sycam.problem.problem import Problem
+from sycam.scoring.blocks import ImageBlock, image_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
-from sycam.scoring.journaled_scorer import Scoreboard
+from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.engine import DEEPEST, Outcome, Search
 from sycam.search.options import BEST_PUBLISHED, EXACT, GUIDED, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide
 from sycam.search.proposals.optuna_study import STUDY_FILE
-from sycam.search.racing.race import BOUND, Contest, Dropping
+from sycam.search.racing.race import BOUND, Dropping, Race
 from sycam.search.racing.race import RACE as RACED
-from sycam.search.racing.sequential_test import Bounds, Race
+from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.bootstrap import Stability, stability
 from sycam.search.selection.pareto import Scale, compromise, pareto_front
 from sycam.search.selection.per_class import Choice, Choose, class_winners
-from sycam.search.selection.power import Resolution, resolution
+from sycam.search.selection.power import Power, power
 from sycam.search.selection.rediscovery import Rediscovery
 from sycam.search.selection.requirements import Gate, Refusal
 from sycam.search.selection.select import Candidate, select
@@ -39,7 +38,7 @@ _FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
 
 
 @dataclass(frozen=True)
-class Doubts:
+class Confidence:
     """How far the search images bear the choice of the winner.
 
     Attributes:
@@ -48,11 +47,11 @@ class Doubts:
     """
 
     stability: Stability
-    resolution: Resolution
+    power: Power
 
 
 @dataclass(frozen=True)
-class Hunt:
+class SearchResult:
     """What a search of a task found.
 
     Attributes:
@@ -66,7 +65,7 @@ class Hunt:
         inadmissible: names of candidates found to be a known method again, or to fail a
             requirement; only those that might have won were asked.
         classes: the winner of each class explained; empty where the scope is global.
-        doubts: about the choice, from the search images alone; None without a winner and for
+        confidence: in the choice, from the search images alone; None without a winner and for
             several goals.
     """
 
@@ -78,16 +77,16 @@ class Hunt:
     refused: tuple[Refusal, ...]
     inadmissible: frozenset[str]
     classes: tuple[Choice, ...] = ()
-    doubts: Doubts | None = None
+    confidence: Confidence | None = None
 
 
-def hunt(
-    task: Task,
+def run_search(
+    problem: Problem,
     options: SearchOptions,
     folder: Path,
     script: Mapping[str, int] | None = None,
     notify: Notify = ignore,
-) -> Hunt:
+) -> SearchResult:
     """Search, or play a recorded search again.
 
     Args:
@@ -102,21 +101,27 @@ def hunt(
         RunError: the folder holds another run or is in use; of a script, scores are missing.
     """
     again = script is not None
-    metric, stages = task.metric, stages_of(len(task.context), task.metric)
-    whole = (Part(0, len(task.context)),)
+    metric, stages = problem.metric, image_blocks(len(problem.context), problem.metric)
+    whole = (ImageBlock(0, len(problem.context)),)
     with ExitStack() as stack:
-        journal = Journal(folder / JOURNAL_FILE, task.identity, metric, stages, not again)
+        journal = Journal(folder / JOURNAL_FILE, problem.identity, metric, stages, not again)
         stack.enter_context(closing(journal))
-        board = Scoreboard(metric, task.evidence, task.context, journal, stages, not again)
+        board = JournaledScorer(
+            metric, problem.evidence, problem.context, journal, stages, not again
+        )
         gate = Gate(
-            task.requirements,
-            task.scorer,
+            problem.requirements,
+            problem.scorer,
             lambda m: Journal(
-                folder / f"scores-{m.slug}.jsonl", f"{task.identity} {m.text}", m, whole, not again
+                folder / f"scores-{m.slug}.jsonl",
+                f"{problem.identity} {m.text}",
+                m,
+                whole,
+                not again,
             ),
         )
         stack.enter_context(closing(gate))
-        known_again = Rediscovery(task.scorer, task.grammar.leaves)
+        known_again = Rediscovery(problem.scorer, problem.grammar.leaves)
         admitted: dict[tuple[str, str], bool] = {}
 
         def admissible(candidate: Candidate) -> bool:
@@ -127,20 +132,24 @@ def hunt(
                 admitted[asked] = new and gate(method)
             return admitted[asked]
 
-        contest = Contest(
-            board, _dropping(task, options, stages), options.rule, admissible, task.subject.seed
+        race = Race(
+            board,
+            _dropping(problem, options, stages),
+            options.rule,
+            admissible,
+            problem.explained.seed,
         )
-        enumerator = enumerator_of(task, options.equivalence)
+        enumerator = enumerator_of(problem, options.equivalence)
 
         def guide(stream: Any) -> Guide:
             study = None if again else options.storage or folder / STUDY_FILE
             return Guide(
-                task.grammar,
+                problem.grammar,
                 options.sampler,
-                task.subject.seed,
+                problem.explained.seed,
                 DEEPEST,
                 study,
-                f"{task.subject.name} {metric.text} {task.identity[:8]}",
+                f"{problem.explained.name} {metric.text} {problem.identity[:8]}",
                 enumerator.represent,
                 stream,
                 enumerator.portrait,
@@ -148,7 +157,7 @@ def hunt(
             )
 
         search = Search(
-            contest,
+            race,
             enumerator,
             options.budget,
             min(options.max_cost, _FIRST_COSTS) if options.mode == GUIDED else options.max_cost,
@@ -157,18 +166,18 @@ def hunt(
             _threshold(options, metric),
             options.forgets,
             script,
-            task.subject.seed,
+            problem.explained.seed,
             notify,
         )
-        outcome = search.run(task.known, options.guesses)
+        outcome = search.run(problem.known, options.guesses)
         notify(Stage("Choosing the winner"))
-        first, new, second = _chosen(task, options, outcome, admissible)
-        classes = _of_classes(task, options, outcome, first, admissible)
-        # Before the doubts, which ask candidates that did not come near winning.
+        first, new, second = _chosen(problem, options, outcome, admissible)
+        classes = _of_classes(problem, options, outcome, first, admissible)
+        # Before the confidence, which asks candidates that did not come near winning.
         refused = _best_first(gate.refused, outcome, metric)
         inadmissible = frozenset(name for (_, name), good in admitted.items() if not good)
-        doubts = _doubts(task, options, outcome, first, admissible)
-    return Hunt(
+        confidence = _confidence(problem, options, outcome, first, admissible)
+    return SearchResult(
         outcome,
         first,
         new,
@@ -177,23 +186,25 @@ def hunt(
         refused,
         inadmissible,
         classes,
-        doubts,
+        confidence,
     )
 
 
-def _dropping(task: Task, options: SearchOptions, stages: Sequence[Part]) -> dict[str, Dropping]:
+def _dropping(
+    problem: Problem, options: SearchOptions, stages: Sequence[ImageBlock]
+) -> dict[str, Dropping]:
     """When candidates drop out; never where no mean over all images decides who wins."""
-    metric, found = task.metric, {}
+    metric, found = problem.metric, {}
     if metric.components or options.scope == PER_CLASS or options.forgets:
         return found
-    bounds = metric.oriented(metric.bound(task.context).double().cpu().numpy())
+    bounds = metric.oriented(metric.bound(problem.context).double().cpu().numpy())
     if options.mode != EXACT or options.rule in Bounds.sound:
         worst = metric.range[0] if metric.higher_is_better else metric.range[1]
         found[BOUND] = Bounds(bounds, metric.oriented(worst))
     if options.mode != EXACT:
         ends = tuple(stage.stop for stage in stages)
-        tolerance = options.tolerance_of(metric, task.context.scale.spread)
-        found[RACED] = Race(options.delta, tolerance, ends, bounds)
+        tolerance = options.tolerance_of(metric, problem.context.scale.spread)
+        found[RACED] = SequentialTest(options.delta, tolerance, ends, bounds)
     return found
 
 
@@ -211,7 +222,7 @@ def _threshold(
     """From the known methods, what a candidate's mean must exceed to end the search."""
     if options.threshold is None:
         return None
-    if isinstance(metric, Goals):
+    if isinstance(metric, Objectives):
         raise OptionError("a threshold is of one metric; several goals end by the budget")
 
     def threshold(known: Sequence[Candidate]) -> float:
@@ -224,16 +235,16 @@ def _threshold(
 
 
 def _chosen(
-    task: Task,
+    problem: Problem,
     options: SearchOptions,
     outcome: Outcome,
     admissible: Callable[[Candidate], bool],
 ) -> tuple[Candidate | None, Candidate | None, Candidate | None]:
     """The winner, the best new formula, and the next that might have won."""
-    rule, able = _rule(options, outcome, task.subject.seed), contenders(outcome)
+    rule, able = _rule(options, outcome, problem.explained.seed), contenders(outcome)
 
     def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-        return rule(candidates, task.metric, lambda c: not admissible(c))
+        return rule(candidates, problem.metric, lambda c: not admissible(c))
 
     winner = choose(able)
     if winner is None:
@@ -260,7 +271,7 @@ def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:
 
 
 def _of_classes(
-    task: Task,
+    problem: Problem,
     options: SearchOptions,
     outcome: Outcome,
     winner: Candidate | None,
@@ -271,11 +282,11 @@ def _of_classes(
         return ()
     return class_winners(
         contenders(outcome),
-        task.metric,
-        task.context.targets.cpu().numpy(),
+        problem.metric,
+        problem.context.targets.cpu().numpy(),
         winner,
         lambda c: not admissible(c),
-        _rule(options, outcome, task.subject.seed),
+        _rule(options, outcome, problem.explained.seed),
     )
 
 
@@ -285,7 +296,7 @@ def _rule(options: SearchOptions, outcome: Outcome, seed: int) -> Choose:
     def choose(
         candidates: Sequence[Candidate], metric: Metric, out: Callable[[Candidate], bool]
     ) -> Candidate | None:
-        if isinstance(metric, Goals):
+        if isinstance(metric, Objectives):
             scale = Scale.of(outcome.known, metric)
             return compromise(pareto_front(candidates, metric), metric, scale, out)
         return select(candidates, metric, out, options.rule, seed)
@@ -293,18 +304,18 @@ def _rule(options: SearchOptions, outcome: Outcome, seed: int) -> Choose:
     return choose
 
 
-def _doubts(
-    task: Task,
+def _confidence(
+    problem: Problem,
     options: SearchOptions,
     outcome: Outcome,
     winner: Candidate | None,
     admissible: Callable[[Candidate], bool],
-) -> Doubts | None:
-    if winner is None or isinstance(task.metric, Goals):
+) -> Confidence | None:
+    if winner is None or isinstance(problem.metric, Objectives):
         return None
 
     def out(candidate: Candidate) -> bool:
         return not admissible(candidate)
 
-    given = (contenders(outcome), task.metric, winner, out, options.rule, task.subject.seed)
-    return Doubts(stability(*given), resolution(*given))
+    given = (contenders(outcome), problem.metric, winner, out, options.rule, problem.explained.seed)
+    return Confidence(stability(*given), power(*given))

@@ -5,45 +5,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.search.enumeration.enumerator import Enumerator
 from sycam.targets.resolve import is_callable
 
 PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two to five
 
 
-def probe_images(task: Task) -> int:
+def probe_images(problem: Problem) -> int:
     """How many of the search images tell candidates apart."""
-    first = task.evidence.layers[0]
+    first = problem.evidence.layers[0]
     one = first.activations[0].numel() * 8
     return min(len(first), max(2, min(5, PROBE_BYTES // one)))
 
 
-def enumerator_of(task: Task, equivalence: str) -> Enumerator:
+def enumerator_of(problem: Problem, equivalence: str) -> Enumerator:
     """The candidates of the grammar, told apart on a few of the search images."""
     return Enumerator(
-        task.grammar,
-        _probe(task),
-        task.metric.invariance,
-        task.context.size,
-        depth=task.evidence.layers[0].depth,
+        problem.grammar,
+        _probe(problem),
+        problem.metric.invariance,
+        problem.context.size,
+        depth=problem.evidence.layers[0].depth,
         equivalence=equivalence,
     )
 
 
-def _probe(task: Task) -> dict[str, Tensor]:
+def _probe(problem: Problem) -> dict[str, Tensor]:
     """Measurements of some of the search images.
 
     Where the metric looks at other inputs, also those of each image's least likely class,
     whose score has mostly another sign.
     """
-    first, leaves = task.evidence.layers[0], task.grammar.leaves
-    count = probe_images(task)
+    first, leaves = problem.evidence.layers[0], problem.grammar.leaves
+    count = probe_images(problem)
     found = {name: tensor[:count] for name, tensor in first.leaves.items()}
     several = first.outputs is not None and first.outputs.shape[1] > 1
-    if task.metric.looks_elsewhere and several and not is_callable(task.subject.target):
+    if problem.metric.looks_elsewhere and several and not is_callable(problem.explained.target):
         classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
-        other = task.subject.remeasure(task.context.images[:count], leaves, classes[:count])
+        other = problem.explained.remeasure(problem.context.images[:count], leaves, classes[:count])
         other = other.layers[0].leaves
         found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
                  if name in other}  # fmt: skip

@@ -19,7 +19,7 @@ from sycam.language import parse
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS, Context, Metric, find_metric
 from sycam.metrics.base import isolated
 from sycam.metrics.removal.pixel_ranks import gaussian_blur
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
 
 IMAGE, VOLUME = (16, 16), (4, 8, 8)
@@ -278,9 +278,9 @@ class _Bench:
         whole = _images(size, metric.needs_masks)
         images = whole.subset(order)
         network = _network(whole.images)
-        subject = Subject.prepare(network, "3", images, target=0, device="cpu")
+        explained = ExplainedNetwork.prepare(network, "3", images, target=0, device="cpu")
         leaves = metric.leaves | {"activations", "gradients", "score", "probability"}
-        self.evidence, self.context = subject.measure(images, leaves=leaves, cache=Cache(None))
+        self.evidence, self.context = explained.measure(images, leaves=leaves, cache=Cache(None))
         self.metric = metric
 
     def scoring(self, maps: Tensor) -> Context:

@@ -16,7 +16,7 @@ from sycam.evidence import Evidence
 from sycam.methods import ALWAYS, Method
 from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Score, Scorer
 from sycam.scoring.statistics import (
     CONFIDENCE,
@@ -186,12 +186,12 @@ class Validated(Event):
     """The held-out evidence is complete.
 
     Attributes:
-        subject: what is explained.
+        explained: the network.
         images: the held-out ones.
         validation: the evidence.
     """
 
-    subject: Subject
+    explained: ExplainedNetwork
     images: ImageSet
     validation: Validation
 

@@ -19,7 +19,7 @@ from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
 from sycam.networks import NamedNetwork
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import divide, read_images, sample, with_masks
 from sycam.support import mapped_tensor
 
@@ -261,13 +261,13 @@ def test_an_archive_larger_than_memory(tmp_path):
 
 def test_classes_of_the_images_that_are_not_the_networks_are_refused(folder, small_network):
     images = replace(load_images(folder, size=16), class_names=("cat", "dog"))
-    subject = Subject.prepare(small_network, "3", images)
+    explained = ExplainedNetwork.prepare(small_network, "3", images)
     with pytest.raises(DataError, match="are of 2 classes, the network has 5"):
-        subject.measure(images)
+        explained.measure(images)
     five = replace(images, class_names=tuple("abcde"))
-    subject = Subject.prepare(small_network, "3", five)
-    subject.measure(five)
-    assert subject.class_names == tuple("abcde")
+    explained = ExplainedNetwork.prepare(small_network, "3", five)
+    explained.measure(five)
+    assert explained.class_names == tuple("abcde")
 
 
 def test_a_source_says_what_it_is(folder):

@@ -18,7 +18,7 @@ from sycam.data.images import ImageSet
 from sycam.drawing.overlays import COLOUR_MAPS, Style, overlay
 from sycam.errors import OptionError, RunError
 from sycam.metrics.removal.road import RoadMorf
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.report.explain import explain
 
@@ -64,8 +64,8 @@ def test_opacity_says_how_much_of_the_image_is_left():
 def test_the_images_shown_are_those_that_the_network_saw():
     """What ``images_without`` shows has the probabilities of the curve."""
     images = demo_images("heldout", 3, 0)
-    subject = Subject.prepare("demo", demo.LAYER, images)
-    _, context = subject.measure(images)
+    explained = ExplainedNetwork.prepare("demo", demo.LAYER, images)
+    _, context = explained.measure(images)
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(2, 3, *context.size, generator=generator)
     metric = RoadMorf()

@@ -387,13 +387,13 @@ def test_the_commands_run_the_file_that_declares(file, tmp_path, capsys):
     )
     run = tmp_path / "run"
     few = "--metric iou --max-cost 2 --budget 8 --search-images 8 --heldout-images 8 --quiet"
-    task = ["synthesize", "--grammar", grammar, "--out", run, *few.split()]
-    code, _, err = command(capsys, *task)
+    problem = ["synthesize", "--grammar", grammar, "--out", run, *few.split()]
+    code, _, err = command(capsys, *problem)
     assert (code, run.exists()) == (2, False)
     assert "'median' is not known" in err
     declared = ["--operators", file]
     with isolated_operators():
-        code, out, err = command(capsys, *task, *declared)
+        code, out, err = command(capsys, *problem, *declared)
         assert code == 0, err
     record = json.loads((run / "result.json").read_text())
     best = (record["best_new"] or record["best"])["expression"]  # Grad-CAM++ may be ahead of it
@@ -404,17 +404,17 @@ def test_the_commands_run_the_file_that_declares(file, tmp_path, capsys):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(
         photo
     )
-    for task in (
+    for problem in (
         ["evaluate", best, "--metric", "iou", "--json", "--quiet"],
         ["explain", run, photo, "--out", tmp_path / "png", "--method", best],
         ["export", run, "--new", "-o", tmp_path / "my_cam.py"],
     ):
-        code, _, err = command(capsys, *task)
-        assert code == 2, task
-        assert "--operators FILE.py" in err, task
+        code, _, err = command(capsys, *problem)
+        assert code == 2, problem
+        assert "--operators FILE.py" in err, problem
         with isolated_operators():
-            code, out, err = command(capsys, *task, *declared)
-            assert code == 0, (task, err)
+            code, out, err = command(capsys, *problem, *declared)
+            assert code == 0, (problem, err)
     code, out, err = command(capsys, "grammars", "show", grammar, *declared)
     assert code == 0, err
     assert "median" in out.split('"G" -> gradients')[1]  # beyond the file's own text

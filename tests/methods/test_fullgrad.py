@@ -14,7 +14,7 @@ from sycam.errors import NetworkError
 from sycam.evidence import measure
 from sycam.methods import find_method
 from sycam.methods.fullgrad import BATCH, folded_bias
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.targets import Contrast, Probability
 
 TOLERANCE = 1e-5
@@ -205,7 +205,7 @@ def test_an_engine_that_folds_batch_norms_scores_the_network_as_it_was_built():
     layers = [nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)]
     network = nn.Sequential(*layers).eval()
     images = ImageSet.from_arrays(torch.rand(4, 3, 8, 8))
-    evidence, context = Subject.prepare(network, "2", images).measure(images)
+    evidence, context = ExplainedNetwork.prepare(network, "2", images).measure(images)
     before = find_method("fullgrad").heatmaps(evidence, context).maps
     context.classifier.batch = 4
     context.classifier.probability(context.images, context.targets)

@@ -16,7 +16,7 @@ from sycam.heatmaps import maps_of, norm01
 from sycam.inference import Classifier
 from sycam.language import parse
 from sycam.metrics import Context, Metric, find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
 
 
@@ -32,12 +32,12 @@ def score() -> Callable[..., Tensor]:
         layer: str = "3",
         **settings,
     ) -> Tensor:
-        """Scores ``[P,N]`` or ``[P,N,c]``; ``settings`` are those of ``Subject.prepare``."""
+        """Scores ``[P,N]`` or ``[P,N,c]``; settings of ``ExplainedNetwork.prepare``."""
         metric, image_set = find_metric(metric), ImageSet.from_arrays(images)
-        subject = Subject.prepare(network, layer, image_set, **settings)
+        explained = ExplainedNetwork.prepare(network, layer, image_set, **settings)
         parsed = [parse(text) for text in expressions]
         leaves = metric.leaves.union(*(e.leaves for e in parsed))
-        evidence, context = subject.measure(image_set, leaves=leaves)
+        evidence, context = explained.measure(image_set, leaves=leaves)
         metric.check(context)
         found = Scorer(metric, evidence, context).score(parsed)
         return torch.stack([torch.from_numpy(one.values) for one in found])
@@ -141,11 +141,11 @@ def given_maps() -> type[GivenMaps]:
 def measured(monkeypatch) -> list[int]:
     """Grows by the number of images whenever changed inputs are measured."""
     counts = []
-    remeasure = Subject.remeasure
+    remeasure = ExplainedNetwork.remeasure
 
     def counted(self, images, *rest):
         counts.append(len(images))
         return remeasure(self, images, *rest)
 
-    monkeypatch.setattr(Subject, "remeasure", counted)
+    monkeypatch.setattr(ExplainedNetwork, "remeasure", counted)
     return counts

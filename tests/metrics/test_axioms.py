@@ -11,7 +11,7 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.language import parse
 from sycam.metrics import find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
 
 AXIOMS = ("sensitivity-axiom", "conservation-axiom")
@@ -98,9 +98,9 @@ def test_the_scale_of_the_weights_counts(small_network, small_images, score):
 
 def test_heats_have_no_weights(small_network, small_images):
     image_set = ImageSet.from_arrays(small_images)
-    subject = Subject.prepare(small_network, "3", image_set)
+    explained = ExplainedNetwork.prepare(small_network, "3", image_set)
     metric = find_metric("conservation-axiom")
-    scorer = Scorer(metric, *subject.measure(image_set))
+    scorer = Scorer(metric, *explained.measure(image_set))
     heat, weight = scorer.score([parse("channelsum(relu(G * A))"), parse("mean(G)")])
     assert not heat.finite
     assert weight.finite

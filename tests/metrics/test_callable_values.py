@@ -10,11 +10,11 @@ import torch
 from sycam.errors import OptionError
 from sycam.metrics import find_metric
 from sycam.metrics.context import Scale
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.runs.folder import open_folder
 from sycam.search import Budget, SearchOptions
-from sycam.search.racing.sequential_test import Race
-from sycam.search.run import hunt
+from sycam.search.racing.sequential_test import SequentialTest
+from sycam.search.run import run_search
 from sycam.search.selection.rules import RULES, ordering
 
 MAPS = ["mean(A)", "mean(G)", "-relu(G)"]
@@ -114,7 +114,7 @@ def test_a_race_drops_the_same_in_any_unit(unit):
     def dropped(unit: float) -> list[bool]:
         scores = table(unit)
         tolerance = options().tolerance_of(find_metric("road"), unit)
-        race = Race(0.05, tolerance, (16, 48), np.full(48, 0.3 * unit))
+        race = SequentialTest(0.05, tolerance, (16, 48), np.full(48, 0.3 * unit))
         best, *others = np.argsort(-scores.mean(1))
         peers = scores[others[:12]][::-1]
         return [race.drops(scores[best], scores[i, :16], 1, peers) for i in others]
@@ -133,12 +133,12 @@ def test_rules_choose_the_same_in_any_unit(rule, unit):
 
 def test_a_search_finds_the_same_in_any_unit(small_network, small_images, tmp_path):
     def found(unit: float):
-        task = Task.prepare(
+        problem = Problem.prepare(
             small_network, "3", small_images, metric="deletion", search_images=4, heldout=3,
             target=in_unit(unit),
         )  # fmt: skip
         wanted = SearchOptions(Budget.parse("15"), max_cost=2, constants=False)
-        return hunt(task, wanted, open_folder(tmp_path / str(unit), "run"))
+        return run_search(problem, wanted, open_folder(tmp_path / str(unit), "run"))
 
     plain, small = found(1.0), found(1e-7)
     assert small.winner.name == plain.winner.name

@@ -11,7 +11,7 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError, UnknownNameError
 from sycam.language import parse
 from sycam.metrics import METRICS, find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
 
 
@@ -27,10 +27,10 @@ def test_every_metric_describes_itself_and_keeps_its_range_and_bound(
     for text in (metric.summary, metric.source, metric.definition, metric.formula, metric.traps):
         assert text.strip()
     images = ImageSet.from_arrays(small_images[:4], masks=masks_of(small_images[:4]))
-    subject = Subject.prepare(small_network, "3", images)
+    explained = ExplainedNetwork.prepare(small_network, "3", images)
     expressions = [parse(text) for text in ("mean(G)", "relu(G)", "mean(relu(G)) * max(A)")]
     leaves = metric.leaves.union(*(e.leaves for e in expressions))
-    evidence, context = subject.measure(images, leaves=leaves)
+    evidence, context = explained.measure(images, leaves=leaves)
     low, high = metric.range
     for score in Scorer(metric, evidence, context).score(expressions):
         assert len(score.values) == 4
@@ -55,8 +55,10 @@ def test_bounds_hold_where_a_callable_is_explained(name, small_network, small_im
     """A callable's value has no ends, unlike a probability: five bounds were none."""
     metric = find_metric(name)
     images = ImageSet.from_arrays(small_images[:4], masks=masks_of(small_images[:4]))
-    subject = Subject.prepare(small_network, "3", images, target=lambda row: 30 * row[1] - 5)
-    evidence, context = subject.measure(images, leaves=metric.leaves | {"score"})
+    explained = ExplainedNetwork.prepare(
+        small_network, "3", images, target=lambda row: 30 * row[1] - 5
+    )
+    evidence, context = explained.measure(images, leaves=metric.leaves | {"score"})
     try:
         metric.check(context)
     except OptionError:

@@ -84,12 +84,12 @@ def test_the_winner_wins_as_often_as_it_does_by_hand(finished):
 
 
 def test_too_few_images_are_told_of(finished, told):
-    resolution = finished.record["resolution"]
-    assert not resolution["enough"]
-    assert resolution["needed"] > SEARCHED
+    power = finished.record["resolution"]
+    assert not power["enough"]
+    assert power["needed"] > SEARCHED
     notes = [event.text for event in told if isinstance(event, Note)]
-    assert resolution["warning"] in notes
-    assert f"about {resolution['needed']} would" in resolution["warning"]
+    assert power["warning"] in notes
+    assert f"about {power['needed']} would" in power["warning"]
 
 
 def text_of(result):
@@ -99,13 +99,13 @@ def text_of(result):
 
 
 def test_the_terminal_says_it(finished):
-    stability, resolution = finished.record["stability"], finished.record["resolution"]
+    stability, power = finished.record["stability"], finished.record["resolution"]
     text = text_of(finished)
     assert f"wins {stability['contenders'][0]['share']:.0%} of 1,000 bootstraps" in text
     assert f"next {stability['contenders'][1]['expression']}" in text
     assert f"expect deletion {stability['expected']:.4f} on other images" in text
-    assert resolution["warning"] in text
-    clear = dict(resolution, enough=True, needed=None, warning="")
+    assert power["warning"] in text
+    clear = dict(power, enough=True, needed=None, warning="")
     enough = replace(finished, record=dict(finished.record, resolution=clear))
     assert f"{SEARCHED} search images tell it from its next rivals" in text_of(enough)
 

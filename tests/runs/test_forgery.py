@@ -20,7 +20,7 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.metrics import find_metric
 from sycam.problem.images import divide
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.report.tables import result_tables
 from sycam.runs.discrepancies import discrepancies
 from sycam.runs.record import record_of
@@ -195,9 +195,9 @@ def measured_once(monkeypatch, race):
 
     known = ("notify", "network", "images", "grammar")
     monkeypatch.setattr(
-        Task,
+        Problem,
         "prepare",
-        once(Task.prepare, lambda **o: str([o[k] for k in sorted({*o} - {*known})])),
+        once(Problem.prepare, lambda **o: str([o[k] for k in sorted({*o} - {*known})])),
     )
     monkeypatch.setattr(
         Scorer, "score_method", once(Scorer.score_method, lambda s, m: (id(s.evidence), m.name))
@@ -205,8 +205,8 @@ def measured_once(monkeypatch, race):
     monkeypatch.setattr(verification, "read_grammar", once(verification.read_grammar, lambda *a: a))
     result = sycam.load(race)
 
-    def derived(task, options, found, *_):
-        fresh = record_of(task, options, found) | {"certificate": found.certificate}
+    def derived(problem, options, found, *_):
+        fresh = record_of(problem, options, found) | {"certificate": found.certificate}
         return replace(result, record={**result.record, **fresh})
 
     monkeypatch.setattr(verification, "derived", derived)

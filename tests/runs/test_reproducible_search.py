@@ -12,13 +12,13 @@ import torch
 import sycam
 from sycam.data import demo
 from sycam.problem.images import demo_images
-from sycam.problem.problem import Task
+from sycam.problem.problem import Problem
 from sycam.scoring import journaled_scorer, scorer
 from sycam.scoring.scorer import Scorer
 from sycam.search import budget
 from sycam.search.budget import Budget
 from sycam.search.options import SearchOptions
-from sycam.search.run import hunt
+from sycam.search.run import run_search
 
 
 def agreed(value):
@@ -73,10 +73,10 @@ def test_a_time_budget_is_kept_to_a_tenth(tmp_path, monkeypatch, mode):
         return score(self, expressions)
 
     monkeypatch.setattr(Scorer, "score", slowly)
-    task = Task.prepare(
+    problem = Problem.prepare(
         "demo", demo.LAYER, "demo", metric="average-drop", search_images=40, heldout=2
     )
     options = SearchOptions(Budget(seconds=seconds), mode=mode)
-    outcome = hunt(task, options, tmp_path).outcome
+    outcome = run_search(problem, options, tmp_path).outcome
     assert outcome.stopped == "budget"
     assert 0.9 * seconds < outcome.seconds < 1.1 * seconds

@@ -39,13 +39,13 @@ def energy(result, expression):
     """The figure of a formula on the run's search images."""
     from sycam.methods import find_method
     from sycam.metrics import find_metric
-    from sycam.problem.explained_network import Subject
+    from sycam.problem.explained_network import ExplainedNetwork
     from sycam.problem.images import divide
     from sycam.scoring.scorer import Scorer
 
     searched, _ = divide("demo", 8, 8, 0, True)
-    subject = Subject.prepare("demo", demo.LAYER, searched)
-    scorer = Scorer(find_metric("energy-pointing-game"), *subject.measure(searched))
+    explained = ExplainedNetwork.prepare("demo", demo.LAYER, searched)
+    scorer = Scorer(find_metric("energy-pointing-game"), *explained.measure(searched))
     return scorer.score_method(find_method(expression)).mean
 
 

@@ -8,7 +8,7 @@ import torch
 
 from sycam.methods import find_method
 from sycam.metrics import Metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.scoring.scorer import Scorer
 
@@ -33,7 +33,7 @@ class Hungry(Metric):
 @pytest.fixture(scope="module")
 def measured():
     images = demo_images("heldout", 21, 0)
-    return Subject.prepare("demo", "auto", images).measure(images)
+    return ExplainedNetwork.prepare("demo", "auto", images).measure(images)
 
 
 @pytest.mark.parametrize("count", [1, 9])

@@ -12,7 +12,7 @@ from sycam.errors import OptionError
 from sycam.inference import Classifier
 from sycam.methods import find_method
 from sycam.metrics import find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.scoring.precision import in_precision, verify_precision
 
@@ -22,13 +22,13 @@ METHODS = [find_method(name) for name in ("grad-cam", "hirescam", "layer-cam", "
 @pytest.fixture(scope="module")
 def measured():
     images = demo_images("heldout", 6, 0)
-    subject = Subject.prepare("demo", "auto", images)
-    return subject, *subject.measure(images, leaves=frozenset())
+    explained = ExplainedNetwork.prepare("demo", "auto", images)
+    return explained, *explained.measure(images, leaves=frozenset())
 
 
 def test_bfloat16_keeps_the_ranking_on_the_demo(measured):
-    subject, evidence, context = measured
-    fast = Classifier(subject.network, precision="bfloat16")
+    explained, evidence, context = measured
+    fast = Classifier(explained.network, precision="bfloat16")
     metric = find_metric("deletion")
     verify_precision(fast, metric, evidence, context, METHODS, images=4, leaders=1)
     assert fast.passes > 0
@@ -36,12 +36,12 @@ def test_bfloat16_keeps_the_ranking_on_the_demo(measured):
 
 def test_a_swap_of_leaders_is_refused(measured):
     """A network of another sign, as an extreme of imprecision: the best becomes the worst."""
-    subject, evidence, context = measured
+    explained, evidence, context = measured
 
     class Opposite(nn.Module):
         def __init__(self):
             super().__init__()
-            self.network = subject.network
+            self.network = explained.network
 
         def forward(self, x):
             return -self.network(x)
@@ -62,12 +62,12 @@ def test_equal_figures_may_go_either_way(measured):
 
 def test_the_search_and_its_verification_see_the_same_clean_scores(measured):
     """The clean images were verified in float32 and searched in the lower precision."""
-    subject, evidence, context = measured
+    explained, evidence, context = measured
 
     class Doubled(nn.Module):
         def __init__(self):
             super().__init__()
-            self.network = subject.network
+            self.network = explained.network
 
         def forward(self, x):
             return 2 * self.network(x)

@@ -17,7 +17,7 @@ from sycam.grammar.sampling import sample_expressions
 from sycam.heatmaps import maps_of
 from sycam.language import Expression, parse_weights
 from sycam.metrics import POSITIVE_SCALE, Metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.search import Enumerator
 
 GRAMMAR = read_grammar(
@@ -111,8 +111,8 @@ def hidden_expressions(network, images) -> list[str]:
 
 def test_fifty_hidden_expressions_are_found_among_all_that_are_enumerated(network, images):
     searched = images.subset(range(IMAGES))
-    subject = Subject.prepare(network, LAYER, searched)
-    evidence, context = subject.measure(searched)
+    explained = ExplainedNetwork.prepare(network, LAYER, searched)
+    evidence, context = explained.measure(searched)
     probe = {name: tensor[:3] for name, tensor in evidence.leaves.items()}
     items = Enumerator(GRAMMAR, probe, POSITIVE_SCALE, context.size).candidates(DEAREST)
     candidates = [item for item in items if isinstance(item, Expression)]

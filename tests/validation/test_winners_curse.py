@@ -11,7 +11,7 @@ import torch
 from sycam.grammar import load_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.scoring import statistics
 from sycam.scoring.scorer import Score, Scorer
@@ -66,8 +66,8 @@ class Digests(Noise):
 @pytest.fixture(scope="module")
 def measured():
     searched, unseen = demo_images("search", SEARCH, 0), demo_images("heldout", HELDOUT, 0)
-    subject = Subject.prepare("demo", "auto", searched)
-    evidence, context = subject.measure(searched)
+    explained = ExplainedNetwork.prepare("demo", "auto", searched)
+    evidence, context = explained.measure(searched)
     probe = {n: t[:3] for n, t in evidence.layers[0].leaves.items()}
     grammar = load_grammar("gradient")
     stream = Enumerator(grammar, probe, "exact", context.size).candidates(3)
@@ -84,7 +84,7 @@ def measured():
         rows.append(np.concatenate(keeper.seen, 1))
     table = np.concatenate(rows)
     assert table.shape == (len(every), SEARCH)
-    return every, table, known, *subject.measure(unseen)
+    return every, table, known, *explained.measure(unseen)
 
 
 def test_pure_noise_has_no_significant_winner(measured, monkeypatch):

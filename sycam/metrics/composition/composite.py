@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric
-from sycam.metrics.composition.group import Several
+from sycam.metrics.composition.group import MetricGroup
 from sycam.metrics.context import Context
 from sycam.metrics.functions import FUNCTIONS
 
@@ -222,7 +222,7 @@ class Mixture:
         return [self.constant, *(weight for weight, _ in self.weighted)]
 
 
-class Composite(Several):
+class Composite(MetricGroup):
     """A formula of metrics.
 
     Where the figure of each metric is a mean over images, scores are combined image by image, and

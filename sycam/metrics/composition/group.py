@@ -10,7 +10,7 @@ from sycam.metrics.base import INVARIANCES, Metric
 from sycam.metrics.context import Context
 
 
-class Several(Metric):
+class MetricGroup(Metric):
     """Base of metrics that are made of others.
 
     Attributes:

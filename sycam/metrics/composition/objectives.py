@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric
-from sycam.metrics.composition.group import Several
+from sycam.metrics.composition.group import MetricGroup
 from sycam.metrics.context import Context
 
 
-class Goals(Several):
+class Objectives(MetricGroup):
     """Two or more metrics as one that returns the scores of each.
 
     It stands wherever one metric does (scorer, journal, a run's identity). Where one figure is
@@ -53,7 +53,7 @@ class Goals(Several):
                 f"several goals are two or more metrics, got {', '.join(texts) or 'none'}; give "
                 "--metric once for each, or use the metric alone"
             )
-        if nested := [m.text for m in self.metrics if isinstance(m, Goals)]:
+        if nested := [m.text for m in self.metrics if isinstance(m, Objectives)]:
             raise OptionError(f"{nested[0]} is several goals already; list each metric by itself")
         if repeated := [text for i, text in enumerate(texts) if text in texts[:i]]:
             raise OptionError(f"goal {repeated[0]!r} is given twice; give it once")

@@ -11,7 +11,7 @@ import torch
 from sycam.data.images import ImageSet
 from sycam.methods import find_method
 from sycam.metrics.removal.road import RoadLerf, RoadMorf
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.runs.result import Result
 from sycam.scoring.scorer import ranking_maps
 from sycam.support.files import TEXT, NotPlainError, write_whole
@@ -54,7 +54,7 @@ class Curves:
     curves: tuple[Curve, ...]
 
 
-def keep_curves(result: Result, subject: Subject, unseen: ImageSet) -> Path | None:
+def keep_curves(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> Path | None:
     """Measure the curves on held-out images and write ``curves.json`` into the run's folder.
 
     Returns:
@@ -65,7 +65,7 @@ def keep_curves(result: Result, subject: Subject, unseen: ImageSet) -> Path | No
     images = unseen.subset(list(range(min(IMAGES, len(unseen)))))
     methods = {name: find_method(name) for name in _names(result)}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
-    evidence, context = subject.measure(images, leaves=leaves)
+    evidence, context = explained.measure(images, leaves=leaves)
     morf, lerf = RoadMorf(), RoadLerf()
     curves = []
     with torch.no_grad():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sycam.data.images import ImageSet
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.report.explain import columns_of, draw_heatmaps
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
@@ -38,7 +38,7 @@ class Picture:
     file: str
 
 
-def keep_gallery(result: Result, subject: Subject, unseen: ImageSet) -> list[Picture]:
+def keep_gallery(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> list[Picture]:
     """Draw the pictures and write them into ``gallery/`` of the run's folder; none without a
     winner."""
     if result.best is None:
@@ -59,7 +59,7 @@ def keep_gallery(result: Result, subject: Subject, unseen: ImageSet) -> list[Pic
             shown.add(place)
             i = int(best_first[place])
             file = f"{kind}-{place}.png"
-            draw_heatmaps(subject, unseen.subset([i]), columns, folder / file, result, "")
+            draw_heatmaps(explained, unseen.subset([i]), columns, folder / file, result, "")
             made.append(Picture(kind, Path(unseen.names[i]).name, float(scores[i]), file))
     index = json_text([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
     write_whole(folder / INDEX, index + "\n", within=result.path)

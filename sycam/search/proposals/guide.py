@@ -18,7 +18,7 @@ from sycam.search.enumeration.enumerator import Level
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Entry, Values
 from sycam.search.proposals.evolution import EvolutionProposer
-from sycam.search.proposals.optuna_study import GrammarSampler, Ledger
+from sycam.search.proposals.optuna_study import ExpressionStudy, GrammarSampler
 from sycam.search.proposals.proposer import MIX, ORDER, GrammarProposer, Portray, Proposer
 
 GRAMMAR, TPE, RANDOM, EVOLUTION = "grammar", "tpe", "random", "evolution"
@@ -40,7 +40,7 @@ class Guide:
             sampler of Optuna's.
         seed: of the sampler.
         max_cost: highest cost of a proposal.
-        storage: of the study, and ``shared``: see :class:`Ledger`.
+        storage: of the study, and ``shared``: see :class:`ExpressionStudy`.
         name: of the study.
         represent: maps an expression to the one that stands for its class, or to None where it
             has no heatmap; see :meth:`sycam.search.Enumerator.represent`. Without it, each
@@ -86,7 +86,7 @@ class Guide:
         else:
             raise unknown_name("sampler", str(sampler), SAMPLERS)
         self._kind = sampler if isinstance(sampler, str) else type(sampler).__name__
-        self._ledger = Ledger(storage, name, own, self._derivations, shared)
+        self._ledger = ExpressionStudy(storage, name, own, self._derivations, shared)
         self._order = iter(()) if stream is None else stream
         self._barren = 0  # proposals since the last new class
         self._represent = represent or (lambda expression: expression)

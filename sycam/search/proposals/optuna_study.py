@@ -60,7 +60,7 @@ class GrammarSampler(BaseSampler):
         return self._choices[param_name]
 
 
-class Ledger:
+class ExpressionStudy:
     """A study whose trials are expressions, and the figures are better when higher.
 
     Args:

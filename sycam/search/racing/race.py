@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sycam.language import Expression
-from sycam.scoring.journaled_scorer import Scoreboard
+from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.selection.rules import leaders_average
 from sycam.search.selection.select import DEGENERATE_SHARE, Candidate, select
 
@@ -20,7 +20,7 @@ RACE, BOUND, FLAT, OVERFLOW = "race", "bound", "degenerate", "overflow"
 
 
 class Dropping(Protocol):
-    """When a candidate drops out; see :class:`sycam.search.racing.sequential_test.Race`."""
+    """When a candidate drops out, as :class:`SequentialTest` tells it."""
 
     def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
         """Whether a candidate is dropped after the images seen."""
@@ -33,7 +33,7 @@ class Dropping(Protocol):
 
 @dataclass
 class Standing:
-    """A candidate in the contest.
+    """A candidate in the race.
 
     Attributes:
         expression: the candidate.
@@ -51,14 +51,14 @@ class Standing:
 
 
 @dataclass
-class Contest:
+class Race:
     """Scores candidates in stages and keeps the leader.
 
     Attributes:
         board: their scores.
         dropping: when they drop out, by reason; nobody does where it is empty.
         rule: how the winner will be selected.
-        admissible: whether a candidate may win: no published CAM in disguise, all requirements
+        admissible: whether a candidate may win: no published CAM found again, all requirements
             met. It is asked only of those that would lead, of some again.
         seed: of the selection rule.
         known: ``[N]`` scores of published CAMs and controls, higher is better: with the best of
@@ -70,7 +70,7 @@ class Contest:
             batch took the lead from has met nobody.
     """
 
-    board: Scoreboard
+    board: JournaledScorer
     dropping: Mapping[str, Dropping]
     rule: str
     admissible: Callable[[Candidate], bool]
@@ -172,7 +172,7 @@ class Contest:
 
     @property
     def spent(self) -> int:
-        """Scores of one candidate on one image that the contest needed."""
+        """Scores of one candidate on one image that the race needed."""
         return sum(self.board.stages[s.stage].stop for s in self.standings.values())
 
     def _advance(self, active: Sequence[Expression], stage: int) -> list[Expression]:

@@ -180,7 +180,7 @@ class _Field:
         return mean / np.maximum(error, _ROUNDING * np.abs(self.gaps).max())
 
 
-class Race:
+class SequentialTest:
     """Drops candidates by a sequential test against the leader.
 
     Args:
@@ -307,7 +307,7 @@ class Bounds:
         self._left = np.concatenate([np.cumsum(bounds[::-1])[::-1], [0.0]])
 
     def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
-        """Whether a candidate's mean must stay below the leader's; see :meth:`Race.drops`."""
+        """Whether a candidate's mean must stay below the leader's, whatever comes."""
         return self._highest(seen) < float(leader.mean()) - _ROUNDING
 
     def excludes(

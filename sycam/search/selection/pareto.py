@@ -10,19 +10,19 @@ import numpy as np
 
 from sycam.errors import OptionError
 from sycam.metrics import Metric
-from sycam.metrics.composition.objectives import Goals
+from sycam.metrics.composition.objectives import Objectives
 from sycam.search.selection.dominance import hypervolume, non_dominated
 from sycam.search.selection.select import Candidate
 
 
 def goals_of(metric: Metric) -> tuple[Metric, ...]:
-    """The goals of a metric: itself, or those of ``Goals``."""
-    return metric.metrics if isinstance(metric, Goals) else (metric,)
+    """The goals of a metric: itself, or those of ``Objectives``."""
+    return metric.metrics if isinstance(metric, Objectives) else (metric,)
 
 
 def figures_of(candidate: Candidate, metric: Metric) -> np.ndarray:
     """``[g]`` a candidate's figure under each goal, in the goal's own direction."""
-    if isinstance(metric, Goals):
+    if isinstance(metric, Objectives):
         return metric.figures(candidate.score.values)
     return np.array([candidate.mean])
 
@@ -34,7 +34,7 @@ def oriented_figures(values: np.ndarray, metric: Metric) -> tuple[float, ...]:
         values: ``[N]`` or ``[N,c]`` scores of some images.
         metric: one metric, or several goals.
     """
-    figures = metric.figures(values) if isinstance(metric, Goals) else [metric.reduce(values)]
+    figures = metric.figures(values) if isinstance(metric, Objectives) else [metric.reduce(values)]
     return tuple(float(g.oriented(f)) for g, f in zip(goals_of(metric), figures, strict=True))
 
 

@@ -47,7 +47,7 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Resolution:
+class Power:
     """What the search images can tell.
 
     Attributes:
@@ -69,14 +69,14 @@ class Resolution:
     warning: str
 
 
-def resolution(
+def power(
     candidates: Sequence[Candidate],
     metric: Metric,
     winner: Candidate,
     is_known: Callable[[Candidate], bool],
     rule: str = DEFAULT_RULE,
     seed: int = 0,
-) -> Resolution:
+) -> Power:
     """Compare the winner with the next leaders on the search images.
 
     Many formulas mean nearly the same; to be told from those is not asked of the images, and they
@@ -109,7 +109,7 @@ def resolution(
             break
     undecided = [r for r in rivals if r.verdict == UNDECIDED]
     needed = max((r.images for r in undecided), default=None)
-    return Resolution(
+    return Power(
         images=len(ours),
         rivals=tuple(rivals),
         alike=tuple(alike),

@@ -90,7 +90,7 @@ def select(
     rule: str = DEFAULT_RULE,
     seed: int = 0,
 ) -> Candidate | None:
-    """The winner: the first by :func:`rank` that is no published CAM or control in disguise."""
+    """The winner: the first by :func:`rank` that is no published CAM or control found again."""
     return next((c for c in rank(candidates, metric, rule, seed) if not is_known(c)), None)
 
 

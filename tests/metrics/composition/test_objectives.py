@@ -14,15 +14,15 @@ from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.language import parse
 from sycam.metrics import METRICS, find_metric
-from sycam.metrics.composition.objectives import Goals
-from sycam.problem.explained_network import Subject
+from sycam.metrics.composition.objectives import Objectives
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
 
 FORMULAS = ["mean(G)", "relu(G)", "mean(relu(G)) * max(A)"]
 
 
 def goals(*texts):
-    return Goals([find_metric(text) for text in texts])
+    return Objectives([find_metric(text) for text in texts])
 
 
 def test_each_goal_scores_as_it_does_alone(score, small_network, small_images):
@@ -107,11 +107,11 @@ def test_the_identity_tells_all_goals_and_their_options_apart():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Goals([]), "two or more metrics, got none"),
+        (lambda: Objectives([]), "two or more metrics, got none"),
         (lambda: goals("road"), "two or more metrics, got road"),
         (lambda: goals("road", "iou", "road"), "goal 'road' is given twice"),
         (lambda: goals("road:noise=0.01", "road"), "goal 'road' is given twice"),
-        (lambda: Goals([goals("road", "iou"), find_metric("dice")]), "road & iou is several"),
+        (lambda: Objectives([goals("road", "iou"), find_metric("dice")]), "road & iou is several"),
     ],
 )
 def test_what_are_no_several_goals_is_refused(make, said):
@@ -121,8 +121,8 @@ def test_what_are_no_several_goals_is_refused(make, said):
 
 def test_a_goal_that_is_not_defined_here_is_refused(small_network, small_images):
     images = ImageSet.from_arrays(small_images)
-    subject = Subject.prepare(small_network, "3", images, target=lambda row: row[1])
-    _, context = subject.measure(images)
+    explained = ExplainedNetwork.prepare(small_network, "3", images, target=lambda row: row[1])
+    _, context = explained.measure(images)
     find_metric("road").check(context)
     with pytest.raises(OptionError, match="class-sensitivity"):
         goals("road", "class-sensitivity").check(context)
@@ -132,7 +132,7 @@ def test_the_scorer_takes_goals_as_any_metric(small_network, small_images):
     masks = torch.zeros(7, 16, 16, dtype=torch.bool)
     masks[:, 4:10, 2:9] = True
     images = ImageSet.from_arrays(small_images, masks=masks)
-    evidence, context = Subject.prepare(small_network, "3", images).measure(images)
+    evidence, context = ExplainedNetwork.prepare(small_network, "3", images).measure(images)
     together = goals("energy-pointing-game", "complexity", "iou")
     together.check(context)
     for score in Scorer(together, evidence, context).score([parse(text) for text in FORMULAS]):

@@ -21,7 +21,7 @@ from sycam.methods import find_method
 from sycam.metrics import Context, Road, RoadLerf, RoadMorf
 from sycam.metrics.imputation.impute import impute_exact
 from sycam.metrics.removal.road import plateau_bounds
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 
 QUIET = {"solver": "exact", "noise": 0.0}
@@ -104,7 +104,9 @@ def test_plateaus_are_the_packages(small_network, small_images, package, theirs)
     image_set = ImageSet.from_arrays(small_images[:3])
     small_network[-1].weight.data *= 10  # probabilities that differ by more than solvers do
     # Of this class the ReLU leaves a third of the map at 0.
-    evidence, ctx = Subject.prepare(small_network, "3", image_set, target=3).measure(image_set)
+    evidence, ctx = ExplainedNetwork.prepare(small_network, "3", image_set, target=3).measure(
+        image_set
+    )
     grad_cam = find_method("grad-cam").heatmaps(evidence, ctx).maps
     assert (grad_cam == 0).float().mean() > 0.25
     maps = with_plateaus(grad_cam)
@@ -177,8 +179,8 @@ def test_plateau_bounds_are_those_of_numpys_percentile(seed, levels):
 
 def test_binarising_a_map_gains_nothing_that_a_plateau_would_give():
     """Regression: with plateaus removed at once, a binarised map gained 74 %."""
-    subject = Subject.prepare("demo", "features", demo_images("heldout", 24, 5))
-    evidence, ctx = subject.measure(demo_images("heldout", 24, 5))
+    explained = ExplainedNetwork.prepare("demo", "features", demo_images("heldout", 24, 5))
+    evidence, ctx = explained.measure(demo_images("heldout", 24, 5))
     maps = find_method("grad-cam").heatmaps(evidence, ctx).maps
     tenth = maps.flatten(2).quantile(0.9, dim=2)[..., None, None]
     binary = (maps >= tenth).float()

@@ -19,7 +19,7 @@ from sycam.evidence import find_layer
 from sycam.metrics import ClassSensitivity, Randomisation
 from sycam.metrics.robustness.correlation import average_ranks, pearson
 from sycam.metrics.robustness.sanity import modules_in_order, reinitialised
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 
 TEXT = "mean(relu(G))"  # flat on no image, so that the references are defined
 ALL = ["7", "5", "2", "0"]  # the small network's modules with parameters, from the top
@@ -132,7 +132,7 @@ def test_only_the_other_class_is_measured(other, small_network, small_images, sc
 
 def test_the_context_of_a_subject_holds_the_outputs(small_network, small_images):
     images = ImageSet.from_arrays(small_images)
-    _, context = Subject.prepare(small_network, "3", images).measure(images)
+    _, context = ExplainedNetwork.prepare(small_network, "3", images).measure(images)
     torch.testing.assert_close(context.outputs, small_network(small_images).detach())
     assert torch.equal(context.subset(slice(2, 4)).outputs, context.outputs[2:4])
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import all_expressions
 from sycam.metrics import Road, find_metric
-from sycam.scoring.blocks import stages_of
+from sycam.scoring.blocks import image_blocks
 from sycam.scoring.scorer import Score
-from sycam.search.racing.race import BOUND, RACE, Contest
-from sycam.search.racing.sequential_test import Bounds, Race, _Field, _Sample
+from sycam.search.racing.race import BOUND, RACE, Race
+from sycam.search.racing.sequential_test import Bounds, SequentialTest, _Field, _Sample
 
 SPACE = all_expressions(load_grammar("gradient"), 3)
 FORMULAS = SPACE[:16] + SPACE[60:80]  # of cost 1, 2 and 3
@@ -22,14 +22,14 @@ NO_ROOM = np.full(200, -1.0)  # bounds: nobody can be better than the leader on 
 
 
 class Table:
-    """A scoreboard of synthetic scores; higher is better."""
+    """A table of synthetic scores; higher is better."""
 
     metric = Road()
 
     def __init__(self, scores: dict, flat: dict | None = None):
         self.scores = scores
         self.images = len(next(iter(scores.values())))
-        self.stages = stages_of(self.images, self.metric)
+        self.stages = image_blocks(self.images, self.metric)
         self.flat = flat or {}
 
     def of(self, name, stage):
@@ -41,7 +41,7 @@ class Table:
         return [self.of(str(e), stage) for e in expressions]
 
 
-def contest(
+def hold_race(
     scores: np.ndarray,
     kind: str,
     rule: str = "argmax",
@@ -50,17 +50,17 @@ def contest(
     dearest_first: bool = False,
     top: float = 1.0,
     **more,
-) -> Contest:
-    """A contest of the rows of ``[C,N]`` scores, run to its end."""
+) -> Race:
+    """A race of the rows of ``[C,N]`` scores, run to its end."""
     candidates = FORMULAS[: len(scores)]
     board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)}, **more)
     ends = tuple(s.stop for s in board.stages)
     dropping = {
-        "race": {RACE: Race(delta, tolerance, ends, np.full(board.images, top))},
+        "race": {RACE: SequentialTest(delta, tolerance, ends, np.full(board.images, top))},
         "bound": {BOUND: Bounds(np.full(board.images, top), -1.0)},
         "none": {},
     }[kind]
-    found = Contest(board, dropping, rule, lambda _: True)
+    found = Race(board, dropping, rule, lambda _: True)
     if dearest_first:
         candidates = candidates[::-1]
     for start in range(0, len(candidates), 8):
@@ -122,7 +122,7 @@ def test_what_peers_exceed_by_chance_is_what_their_estimates_do():
 
 
 def test_sixteen_images_suffice_where_peers_tell_the_rest_but_not_without_them():
-    race = Race(0.05, 0.0, (16, 32, 64, 128, 200), NO_ROOM)
+    race = SequentialTest(0.05, 0.0, (16, 32, 64, 128, 200), NO_ROOM)
     leader, peers, rival = alike()
     behind = rival - rival.mean() + leader.mean() - 0.01
     assert race.drops(leader, behind[:16], 5, peers)
@@ -131,7 +131,7 @@ def test_sixteen_images_suffice_where_peers_tell_the_rest_but_not_without_them()
 
 
 def test_what_is_behind_by_less_than_the_tolerance_may_go_what_is_ahead_by_more_may_not():
-    race = Race(0.05, 0.01, (16, 200), NO_ROOM)
+    race = SequentialTest(0.05, 0.01, (16, 200), NO_ROOM)
     leader, peers, rival = alike()
     level = rival - rival.mean() + leader.mean()
     assert race.drops(leader, level[:16], 1, peers)
@@ -144,7 +144,7 @@ def test_images_that_show_no_difference_are_no_proof_of_none():
     rng = np.random.default_rng(0)
     scores = -0.4 * (rng.random((20, 200)) < 0.05)
     leader, peers = scores[0], scores
-    assert not Race(0.05, 1e-3, (16, 200), NO_ROOM).drops(leader, leader[:16], 1, peers)
+    assert not SequentialTest(0.05, 1e-3, (16, 200), NO_ROOM).drops(leader, leader[:16], 1, peers)
 
 
 def skewed(rng: np.random.Generator, candidates: int, images: int) -> np.ndarray:
@@ -164,7 +164,7 @@ def test_over_500_races_the_best_is_lost_no_more_often_than_delta_says(delta):
     lost = spent = 0
     for _ in range(500):
         scores = skewed(rng, candidates=24, images=96)
-        found = contest(scores, "race", delta=delta)
+        found = hold_race(scores, "race", delta=delta)
         best = str(FORMULAS[int(scores.mean(1).argmax())])
         lost += found.leader.name != best
         spent += found.spent
@@ -183,7 +183,7 @@ def test_where_a_few_images_decide_the_best_is_not_lost_either():
     for _ in range(100):
         hit = rng.random((24, 128)) < rng.uniform(0.01, 0.05, (24, 1))
         scores = -rng.exponential(0.002, (24, 1)) - 0.4 * hit * rng.random((24, 128))
-        found = contest(scores, "race")
+        found = hold_race(scores, "race")
         best = scores.mean(1).max()
         lost += best - found.leader.mean > 1e-12
     assert lost <= 5
@@ -210,7 +210,7 @@ def test_gains_on_a_few_images_are_waited_for(kind, images):
     lost = 0
     for _ in range(20):
         scores = rare_gains(rng, kind, images)
-        found = contest(scores, "race", tolerance=1e-3, top=1.5)
+        found = hold_race(scores, "race", tolerance=1e-3, top=1.5)
         lost += scores.mean(1).max() - found.leader.mean > 1e-3
     assert lost <= 1  # delta is 0.05
 
@@ -223,12 +223,12 @@ def test_what_is_behind_stays_while_rare_gains_could_make_up_for_it(room):
     leader = rng.normal(0.5, 0.1, 200)
     peers = leader + rng.normal(0, 0.001, (20, 200))
     peers[0, 0] = leader[0] - 0.5  # the largest difference, which stands for a bound that is none
-    race = Race(0.05, 0.0, (16, 54, 200), leader + room)
+    race = SequentialTest(0.05, 0.0, (16, 54, 200), leader + room)
     assert race.drops(leader, leader[:16] - 0.12, 1, peers)
     assert not race.drops(leader, leader[:16] - 0.10, 1, peers)
     assert not race.drops(leader, leader[:54] - 0.028, 1, peers)
     assert race.drops(leader, leader[:54] - 0.03, 1, peers)
-    assert Race(0.05, 0.0, (16, 200), NO_ROOM).drops(leader, leader[:16] - 0.03, 1, peers)
+    assert SequentialTest(0.05, 0.0, (16, 200), NO_ROOM).drops(leader, leader[:16] - 0.03, 1, peers)
 
 
 def test_equal_candidates_are_the_hardest_case_and_one_of_them_wins():
@@ -238,7 +238,7 @@ def test_equal_candidates_are_the_hardest_case_and_one_of_them_wins():
     for _ in range(200):
         scores = 0.3 + rng.exponential(0.1, (12, 64)) * rng.choice([-1, 1], (12, 1))
         scores -= scores.mean(1, keepdims=True) * (1 - 1e-3)
-        found = contest(scores, "race")
+        found = hold_race(scores, "race")
         lost += found.leader.name != str(FORMULAS[int(scores.mean(1).argmax())])
     assert lost <= 10
 
@@ -249,14 +249,14 @@ def test_bounds_drop_only_what_cannot_be_chosen(seed, rule, images):
     rng = np.random.default_rng(seed)
     scores = rng.uniform(-1, 1, (20, 1)) + rng.normal(0, 0.2, (20, images))
     scores = scores.clip(-1, 1)
-    pruned, whole = contest(scores, "bound", rule), contest(scores, "none", rule)
+    pruned, whole = hold_race(scores, "bound", rule), hold_race(scores, "none", rule)
     assert pruned.choice().name == whole.choice().name
     assert pruned.leader.name == whole.leader.name
 
 
 def test_bounds_save_work_where_the_leader_is_near_the_top():
     scores = np.concatenate([np.full((1, 128), 0.98), np.zeros((23, 128))])
-    found = contest(scores, "bound")
+    found = hold_race(scores, "bound")
     assert found.spent < 0.5 * scores.size
 
 
@@ -268,12 +268,12 @@ def test_settling_brings_back_what_one_standard_error_would_choose():
         quality = np.r_[np.linspace(0.25, 0.3, 16), np.linspace(0.3, 0.302, 8)][:, None]
         scores = quality + rng.normal(0, 0.02, (24, 128))
         options = {"tolerance": 0.02, "dearest_first": True}
-        raced = contest(scores, "race", "one-se", **options)
-        whole = contest(scores, "none", "one-se", dearest_first=True)
+        raced = hold_race(scores, "race", "one-se", **options)
+        whole = hold_race(scores, "none", "one-se", dearest_first=True)
         near = scores.mean(1).max() - scores[FORMULAS.index(raced.choice().expression)].mean()
         agreed += raced.choice().name == whole.choice().name or near <= 0.02
         spent += raced.spent
-        back += raced.spent > contest(scores, "race", "argmax", **options).spent
+        back += raced.spent > hold_race(scores, "race", "argmax", **options).spent
     assert agreed >= 38  # delta is 0.05
     assert spent < 0.9 * 40 * scores.size
     assert back > 5
@@ -281,7 +281,7 @@ def test_settling_brings_back_what_one_standard_error_would_choose():
 
 def test_what_ranks_nothing_on_too_many_images_is_out_at_once():
     scores = np.full((9, 128), 0.5)
-    found = contest(scores, "none", flat={str(FORMULAS[8]): 7})
+    found = hold_race(scores, "none", flat={str(FORMULAS[8]): 7})
     standing = found.standings[FORMULAS[8]]
     assert (standing.dropped, standing.stage) == ("degenerate", 0)
     assert len(found.finished) == 8
@@ -291,8 +291,11 @@ def test_a_batch_that_is_interrupted_counts_not_at_all():
     scores = skewed(np.random.default_rng(0), 16, 64)
     candidates = FORMULAS[:16]
     board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
-    found = Contest(
-        board, {RACE: Race(0.05, 0.0, (16, 32, 64), NO_ROOM[:64])}, "argmax", lambda _: True
+    found = Race(
+        board,
+        {RACE: SequentialTest(0.05, 0.0, (16, 32, 64), NO_ROOM[:64])},
+        "argmax",
+        lambda _: True,
     )
     found.enter(candidates[:8])
     before = (dict(found.standings), list(found.finished), list(found.leaders), found.leader)
@@ -310,6 +313,6 @@ def test_a_batch_that_is_interrupted_counts_not_at_all():
 
 def test_stages_are_a_random_part_first_and_all_in_the_end():
     road = find_metric("road")
-    assert [s.stop for s in stages_of(200, road)] == [16, 24, 36, 54, 81, 121, 200]
-    assert [s.stop for s in stages_of(20, road)] == [20]
-    assert [s.stop for s in stages_of(200, find_metric("hci"))] == [200]
+    assert [s.stop for s in image_blocks(200, road)] == [16, 24, 36, 54, 81, 121, 200]
+    assert [s.stop for s in image_blocks(20, road)] == [20]
+    assert [s.stop for s in image_blocks(200, find_metric("hci"))] == [200]

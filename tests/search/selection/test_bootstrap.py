@@ -14,7 +14,7 @@ from sycam.metrics import find_metric
 from sycam.scoring.scorer import Score
 from sycam.search import Candidate, select
 from sycam.search.selection.bootstrap import resampled, stability
-from sycam.search.selection.power import MOST, images_for, resolution
+from sycam.search.selection.power import MOST, images_for, power
 from sycam.search.selection.rules import RULES
 
 ROAD, DELETION = find_metric("road"), find_metric("deletion")
@@ -95,7 +95,7 @@ def test_rivals_apart_undecided_and_alike():
     ours = rng.normal(0.5, 0.1, 40)
     wave = np.tile([1.0, -1.0], 20)
     found = field([ours, ours, ours - 0.02 + 0.1 * wave, ours - 0.2 + 0.1 * wave])
-    said = resolution(found, ROAD, found[0], never, "argmax")
+    said = power(found, ROAD, found[0], never, "argmax")
     assert said.alike == ("relu(G)",)
     assert [(r.expression, r.verdict) for r in said.rivals] == [
         ("abs(G)", "undecided"),
@@ -107,7 +107,7 @@ def test_rivals_apart_undecided_and_alike():
     assert not said.enough
     assert f"about {said.needed} would" in said.warning
     assert "40 search images" in said.warning
-    clear = resolution([found[0], found[3]], ROAD, found[0], never, "argmax")
+    clear = power([found[0], found[3]], ROAD, found[0], never, "argmax")
     assert (clear.enough, clear.needed, clear.warning) == (True, None, "")
     assert said.needed <= MOST
     json.dumps(dataclasses.asdict(said), allow_nan=False)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sycam.errors import OptionError
 from sycam.language import parse
 from sycam.metrics import find_metric
-from sycam.metrics.composition.objectives import Goals
+from sycam.metrics.composition.objectives import Objectives
 from sycam.scoring.scorer import Score
 from sycam.search import Candidate
 from sycam.search.selection.dominance import (
@@ -26,7 +26,7 @@ from sycam.search.selection.dominance import (
 from sycam.search.selection.pareto import Scale, compromise, describe, pareto_front
 
 ROAD, DELETION = find_metric("road"), find_metric("deletion")
-BOTH = Goals([ROAD, DELETION])  # the second is better when lower
+BOTH = Objectives([ROAD, DELETION])  # the second is better when lower
 TEXTS = ["G", "relu(G)", "mean(G)", "mean(relu(G))", "max(abs(G))", "mean(relu(G)) * max(A)"]
 
 few_levels = st.integers(0, 4).map(lambda n: n / 4)  # so that ties are common
@@ -157,7 +157,7 @@ def test_candidates_that_cannot_win_are_not_on_the_front():
 
 def test_a_candidate_whose_other_goal_is_undefined_is_not_on_the_front():
     """RM is undefined where noise changed no prediction."""
-    metric = Goals([ROAD, find_metric("rm")])
+    metric = Objectives([ROAD, find_metric("rm")])
     good = candidate("mean(relu(G))", [0.1, 0.5, 1, 0.2, 1], metric)
     other = candidate("G", [0.4, 0.5, 1, 0, 0], metric)
     assert other.eligible

@@ -10,7 +10,7 @@ import torch
 from sycam.data.images import ImageSet
 from sycam.methods import find_method
 from sycam.metrics import find_metric
-from sycam.problem.explained_network import Subject
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring import scorer as scoring
 from sycam.scoring.scorer import Scorer
 
@@ -61,8 +61,8 @@ def test_changed_inputs_are_measured_once_for_all_candidates(
     name, wavering, small_images, measured
 ):
     metric, image_set = find_metric(name), ImageSet.from_arrays(small_images)
-    subject = Subject.prepare(wavering, "3", image_set)
-    scorer = Scorer(metric, *subject.measure(image_set))
+    explained = ExplainedNetwork.prepare(wavering, "3", image_set)
+    scorer = Scorer(metric, *explained.measure(image_set))
     measured.clear()
     # Formulas that read other leaves of the same pass share it, too.
     for text in ("mean(G)", "std(A)", "max(G) * y"):
