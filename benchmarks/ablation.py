@@ -34,7 +34,9 @@ from sycam.errors import unknown_name
 from sycam.methods import find_method
 from sycam.methods.method import RIVALS
 from sycam.problem.images import with_masks
+from sycam.problem.options import DataOptions
 from sycam.problem.problem import Problem
+from sycam.problem.request import Request
 from sycam.scoring.scorer import Scorer
 from sycam.search import Budget, SearchOptions
 from sycam.search.run import SearchResult, run_search
@@ -136,10 +138,10 @@ def task_of(setting: Setting, seed: int) -> Problem:
     heldout: object = setting.heldout_images
     if subject.search is not None and not isinstance(images, str):
         heldout = choose(subject.load(), setting.heldout_images, seed)
-    return Problem.prepare(
-        subject.source, subject.layer, images, metric=setting.metric,
-        search_images=setting.search_images, heldout=heldout, seed=seed,
-    )  # fmt: skip
+    data = DataOptions(search_images=setting.search_images, heldout=heldout)
+    return Problem.of(
+        Request(subject.source, subject.layer, images, setting.metric, data=data, seed=seed)
+    )
 
 
 def spent(found: Sequence[SearchResult]) -> Spent:
@@ -164,7 +166,7 @@ def measure(name: str, seed: int, variants: Sequence[str]) -> list[Measured]:
     problem = task_of(setting, seed)
     oriented = problem.metric.oriented
     exact = SearchOptions(
-        Budget(candidates=ALL), max_cost=setting.max_cost, **VARIANTS[REFERENCE][1]
+        budget=Budget(candidates=ALL), max_cost=setting.max_cost, **VARIANTS[REFERENCE][1]
     )
     problem.scorer.prepare(ALL)  # the network is compiled: none of the variants is charged for it
     with tempfile.TemporaryDirectory() as folder:
@@ -180,7 +182,9 @@ def measure(name: str, seed: int, variants: Sequence[str]) -> list[Measured]:
     for variant in variants:
         chosen = VARIANTS[variant][1]
         budget = ALL if chosen["mode"] == "exact" else size
-        options = SearchOptions(Budget(candidates=budget), max_cost=setting.max_cost, **chosen)
+        options = SearchOptions(
+            budget=Budget(candidates=budget), max_cost=setting.max_cost, **chosen
+        )
         # Until the goal the rule of selection has no part: it may bring back what was dropped.
         first = replace(options, threshold=oriented(goal - NEAR))
         if options.mode != "exact":

@@ -84,7 +84,7 @@ def bound(scores: np.ndarray, tolerance: float, delta: float) -> float:
 
 def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace) -> str:
     """A line of the table."""
-    tolerance = SearchOptions(Budget(candidates=1)).tolerance_of(metric)
+    tolerance = SearchOptions(budget=Budget(candidates=1)).tolerance_of(metric)
     order = sorted(range(len(found.names)), key=lambda i: found.expressions[i].sort_key())
     expressions = [found.expressions[i] for i in order]
     rng, rows = np.random.default_rng(0), []

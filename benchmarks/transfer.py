@@ -45,9 +45,11 @@ from sycam.methods import find_method, scored_along
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
 from sycam.problem.images import demo_images, with_masks
+from sycam.problem.options import DataOptions
 from sycam.problem.problem import Problem
+from sycam.problem.request import Request
 from sycam.scoring.statistics import Interval, mean_interval
-from sycam.search import Budget, SearchOptions
+from sycam.search import SearchOptions
 from sycam.search.run import run_search
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,12 +117,10 @@ class ExplainedNetwork:
     def winner(self, metric: str, budget: str, search_images: int, seed: int) -> str | None:
         """The expression that a guided search finds here; None if it finds no eligible one."""
         images = (self.search or self.load)()
-        problem = Problem.prepare(
-            self.source, self.layer, images, metric=metric, search_images=search_images,
-            heldout=2, seed=seed,
-        )  # fmt: skip
+        data = DataOptions(search_images=search_images, heldout=2)
+        problem = Problem.of(Request(self.source, self.layer, images, metric, data=data, seed=seed))
         with tempfile.TemporaryDirectory() as folder:
-            options = SearchOptions(Budget.parse(budget), mode="guided")
+            options = SearchOptions(budget=budget, mode="guided")
             found = run_search(problem, options, Path(folder)).winner
         return found and found.name
 

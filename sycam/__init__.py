@@ -12,18 +12,23 @@ from sycam.language import operator
 from sycam.methods import CAM
 from sycam.metrics import metric
 from sycam.networks import open_network
+from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.runs.result import Formula, Result, load
+from sycam.runs.verify import Verification, verify
+from sycam.search import SearchOptions
 from sycam.search.layer_weights import LayerWeights, learn_fusion
 from sycam.synthesis import synthesize
-from sycam.verification import Verification, verify
 from sycam.version import __version__
 
 __all__ = [
     "CAM",
+    "DataOptions",
+    "ExplainOptions",
     "Formula",
     "ImageSet",
     "LayerWeights",
     "Result",
+    "SearchOptions",
     "SycamError",
     "Table",
     "Verification",

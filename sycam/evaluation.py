@@ -8,29 +8,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers
-from sycam.heatmaps import Fusion
 from sycam.inference import sharing_cores
 from sycam.methods import Method, find_method, scored_along
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
-from sycam.networks.readings import AUTO
-from sycam.networks.reshaping import Reshape
 from sycam.problem.explained_network import (
     ExplainedNetwork,
     check_scorable,
     check_volumes,
-    device_for,
+    on_device,
 )
 from sycam.problem.images import Images, demo_images, read_images, sample, with_masks
+from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
-from sycam.targets.resolve import Target
+from sycam.support.options import with_keywords
 
 
 class _Named(dict):
@@ -131,35 +129,33 @@ class Table:
         return "\n".join([head, *lines])
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (public)
     network: nn.Module | str | NamedNetwork,
     layer: Layers,
     images: Images,
     methods: Sequence[str | Method] | None,
     metrics: Sequence[str | Metric],
-    labels: Tensor | Sequence[int] | None = None,
-    masks: Tensor | np.ndarray | None = None,
-    target: Target = "predicted",
-    device: str | torch.device | None = None,
-    seed: int = 0,
-    reshape: Reshape = None,
-    fusion: Fusion = "mean",
+    *,
     count: int | None = None,
-    correct_only: bool = False,
+    data: DataOptions = DataOptions(),
+    explain: ExplainOptions = ExplainOptions(),
+    seed: int = 0,
+    device: str | torch.device | None = None,
     notify: Notify = ignore,
-    output: str = AUTO,
+    **options: Any,
 ) -> Table:
     """Score named methods and expressions under metrics, on all the images given or a sample.
 
     Args:
-        network, layer, images, labels, masks, target, device, seed, reshape, fusion, output: as
-            for :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
+        network, layer, images, explain, seed, device, options: as for :func:`sycam.synthesize`;
+            ``"demo"`` as images is 64 held-out scenes.
         methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
-            published CAMs and controls that need no dear leaf (and that the metrics are defined
-            for) if None.
+            published CAMs and controls that need no expensive leaf (and that the metrics are
+            defined for) if None.
         metrics: names of ``sycam metrics``.
         count: how many of the images, drawn by the seed; all if None.
-        correct_only: leave images out that the network classifies wrongly; needs labels.
+        data: labels, masks and whether only images that are classified correctly count; nothing
+            is divided here.
         notify: watches the progress.
 
     Returns:
@@ -168,6 +164,8 @@ def evaluate(
     Raises:
         SycamError: for anything given that cannot be used.
     """
+    divided = ("search_images", "heldout", "groups", "precision")
+    data, explain = with_keywords(options, data, explain, without=divided)
     methods = [methods] if isinstance(methods, str) else methods
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if (methods is not None and not methods) or not metrics:
@@ -182,24 +180,21 @@ def evaluate(
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in scored_along() if m.has_weights or not of_weights]
     found = {m.name: m for m in map(find_method, methods)}
-    known = open_network(network)
-    if known.source is not None:  # it is ours
-        known.module.to(device_for(device, known.module))
+    known = on_device(open_network(network), device)
     image_set = (
         demo_images("heldout", 64, seed)
         if isinstance(images, str) and images == DEMO
-        else read_images(images, labels, masks, known, notify)
+        else read_images(images, data.labels, data.masks, known, notify)
     )
     image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
-    image_set = sample(image_set, count, seed, known.module if correct_only else None, output)
+    only = known.module if data.correct_only else None
+    image_set = sample(image_set, count, seed, only, explain.output)
     for line in (*image_set.notes, *image_set.skipped):
         notify(Note(line))
     for metric in chosen.values():
         check_volumes(metric, image_set)
         check_scorable(metric, found.values())
-    explained = ExplainedNetwork.prepare(
-        known, layer, image_set, target, device, seed, notify, reshape, fusion, output
-    )
+    explained = ExplainedNetwork.prepare(known, layer, image_set, explain, seed, device, notify)
     notify(Stage("Measuring activations and gradients", len(image_set)))
     leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
     evidence, context = explained.measure(image_set, notify, leaves, gradients=False)

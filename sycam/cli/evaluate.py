@@ -7,51 +7,40 @@ from typing import Annotated
 import typer
 
 from sycam.cli import completion
+from sycam.cli.bridge import with_options
 from sycam.cli.options import (
     ROAD,
     AsJson,
-    Boxes,
     Checkpoint,
     ClassNames,
-    CorrectOnly,
     Device,
-    Fused,
-    Interpolation,
-    Labels,
     LayerNames,
-    Masks,
-    Mean,
     Network,
     Operators,
-    Output,
     Quiet,
-    Reshaped,
-    Resize,
     Seed,
-    Size,
     Source,
-    Std,
-    Target,
     console_for,
     declare_operators,
     image_set_of,
     interruptible,
     layer_of,
     network_of,
-    reading_of,
 )
 from sycam.cli.tables import evaluation_table
 from sycam.evaluation import evaluate as evaluate_methods
 from sycam.problem.images import DEMO
+from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.report.progress import Watcher
 from sycam.support.terminal import json_text
 
 
+@with_options(without=("search_images", "heldout", "groups", "precision"))
 def evaluate(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="names or expressions; all methods without dear leaves if none",
+            help="names or expressions; all methods without expensive leaves if none",
             autocompletion=completion.methods,
         ),
     ] = None,
@@ -64,23 +53,14 @@ def evaluate(
     checkpoint: Checkpoint = None,
     class_names: ClassNames = None,
     layer: LayerNames = None,
-    reshape: Reshaped = None,
-    fusion: Fused = "mean",
     images: Source = DEMO,
-    labels: Labels = "auto",
-    masks: Masks = None,
-    boxes: Boxes = None,
-    mean: Mean = None,
-    std: Std = None,
-    size: Size = None,
-    resize: Resize = None,
-    interpolation: Interpolation = None,
     count: Annotated[
         int | None, typer.Option(help="how many of the images, drawn by --seed; all if none")
     ] = None,
-    correct_only: CorrectOnly = False,
-    target: Target = "predicted",
-    output: Output = "auto",
+    *,
+    explain: ExplainOptions,
+    files: FileOptions,
+    data: DataOptions,
     device: Device = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -100,21 +80,17 @@ def evaluate(
     declare_operators(operators)
     with interruptible(), Watcher(None if quiet else console) as watch:
         known = network_of(network, checkpoint, class_names, watch)
-        reading = reading_of(mean, std, size, resize, interpolation)
         table = evaluate_methods(
             known,
             layer or layer_of(network),
-            image_set_of(images, known, watch, masks=masks, boxes=boxes, labels=labels, **reading),
+            image_set_of(images, known, watch, **files.given()),
             methods or None,
             metric or [ROAD],
-            target=target,
-            output=output,
-            device=device,
-            seed=seed,
-            reshape=reshape,
-            fusion=fusion,
             count=count,
-            correct_only=correct_only,
+            data=data,
+            explain=explain,
+            seed=seed,
+            device=device,
             notify=watch,
         )
     if as_json:

@@ -69,73 +69,12 @@ LayerNames = Annotated[
         "for demo",
     ),
 ]
-Reshaped = Annotated[
-    str | None, typer.Option("--reshape", help="layout of the layer: tokens or channels-last")
-]
-Fused = Annotated[
-    str, typer.Option("--fusion", help="of several layers: mean, max, product, or weights 0.3,0.7")
-]
 Source = Annotated[
     str,
     typer.Option(
         "--images",
         help="demo, a FOLDER of images (or of a folder a class), a FILE.csv with columns path and "
         "as wanted label, mask, box, or a FILE.npz",
-    ),
-]
-Labels = Annotated[
-    str,
-    typer.Option(
-        help="how a FOLDER's subfolders are classes: names (as the network's), sorted (as "
-        "torchvision's ImageFolder numbers them), numbers, none; auto: labels.csv, else names "
-        "where they fit",
-    ),
-]
-CorrectOnly = Annotated[
-    bool,
-    typer.Option(
-        "--correct-only",
-        help="leave out images that the network classifies wrongly, and say how many; needs labels",
-    ),
-]
-Masks = Annotated[Path | None, typer.Option(help="folder of PNG masks, named as the images")]
-Boxes = Annotated[Path | None, typer.Option(help="CSV of boxes: file,x0,y0,x1,y1 in pixels")]
-OWN = "; the network's own, where it is known"
-Groups = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="column of FILE.csv, or array of FILE.npz, that says what an image belongs to "
-        "(patient, video): no such group is on both sides of the split into search and held-out "
-        "images",
-    ),
-]
-Mean = Annotated[str | None, typer.Option(help=f"subtracted after /255: one number or R,G,B{OWN}")]
-Std = Annotated[
-    str | None, typer.Option(help=f"divided by after the mean: one number or R,G,B{OWN}")
-]
-Size = Annotated[
-    int | None, typer.Option(help=f"side of the square cut from the centre, in pixels{OWN}")
-]
-Resize = Annotated[
-    int | None, typer.Option(help="what the short side is resized to before that; SIZE if none")
-]
-Interpolation = Annotated[
-    str | None, typer.Option(help=f"of resizing: nearest, bilinear, bicubic, lanczos{OWN}")
-]
-Target = Annotated[
-    str,
-    typer.Option(
-        help="what is explained: predicted, label, a class, probability, rest or contrast, with "
-        "options like contrast:of=label,references=3+5,gamma=0.6"
-    ),
-]
-Output = Annotated[
-    str,
-    typer.Option(
-        help="what the network returns: logits or probabilities, each also with :softmax (one "
-        "class is right) or :sigmoid (every output is a label of its own), like logits:sigmoid; "
-        "auto: told by its last step and its outputs",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; CUDA where there is one")]
@@ -179,24 +118,6 @@ def image_set_of(
     return open_source(source, network, notify, **options)
 
 
-def reading_of(
-    mean: str | None,
-    std: str | None,
-    size: int | None,
-    resize: int | None,
-    interpolation: str | None,
-) -> dict:
-    """What was given of the preprocessing."""
-    given = {
-        "mean": numbers(mean, "--mean"),
-        "std": numbers(std, "--std"),
-        "size": size,
-        "resize": resize,
-        "interpolation": interpolation,
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def declare_operators(files: Sequence[Path] | None) -> None:
     """Run the files in which users declare their operators."""
     for file in files or ():
@@ -205,18 +126,6 @@ def declare_operators(files: Sequence[Path] | None) -> None:
 
 def layer_of(network: str) -> str:
     return demo.LAYER if network == DEMO else "auto"
-
-
-def numbers(text: str | None, option: str) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise OptionError(
-            f"{option} {text!r} is not understood; expected one number or several like "
-            "0.485,0.456,0.406"
-        ) from None
 
 
 @contextmanager

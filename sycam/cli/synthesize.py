@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,57 +11,45 @@ import typer
 
 import sycam
 from sycam.cli import completion
+from sycam.cli.bridge import with_options
 from sycam.cli.options import (
     ROAD,
     AsJson,
-    Boxes,
     Checkpoint,
     ClassNames,
-    CorrectOnly,
     Device,
-    Fused,
-    Groups,
-    Interpolation,
-    Labels,
     LayerNames,
-    Masks,
-    Mean,
     Network,
     Operators,
-    Output,
     Quiet,
-    Reshaped,
-    Resize,
     Seed,
-    Size,
     Source,
-    Std,
-    Target,
     console_for,
     declare_operators,
     image_set_of,
     interruptible,
     layer_of,
     network_of,
-    reading_of,
 )
 from sycam.data.images import ImageSet
 from sycam.errors import SycamError
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO
+from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.report.explain import overview
 from sycam.report.html import keep_curves, keep_gallery, write_report
 from sycam.report.progress import Watcher
 from sycam.report.tables import result_tables
 from sycam.runs.pictures import draw_front, draw_heldout
 from sycam.runs.result import Result
-from sycam.search.selection.select import DEFAULT_RULE, RULES
+from sycam.search import SearchOptions
 from sycam.support.terminal import json_text, open_console, shown
 from sycam.validation.validate import Validated
 
 PAGE = "all of it on one page"
 
 
+@with_options()
 def synthesize(
     metric: Annotated[
         list[str] | None,
@@ -80,75 +69,22 @@ def synthesize(
     checkpoint: Checkpoint = None,
     class_names: ClassNames = None,
     layer: LayerNames = None,
-    reshape: Reshaped = None,
-    fusion: Fused = "mean",
     images: Source = DEMO,
-    labels: Labels = "auto",
     heldout: Annotated[
         str | None,
         typer.Option(help="FOLDER, FILE.csv or FILE.npz to validate on; else part of --images"),
     ] = None,
-    masks: Masks = None,
-    boxes: Boxes = None,
-    groups: Groups = None,
-    mean: Mean = None,
-    std: Std = None,
-    size: Size = None,
-    resize: Resize = None,
-    interpolation: Interpolation = None,
-    search_images: Annotated[int, typer.Option(help="how many images to search on")] = 64,
-    heldout_images: Annotated[int, typer.Option(help="how many images to validate on")] = 256,
-    correct_only: CorrectOnly = False,
-    mode: Annotated[
-        str,
-        typer.Option(
-            help="race: drop poor candidates early, then go beyond the cost bound; exact: every "
-            "candidate to the cost bound; guided: beyond the bound at once",
-        ),
-    ] = "race",
-    max_cost: Annotated[int, typer.Option(help="highest cost that is enumerated")] = 4,
-    budget: Annotated[str, typer.Option(help="90s, 20m, 2h, or a number of candidates")] = "5m",
-    target: Target = "predicted",
-    output: Output = "auto",
     require: Annotated[
         list[str] | None,
         typer.Option(
-            help="what the winner must be besides, like 'class-sensitivity>0.2'; repeatable"
+            help="what the winner must be as well, like 'class-sensitivity>0.2'; repeatable"
         ),
     ] = None,
-    precision: Annotated[
-        str, typer.Option(help="of the network while searching: float32 or bfloat16 (verified)")
-    ] = "float32",
-    guess: Annotated[
-        list[str] | None, typer.Option(help="an expression to try first; repeatable")
-    ] = None,
-    threshold: Annotated[
-        str | None, typer.Option(help="end at the first expression above: a number, best-published")
-    ] = None,
-    select: Annotated[
-        str, typer.Option(help=f"how the winner is chosen: {', '.join(RULES)}")
-    ] = DEFAULT_RULE,
-    delta: Annotated[
-        float, typer.Option(help="of a race: probability of losing the best, at most")
-    ] = 0.05,
-    tolerance: Annotated[
-        float | None, typer.Option(help="of a race: what is better by less may be lost")
-    ] = None,
-    equivalence: Annotated[
-        str, typer.Option(help="which expressions count as one: values, metric, both or none")
-    ] = "values",
-    sampler: Annotated[
-        str, typer.Option(help="beyond the cost bound: grammar, tpe, random or evolution")
-    ] = "grammar",
-    storage: Annotated[
-        str | None, typer.Option(help="URL of an Optuna storage that several runs share")
-    ] = None,
-    constants: Annotated[
-        bool, typer.Option(help="tune constants of the leaders at the end")
-    ] = True,
-    scope: Annotated[
-        str, typer.Option(help="global, or per-class: besides, the best for each class")
-    ] = "global",
+    *,
+    explain: ExplainOptions,
+    files: FileOptions,
+    data: DataOptions,
+    search: SearchOptions,
     device: Device = None,
     seed: Seed = 0,
     out: Annotated[
@@ -182,41 +118,23 @@ def synthesize(
             watch(event)
 
         known = network_of(network, checkpoint, class_names, watch)
-        reading = reading_of(mean, std, size, resize, interpolation) | {"labels": labels}
-        if groups is not None:
-            reading["groups"] = groups
-        image_set = image_set_of(images, known, watch, masks=masks, boxes=boxes, **reading)
-        unseen = image_set_of(heldout, known, watch, **reading) if heldout else heldout_images
+        image_set = image_set_of(images, known, watch, **files.given())
+        if heldout is not None:
+            # Masks and boxes beside it are of a table's own columns.
+            unseen = image_set_of(heldout, known, watch, **files.given({"masks", "boxes"}))
+            data = replace(data, heldout=unseen)
         result = sycam.synthesize(
             known,
             layer or layer_of(network),
             image_set,
-            metric=metric or ROAD,
-            grammar=grammar,
-            max_cost=max_cost,
-            mode=mode,
-            guess=guess or (),
-            threshold=threshold,
-            select=select,
-            delta=delta,
-            tolerance=tolerance,
-            equivalence=equivalence,
-            sampler=sampler,
-            storage=storage,
-            constants=constants,
-            scope=scope,
-            budget=budget,
-            search_images=search_images,
-            heldout=unseen,
-            correct_only=correct_only,
-            target=target,
-            output=output,
-            device=device,
-            seed=seed,
-            reshape=reshape,
-            fusion=fusion,
+            metric or ROAD,
+            grammar,
+            search=search,
+            data=data,
+            explain=explain,
             require=require or (),
-            precision=precision,
+            seed=seed,
+            device=device,
             out=out,
             notify=notify,
         )

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from sycam.evaluation import Table
 from sycam.report.front_tables import PLAIN
+from sycam.runs.verify import Verification
 from sycam.support.terminal import shown
-from sycam.verification import Verification
 
 _LONGEST = 28  # characters of a name before it is folded
 

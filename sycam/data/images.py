@@ -33,7 +33,7 @@ __all__ = [
 Data = str | Path | Dataset | DataLoader
 
 
-def open_images(
+def open_images(  # noqa: PLR0913 (public)
     source: str | Path,
     *,
     mean: Sequence[float] | None = None,

@@ -6,14 +6,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sycam.data.image_set import ImageSet
 from sycam.data.near_copies import clusters, near, units
+from sycam.data.source import ImageSource
 from sycam.errors import DataError, OptionError
-
-if TYPE_CHECKING:
-    from sycam.data.source import ImageSource
 
 Fit = Callable[["ImageSet"], Sequence[bool]]
 """Which images of a set may be drawn."""

@@ -98,7 +98,7 @@ class Evidence:
         )
 
 
-def measure(
+def measure(  # noqa: PLR0913
     network: nn.Module,
     layer: nn.Module,
     images: Tensor,

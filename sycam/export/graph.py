@@ -27,6 +27,7 @@ from sycam.language import Expression, heatmap_latex
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.networks.reshaping import folded, to_map
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 from sycam.runs.recorded import output_of
 from sycam.runs.result import Result
 from sycam.support.files import check_target, place_of
@@ -123,7 +124,11 @@ def _network(
         )
     names = record["network"]["layers"]
     explained = ExplainedNetwork.prepare(
-        network, names, ImageSet.from_arrays(images), device="cpu", reshape=reshape, output="logits"
+        network,
+        names,
+        ImageSet.from_arrays(images),
+        explain=ExplainOptions(reshape=reshape, output="logits"),
+        device="cpu",
     )
     network = copy.deepcopy(explained.network).float().eval().requires_grad_(False)
     return network, [

@@ -32,17 +32,18 @@ from sycam.evidence import (
     read_outputs,
     varies,
 )
-from sycam.heatmaps import Fusion, check_fusion
+from sycam.heatmaps import check_fusion
 from sycam.inference import Classifier
 from sycam.language.operators import OPERATORS
 from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
-from sycam.networks.readings import AUTO, PROBES, USUAL, Reading
+from sycam.networks.readings import PROBES, USUAL, Reading
 from sycam.networks.reshaping import Reshape
 from sycam.networks.steadiness import unsteadiness
 from sycam.networks.untouched import copied, device_of, moved
+from sycam.problem.options import ExplainOptions
 from sycam.support.content_digest import content_digest, network_digest
 from sycam.targets.class_targets import ClassTarget, parse_target
 from sycam.targets.resolve import Target, is_callable, read_as, resolve
@@ -83,26 +84,30 @@ class ExplainedNetwork:
         network: nn.Module | str | NamedNetwork,
         layer: Layers,
         images: ImageSet,
-        target: Target = "predicted",
-        device: str | torch.device | None = None,
+        explain: ExplainOptions = ExplainOptions(),
         seed: int = 0,
+        device: str | torch.device | None = None,
         notify: Notify = ignore,
-        reshape: Reshape = None,
-        fusion: Fusion = "mean",
-        output: str = AUTO,
     ) -> ExplainedNetwork:
         """Load the network, move it to the device and find the layers.
 
         Args:
             network: see :func:`sycam.networks.open_network`.
+            layer: the target layers.
             images: some of them serve as probes for layer ``"auto"`` and output ``"auto"``.
-            output: what the network's outputs are, see :func:`sycam.synthesize`.
+            explain: what of the network.
+            seed: of everything random.
+            device: where it runs; CUDA where there is one if None.
+            notify: watches the progress.
+
+        Raises:
+            SycamError: for anything given that cannot be used.
         """
         if not isinstance(seed, Integral):
             raise OptionError(f"seed must be an integer, got {seed!r}")
-        target = checked_target(target)
+        target = checked_target(explain.target)
         wanted = as_layers(layer)
-        fusion = check_fusion(fusion, len(wanted))
+        fusion = check_fusion(explain.fusion, len(wanted))
         known = open_network(network)
         for line in known.notes:
             notify(Note(line))
@@ -119,11 +124,11 @@ class ExplainedNetwork:
         unsteady = unsteadiness(network, probes) if len(probes) else ""
         if unsteady:
             notify(Note(unsteady))
-        reading, said = read_outputs(network, probes, output, target)
+        reading, said = read_outputs(network, probes, explain.output, target)
         if said:
             notify(Note(said))
         target = read_as(target, reading)
-        found = tuple(find_layer(network, one, probes, reshape, target) for one in wanted)
+        found = tuple(find_layer(network, one, probes, explain.reshape, target) for one in wanted)
         for one in found:
             if one.note:
                 notify(Note(one.note))
@@ -391,6 +396,13 @@ def target_text(target: Target) -> str:
         name = getattr(target, "__qualname__", type(target).__qualname__)
         return f"callable {name} {(content_digest(target) or secrets.token_hex(32))[:16]}"
     return str(target)
+
+
+def on_device(known: NamedNetwork, device: str | torch.device | None) -> NamedNetwork:
+    """The network where it runs, where it is ours to move: one that was loaded by its name."""
+    if known.source is not None:
+        known.module.to(device_for(device, known.module))
+    return known
 
 
 def device_for(device: str | torch.device | None, network: nn.Module) -> torch.device:

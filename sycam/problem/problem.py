@@ -7,31 +7,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
 from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
-from sycam.evidence import Evidence, Layers, Stack
+from sycam.evidence import Evidence, Stack
 from sycam.grammar import Grammar, load_grammar
-from sycam.heatmaps import Fusion
 from sycam.inference import FLOAT32, Classifier
-from sycam.language import Expression
 from sycam.methods import Method, scored_along
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
-from sycam.networks.readings import AUTO
-from sycam.networks.reshaping import Reshape
-from sycam.problem.explained_network import ExplainedNetwork, check_volumes, device_for
+from sycam.problem.explained_network import ExplainedNetwork, check_volumes, on_device
 from sycam.problem.identity import identity_of
-from sycam.problem.images import DEMO, Images, check_groups_of_scenes, divide, read_images
+from sycam.problem.images import DEMO, check_groups_of_scenes, divide, read_images
+from sycam.problem.request import Request
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
-from sycam.targets.resolve import Target
 
 
 @dataclass
@@ -65,84 +57,54 @@ class Problem:
     correct_only: bool = False
 
     @classmethod
-    def prepare(
-        cls,
-        network: nn.Module | str | NamedNetwork,
-        layer: Layers,
-        images: Images,
-        labels: Tensor | Sequence[int] | None = None,
-        masks: Tensor | np.ndarray | None = None,
-        metric: str | Metric | Sequence[str | Metric] = "road",
-        grammar: str | Grammar = "gradient",
-        search_images: int = 64,
-        heldout: int | Images = 256,
-        target: Target = "predicted",
-        device: str | torch.device | None = None,
-        seed: int = 0,
-        reshape: Reshape = None,
-        fusion: Fusion = "mean",
-        require: Sequence[str] = (),
-        precision: str = FLOAT32,
-        guesses: Sequence[Expression] = (),
-        correct_only: bool = False,
-        notify: Notify = ignore,
-        groups: str | Sequence[object] | None = None,
-        output: str = AUTO,
-    ) -> Problem:
+    def of(cls, asked: Request, notify: Notify = ignore) -> Problem:
         """Check all that was given and measure the search images.
 
-        The arguments are those of :func:`sycam.synthesize`.
+        Args:
+            asked: what was given.
+            notify: watches the progress.
 
         Raises:
             SycamError: for anything given that cannot be used; the message says how to mend it.
         """
-        if isinstance(images, str) and images == DEMO:
-            check_groups_of_scenes(groups)
-        several = isinstance(metric, Sequence) and not isinstance(metric, str)
-        goals = [find_metric(one) for one in metric] if several else [find_metric(metric)]
-        metric = goals[0] if len(goals) == 1 else Objectives(goals)
-        require = [require] if isinstance(require, str) else require
+        metric = _optimised(asked.metric)
+        require = [asked.require] if isinstance(asked.require, str) else asked.require
         requirements = tuple(Requirement.parse(text) for text in require)
         watched = (metric, *(r.metric for r in requirements))
+        grammar = asked.grammar
         grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
-        known = open_network(network)
-        if known.source is not None:  # it is ours
-            known.module.to(device_for(device, known.module))
-        if not (isinstance(images, str) and images == DEMO):
-            images = read_images(images, labels, masks, known, notify, groups)
-            for one in watched:
-                check_volumes(one, images)
-        if not isinstance(heldout, int):
-            column = groups if isinstance(groups, str) and isinstance(heldout, str | Path) else None
-            heldout = read_images(heldout, network=known, notify=notify, groups=column)
-        only = known.module if correct_only else None
-        masked = need_masks(metric, requirements)
-        searched, unseen = divide(images, heldout, search_images, seed, masked, only, output)
-        for line in dict.fromkeys(
-            (*searched.notes, *unseen.notes, *searched.skipped, *unseen.skipped)
-        ):
-            notify(Note(line))
+        known = on_device(open_network(asked.network), asked.device)
+        searched, unseen = read_and_divide(asked, known, watched, notify)
         explained = ExplainedNetwork.prepare(
-            known, layer, searched, target, device, seed, notify, reshape, fusion, output
+            known, asked.layer, searched, asked.explain, asked.seed, asked.device, notify
         )
         if explained.unsteady:
             raise NetworkError(f"no search on a network that is not steady: {explained.unsteady}")
         notify(Stage("Measuring activations and gradients", len(searched)))
         grammar = _available(grammar, explained, searched, notify)
-        leaves = grammar.leaves.union(
-            *(m.leaves for m in watched), *(guess.leaves for guess in guesses)
-        )
+        read = (grammar, *watched, *asked.guesses)
+        leaves = frozenset().union(*(one.leaves for one in read))
         evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
         along = scored_along(grammar.leaves)
         along = [m for m in along if m.has_weights or not metric.of_weights]
-        if precision != FLOAT32:
-            context = _in_precision(precision, explained, metric, evidence, context, along)
+        if asked.explain.precision != FLOAT32:
+            scorer = Scorer(metric, evidence, context)
+            context = _in_precision(asked.explain.precision, explained, scorer, along)
         return cls(
-            explained, searched, unseen, metric, grammar, requirements, precision, evidence,
-            context, along, correct_only,
-        )  # fmt: skip
+            explained=explained,
+            searched=searched,
+            unseen=unseen,
+            metric=metric,
+            grammar=grammar,
+            requirements=requirements,
+            precision=asked.explain.precision,
+            evidence=evidence,
+            context=context,
+            known=along,
+            correct_only=asked.data.correct_only,
+        )
 
     @property
     def goals(self) -> tuple[Metric, ...]:
@@ -172,21 +134,60 @@ class Problem:
         return Scorer(self.metric, self.evidence, self.context)
 
 
+def _optimised(metric: str | Metric | Sequence[str | Metric]) -> Metric:
+    """The metric, or several of them as objectives."""
+    if isinstance(metric, str) or not isinstance(metric, Sequence):
+        return find_metric(metric)
+    goals = [find_metric(one) for one in metric]
+    return goals[0] if len(goals) == 1 else Objectives(goals)
+
+
+def read_and_divide(
+    asked: Request, known: NamedNetwork, watched: Sequence[Metric], notify: Notify
+) -> tuple[ImageSet, ImageSet]:
+    """The images to search on and those held out.
+
+    Args:
+        asked: which images, and how many.
+        known: the network, whose preprocessing files are read with.
+        watched: metrics, which may need masks or flat images.
+        notify: is told what was left out, and of the progress.
+
+    Raises:
+        SycamError: images that cannot be read, divided or scored under the metrics.
+    """
+    data, images, heldout = asked.data, asked.images, asked.data.heldout
+    if isinstance(images, str) and images == DEMO:
+        check_groups_of_scenes(data.groups)
+    else:
+        images = read_images(images, data.labels, data.masks, known, notify, data.groups)
+        for one in watched:
+            check_volumes(one, images)
+    if not isinstance(heldout, int):
+        column = isinstance(data.groups, str) and isinstance(heldout, str | Path)
+        groups = data.groups if column else None
+        heldout = read_images(heldout, network=known, notify=notify, groups=groups)
+    only = known.module if data.correct_only else None
+    masked = any(one.needs_masks for one in watched)
+    searched, unseen = divide(
+        images, heldout, data.search_images, asked.seed, masked, only, asked.explain.output
+    )
+    notes = (*searched.notes, *unseen.notes, *searched.skipped, *unseen.skipped)
+    for line in dict.fromkeys(notes):
+        notify(Note(line))
+    return searched, unseen
+
+
 def _in_precision(
-    precision: str,
-    explained: ExplainedNetwork,
-    metric: Metric,
-    evidence: Evidence | Stack,
-    context: Context,
-    known: Sequence[Method],
+    precision: str, explained: ExplainedNetwork, scorer: Scorer, known: Sequence[Method]
 ) -> Context:
     """The context with a classifier of another precision, which ranks as float32 does."""
     slow = explained.classifier
     fast = Classifier(
         explained.network, slow.device, score=slow.score, precision=precision, reading=slow.reading
     )
-    verify_precision(fast, metric, evidence, context, known)
-    return in_precision(context, fast)
+    verify_precision(fast, scorer.metric, scorer.evidence, scorer.context, known)
+    return in_precision(scorer.context, fast)
 
 
 def _available(

@@ -16,6 +16,7 @@ from sycam.networks import open_network
 from sycam.networks.outputs import probabilities
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO, demo_images
+from sycam.problem.options import ExplainOptions
 from sycam.report.animation import animate_removal
 from sycam.runs.recorded import output_of, recorded_heldout
 from sycam.runs.result import Result
@@ -29,7 +30,7 @@ ROWS = 6
 REFERENCE = "grad-cam"
 
 
-def explain(
+def explain(  # noqa: PLR0913 (public)
     result: Result,
     images: Sequence[str | Path] = (),
     network: nn.Module | str | None = None,
@@ -66,23 +67,36 @@ def explain(
     Raises:
         SycamError: images, methods or a network that cannot be had; the message says why.
     """
+    for method in methods:
+        find_method(method)  # before anything is measured
+    folder = out or (result.path or Path()) / "explanations"
     with reading_a_run(filter(None, [file_of_network(network), *metric_files]), trust):
-        return _explained(result, images, network, out, device, methods, style, together, animate)
+        explained, found = _again(result, images, network, device)
+        columns = dict(zip(methods, methods, strict=True)) or columns_of(
+            result.best.expression, result.validation
+        )
+        files = []
+        if together:
+            path = folder / TOGETHER
+            files.append(draw_heatmaps(explained, found, columns, path, result, style=style))
+        for i, stem in enumerate(_stems(found.names)):
+            one = found.subset([i])
+            if not together:
+                path = folder / f"{stem}.png"
+                files.append(draw_heatmaps(explained, one, columns, path, result, style=style))
+            if animate:
+                path = folder / f"{stem}.gif"
+                files.append(animate_removal(explained, one, columns, path, style, result.path))
+        return files
 
 
-def _explained(
+def _again(
     result: Result,
     images: Sequence[str | Path],
     network: nn.Module | str | None,
-    out: Path | None,
     device: str | None,
-    methods: Sequence[str],
-    style: Style,
-    together: bool,
-    animate: bool,
-) -> list[Path]:
-    for method in methods:
-        find_method(method)  # before anything is measured
+) -> tuple[ExplainedNetwork, ImageSet]:
+    """The run's network, and images to explain it on."""
     if result.best is None:
         raise RunError("the run has no winner to explain with")
     record = result.record
@@ -92,36 +106,16 @@ def _explained(
             "the run was started from Python, so its network is not on record; give --network"
         )
     found = _read(images, record, network) if images else _first_heldout(result, network)
-    explained = ExplainedNetwork.prepare(
-        network,
-        record["network"]["layers"],
-        found,
-        _target(record, found),
-        device,
-        record["settings"]["seed"],
+    asked = ExplainOptions(
+        target=_target(record, found),
+        output=output_of(record["settings"]),
         reshape=_reshape(record),
         fusion=record["network"]["fusion"],
-        output=output_of(record["settings"]),
     )
-    columns = dict(zip(methods, methods, strict=True)) or columns_of(
-        result.best.expression, result.validation
+    explained = ExplainedNetwork.prepare(
+        network, record["network"]["layers"], found, asked, record["settings"]["seed"], device
     )
-    folder = out or (result.path or Path()) / "explanations"
-    files = []
-    if together:
-        files.append(
-            draw_heatmaps(explained, found, columns, folder / TOGETHER, result, style=style)
-        )
-    for i, stem in enumerate(_stems(found.names)):
-        one = found.subset([i])
-        if not together:
-            path = folder / f"{stem}.png"
-            files.append(draw_heatmaps(explained, one, columns, path, result, style=style))
-        if animate:
-            files.append(
-                animate_removal(explained, one, columns, folder / f"{stem}.gif", style, result.path)
-            )
-    return files
+    return explained, found
 
 
 def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> Path:

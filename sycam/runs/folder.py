@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from sycam.errors import RunError
+from sycam.problem.problem import Problem
 from sycam.runs.result import RESULT_FILE
 from sycam.scoring.journal import JOURNAL_FILE
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.support.files import check_target
 
 
-def open_folder(out: str | Path | None, name: str) -> Path:
-    """The run's folder, ``runs/<name>`` if None; RunError where it holds anything but a run."""
+def open_folder(out: str | Path | None, problem: Problem) -> Path:
+    """The run's folder, one named after the problem if None; RunError where it holds anything but
+    a run."""
+    name = f"{problem.explained.name}-{problem.metric.slug}-{problem.identity[:8]}"
     folder = Path(out or Path("runs") / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)

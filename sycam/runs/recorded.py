@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from sycam.data.images import ImageSet, ImageSource, open_images
@@ -14,40 +16,52 @@ from sycam.metrics.requirement import Requirement
 from sycam.networks import open_network
 from sycam.networks.readings import AUTO, LOGITS
 from sycam.problem.images import DEMO, Images, divide, read_images
+from sycam.problem.options import DataOptions, ExplainOptions
+from sycam.problem.request import Request
 from sycam.runs.result import Result
 from sycam.search import SearchOptions
 from sycam.targets.resolve import Target
 
 
-def recorded_arguments(
-    result: Result,
-    grammar: Grammar,
-    network: nn.Module | str | None = None,
-    images: Images | None = None,
-    heldout: ImageSet | None = None,
-    metric: Metric | None = None,
-    target: Target | None = None,
-) -> dict[str, Any]:
-    """Arguments of :meth:`Problem.prepare`, from what is on record and what is given.
+@dataclass(frozen=True)
+class Given:
+    """What is given again because it is not on record, or has moved; None for what is on record.
+
+    Attributes:
+        network, images, heldout, metric, target: as for :func:`sycam.verify`.
+    """
+
+    network: nn.Module | str | None = None
+    images: Images | None = None
+    heldout: ImageSet | None = None
+    metric: Metric | None = None
+    target: Target | None = None
+
+
+def recorded_request(
+    result: Result, grammar: Grammar, given: Given, device: str | torch.device | None = None
+) -> Request:
+    """What a run was asked, from what is on record and what is given.
 
     Args:
         result: of the run.
         grammar: read from its record.
-        network, images, heldout, metric, target: what was given from Python, and is therefore not
-            on record; what is on record if None.
+        given: what was given from Python.
+        device: where to run.
 
     Raises:
         RunError: something is in neither.
     """
     record = result.record
     settings, data = record["settings"], record["data"]
-    network = network or record["network"]["source"]
-    images = _read(data["search_origin"]) if images is None else images
+    network = given.network or record["network"]["source"]
+    images = _read(data["search_origin"]) if given.images is None else given.images
+    heldout = given.heldout
     if heldout is None and data["heldout_origin"] != data["search_origin"]:
         heldout = _read(data["heldout_origin"])
     missing = [name for name, value in (("network", network), ("images", images)) if value is None]
     for name, text in (("target", settings["target"]), ("reshape", record["network"]["reshape"])):
-        if str(text).startswith("callable") and (name == "reshape" or target is None):
+        if str(text).startswith("callable") and (name == "reshape" or given.target is None):
             missing.append(name)
     if missing:
         raise RunError(
@@ -55,25 +69,29 @@ def recorded_arguments(
             "give them to sycam.verify"
         )
     names = settings["metrics"]
-    options = SearchOptions.from_dict(settings["search"])
-    return {
-        "network": network,
-        "layer": record["network"]["layers"],
-        "images": images,
-        "metric": metric or (names[0] if len(names) == 1 else names),
-        "grammar": grammar,
-        "search_images": data["search_images"],
-        "heldout": heldout if heldout is not None else data["heldout_images"],
-        "target": settings["target"] if target is None else target,
-        "seed": settings["seed"],
-        "reshape": record["network"]["reshape"],
-        "fusion": _fusion(record["network"]["fusion"]),
-        "require": record["required"],
-        "precision": settings["precision"],
-        "correct_only": settings.get("correct_only", False),
-        "guesses": options.guesses,
-        "output": output_of(settings),
-    }
+    return Request(
+        network=network,
+        layer=record["network"]["layers"],
+        images=images,
+        metric=given.metric or (names[0] if len(names) == 1 else names),
+        grammar=grammar,
+        require=record["required"],
+        data=DataOptions(
+            search_images=data["search_images"],
+            heldout=heldout if heldout is not None else data["heldout_images"],
+            correct_only=settings.get("correct_only", False),
+        ),
+        explain=ExplainOptions(
+            target=settings["target"] if given.target is None else given.target,
+            output=output_of(settings),
+            reshape=record["network"]["reshape"],
+            fusion=_fusion(record["network"]["fusion"]),
+            precision=settings["precision"],
+        ),
+        guesses=SearchOptions.from_dict(settings["search"]).guesses,
+        seed=settings["seed"],
+        device=device,
+    )
 
 
 def _read(origin: dict | None) -> ImageSource | str | None:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from sycam.events import Note, Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.composition.objectives import Objectives
-from sycam.search.budget import Budget
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Plan, Scored
+from sycam.search.options import SearchOptions
 from sycam.search.proposals.constants import tune
+from sycam.search.proposals.guide import Guide
 from sycam.search.racing.race import BATCH, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
-
-if TYPE_CHECKING:
-    from sycam.search.proposals.guide import Guide
 
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
 SETTLING = "settling"  # counted in batches
@@ -84,16 +81,14 @@ class Search:
     Args:
         race: where candidates are scored.
         enumerator: all candidates by cost.
-        budget: when to stop.
-        max_cost: highest cost enumerated.
+        options: how long, how far, and whether constants are tuned.
         guide: makes the proposer of the guided phase from the rest of the enumeration; None for a
             search that ends with the cost bound.
-        constants: whether constants of the leaders are tuned at the end of the guided phase.
         threshold: from the known methods, the figure at which the search ends when an admissible
             candidate exceeds it, in the metric's own direction.
-        forgets: whether a candidate that scores as an earlier one did builds no larger ones.
         script: how many candidates enter in each phase, and batches in settling, instead of the
             budget: a recorded search is played again.
+        seed: of proposals and constants.
         notify: called with the events of :mod:`sycam.events`.
     """
 
@@ -101,24 +96,22 @@ class Search:
         self,
         race: Race,
         enumerator: Enumerator,
-        budget: Budget,
-        max_cost: int,
+        options: SearchOptions,
         guide: Callable[[Iterator[Expression | Level]], Guide] | None = None,
-        constants: bool = True,
         threshold: Callable[[Sequence[Candidate]], float] | None = None,
-        forgets: bool = False,
         script: Mapping[str, int] | None = None,
         seed: int = 0,
         notify: Notify = ignore,
     ):
-        self.race, self.enumerator, self.budget = race, enumerator, budget
-        self.board, self.max_cost = race.board, max_cost
-        self.make_guide, self.constants, self._threshold = guide, constants, threshold
+        self.race, self.board, self.enumerator = race, race.board, enumerator
+        self.budget = replace(options.budget)  # a clock of its own
+        self.max_cost, self.constants = options.enumerated_cost, options.constants
+        self.make_guide, self._threshold = guide, threshold
         self.threshold: float | None = None  # once the known methods are scored
-        self.forgets, self.script, self.seed, self.notify = forgets, script, seed, notify
+        self.forgets, self.script, self.seed, self.notify = options.forgets, script, seed, notify
         self.outcome = Outcome()
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
-        self._stream = enumerator.candidates(max_cost if guide is None else DEEPEST)
+        self._stream = enumerator.candidates(self.max_cost if guide is None else DEEPEST)
         self._recorded = {name for name, stage in self.board.journal.known if stage == 0}
         self._planned = 0
         self._patterns: set[bytes] = set()  # scores seen, for the paper's oracle

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
@@ -20,14 +21,15 @@ from sycam.inference import sharing_cores
 from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
-from sycam.networks import DEMO, NamedNetwork, open_network
-from sycam.networks.readings import AUTO
-from sycam.networks.reshaping import Reshape
-from sycam.problem.explained_network import ExplainedNetwork, check_volumes
-from sycam.problem.images import Images, divide, read_images
+from sycam.networks import NamedNetwork, open_network
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.images import Images
+from sycam.problem.options import DataOptions, ExplainOptions
+from sycam.problem.problem import read_and_divide
+from sycam.problem.request import Request
 from sycam.scoring.scorer import ranking_maps
 from sycam.scoring.statistics import Interval, interval
-from sycam.targets.resolve import Target
+from sycam.support.options import with_keywords
 
 MOST = 300  # weightings tried
 TOGETHER = 16  # weightings scored in one batch
@@ -53,22 +55,19 @@ class LayerWeights:
     alternatives: dict[str, Interval]
 
 
-def learn_fusion(
+def learn_fusion(  # noqa: PLR0913 (public)
     network: nn.Module | str | NamedNetwork,
     layers: Layers,
     formula: str | Expression,
     images: Images,
-    labels: Tensor | None = None,
-    masks: Tensor | np.ndarray | None = None,
     metric: str | Metric = "road",
-    search_images: int = 64,
-    heldout: int | ImageSet = 256,
-    target: Target = "predicted",
-    device: str | torch.device | None = None,
+    *,
+    data: DataOptions = DataOptions(),
+    explain: ExplainOptions = ExplainOptions(),
     seed: int = 0,
-    reshape: Reshape = None,
+    device: str | torch.device | None = None,
     notify: Notify = ignore,
-    output: str = AUTO,
+    **options: Any,
 ) -> LayerWeights:
     """Find the weights of layers under which the fused heatmap of a formula scores best.
 
@@ -76,26 +75,24 @@ def learn_fusion(
     coarser for more), the corners and the plain mean among them.
 
     Args:
-        network, images, labels, masks, metric, search_images, heldout, target, device, seed,
-            reshape, notify, output: as for :func:`sycam.synthesize`.
+        network, images, metric, data, explain, seed, device, notify, options: as for
+            :func:`sycam.synthesize`.
         layers: at least two.
         formula: an expression or a method's name.
 
     Raises:
         SycamError: for anything given that cannot be used.
     """
+    given = with_keywords(options, data, explain, without=("fusion", "precision"))
+    data, explain = given[0], replace(given[1], fusion="mean")  # the fusion is what is learnt
     wanted = as_layers(layers)
     if len(wanted) < 2:
         raise OptionError(f"learning a fusion needs at least two layers, got {len(wanted)}")
     metric, method = find_metric(metric), find_method(formula)
     known = open_network(network)
-    if not (isinstance(images, str) and images == DEMO):
-        images = read_images(images, labels, masks, known, notify)
-        check_volumes(metric, images)
-    searched, unseen = divide(images, heldout, search_images, seed, metric.needs_masks)
-    explained = ExplainedNetwork.prepare(
-        known, wanted, searched, target, device, seed, notify, reshape, "mean", output
-    )
+    asked = Request(known, wanted, images, metric, data=data, explain=explain, seed=seed)
+    searched, unseen = read_and_divide(asked, known, [metric], notify)
+    explained = ExplainedNetwork.prepare(known, wanted, searched, explain, seed, device, notify)
 
     def layer_maps(image_set: ImageSet, said: str) -> tuple[list[Heatmaps], Context]:
         notify(Stage(f"Measuring {said} images", len(image_set)))

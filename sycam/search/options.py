@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 
 from sycam.errors import OptionError
@@ -11,6 +12,7 @@ from sycam.metrics import Metric
 from sycam.search.budget import Budget
 from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
 from sycam.search.selection.select import DEFAULT_RULE, RULES
+from sycam.support.options import need_one_of, option
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)
@@ -19,52 +21,66 @@ SCOPES = (GLOBAL, PER_CLASS)
 SAMPLERS = ("grammar", "tpe", "random", "evolution")
 BEST_PUBLISHED = "best-published"
 COSTLIEST = 64  # expressions enumerated, at most; none was ever searched to the end beyond 8
+_FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
 _TOLERANCE = 1e-3  # of the width of the metric's range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """How to search.
 
     Attributes:
-        budget: when to stop.
         mode: ``"race"``: candidates are dropped as soon as a test says that they lose, and guided
             proposals follow where budget remains after the cost bound; ``"exact"``: every distinct
             candidate up to the cost bound, dropping only what provably cannot win; ``"guided"``:
             as race, with proposals from the second cost on.
         max_cost: highest cost of an expression that is enumerated.
+        budget: when to stop; also as text, ``"90s"``, ``"20m"``, ``"2h"``, or a number of
+            candidates.
+        guesses: expressions that enter first, also as text.
+        threshold: the search ends at the first expression above: a number, or
+            ``"best-published"``.
+        rule: how the winner is selected among the finished, of ``RULES``.
         delta: of a race: probability of losing what exact mode finds best, at most.
         tolerance: of a race, in units of the metric: candidates that are better by less may be
             lost; a thousandth of the width of the metric's range if None.
-        rule: how the winner is selected among the finished, of ``RULES``.
         equivalence: which expressions count as one: ``"values"``; ``"metric"``, the paper's
             oracle; ``"both"``; ``"none"``.
         sampler: what proposes in the guided phase.
         storage: of the Optuna study: a URL that several processes share; a file in the run's
             folder if None.
         constants: whether constants of the leaders are tuned at the end of the guided phase.
-        threshold: the search ends at the first expression above: a number, or
-            ``"best-published"``.
-        guesses: expressions that enter first.
-        scope: ``"global"``, or ``"per-class"``: one winner a class besides.
+        scope: ``"global"``, or ``"per-class"``: also one winner per class.
 
     Raises:
         OptionError: a value that is not understood, or two that do not go together.
     """
 
-    budget: Budget
-    mode: str = RACE
-    max_cost: int = 4
-    delta: float = 0.05
-    tolerance: float | None = None
-    rule: str = DEFAULT_RULE
-    equivalence: str = BY_VALUES
-    sampler: str = "grammar"
-    storage: str | None = None
-    constants: bool = True
-    threshold: float | str | None = None
-    guesses: tuple[Expression, ...] = field(default=())
-    scope: str = GLOBAL
+    mode: str = option(
+        RACE,
+        "race: drop poor candidates early, then go beyond the cost bound; exact: every candidate "
+        "to the cost bound; guided: beyond the bound at once",
+    )
+    max_cost: int = option(4, "highest cost that is enumerated")
+    budget: Budget | str | int = option("5m", "90s, 20m, 2h, or a number of candidates", text=str)
+    guesses: tuple[Expression, ...] | Sequence[str | Expression] | str = option(
+        (), "an expression to try first; repeatable", keyword="guess", text=list[str]
+    )
+    threshold: float | str | None = option(
+        None, "end at the first expression above: a number, best-published", text=str | None
+    )
+    rule: str = option(
+        DEFAULT_RULE, f"how the winner is chosen: {', '.join(RULES)}", keyword="select"
+    )
+    delta: float = option(0.05, "of a race: probability of losing the best, at most")
+    tolerance: float | None = option(None, "of a race: what is better by less may be lost")
+    equivalence: str = option(
+        BY_VALUES, "which expressions count as one: values, metric, both or none"
+    )
+    sampler: str = option("grammar", "beyond the cost bound: grammar, tpe, random or evolution")
+    storage: str | None = option(None, "URL of an Optuna storage that several runs share")
+    constants: bool = option(True, "tune constants of the leaders at the end")
+    scope: str = option(GLOBAL, "global, or per-class: also the best for each class")
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -74,8 +90,7 @@ class SearchOptions:
             ("sampler", self.sampler, SAMPLERS),
             ("scope", self.scope, SCOPES),
         ):
-            if value not in known:
-                raise OptionError(f"{name} {value!r} is not known; expected {', '.join(known)}")
+            need_one_of(name, value, known)
         if not isinstance(self.max_cost, Integral) or not 1 <= self.max_cost <= COSTLIEST:
             raise OptionError(
                 f"max_cost must be an integer from 1 to {COSTLIEST}, got {self.max_cost!r}; the "
@@ -89,12 +104,20 @@ class SearchOptions:
             isinstance(self.tolerance, Real) and 0 <= self.tolerance < float("inf")
         ):
             raise OptionError(f"tolerance must be a number from 0 on, got {self.tolerance!r}")
-        parse_threshold(self.threshold)
+        if not isinstance(self.budget, Budget):
+            object.__setattr__(self, "budget", Budget.parse(self.budget))
+        object.__setattr__(self, "threshold", parse_threshold(self.threshold))
+        object.__setattr__(self, "guesses", _guesses(self.guesses))
         if self.forgets and self.mode != EXACT:
             raise OptionError(
                 f"equivalence {self.equivalence!r} compares scores on all search images, which a "
                 f"{self.mode} does not measure; use mode exact"
             )
+
+    @property
+    def enumerated_cost(self) -> int:
+        """Highest cost of the expressions that enter in their order, before any proposal."""
+        return min(self.max_cost, _FIRST_COSTS) if self.mode == GUIDED else self.max_cost
 
     @property
     def forgets(self) -> bool:
@@ -126,6 +149,12 @@ class SearchOptions:
         guesses = tuple(map(parse_weights, data["guesses"]))
         budget = Budget.parse(str(data["budget"]).removesuffix(" candidates"))
         return cls(**{**data, "guesses": guesses, "budget": budget})
+
+
+def _guesses(given: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
+    given = [given] if isinstance(given, str) else given
+    found = [parse_weights(one) if isinstance(one, str) else one for one in given]
+    return tuple(dict.fromkeys(found))
 
 
 def parse_threshold(text: str | float | None) -> float | str | None:

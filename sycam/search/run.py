@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
+from sycam.language import Expression
 from sycam.methods import find_method
 from sycam.methods.method import PUBLISHED, RIVALS
 from sycam.metrics import Metric
@@ -19,7 +19,8 @@ from sycam.scoring.blocks import ImageBlock, image_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.engine import DEEPEST, Outcome, Search
-from sycam.search.options import BEST_PUBLISHED, EXACT, GUIDED, PER_CLASS, SearchOptions
+from sycam.search.enumeration.enumerator import Enumerator, Level
+from sycam.search.options import BEST_PUBLISHED, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.search.racing.race import BOUND, Dropping, Race
@@ -33,8 +34,6 @@ from sycam.search.selection.rediscovery import Rediscovery
 from sycam.search.selection.requirements import Gate, Refusal
 from sycam.search.selection.select import Candidate, select
 from sycam.search.space import enumerator_of
-
-_FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
 
 
 @dataclass(frozen=True)
@@ -100,98 +99,112 @@ def run_search(
     Raises:
         RunError: the folder holds another run or is in use; of a script, scores are missing.
     """
-    again = script is not None
-    metric, stages = problem.metric, image_blocks(len(problem.context), problem.metric)
-    whole = (ImageBlock(0, len(problem.context)),)
+    writes = script is None
+    metric, seed = problem.metric, problem.explained.seed
+    blocks = image_blocks(len(problem.context), metric)
     with ExitStack() as stack:
-        journal = Journal(folder / JOURNAL_FILE, problem.identity, metric, stages, not again)
+        journal = Journal(folder / JOURNAL_FILE, problem.identity, metric, blocks, writes)
         stack.enter_context(closing(journal))
-        board = JournaledScorer(
-            metric, problem.evidence, problem.context, journal, stages, not again
-        )
-        gate = Gate(
-            problem.requirements,
-            problem.scorer,
-            lambda m: Journal(
-                folder / f"scores-{m.slug}.jsonl",
-                f"{problem.identity} {m.text}",
-                m,
-                whole,
-                not again,
-            ),
-        )
+        board = JournaledScorer(metric, problem.evidence, problem.context, journal, blocks, writes)
+        gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
-        known_again = Rediscovery(problem.scorer, problem.grammar.leaves)
-        admitted: dict[tuple[str, str], bool] = {}
-
-        def admissible(candidate: Candidate) -> bool:
-            asked = candidate.kind, candidate.name
-            if asked not in admitted:  # the expensive check comes last
-                method = find_method(candidate.expression)
-                new = candidate.kind == PUBLISHED or not known_again(candidate)
-                admitted[asked] = new and gate(method)
-            return admitted[asked]
-
-        race = Race(
-            board,
-            _dropping(problem, options, stages),
-            options.rule,
-            admissible,
-            problem.explained.seed,
-        )
+        admission = Admission(gate, Rediscovery(problem.scorer, problem.grammar.leaves))
+        race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
-
-        def guide(stream: Any) -> Guide:
-            study = None if again else options.storage or folder / STUDY_FILE
-            return Guide(
-                problem.grammar,
-                options.sampler,
-                problem.explained.seed,
-                DEEPEST,
-                study,
-                f"{problem.explained.name} {metric.text} {problem.identity[:8]}",
-                enumerator.represent,
-                stream,
-                enumerator.portrait,
-                shared=options.storage is not None,
-            )
-
-        search = Search(
-            race,
-            enumerator,
-            options.budget,
-            min(options.max_cost, _FIRST_COSTS) if options.mode == GUIDED else options.max_cost,
-            None if options.mode == EXACT else guide,
-            options.constants,
-            _threshold(options, metric),
-            options.forgets,
-            script,
-            problem.explained.seed,
-            notify,
-        )
+        guide = _guide_of(problem, options, enumerator, folder if writes else None)
+        threshold = _threshold(options, metric)
+        search = Search(race, enumerator, options, guide, threshold, script, seed, notify)
         outcome = search.run(problem.known, options.guesses)
         notify(Stage("Choosing the winner"))
-        first, new, second = _chosen(problem, options, outcome, admissible)
-        classes = _of_classes(problem, options, outcome, first, admissible)
+        first, new, second = _chosen(problem, options, outcome, admission)
+        classes = _of_classes(problem, options, outcome, first, admission)
         # Before the confidence, which asks candidates that did not come near winning.
         refused = _best_first(gate.refused, outcome, metric)
-        inadmissible = frozenset(name for (_, name), good in admitted.items() if not good)
-        confidence = _confidence(problem, options, outcome, first, admissible)
+        inadmissible = admission.refused
+        confidence = _confidence(problem, options, outcome, first, admission)
     return SearchResult(
-        outcome,
-        first,
-        new,
-        _known_as(outcome, first),
-        second,
-        refused,
-        inadmissible,
-        classes,
-        confidence,
+        outcome=outcome,
+        winner=first,
+        new=new,
+        known_as=_known_as(outcome, first),
+        runner_up=second,
+        refused=refused,
+        inadmissible=inadmissible,
+        classes=classes,
+        confidence=confidence,
     )
 
 
+class Admission:
+    """Which candidates may win: those that meet the requirements and are no known method again.
+
+    Each is asked once, and only when it might win: the answer may be expensive.
+
+    Args:
+        gate: of the requirements.
+        known_again: of the known methods; published CAMs themselves may win.
+    """
+
+    def __init__(self, gate: Gate, known_again: Rediscovery):
+        self._gate, self._known_again = gate, known_again
+        self._admitted: dict[tuple[str, str], bool] = {}
+
+    def __call__(self, candidate: Candidate) -> bool:
+        """Whether a candidate may win."""
+        asked = candidate.kind, candidate.name
+        if asked not in self._admitted:
+            new = candidate.kind == PUBLISHED or not self._known_again(candidate)
+            self._admitted[asked] = new and self._gate(find_method(candidate.expression))
+        return self._admitted[asked]
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Names of those that were asked and may not win."""
+        return frozenset(name for (_, name), good in self._admitted.items() if not good)
+
+
+def _gate(problem: Problem, folder: Path, writes: bool) -> Gate:
+    """Of the requirements, each of whose metrics has a journal of its own."""
+    whole = (ImageBlock(0, len(problem.context)),)
+
+    def journal(metric: Metric) -> Journal:
+        file = folder / f"scores-{metric.slug}.jsonl"
+        return Journal(file, f"{problem.identity} {metric.text}", metric, whole, writes)
+
+    return Gate(problem.requirements, problem.scorer, journal)
+
+
+def _guide_of(
+    problem: Problem, options: SearchOptions, enumerator: Enumerator, folder: Path | None
+) -> Callable[[Iterator[Expression | Level]], Guide] | None:
+    """Makes what proposes beyond the cost bound; None where nothing does.
+
+    Args:
+        folder: where the study is kept, unless it is shared; None where nothing is written.
+    """
+    if options.mode == EXACT:
+        return None
+    name = f"{problem.explained.name} {problem.metric.text} {problem.identity[:8]}"
+
+    def guide(stream: Iterator[Expression | Level]) -> Guide:
+        return Guide(
+            problem.grammar,
+            options.sampler,
+            problem.explained.seed,
+            DEEPEST,
+            storage=None if folder is None else options.storage or folder / STUDY_FILE,
+            name=name,
+            shared=options.storage is not None,
+            represent=enumerator.represent,
+            stream=stream,
+            portray=enumerator.portrait,
+        )
+
+    return guide
+
+
 def _dropping(
-    problem: Problem, options: SearchOptions, stages: Sequence[ImageBlock]
+    problem: Problem, options: SearchOptions, blocks: Sequence[ImageBlock]
 ) -> dict[str, Dropping]:
     """When candidates drop out; never where no mean over all images decides who wins."""
     metric, found = problem.metric, {}
@@ -202,7 +215,7 @@ def _dropping(
         worst = metric.range[0] if metric.higher_is_better else metric.range[1]
         found[BOUND] = Bounds(bounds, metric.oriented(worst))
     if options.mode != EXACT:
-        ends = tuple(stage.stop for stage in stages)
+        ends = tuple(block.stop for block in blocks)
         tolerance = options.tolerance_of(metric, problem.context.scale.spread)
         found[RACED] = SequentialTest(options.delta, tolerance, ends, bounds)
     return found

@@ -109,14 +109,27 @@ class _Content:
             raise _UnreadableError
         if isinstance(value, _PLAIN):
             return f"{type(value).__name__} {value!r}"
+        for tell in (self._array, self._program, self._container):
+            if (text := tell(value, depth)) is not None:
+                return text
+        if hasattr(value, "__wrapped__"):  # functools.cache and its like
+            return self.of(value.__wrapped__, depth)
+        if not hasattr(value, "__dict__"):
+            raise _UnreadableError
+        kind = type(value)
+        code = _class_text(kind) if _installed(kind.__module__) else self.of(kind, depth)
+        return f"{code} {self.of(vars(value), depth + 1)}"
+
+    def _array(self, value: object, _depth: int) -> str | None:
         if isinstance(value, Tensor):
             return tensor_digest(value)
         if isinstance(value, np.ndarray | np.generic):
             if value.dtype.hasobject:
                 raise _UnreadableError
             return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
-        if isinstance(value, nn.Module):
-            return self.network(value)
+        return self.network(value) if isinstance(value, nn.Module) else None
+
+    def _program(self, value: object, depth: int) -> str | None:
         if isinstance(value, functools.partial):
             return self.of((value.func, value.args, value.keywords), depth + 1)
         if isinstance(value, FunctionType | type):
@@ -129,8 +142,9 @@ class _Content:
             return f"{self.of(value.__func__, depth)} {self.of(value.__self__, depth + 1)}"
         if isinstance(value, BuiltinFunctionType):
             return f"{value.__module__}.{value.__qualname__}"
-        if isinstance(value, ModuleType):
-            return _module(value)
+        return _module(value) if isinstance(value, ModuleType) else None
+
+    def _container(self, value: object, depth: int) -> str | None:
         if isinstance(value, Mapping):
             return str([(repr(k), self.of(v, depth + 1)) for k, v in value.items()])
         if isinstance(value, list | tuple):
@@ -138,13 +152,7 @@ class _Content:
         if isinstance(value, set | frozenset):
             # Each for itself: in what order they come is chance.
             return str(sorted(_Content().of(v, depth + 1) for v in value))
-        if hasattr(value, "__wrapped__"):  # functools.cache and its like
-            return self.of(value.__wrapped__, depth)
-        if not hasattr(value, "__dict__"):
-            raise _UnreadableError
-        kind = type(value)
-        code = _class_text(kind) if _installed(kind.__module__) else self.of(kind, depth)
-        return f"{code} {self.of(vars(value), depth + 1)}"
+        return None
 
     def network(self, network: nn.Module) -> str:
         """See :func:`network_digest`."""

@@ -20,6 +20,7 @@ from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS, Context, Metr
 from sycam.metrics.base import isolated
 from sycam.metrics.removal.pixel_ranks import gaussian_blur
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 from sycam.scoring.scorer import Scorer
 
 IMAGE, VOLUME = (16, 16), (4, 8, 8)
@@ -278,7 +279,9 @@ class _Bench:
         whole = _images(size, metric.needs_masks)
         images = whole.subset(order)
         network = _network(whole.images)
-        explained = ExplainedNetwork.prepare(network, "3", images, target=0, device="cpu")
+        explained = ExplainedNetwork.prepare(
+            network, "3", images, explain=ExplainOptions(target=0), device="cpu"
+        )
         leaves = metric.leaves | {"activations", "gradients", "score", "probability"}
         self.evidence, self.context = explained.measure(images, leaves=leaves, cache=Cache(None))
         self.metric = metric

@@ -12,7 +12,7 @@ import numpy as np
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
 from sycam.events import Event, Note, Notify, Stage, Step, ignore
-from sycam.evidence import Evidence
+from sycam.evidence import Evidence, Stack
 from sycam.methods import ALWAYS, Method
 from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
@@ -227,34 +227,46 @@ def _figure(metric: Metric, values: np.ndarray, fitted: Any) -> float:
     return float(metric.reduce(values, fitted)) if len(values) else float("nan")
 
 
+@dataclass(frozen=True)
+class Measures:
+    """What entrants are measured under.
+
+    Attributes:
+        metric: the optimised metric.
+        further: goals beside the first, under which the winner is compared as well.
+        panel: other metrics, reported so that a winner that games its metric is seen.
+        guards: what every explanation should pass; measured for the winner, published CAMs and
+            controls on the first ``GUARDED`` images, and left out where they cannot be.
+    """
+
+    metric: Metric
+    further: Sequence[Metric] = ()
+    panel: Sequence[Metric] = ()
+    guards: Sequence[Metric] = ()
+
+
 def validate(
     entrants: Sequence[Entrant],
-    metric: Metric,
-    panel: Sequence[Metric],
-    guards: Sequence[Metric],
-    evidence: Evidence,
+    measures: Measures,
+    evidence: Evidence | Stack,
     context: Context,
     seed: int = 0,
     notify: Notify = ignore,
-    further: Sequence[Metric] = (),
     settle: Settle = as_measured,
 ) -> Validation:
     """Score methods on held-out images and compare the winner with every other.
 
     Args:
         entrants: the methods; at most one of kind ``"winner"``.
-        metric: the optimised metric.
-        panel: other metrics, reported so that a winner that games its metric is seen.
-        guards: what every explanation should pass; measured for the winner, published CAMs and
-            controls on the first ``GUARDED`` images, and left out where they cannot be.
+        measures: under which they are scored.
         evidence: measurements on the held-out images.
         context: of the same images.
         seed: of bootstrap and sign flips.
         notify: watches the progress.
-        further: goals besides the first, under which the winner is compared too.
         settle: from each score that was measured, the one that counts: on record it may be
             rounded otherwise.
     """
+    metric, further, panel = measures.metric, measures.further, measures.panel
     scorer, columns = Scorer(metric, evidence, context), []
     notify(Stage("Preparing the network"))
     measured = [metric, *further, *panel]
@@ -270,7 +282,7 @@ def validate(
         notify(Step(done))
     scores = [column[0] for column in columns]
     means = {m.text: [c[i].mean for c in columns] for i, m in enumerate(panel, 1 + len(further))}
-    guarded = _guarded(entrants, guards, scorer, notify)
+    guarded = _guarded(entrants, measures.guards, scorer, notify)
     # Images on which no method's map is degenerate.
     sound = ~np.any([score.flat for score in scores], axis=0)
     winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
@@ -334,7 +346,7 @@ def validate(
         best_published=best and best.name,
         chosen_published=chosen and chosen.name,
         beats_published=bool(best and _beats(best.against)),
-        directions={m.text: m.higher_is_better for m in (*measured, *guards)},
+        directions={m.text: m.higher_is_better for m in (*measured, *measures.guards)},
         guarded_images=min(GUARDED, len(context)) if guarded else 0,
     )
 

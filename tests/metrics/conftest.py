@@ -17,6 +17,7 @@ from sycam.inference import Classifier
 from sycam.language import parse
 from sycam.metrics import Context, Metric, find_metric
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 from sycam.scoring.scorer import Scorer
 
 
@@ -32,9 +33,9 @@ def score() -> Callable[..., Tensor]:
         layer: str = "3",
         **settings,
     ) -> Tensor:
-        """Scores ``[P,N]`` or ``[P,N,c]``; settings of ``ExplainedNetwork.prepare``."""
+        """Scores ``[P,N]`` or ``[P,N,c]``; settings of ``ExplainOptions``."""
         metric, image_set = find_metric(metric), ImageSet.from_arrays(images)
-        explained = ExplainedNetwork.prepare(network, layer, image_set, **settings)
+        explained = ExplainedNetwork.prepare(network, layer, image_set, ExplainOptions(**settings))
         parsed = [parse(text) for text in expressions]
         leaves = metric.leaves.union(*(e.leaves for e in parsed))
         evidence, context = explained.measure(image_set, leaves=leaves)

@@ -10,9 +10,12 @@ import torch
 from sycam.errors import OptionError
 from sycam.metrics import find_metric
 from sycam.metrics.context import Scale
+from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem
+from sycam.problem.request import Request
+from sycam.runs.certificate import certificate_of
 from sycam.runs.folder import open_folder
-from sycam.search import Budget, SearchOptions
+from sycam.search import SearchOptions
 from sycam.search.racing.sequential_test import SequentialTest
 from sycam.search.run import run_search
 from sycam.search.selection.rules import RULES, ordering
@@ -24,7 +27,7 @@ UNITS = [1e-7, 1e-2, 1e5]
 
 
 def options(**more) -> SearchOptions:
-    return SearchOptions(Budget.parse("1m"), **more)
+    return SearchOptions(budget="1m", **more)
 
 
 def in_unit(unit: float):
@@ -133,16 +136,18 @@ def test_rules_choose_the_same_in_any_unit(rule, unit):
 
 def test_a_search_finds_the_same_in_any_unit(small_network, small_images, tmp_path):
     def found(unit: float):
-        problem = Problem.prepare(
-            small_network, "3", small_images, metric="deletion", search_images=4, heldout=3,
-            target=in_unit(unit),
+        asked = Request(
+            small_network, "3", small_images, "deletion",
+            data=DataOptions(search_images=4, heldout=3),
+            explain=ExplainOptions(target=in_unit(unit)),
         )  # fmt: skip
-        wanted = SearchOptions(Budget.parse("15"), max_cost=2, constants=False)
-        return run_search(problem, wanted, open_folder(tmp_path / str(unit), "run"))
+        problem = Problem.of(asked)
+        wanted = SearchOptions(budget="15", max_cost=2, constants=False)
+        result = run_search(problem, wanted, open_folder(tmp_path / str(unit), problem))
+        return result, certificate_of(problem, wanted, result)
 
-    plain, small = found(1.0), found(1e-7)
+    (plain, of_plain), (small, of_small) = found(1.0), found(1e-7)
     assert small.winner.name == plain.winner.name
     assert small.winner.mean == pytest.approx(1e-7 * plain.winner.mean, rel=1e-4)
-    of_plain, of_small = plain.certificate, small.certificate
     assert of_small["tolerance"] == pytest.approx(1e-7 * of_plain["tolerance"], rel=1e-4)
     assert of_small["dropped"] == of_plain["dropped"]

@@ -16,6 +16,7 @@ from sycam.errors import OptionError
 from sycam.methods import find_method
 from sycam.metrics import ADCC, ARCC, AverageDrop, Coherency, Complexity, Road
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 from sycam.scoring.scorer import Scorer
 from sycam.targets import Probability
 
@@ -31,7 +32,8 @@ def sharp(small_network) -> nn.Module:
 
 def prepared(network, images, **settings):
     image_set = ImageSet.from_arrays(images)
-    return ExplainedNetwork.prepare(network, "3", image_set, **settings).measure(image_set)
+    explain = ExplainOptions(**settings)
+    return ExplainedNetwork.prepare(network, "3", image_set, explain).measure(image_set)
 
 
 def scored(metric, evidence, ctx, method="grad-cam"):
@@ -59,7 +61,9 @@ def test_the_class_explained_stays_where_the_masked_image_is_another(sharp, smal
     left = sharp(images * maps[:, None]).argmax(1)
     assert (left != ctx.targets).any()
     labelled = ImageSet.from_arrays(images, ctx.targets)
-    by_class = ExplainedNetwork.prepare(sharp, "3", labelled, target="label").measure(labelled)
+    by_class = ExplainedNetwork.prepare(
+        sharp, "3", labelled, explain=ExplainOptions(target="label")
+    ).measure(labelled)
     np.testing.assert_allclose(
         scored(Coherency(), evidence, ctx), scored(Coherency(), *by_class), atol=1e-6
     )

@@ -12,6 +12,7 @@ from sycam.errors import OptionError, UnknownNameError
 from sycam.language import parse
 from sycam.metrics import METRICS, find_metric
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 from sycam.scoring.scorer import Scorer
 
 
@@ -56,7 +57,7 @@ def test_bounds_hold_where_a_callable_is_explained(name, small_network, small_im
     metric = find_metric(name)
     images = ImageSet.from_arrays(small_images[:4], masks=masks_of(small_images[:4]))
     explained = ExplainedNetwork.prepare(
-        small_network, "3", images, target=lambda row: 30 * row[1] - 5
+        small_network, "3", images, explain=ExplainOptions(target=lambda row: 30 * row[1] - 5)
     )
     evidence, context = explained.measure(images, leaves=metric.leaves | {"score"})
     try:

@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 import sycam
-from sycam import verification
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.metrics import find_metric
 from sycam.problem.images import divide
 from sycam.problem.problem import Problem
 from sycam.report.tables import result_tables
+from sycam.runs import verify
+from sycam.runs.certificate import certificate_of
 from sycam.runs.discrepancies import discrepancies
 from sycam.runs.record import record_of
 from sycam.runs.result import digest_of
@@ -193,23 +194,26 @@ def measured_once(monkeypatch, race):
 
         return kept
 
-    known = ("notify", "network", "images", "grammar")
-    monkeypatch.setattr(
-        Problem,
-        "prepare",
-        once(Problem.prepare, lambda **o: str([o[k] for k in sorted({*o} - {*known})])),
-    )
+    def key(asked, _notify):
+        return str(
+            (asked.layer, asked.metric, asked.require, asked.data, asked.explain, asked.guesses,
+             asked.seed)
+        )  # fmt: skip
+
+    monkeypatch.setattr(Problem, "of", once(Problem.of, key))
     monkeypatch.setattr(
         Scorer, "score_method", once(Scorer.score_method, lambda s, m: (id(s.evidence), m.name))
     )
-    monkeypatch.setattr(verification, "read_grammar", once(verification.read_grammar, lambda *a: a))
+    monkeypatch.setattr(verify, "read_grammar", once(verify.read_grammar, lambda *a: a))
     result = sycam.load(race)
 
     def derived(problem, options, found, *_):
-        fresh = record_of(problem, options, found) | {"certificate": found.certificate}
+        fresh = record_of(problem, options, found) | {
+            "certificate": certificate_of(problem, options, found)
+        }
         return replace(result, record={**result.record, **fresh})
 
-    monkeypatch.setattr(verification, "derived", derived)
+    monkeypatch.setattr(verify, "derived", derived)
 
 
 def test_a_forged_field_that_decides_what_is_derived_is_told_or_listed(

@@ -12,7 +12,9 @@ import torch
 import sycam
 from sycam.data import demo
 from sycam.problem.images import demo_images
+from sycam.problem.options import DataOptions
 from sycam.problem.problem import Problem
+from sycam.problem.request import Request
 from sycam.scoring import journaled_scorer, scorer
 from sycam.scoring.scorer import Scorer
 from sycam.search import budget
@@ -73,10 +75,9 @@ def test_a_time_budget_is_kept_to_a_tenth(tmp_path, monkeypatch, mode):
         return score(self, expressions)
 
     monkeypatch.setattr(Scorer, "score", slowly)
-    problem = Problem.prepare(
-        "demo", demo.LAYER, "demo", metric="average-drop", search_images=40, heldout=2
-    )
-    options = SearchOptions(Budget(seconds=seconds), mode=mode)
+    data = DataOptions(search_images=40, heldout=2)
+    problem = Problem.of(Request("demo", demo.LAYER, "demo", "average-drop", data=data))
+    options = SearchOptions(budget=Budget(seconds=seconds), mode=mode)
     outcome = run_search(problem, options, tmp_path).outcome
     assert outcome.stopped == "budget"
     assert 0.9 * seconds < outcome.seconds < 1.1 * seconds

@@ -16,7 +16,7 @@ from sycam.problem.images import demo_images
 from sycam.scoring import statistics
 from sycam.scoring.scorer import Score, Scorer
 from sycam.search import Candidate, Enumerator, select
-from sycam.validation.validate import Entrant, validate
+from sycam.validation.validate import Entrant, Measures, validate
 
 RUNS, SEARCH, HELDOUT = 100, 24, 32
 PUBLISHED = ("grad-cam", "hirescam", "grad-cam++", "xgrad-cam", "layer-cam")
@@ -106,7 +106,7 @@ def test_pure_noise_has_no_significant_winner(measured, monkeypatch):
         entrants = [Entrant(find_method(winner.expression), "winner", winner.mean)]
         entrants += [Entrant(find_method(n), "published", candidates[e].mean)
                      for n, e in zip(PUBLISHED, known, strict=True)]  # fmt: skip
-        found = validate(entrants, metric, [], [], evidence, context, seed)
+        found = validate(entrants, Measures(metric), evidence, context, seed)
         significant += found.beats_published
         fell.append(winner.mean - found.winner.heldout.mean)
     assert RUNS - significant >= 95
@@ -127,5 +127,5 @@ def test_a_real_lead_is_significant(measured):
     best = find_method(max(means, key=means.get))
     entrants = [Entrant(best, "winner", 1.0)]
     entrants += [Entrant(find_method(n), "published", 0.5) for n in PUBLISHED]
-    found = validate(entrants, Lead(), [], [], evidence, context)
+    found = validate(entrants, Measures(Lead()), evidence, context)
     assert found.beats_published

@@ -136,7 +136,7 @@ class Custom(Metric):
         return DataError(f"metric {self.text!r} {said}")
 
 
-def metric(
+def metric(  # noqa: PLR0913 (public)
     function: Function | None = None,
     *,
     form: str = BATCH,

@@ -16,6 +16,7 @@ from sycam.language import parse
 from sycam.metrics import METRICS, find_metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 from sycam.scoring.scorer import Scorer
 
 FORMULAS = ["mean(G)", "relu(G)", "mean(relu(G)) * max(A)"]
@@ -121,7 +122,9 @@ def test_what_are_no_several_goals_is_refused(make, said):
 
 def test_a_goal_that_is_not_defined_here_is_refused(small_network, small_images):
     images = ImageSet.from_arrays(small_images)
-    explained = ExplainedNetwork.prepare(small_network, "3", images, target=lambda row: row[1])
+    explained = ExplainedNetwork.prepare(
+        small_network, "3", images, explain=ExplainOptions(target=lambda row: row[1])
+    )
     _, context = explained.measure(images)
     find_metric("road").check(context)
     with pytest.raises(OptionError, match="class-sensitivity"):

@@ -23,6 +23,7 @@ from sycam.metrics.imputation.impute import impute_exact
 from sycam.metrics.removal.road import plateau_bounds
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
+from sycam.problem.options import ExplainOptions
 
 QUIET = {"solver": "exact", "noise": 0.0}
 STRICT = {**QUIET, "ties": "plateau"}
@@ -104,9 +105,9 @@ def test_plateaus_are_the_packages(small_network, small_images, package, theirs)
     image_set = ImageSet.from_arrays(small_images[:3])
     small_network[-1].weight.data *= 10  # probabilities that differ by more than solvers do
     # Of this class the ReLU leaves a third of the map at 0.
-    evidence, ctx = ExplainedNetwork.prepare(small_network, "3", image_set, target=3).measure(
-        image_set
-    )
+    evidence, ctx = ExplainedNetwork.prepare(
+        small_network, "3", image_set, explain=ExplainOptions(target=3)
+    ).measure(image_set)
     grad_cam = find_method("grad-cam").heatmaps(evidence, ctx).maps
     assert (grad_cam == 0).float().mean() > 0.25
     maps = with_plateaus(grad_cam)

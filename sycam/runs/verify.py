@@ -15,13 +15,14 @@ from torch import nn
 from sycam.data.images import ImageSet
 from sycam.errors import RunError, SycamError
 from sycam.events import Notify, Stage, Step, ignore
-from sycam.grammar import read_grammar
+from sycam.grammar import Grammar, read_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.problem.images import Images
 from sycam.problem.problem import Problem
+from sycam.runs.derive import derived
 from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
-from sycam.runs.recorded import recorded_arguments
+from sycam.runs.recorded import Given, recorded_request
 from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
 from sycam.runs.trust import check_files, file_of_network
 from sycam.scoring.scorer import Score
@@ -30,7 +31,6 @@ from sycam.search.engine import GUIDED
 from sycam.search.run import SearchResult, contenders, run_search
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import read_json
-from sycam.synthesis import derived
 from sycam.targets.resolve import Target
 from sycam.validation.validate import Entrant, Settle, Validated
 from sycam.version import __version__
@@ -97,7 +97,7 @@ class Verification:
         self.checks.append(Check(text, "; ".join(faults)))
 
 
-def verify(
+def verify(  # noqa: PLR0913 (public)
     run: str | Path,
     network: nn.Module | str | None = None,
     images: Images | None = None,
@@ -134,49 +134,32 @@ def verify(
     named = [file_of_network(network), *metric_files]
     with reading_a_run(filter(None, named), trust):
         check_files(result.record, network, metric)
-        return _verified(result, network, images, heldout, metric, target, device, notify)
+        given = Given(network, images, heldout, metric, target)
+        return _verified(result, given, device, notify)
 
 
 def _verified(
-    result: Result,
-    network: nn.Module | str | None,
-    images: Images | None,
-    heldout: ImageSet | None,
-    metric: Metric | None,
-    target: Target | None,
-    device: str | torch.device | None,
-    notify: Notify,
+    result: Result, given: Given, device: str | torch.device | None, notify: Notify
 ) -> Verification:
     done = Verification()
-    folder = result.path
+    record, folder = result.record, result.path
     with done.claim("the file is as it was written") as fault:
         data = read_json(folder / RESULT_FILE, LARGEST)
         if data.get("digest") != digest_of(data):
             fault("its content does not have the digest that it states")
-    record = result.record
-    options = SearchOptions.from_dict(record["settings"]["search"])
-    if options.storage is not None:
+    search = SearchOptions.from_dict(record["settings"]["search"])
+    if search.storage is not None:
         raise RunError(
             "the run's proposals came from a study that other runs share, so that its search "
             "cannot be played again"
         )
-    grammar = None
-    with done.claim(
-        "the grammar has the digest and the trees that the certificate states"
-    ) as fault:
-        grammar = read_grammar(record["grammar"]["text"], record["grammar"]["name"])
-        if {grammar.digest} != {record["grammar"]["digest"], result.certificate["grammar"]}:
-            fault(f"its digest is {grammar.digest}")
-        levels = result.certificate["levels"]
-        trees = grammar.tree_counts(len(levels))
-        if trees != [level["trees"] for level in levels]:
-            fault(f"the trees by cost are {trees}")
+    grammar = _grammar(done, result)
     if grammar is None:
         return done
-    given = recorded_arguments(result, grammar, network, images, heldout, metric, target)
+    asked = recorded_request(result, grammar, given, device)
     problem = None
     with done.claim("network, images, metric and options are those of the run") as fault:
-        problem = Problem.prepare(**given, device=device, notify=notify)
+        problem = Problem.of(asked, notify)
         if problem.identity != record["identity"]:
             fault(_differences(problem, record))
     if problem is None or not done.checks[-1].holds:
@@ -185,31 +168,59 @@ def _verified(
     with done.claim("the recorded search can be played again from its journal") as fault:
         notify(Stage("Playing the search again"))
         script = {**result.certificate["entered"], "settling": result.certificate["settling"]}
-        found = run_search(problem, options, folder, script, notify)
+        found = run_search(problem, search, folder, script, notify)
     if found is None:
         return done
     with done.claim(
         "published CAMs, controls and all formulas listed, scored anew, have the journal's scores"
     ) as fault:
         _check_scores(found, result, problem, notify, fault)
-    unit = max(_unit(problem, goal) for goal in problem.goals)
     again = None
     with done.claim("all rows, scored anew, can be compared on the held-out images") as fault:
         again = derived(
-            problem, options, found, folder, _without_result(notify), _settled(result, problem)
+            problem, search, found, folder, _without_result(notify), _settled(result, problem)
         )
-    if again is None:
-        return done
-    new = {"network": network is not None, "images": (images, heldout) != (None, None)}
-    anew = {name for name, is_given in new.items() if is_given}
-    components = any(goal.components for goal in problem.goals)
+    if again is not None:
+        _compare(done, data, again, problem, given)
+    if not done.holds and record["environment"].get("sycam") != __version__:
+        made = record["environment"].get("sycam")
+        said = f"what other versions record otherwise: the run is of {made}, this is {__version__}"
+        done.unchecked.append(Unchecked("", said))
+    return done
+
+
+def _grammar(done: Verification, result: Result) -> Grammar | None:
+    """The run's grammar, where its text can be read."""
+    grammar, recorded = None, result.record["grammar"]
+    with done.claim(
+        "the grammar has the digest and the trees that the certificate states"
+    ) as fault:
+        grammar = read_grammar(recorded["text"], recorded["name"])
+        if {grammar.digest} != {recorded["digest"], result.certificate["grammar"]}:
+            fault(f"its digest is {grammar.digest}")
+        levels = result.certificate["levels"]
+        trees = grammar.tree_counts(len(levels))
+        if trees != [level["trees"] for level in levels]:
+            fault(f"the trees by cost are {trees}")
+    return grammar
+
+
+def _compare(
+    done: Verification, data: Mapping[str, Any], again: Result, problem: Problem, given: Given
+) -> None:
+    """The record against what was derived, value by value, a claim for each part of it."""
+    new = {
+        "network": given.network is not None,
+        "images": (given.images, given.heldout) != (None, None),
+    }
     differing, done.unchecked = discrepancies(
         {key: value for key, value in data.items() if key != "digest"},
         again.recorded(),
-        components,
-        anew,
-        unit,
+        any(goal.components for goal in problem.goals),
+        {name for name, is_given in new.items() if is_given},
+        max(_unit(problem, goal) for goal in problem.goals),
     )
+    guided = GUIDED in data["certificate"]["entered"]
     for text, keys in _CLAIMS.items():
         with done.claim(text) as fault:
             faults = [d for d in differing if not keys or d.path[0] in keys]
@@ -218,20 +229,11 @@ def _verified(
                 fault(str(one))
             if len(faults) > _TOLD:
                 fault(f"and {len(faults) - _TOLD} more")
-            guided = GUIDED in result.certificate["entered"]
             if guided and any(d.path[0] == "certificate" for d in faults):
                 fault(
                     "another machine may round otherwise and propose others: verify a guided run "
                     "where it was made"
                 )
-    if not done.holds and record["environment"].get("sycam") != __version__:
-        done.unchecked.append(
-            Unchecked(
-                "", f"what other versions record otherwise: the run is of "
-                f"{record['environment'].get('sycam')}, this is {__version__}"
-            )
-        )  # fmt: skip
-    return done
 
 
 def _differences(problem: Problem, record: Mapping[str, Any]) -> str:

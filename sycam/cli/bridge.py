@@ -1,0 +1,88 @@
+"""Options of commands from option objects: one declaration, in Python and on the command line."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Collection
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
+
+import typer
+
+from sycam.support.options import Declared, declared
+
+
+def with_options(*, without: Collection[str] = ()) -> Callable[[Callable], Callable]:
+    """A command that takes the options of its option objects, and is called with the objects.
+
+    Each parameter whose type is a dataclass of declared options is replaced, in its place, by
+    their flags.
+
+    Args:
+        without: fields that are no options of this command.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        signature = inspect.signature(function, eval_str=True)
+        parameters, kinds = [], {}
+        for parameter in signature.parameters.values():
+            kind = parameter.annotation
+            if is_dataclass(kind):
+                kinds[parameter.name] = kind
+                parameters += _parameters(kind, without)
+            else:
+                parameters.append(parameter)
+
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            objects = {name: _object(kind, given, without) for name, kind in kinds.items()}
+            return function(**given, **objects)
+
+        # What typer reads, in place of the function's own.
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+def _options(kind: type, without: Collection[str]) -> dict[str, Declared]:
+    said = declared(kind).items()
+    return {name: one for name, one in said if one.help and name not in without}
+
+
+def _flag(name: str, said: Declared) -> str:
+    return said.flag or said.keyword or name
+
+
+def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]:
+    hints, defaults = typing.get_type_hints(kind), {f.name: f.default for f in fields(kind)}
+    found = []
+    for name, said in _options(kind, without).items():
+        text, default = said.text or hints[name], defaults[name]
+        flag = _flag(name, said)
+        if typing.get_origin(text) is list:
+            text, default = text | None, None
+        # A switch that is off needs no flag that switches it off.
+        names = [f"--{flag.replace('_', '-')}"] if default is False else []
+        told = typer.Option(*names, help=said.help, **said.more)
+        annotation = Annotated[text, told]  # type: ignore[valid-type]
+        found.append(
+            inspect.Parameter(
+                flag, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        )
+    return found
+
+
+def _object(kind: type, given: dict[str, Any], without: Collection[str]) -> Any:
+    """The option object of what was typed, which is taken out of ``given``."""
+    values: dict[str, Any] = {}
+    for name, said in _options(kind, without).items():
+        value = given.pop(_flag(name, said))
+        if value is None:  # the field's own default
+            continue
+        values[name] = value if said.read is None else said.read(value)
+    return kind(**values)

@@ -1,0 +1,86 @@
+"""Options that are declared once: a field of a frozen dataclass, with what a command says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from sycam.errors import OptionError, unknown_name
+
+_KEY = "option"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is said of an option beside its type and default.
+
+    Attributes:
+        help: one line for people, as a command prints it.
+        keyword: name of the keyword in Python, where the field's name is another.
+        flag: name of the command's flag, where the keyword is another.
+        text: type of what is typed in a command; the field's own if None.
+        read: the typed text to the field's value.
+        more: further arguments of the command's option: ``metavar``, ``autocompletion``.
+    """
+
+    help: str
+    keyword: str | None = None
+    flag: str | None = None
+    text: Any = None
+    read: Callable[[Any], Any] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def option(default: Any, help: str, **declared: Any) -> Any:
+    """A field that is an option of commands as well; see :class:`Declared`."""
+    return field(default=default, metadata={_KEY: Declared(help, **declared)})
+
+
+def plain(default: Any, keyword: str | None = None) -> Any:
+    """A field that no command has; ``keyword`` as for :class:`Declared`."""
+    return field(default=default, metadata={_KEY: Declared("", keyword=keyword)})
+
+
+def declared(kind: type) -> dict[str, Declared]:
+    """Fields with what is said of them, in order; those without a help are no command's."""
+    return {f.name: f.metadata.get(_KEY, Declared("")) for f in fields(kind)}
+
+
+def keywords(kind: type) -> dict[str, str]:
+    """Keyword to field."""
+    return {said.keyword or name: name for name, said in declared(kind).items()}
+
+
+Options = TypeVar("Options")
+
+
+def with_keywords(
+    given: Mapping[str, Any], *objects: Any, without: Collection[str] = ()
+) -> tuple[Any, ...]:
+    """Option objects, with single options given as keywords in place of theirs.
+
+    Args:
+        given: keywords, each a field of one of the objects.
+        objects: of dataclasses whose fields may be given.
+        without: keywords that mean nothing here.
+
+    Raises:
+        OptionError, UnknownNameError: a keyword that is a field of none of them.
+    """
+    rest, found = dict(given), []
+    for one in objects:
+        known = {k: v for k, v in keywords(type(one)).items() if k not in without}
+        names = {k: v for k, v in known.items() if k in rest}
+        changes = {name: rest.pop(keyword) for keyword, name in names.items()}
+        found.append(replace(one, **changes) if changes else one)
+    if rest:
+        known = {k for one in objects for k in keywords(type(one))}
+        raise unknown_name("option", next(iter(rest)), sorted(known.difference(without)))
+    return tuple(found)
+
+
+def need_one_of(name: str, value: object, known: Any) -> None:
+    """OptionError where a value is none of those that are known."""
+    if value not in known:
+        raise OptionError(f"{name} {value!r} is not known; expected {', '.join(known)}")
