@@ -3,6 +3,10 @@
 Gaussian process regression (Rasmussen and Williams, Gaussian Processes for Machine Learning,
 2006, algorithm 2.1; length and noise by the marginal likelihood, section 5.4) over portraits of
 the heatmaps on the probe images, with the Matérn 3/2 kernel. It takes no pass of the network.
+
+scikit-learn's regressor gives the same numbers (a test compares them), but takes two to three
+times as long for a round of proposals, and five to ten times as long to choose length and noise,
+because it measures all distances again for each choice (``benchmarks/surrogate.py``).
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern
 
 from sycam.errors import OptionError
 from sycam.grammar import load_grammar
@@ -119,6 +122,28 @@ def test_the_surrogate_recovers_a_smooth_function_and_knows_what_it_does_not_kno
     assert near[0, 0] < 0.05
     assert far[0, 0] > 0.5
     assert covariance.shape == (50, 50)
+
+
+def test_the_surrogate_is_scikit_learns_gaussian_process_with_the_likeliest_choice():
+    generator = np.random.default_rng(1)
+    points, pool = generator.random((40, 5)), generator.random((7, 5))
+    figures = np.cos(2 * points).sum(1)
+    figures = (figures - figures.mean()) / figures.std()
+    rough = np.arange(40) % 3 == 0
+    surrogate = Surrogate()
+    surrogate.fit(points, figures, rough)
+    unit = np.median(pdist(points))
+    choices = (
+        GaussianProcessRegressor(
+            Matern(length * unit, nu=1.5), alpha=noise + 0.3 * rough, optimizer=None
+        ).fit(points, figures)
+        for length in (0.3, 1.0, 3.0, 10.0)
+        for noise in (1e-4, 1e-3, 1e-2)
+    )
+    reference = max(choices, key=lambda process: process.log_marginal_likelihood_value_)
+    expected = reference.predict(pool, return_cov=True)
+    for found, wanted in zip(surrogate.predict(pool), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
 def test_one_hopeless_score_does_not_blind_the_surrogate():
