@@ -7,7 +7,7 @@ from pathlib import Path
 from sycam.errors import RunError
 from sycam.problem.problem import Problem
 from sycam.runs.result import RESULT_FILE
-from sycam.scoring.journal import JOURNAL_FILE
+from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.support.files import check_target
 
@@ -20,7 +20,7 @@ def open_folder(out: str | Path | None, problem: Problem) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_target(folder / RESULT_FILE, within=folder)
-        for file in (JOURNAL_FILE, STUDY_FILE):
+        for file in (JOURNAL_FILE, JOURNAL_FILE + LOCK_SUFFIX, STUDY_FILE):
             check_target(folder / file, within=folder, appended=True)
     except OSError as error:
         raise RunError(f"cannot use the run's folder '{folder}': {error}") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import lock_descriptor
 
 from sycam.errors import RunError
 from sycam.metrics import Metric
@@ -19,20 +20,14 @@ from sycam.scoring.scorer import Score
 from sycam.support.files import open_plain, read_plain
 from sycam.support.schema import SchemaError, check, parse_json
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
-
 JOURNAL_FILE = "scores.jsonl"  # of a run's folder
+LOCK_SUFFIX = ".lock"  # of the file beside it: on Windows, what is locked cannot be read
 VERSION = 2
 _LARGEST = 1 << 33  # bytes of a journal that is read
 _LINE = {
     "stage": int,
     "candidates": [{"name": str, "scores": list[Any], "degenerate": int, "finite": bool}],
 }
-_FAR = 1 << 40  # a byte behind any journal: what is locked on Windows, where locks stop readers
 
 
 class Journal:
@@ -40,6 +35,9 @@ class Journal:
 
     Each line ends in a checksum. A last line that a crash left half-written is cut off; a damaged
     line in the middle is passed over, and what it held is computed again.
+
+    The lock is the operating system's, on an empty file ``<path>.lock`` that stays there: it ends
+    with the process, however that ends.
 
     Args:
         path: the file; made if absent.
@@ -68,7 +66,7 @@ class Journal:
         self.path, self.metric, self.stages = path, metric, tuple(stages)
         self.known: dict[tuple[str, int], Score] = {}
         self.damaged = 0
-        self._file = None
+        self._file = self._lock_file = None
         header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
         try:
             if not writable:
@@ -91,17 +89,13 @@ class Journal:
             raise
 
     def _lock(self) -> None:
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                self._file.seek(_FAR)
-                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
+        path = self.path.with_name(self.path.name + LOCK_SUFFIX)
+        self._lock_file = open_plain(path, "ab", within=path.parent)
+        if not lock_descriptor(self._lock_file.fileno(), blocking=False):
             raise RunError(
                 f"another process is at work on the run in '{self.path.parent}'; wait for it, or "
                 "choose another --out"
-            ) from None
+            )
 
     def _content(self) -> bytes:
         return read_plain(self.path, _LARGEST, within=self.path.parent)
@@ -189,8 +183,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file and let other processes use it."""
-        if self._file is not None:
-            self._file.close()
+        for file in (self._file, self._lock_file):
+            if file is not None:
+                file.close()
 
 
 def _decode(line: bytes) -> dict | None:

@@ -160,6 +160,15 @@ def test_a_second_process_is_refused_until_the_first_is_gone_however_it_went(tmp
     opened(tmp_path / "j").close()
 
 
+def test_a_disk_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
+    def unsupported(_descriptor, **_options):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("sycam.scoring.journal.lock_descriptor", unsupported)
+    with pytest.raises(RunError, match=r"cannot use journal .* No locks available"):
+        opened(tmp_path / "j")
+
+
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path, monkeypatch):
     write(tmp_path / "j", 2)
     journal = opened(tmp_path / "j")

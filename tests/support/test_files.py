@@ -233,6 +233,7 @@ def draw(_small_run, run):
         ("result.json", save),
         ("result.json", resume),
         ("scores.jsonl", resume),
+        ("scores.jsonl.lock", resume),
         ("study.log", resume),
         ("explanations", draw),
         ("explanations/images.png", draw),
