@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -169,15 +169,17 @@ class ExpressionStudy:
 
 
 def _opened(storage: str | Path | BaseStorage | None, anew: bool) -> BaseStorage:
-    if isinstance(storage, BaseStorage) or storage is None:
-        return get_storage(storage)
+    if storage is None:
+        return InMemoryStorage()
+    if isinstance(storage, BaseStorage):
+        return storage
     if isinstance(storage, str) and "://" in storage:
         from sqlalchemy.exc import DBAPIError  # slow to import
 
         for wait in (*_WAITS, None):
             try:
                 with _quiet():
-                    return get_storage(storage)
+                    return RDBStorage(storage)
             except Exception as error:  # SQLAlchemy, drivers and Optuna raise many kinds
                 # Another process that makes the same database's tables just now is waited for.
                 if isinstance(error, DBAPIError) and wait is not None:
