@@ -30,7 +30,7 @@ from sycam.scoring.blocks import image_blocks
 from sycam.scoring.scorer import Score
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget
-from sycam.search.racing.race import BATCH, BOUND, RACE, Race
+from sycam.search.racing.race import BATCH, BOUND, OUTPERFORMED, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.rules import DEFAULT_RULE
 
@@ -99,7 +99,7 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
         best, worst = (f(map(metric.oriented, metric.range)) for f in (max, min))
         bounds = np.full(board.images, float(best))
         sure = {BOUND: Bounds(bounds, worst)}
-        race = {RACE: SequentialTest(options.delta, tolerance, ends, bounds)}
+        race = {OUTPERFORMED: SequentialTest(options.delta, tolerance, ends, bounds)}
         raced = searched(board, expressions, known, sure | race)
         spent = raced.spent
         raced.settle()

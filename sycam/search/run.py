@@ -23,8 +23,7 @@ from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide
 from sycam.search.proposals.optuna_study import STUDY_FILE
-from sycam.search.racing.race import BOUND, Dropping, Race
-from sycam.search.racing.race import RACE as RACED
+from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.bootstrap import Stability, stability
 from sycam.search.selection.pareto import Scale, compromise, pareto_front
@@ -217,7 +216,7 @@ def _dropping(
     if options.mode != EXACT:
         ends = tuple(block.stop for block in blocks)
         tolerance = options.tolerance_of(metric, problem.context.scale.spread)
-        found[RACED] = SequentialTest(options.delta, tolerance, ends, bounds)
+        found[OUTPERFORMED] = SequentialTest(options.delta, tolerance, ends, bounds)
     return found
 
 

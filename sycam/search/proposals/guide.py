@@ -15,14 +15,13 @@ from sycam.errors import ExpressionError, OptionError, unknown_name
 from sycam.grammar import Grammar
 from sycam.language import Expression
 from sycam.search.enumeration.enumerator import Level
+from sycam.search.options import EVOLUTION, GRAMMAR, RANDOM, SAMPLERS, TPE
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Entry, Values
 from sycam.search.proposals.evolution import EvolutionProposer
 from sycam.search.proposals.optuna_study import ExpressionStudy, GrammarSampler
 from sycam.search.proposals.proposer import MIX, ORDER, GrammarProposer, Portray, Proposer
 
-GRAMMAR, TPE, RANDOM, EVOLUTION = "grammar", "tpe", "random", "evolution"
-SAMPLERS = (GRAMMAR, TPE, RANDOM, EVOLUTION)
 _PATIENCE = 300  # proposals without a new class, after which the next in cost order is taken
 _AGAIN = _PATIENCE - 16
 

@@ -16,7 +16,7 @@ from sycam.search.selection.select import DEGENERATE_SHARE, Candidate, select
 
 BATCH = 8  # candidates scored together; fixed, so that a resumed run forms the same batches
 PEERS = 48  # of the finished
-RACE, BOUND, FLAT, OVERFLOW = "race", "bound", "degenerate", "overflow"
+OUTPERFORMED, BOUND, FLAT, OVERFLOW = "race", "bound", "degenerate", "overflow"
 
 
 class Dropping(Protocol):

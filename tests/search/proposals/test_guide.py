@@ -14,7 +14,8 @@ from sycam.errors import OptionError, UnknownNameError
 from sycam.grammar import load_grammar
 from sycam.metrics import POSITIVE_SCALE
 from sycam.search.enumeration.enumerator import Enumerator, Level
-from sycam.search.proposals.guide import SAMPLERS, Guide
+from sycam.search.options import SAMPLERS
+from sycam.search.proposals.guide import Guide
 
 MAX = 5
 GRAMMAR = load_grammar("gradient")

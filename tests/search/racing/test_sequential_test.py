@@ -12,7 +12,7 @@ from sycam.grammar.sampling import all_expressions
 from sycam.metrics import Road, find_metric
 from sycam.scoring.blocks import image_blocks
 from sycam.scoring.scorer import Score
-from sycam.search.racing.race import BOUND, RACE, Race
+from sycam.search.racing.race import BOUND, OUTPERFORMED, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest, _Field, _Sample
 
 SPACE = all_expressions(load_grammar("gradient"), 3)
@@ -56,7 +56,7 @@ def hold_race(
     board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)}, **more)
     ends = tuple(s.stop for s in board.stages)
     dropping = {
-        "race": {RACE: SequentialTest(delta, tolerance, ends, np.full(board.images, top))},
+        "race": {OUTPERFORMED: SequentialTest(delta, tolerance, ends, np.full(board.images, top))},
         "bound": {BOUND: Bounds(np.full(board.images, top), -1.0)},
         "none": {},
     }[kind]
@@ -293,7 +293,7 @@ def test_a_batch_that_is_interrupted_counts_not_at_all():
     board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
     found = Race(
         board,
-        {RACE: SequentialTest(0.05, 0.0, (16, 32, 64), NO_ROOM[:64])},
+        {OUTPERFORMED: SequentialTest(0.05, 0.0, (16, 32, 64), NO_ROOM[:64])},
         "argmax",
         lambda _: True,
     )
