@@ -1,4 +1,4 @@
-"""What formulas cost: many candidates in a batch, one formula fused, and a whole call beside peers.
+"""What formulas cost: many candidates in a batch, one formula alone, and a whole call beside peers.
 
     python benchmarks/kernels.py [candidates] [formulas] [calls] [--device cpu|cuda] ...
 
@@ -7,7 +7,7 @@ activations and gradients, in batches on kept subexpressions (those of all cheap
 as there is room, as in a search) and one at a time from the leaves, against the limit: one batched
 matrix product of as many weight vectors with the activations, which reads them once.
 
-formulas: one formula from leaves to heatmaps, by the evaluator, as the fused graph without a
+formulas: one formula from leaves to heatmaps, by the evaluator, as one graph without a
 compiler, and compiled; with the number of kernels that torch generates and the bytes that they
 move, against reading what the formula names once and writing the heatmaps.
 
@@ -42,7 +42,7 @@ from sycam.export.module import module_source
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import all_expressions
 from sycam.heatmaps import Kept, evaluate, heatmaps, weighted_sums
-from sycam.heatmaps.compiled import fused
+from sycam.heatmaps.compiled import compiled_heatmaps
 from sycam.language import Expression, parse
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -147,7 +147,7 @@ def _candidates(
 
 
 def formulas(options: argparse.Namespace) -> None:
-    """One formula from leaves to heatmaps: evaluator, fused graph, compiled graph."""
+    """One formula from leaves to heatmaps: evaluator, graph, compiled graph."""
     leaves = random_leaves(options)
     size = (options.size, options.size)
     print(f"A and G {tuple(leaves['activations'].shape)}, heatmaps {size[0]}x{size[1]}")
@@ -156,7 +156,7 @@ def formulas(options: argparse.Namespace) -> None:
     for text in options.formula or FORMULAS:
         expression = parse(text)
         compiled, launches, kernels, moved = _compile_and_count(expression, leaves, size)
-        graph = fused(expression, compile=False)
+        graph = compiled_heatmaps(expression, compile=False)
         works = {
             "evaluator": lambda e=expression: heatmaps([e], leaves, size),
             "graph": lambda run=graph: run(leaves, size),
@@ -190,7 +190,7 @@ def _compile_and_count(
     log.addHandler(logging.NullHandler())
     log.setLevel(logging.INFO)  # bytes are counted only where they would be logged
     metrics.reset()
-    compiled = fused(expression)
+    compiled = compiled_heatmaps(expression)
     _, code = run_and_get_code(lambda: compiled(leaves, size))
     launches = sum(len(LAUNCH.findall(text)) for text in code)
     return compiled, launches, metrics.generated_kernel_count, metrics.num_bytes_accessed

@@ -35,7 +35,7 @@ class ExportedCAM:
     Args:
         network: a classifier that returns ``(N, classes)``.
         layer: the target layer, by name or as a module of the network.
-        compile: fuse the formula by ``torch.compile``, at the first call; it takes seconds, and
+        compile: compile the formula by ``torch.compile``, at the first call; it takes seconds, and
             pays where the same formula is used often. Without a compiler it runs as it is.
 
     Example::

@@ -1,4 +1,4 @@
-"""One expression as one graph, from the leaves to finished heatmaps, that a compiler can fuse.
+"""One expression as one graph, from the leaves to finished heatmaps, for a compiler.
 
 For formulas that are evaluated often. While searching, thousands of candidates are evaluated a few
 times each, and :func:`sycam.heatmaps.heatmaps` is the form: compiling one takes seconds.
@@ -22,10 +22,10 @@ from sycam.language import Expression
 from sycam.language.symbolic import leaf
 from sycam.support.caches import keep_compiled_private
 
-Fused = Callable[..., Heatmaps]
+CompiledHeatmaps = Callable[..., Heatmaps]
 
 
-def fused(expression: Expression, compile: bool = True) -> Fused:
+def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledHeatmaps:
     """The heatmaps of one expression as a function of its leaves.
 
     The function takes ``(leaves, size, depth=1)`` and returns what
@@ -35,7 +35,7 @@ def fused(expression: Expression, compile: bool = True) -> Fused:
 
     Args:
         expression: a weight, map or heat.
-        compile: fuse the graph by ``torch.compile`` at the first call, and again where shapes
+        compile: compile the graph by ``torch.compile`` at the first call, and again where shapes
             change. Where torch cannot compile (no C++ compiler, no Triton on a GPU) a warning says
             so and the graph runs as it is.
 
@@ -45,7 +45,7 @@ def fused(expression: Expression, compile: bool = True) -> Fused:
     Example:
         >>> from sycam.language import parse
         >>> leaves = {"activations": torch.rand(2, 4, 7, 7), "gradients": torch.rand(2, 4, 7, 7)}
-        >>> fused(parse("mean(G)"), compile=False)(leaves, (32, 32)).maps.shape
+        >>> compiled_heatmaps(parse("mean(G)"), compile=False)(leaves, (32, 32)).maps.shape
         torch.Size([1, 2, 32, 32])
     """
     program = Program(expression)
@@ -95,7 +95,7 @@ def graph_of(program: Program) -> fx.GraphModule:
     sums = (value(program.result), activations, program.expression.sort)
     sums = graph.call_function(combine, sums)
     graph.output(graph.call_function(_finished, (sums, size, depth)))
-    return fx.GraphModule(torch.nn.Module(), graph, "FusedHeatmaps")
+    return fx.GraphModule(torch.nn.Module(), graph, "Heatmaps")
 
 
 def _finished(sums: Tensor, size: tuple[int, ...], depth: int) -> tuple[Tensor, Tensor, Tensor]:

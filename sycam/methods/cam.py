@@ -53,7 +53,7 @@ class CAM:
         reshape: makes the layer's output a map: ``"tokens"`` (vision transformers),
             ``"channels-last"`` (Swin), or a function to ``(N,K,h,w)``.
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
-        compile: fuse the formula by ``torch.compile`` at the first call, which takes seconds;
+        compile: compile the formula by ``torch.compile`` at the first call, which takes seconds;
             without a compiler it runs as it is, with a warning.
         output: what the network's outputs are, see :func:`sycam.synthesize`; told at the first
             call where it is ``"auto"``.
@@ -194,9 +194,9 @@ class CAM:
             raise ExpressionError(
                 f"method {self.method.name!r} is computed directly: there is nothing to compile"
             )
-        from sycam.heatmaps.compiled import fused  # sympy takes half a second to import
+        from sycam.heatmaps.compiled import compiled_heatmaps  # sympy takes half a second to import
 
-        return fused(self.expression)
+        return compiled_heatmaps(self.expression)
 
     def __enter__(self) -> CAM:
         return self

@@ -15,7 +15,7 @@ from sycam.errors import ExpressionError
 from sycam.grammar import grammar_names, load_grammar
 from sycam.grammar.sampling import sample_expressions
 from sycam.heatmaps import heatmaps
-from sycam.heatmaps.compiled import fused
+from sycam.heatmaps.compiled import compiled_heatmaps
 from sycam.language import parse
 
 SIZE = (14, 11)
@@ -34,7 +34,7 @@ def compiles() -> bool:
 def test_eager_graphs_agree_with_the_evaluator(name, random_leaves):
     leaves = random_leaves(7, 5)
     for expression in sample_expressions(load_grammar(name), 9, 300, seed=0):
-        found = fused(expression, compile=False)(leaves, SIZE).maps[0]
+        found = compiled_heatmaps(expression, compile=False)(leaves, SIZE).maps[0]
         expected = heatmaps([expression], leaves, SIZE).maps[0]
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9, msg=str(expression))
 
@@ -42,7 +42,7 @@ def test_eager_graphs_agree_with_the_evaluator(name, random_leaves):
 def test_volumes_agree_with_the_evaluator(random_leaves):
     leaves = random_leaves(12, 5)
     for text in ("mean(G)", "smooth(relu(G))", "channelsum(G * A)", "softmax(S) * y"):
-        found = fused(parse(text), compile=False)(leaves, (6, 9, 11), depth=3).maps[0]
+        found = compiled_heatmaps(parse(text), compile=False)(leaves, (6, 9, 11), depth=3).maps[0]
         expected = heatmaps([parse(text)], leaves, (6, 9, 11), depth=3).maps[0]
         assert found.shape == (3, 6, 9, 11)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
@@ -53,7 +53,7 @@ def test_volumes_agree_with_the_evaluator(random_leaves):
 )
 def test_numbers_agree_with_the_evaluator(text, random_leaves):
     leaves = random_leaves(7, 5)
-    found = fused(parse(text), compile=False)(leaves, SIZE).maps[0]
+    found = compiled_heatmaps(parse(text), compile=False)(leaves, SIZE).maps[0]
     expected = heatmaps([parse(text)], leaves, SIZE).maps[0]
     assert expected.amax() == 1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
@@ -61,11 +61,11 @@ def test_numbers_agree_with_the_evaluator(text, random_leaves):
 
 def test_flat_and_overflowing_maps_are_zeros(random_leaves):
     leaves = random_leaves(7, 5, dtype=torch.float32)
-    flat = fused(parse("neg(A)"), compile=False)(leaves, SIZE)
+    flat = compiled_heatmaps(parse("neg(A)"), compile=False)(leaves, SIZE)
     assert flat.degenerate.all()
     assert not flat.maps.any()
     leaves = {name: tensor * 1e18 for name, tensor in leaves.items()}
-    huge = fused(parse("cube(A) - cube(G)"), compile=False)(leaves, SIZE)
+    huge = compiled_heatmaps(parse("cube(A) - cube(G)"), compile=False)(leaves, SIZE)
     assert huge.maps.isfinite().all()
     assert not huge.finite.any()
 
@@ -73,16 +73,16 @@ def test_flat_and_overflowing_maps_are_zeros(random_leaves):
 def test_a_missing_leaf_is_named():
     activations = {"activations": torch.rand(2, 3, 4, 4)}
     with pytest.raises(ExpressionError, match=r"needs the leaf S \(masked_scores\)"):
-        fused(parse("softmax(S)"), compile=False)(activations, SIZE)
+        compiled_heatmaps(parse("softmax(S)"), compile=False)(activations, SIZE)
     with pytest.raises(ExpressionError, match="scalar"):
-        fused(parse("1 + p"))
+        compiled_heatmaps(parse("1 + p"))
 
 
 def test_a_compiled_graph_agrees_at_every_shape(random_leaves):
     if not compiles():
         pytest.skip("torch finds no C++ compiler")
     expression = parse("mean(relu(G)) * max(A) + 0.37 * mean(relu(G))")
-    compiled = fused(expression)
+    compiled = compiled_heatmaps(expression)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         for grid, size in (((7, 5), SIZE), ((4, 4), (16, 16)), ((6, 3), (9, 17))):
@@ -106,7 +106,7 @@ def test_compiled_formulas_agree_and_stay_compiled(name, random_leaves):
     for expression in sample_expressions(load_grammar(name), 7, count, seed=5):
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
-            found = fused(expression)(leaves, SIZE).maps[0]
+            found = compiled_heatmaps(expression)(leaves, SIZE).maps[0]
         precise = heatmaps([expression], exact, SIZE)
         expected = heatmaps([expression], leaves, SIZE)
         # Where float32 itself is far from float64, the order of a sum decides: nothing to compare.
@@ -126,10 +126,10 @@ def test_without_a_compiler_it_warns_once_and_runs(tmp_path):
     code = """
 import torch, warnings
 from sycam.heatmaps import heatmaps
-from sycam.heatmaps.compiled import fused
+from sycam.heatmaps.compiled import compiled_heatmaps
 from sycam.language import parse
 leaves = {n: torch.rand(2, 3, 4, 4) for n in ("activations", "gradients")}
-run = fused(parse("mean(G)"))
+run = compiled_heatmaps(parse("mean(G)"))
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     maps = run(leaves, (8, 8)).maps[0]

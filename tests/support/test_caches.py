@@ -13,7 +13,7 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from sycam.evidence import Cache, default_folder
 from sycam.evidence.cache import key_of
-from sycam.heatmaps.compiled import fused
+from sycam.heatmaps.compiled import compiled_heatmaps
 from sycam.inference import acceleration
 from sycam.language import parse_weights
 from sycam.support import caches
@@ -81,7 +81,7 @@ def test_whatever_is_compiled_is_kept_there(what, usual, monkeypatch):
     if what == "network":
         assert acceleration.compiled(torch.nn.ReLU(), torch.ones(1)) is not None
     else:
-        fused(parse_weights("relu(G)"))
+        compiled_heatmaps(parse_weights("relu(G)"))
     assert seen == [str(usual / "compiled")]
 
 
