@@ -41,7 +41,7 @@ import sycam
 from sycam.export.module import module_source
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import all_expressions
-from sycam.heatmaps import Kept, evaluate, heatmaps, weighted_sums
+from sycam.heatmaps import KeptValues, evaluate, heatmaps, weighted_sums
 from sycam.heatmaps.compiled import compiled_heatmaps
 from sycam.language import Expression, parse
 
@@ -87,7 +87,7 @@ def candidates(options: argparse.Namespace) -> None:
     weights = [e for e in found if e.sort == "weight"]
     print(f"candidates of cost {options.cost}, A and G {tuple(leaves['activations'].shape)}, "
           f"heatmaps {options.size}x{options.size}, {options.batch} in a batch")  # fmt: skip
-    kept = Kept(2**29)  # as the search, which has been through all cheaper formulas by then
+    kept = KeptValues(2**29)  # as the search, which has been through all cheaper formulas by then
     for expression in all_expressions(load_grammar("gradient"), options.cost - 1):
         evaluate([expression], leaves, kept=kept)
     kept.room = 0
@@ -102,7 +102,7 @@ def _candidates(
     label: str,
     batches: list[list[Expression]],
     leaves: dict[str, Tensor],
-    kept: Kept,
+    kept: KeptValues,
     options: argparse.Namespace,
 ) -> None:
     a = leaves["activations"]
@@ -120,10 +120,10 @@ def _candidates(
         for expression in group:
             work([expression], None)
 
-    def sums(part: list[Expression], kept: Kept | None) -> object:
+    def sums(part: list[Expression], kept: KeptValues | None) -> object:
         return weighted_sums(part, leaves, kept=kept)
 
-    def maps(part: list[Expression], kept: Kept | None) -> object:
+    def maps(part: list[Expression], kept: KeptValues | None) -> object:
         return heatmaps(part, leaves, size, kept=kept)
 
     limit = "one batched matrix product (limit)"

@@ -4,7 +4,7 @@ One formula as torch source is in :mod:`sycam.heatmaps.program`, as a compiled g
 :mod:`sycam.heatmaps.compiled`; both import sympy, so they are not imported from here.
 """
 
-from sycam.heatmaps.evaluate import Kept, channel_totals, combine, evaluate, weighted_sums
+from sycam.heatmaps.evaluate import KeptValues, channel_totals, combine, evaluate, weighted_sums
 from sycam.heatmaps.heatmaps import (
     Heatmaps,
     finish,
@@ -19,7 +19,7 @@ from sycam.heatmaps.layers import Fusion, check_fusion, fuse, maps_of
 __all__ = [
     "Fusion",
     "Heatmaps",
-    "Kept",
+    "KeptValues",
     "channel_totals",
     "check_fusion",
     "combine",

@@ -10,35 +10,18 @@ from torch import Tensor
 
 from sycam.language import Expression
 from sycam.language.signatures import HEAT, WEIGHT
+from sycam.support.bounded_cache import BoundedCache
 
-
-class Kept:
-    """Values of subexpressions on one set of leaves, kept from batch to batch of candidates.
-
-    Candidates come cheapest first and are built from cheaper ones, so what comes first is kept
-    until the room is full.
-
-    Args:
-        room: bytes.
-    """
-
-    def __init__(self, room: int):
-        self.room = room
-        self.values: dict[Expression, Tensor] = {}
-
-    def offer(self, expression: Expression, value: Tensor) -> None:
-        """Keep a value if there is room."""
-        size = value.numel() * value.element_size()
-        if size <= self.room and expression not in self.values:
-            self.room -= size
-            self.values[expression] = value
+# Values of subexpressions on one set of leaves, kept from batch to batch of candidates. Candidates
+# come cheapest first and are built from cheaper ones.
+KeptValues = BoundedCache[Expression, Tensor]
 
 
 def evaluate(
     expressions: Sequence[Expression],
     leaves: Mapping[str, Tensor],
     depth: int = 1,
-    kept: Kept | None = None,
+    kept: KeptValues | None = None,
 ) -> list[Tensor]:
     """Values of the expressions; each distinct subexpression is computed once.
 
@@ -66,7 +49,7 @@ def evaluate(
         arguments = [values[child] for child in node.children]
         values[node] = node.overload.compute(arguments, like, depth)
         if kept is not None:
-            kept.offer(node, values[node])
+            kept.offer(node, values[node], values[node].nbytes)
         for child in node.children:
             uses[child] -= 1
             if not uses[child]:
@@ -103,7 +86,7 @@ def weighted_sums(
     expressions: Sequence[Expression],
     leaves: Mapping[str, Tensor],
     depth: int = 1,
-    kept: Kept | None = None,
+    kept: KeptValues | None = None,
 ) -> Tensor:
     """``sum_k w_k A_k`` of P expressions before the ReLU, ``[P,N,h,w]``.
 

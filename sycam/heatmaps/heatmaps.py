@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sycam.heatmaps.evaluate import Kept, weighted_sums
+from sycam.heatmaps.evaluate import KeptValues, weighted_sums
 from sycam.language import Expression
 
 FLAT = 1e-6  # a map whose range is at most this share of its largest |value| says nothing
@@ -35,7 +35,7 @@ def heatmaps(
     leaves: Mapping[str, Tensor],
     size: tuple[int, ...],
     depth: int = 1,
-    kept: Kept | None = None,
+    kept: KeptValues | None = None,
 ) -> Heatmaps:
     """Heatmaps of P expressions on the N images that ``leaves`` were measured on.
 

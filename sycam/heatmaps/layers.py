@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sycam.errors import OptionError, unknown_name
-from sycam.heatmaps.evaluate import Kept
+from sycam.heatmaps.evaluate import KeptValues
 from sycam.heatmaps.heatmaps import Heatmaps, heatmaps, norm01
 from sycam.language import Expression
 
@@ -84,7 +84,7 @@ def maps_of(
     expressions: Sequence[Expression],
     evidence: Any,
     size: tuple[int, ...],
-    kept: Sequence[Kept] | None = None,
+    kept: Sequence[KeptValues] | None = None,
 ) -> Heatmaps:
     """Heatmaps of P expressions from evidence of one or several layers.
 

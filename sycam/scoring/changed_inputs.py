@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from sycam.heatmaps import Heatmaps
 from sycam.inference import Classifier
 from sycam.methods import ALWAYS
 from sycam.metrics import Context
+from sycam.support.bounded_cache import BoundedCache
 from sycam.support.content_digest import tensor_digest
 from sycam.targets.resolve import Target
 from sycam.targets.resolved import Resolved
@@ -22,24 +23,8 @@ Make = Callable[[Evidence | Stack, Context], Heatmaps]
 Totals = Callable[[Mapping[str, Tensor]], Tensor]
 
 
-@dataclass
-class KeptEvidence:
-    """Evidence of changed inputs of one set of images, kept while there is room.
-
-    Attributes:
-        room: bytes left.
-    """
-
-    room: int
-    found: dict[str, tuple[Evidence | Stack, Context]] = field(default_factory=dict)
-
-    def offer(self, key: str, evidence: Evidence | Stack, context: Context) -> None:
-        """Keep what was measured, if there is room."""
-        tensors = [t for layer in evidence.layers for t in layer.leaves.values()]
-        size = sum(t.numel() * t.element_size() for t in (*tensors, context.images))
-        if size <= self.room:
-            self.room -= size
-            self.found[key] = evidence, context
+# Evidence of changed inputs of one set of images, by what was changed.
+KeptEvidence = BoundedCache[str, tuple[Evidence | Stack, Context]]
 
 
 class ChangedInputs:
@@ -81,14 +66,14 @@ class ChangedInputs:
         """Heatmaps ``[P,N,H,W]`` of inputs that all candidates share."""
         # What was measured for other dear leaves does not serve, nor without the network's copy.
         key = f"{key} {sorted(self._leaves - ALWAYS)} {self._runs and network is not None}"
-        if key in self._kept.found:
-            return self._zeroed(self._together(*self._kept.found[key]))
+        if key in self._kept.values:
+            return self._zeroed(self._together(*self._kept.values[key]))
         if not isinstance(images, Tensor):
             images = images()
         if network is not None and not isinstance(network, nn.Module):
             network = network()
         evidence, context = self._measure(images, target, network)
-        self._kept.offer(key, evidence, context)
+        self._kept.offer(key, (evidence, context), _size(evidence) + context.images.nbytes)
         return self._zeroed(self._together(evidence, context))
 
     def heatmaps_each(self, images: Tensor) -> Tensor:
@@ -170,3 +155,8 @@ class ChangedInputs:
     def _zeroed(found: Heatmaps) -> Tensor:
         sides = (None,) * (found.maps.ndim - 2)
         return found.maps.masked_fill(found.degenerate[(..., *sides)], 0.0)
+
+
+def _size(evidence: Evidence | Stack) -> int:
+    """Bytes of what was measured."""
+    return sum(t.nbytes for layer in evidence.layers for t in layer.leaves.values())

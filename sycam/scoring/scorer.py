@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sycam.evidence import Evidence, Stack
-from sycam.heatmaps import Heatmaps, Kept, channel_totals, maps_of
+from sycam.heatmaps import Heatmaps, KeptValues, channel_totals, maps_of
 from sycam.inference import out_of_memory
 from sycam.language import Expression
 from sycam.metrics import Context, Metric
@@ -192,7 +192,10 @@ class Scorer:
                 part.start,
                 self.evidence.subset(part),
                 self.context.subset(part),
-                [Kept(int(_ROOM * self._share) // (len(parts) * layers)) for _ in range(layers)],
+                [
+                    KeptValues(int(_ROOM * self._share) // (len(parts) * layers))
+                    for _ in range(layers)
+                ],
                 KeptEvidence(int(_ROOM_AGAIN * self._share) // len(parts)),
             )
             for part in parts
@@ -209,7 +212,7 @@ class _Block:
     start: int
     evidence: Evidence | Stack
     context: Context
-    kept: list[Kept]
+    kept: list[KeptValues]
     kept_again: KeptEvidence
 
     def again(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sycam.heatmaps import combine
+from sycam.heatmaps import KeptValues, combine
 from sycam.heatmaps.evaluate import leaf_value
 from sycam.language import Expression
 
@@ -29,8 +29,7 @@ class Probe:
         self.activations = self.leaves["activations"]
         self.first = len(self.activations) - confirm  # images that equality is first seen on
         self.depth = depth
-        self._values: dict[Expression, Tensor] = {}
-        self._kept = 0
+        self._kept = KeptValues(KEPT_BYTES)
 
     def values_alike(self, expressions: Sequence[Expression]) -> Tensor:
         """Values ``[B, n, ...]`` of expressions of one operator and typing."""
@@ -46,12 +45,12 @@ class Probe:
 
     def value(self, expression: Expression) -> Tensor:
         """Value ``[n, ...]`` of one expression, kept or computed."""
-        value = self._values.get(expression)
+        value = self._kept.values.get(expression)
         return self.values_alike([expression])[0] if value is None else value
 
     def remembered(self, expression: Expression) -> Tensor:
         """As :meth:`value`, and the arguments' values are kept for the next expression."""
-        missing = [n for n in expression.nodes() if n not in self._values]
+        missing = [n for n in expression.nodes() if n not in self._kept.values]
         for node in missing[:-1]:
             self.keep([node], self.value(node)[None])
         return self.value(expression)
@@ -62,6 +61,5 @@ class Probe:
 
     def keep(self, expressions: Sequence[Expression], values: Tensor) -> None:
         """Keep values ``[B, n, ...]`` while there is room."""
-        if self._kept < KEPT_BYTES:
-            self._kept += values.numel() * values.element_size()
-            self._values.update(zip(expressions, values, strict=True))
+        for expression, value in zip(expressions, values, strict=True):
+            self._kept.offer(expression, value, value.nbytes)
