@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
 
 from sycam.language import Expression
+from sycam.search.selection.dominance import dominates
 
 Values = tuple[float, ...]
 
@@ -45,8 +49,10 @@ class Archive:
         self.known[entry.expression] = entry
         if not entry.complete:
             return
-        if not any(_dominates(other, entry) for other in self._front):
-            self._front = [s for s in self._front if not _dominates(entry, s)] + [entry]
+        point = _goals(entry)
+        front = np.reshape([_goals(other) for other in self._front], (-1, len(point)))
+        if not dominates(front, point).any():
+            self._front = [*compress(self._front, ~dominates(point, front)), entry]
         insort(self._ranked, (_best_first(entry), entry), key=lambda ranked: ranked[0])
         del self._ranked[max(self.top, self.size // 2) :]
 
@@ -74,8 +80,6 @@ def _best_first(entry: Entry) -> tuple:
     return (tuple(-v for v in entry.values), entry.expression.sort_key())
 
 
-def _dominates(a: Entry, b: Entry) -> bool:
-    """Whether ``a`` is at least as good in all and as cheap, and better in something."""
-    goals = [(*entry.values, -entry.expression.cost) for entry in (a, b)]
-    pairs = list(zip(*goals, strict=True))
-    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+def _goals(entry: Entry) -> Values:
+    """Its figures and its cost, higher is better."""
+    return *entry.values, -entry.expression.cost

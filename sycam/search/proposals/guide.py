@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
+import numpy as np
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import Trial
@@ -21,6 +23,7 @@ from sycam.search.proposals.elite import Entry, Values
 from sycam.search.proposals.evolution import EvolutionProposer
 from sycam.search.proposals.optuna_study import ExpressionStudy, GrammarSampler
 from sycam.search.proposals.proposer import MIX, ORDER, GrammarProposer, Portray, Proposer
+from sycam.search.selection.dominance import covers
 
 _PATIENCE = 300  # proposals without a new class, after which the next in cost order is taken
 _AGAIN = _PATIENCE - 16
@@ -205,9 +208,11 @@ class Guide:
         known, whole = self._known.get(expression, (None, False))
         if known is None or (complete and not whole):
             self._known[expression] = values, complete
-        if values is not None and complete and not any(_covers(v, values) for v in self._front):
-            self._front = [v for v in self._front if not _covers(values, v)] + [values]
-            improved = True
+        if values is not None and complete:
+            front = np.reshape(self._front, (-1, len(values)))
+            improved = not covers(front, values).any()
+            if improved:
+                self._front = [*compress(self._front, ~covers(values, front)), values]
         if values is not None and parent and self._proposer is not None:
             self._proposer.learn(Entry(expression, values, complete))
         return improved
@@ -220,10 +225,6 @@ class Guide:
             return
         self._counts["shared"] += 1
         self.add(expression, values)
-
-
-def _covers(one: Values, other: Values) -> bool:
-    return all(x >= y for x, y in zip(one, other, strict=True))
 
 
 def _values(value: float | Sequence[float] | None) -> Values | None:

@@ -8,8 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sycam.errors import OptionError
+
+
+def covers(ones: ArrayLike, others: ArrayLike) -> np.ndarray:
+    """Whether points are nowhere worse than others, which may be the same.
+
+    Args:
+        ones, others: ``[...,g]``, which broadcast; one point against many, too.
+
+    Returns:
+        ndarray[...] bool.
+    """
+    return (np.asarray(ones) >= np.asarray(others)).all(-1)
+
+
+def dominates(ones: ArrayLike, others: ArrayLike) -> np.ndarray:
+    """Whether points are nowhere worse than others and somewhere better; as :func:`covers`."""
+    return covers(ones, others) & ~covers(others, ones)
 
 
 def non_dominated(points: np.ndarray) -> np.ndarray:
@@ -30,7 +48,7 @@ def non_dominated(points: np.ndarray) -> np.ndarray:
     front, size = np.empty_like(points), 0
     kept = np.zeros(count, dtype=bool)
     for i in order:
-        if not (front[:size] >= points[i]).all(1).any():
+        if not covers(front[:size], points[i]).any():
             front[size] = points[i]
             size += 1
             kept[i] = True

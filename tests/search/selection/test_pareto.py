@@ -18,7 +18,9 @@ from sycam.scoring.scorer import Score
 from sycam.search import Candidate
 from sycam.search.selection.dominance import (
     by_rank_and_crowding,
+    covers,
     crowding,
+    dominates,
     hypervolume,
     non_dominated,
     ranks,
@@ -45,7 +47,7 @@ def candidate(text, figures, metric=BOTH, kind="expression", **flaws):
     return Candidate(text, kind, parse(text), Score.of(metric, values, **flaws))
 
 
-def dominates(a, b):
+def beats(a, b):
     return bool((a >= b).all() and (a > b).any())
 
 
@@ -57,8 +59,17 @@ def test_the_front_is_what_nothing_dominates_each_point_once(points):
     kept = non_dominated(points)
     for i, point in enumerate(points):
         repeated = any((points[j] == point).all() for j in range(i))
-        beaten = any(dominates(other, point) for other in points)
+        beaten = any(beats(other, point) for other in points)
         assert kept[i] == (not repeated and not beaten)
+
+
+@given(clouds())
+def test_points_are_compared_one_by_one_and_many_at_once(points):
+    for point in points:
+        assert dominates(points, point).tolist() == [beats(other, point) for other in points]
+        assert dominates(point, points).tolist() == [beats(point, other) for other in points]
+        matched = [beats(p, point) or (p == point).all() for p in points]
+        assert covers(points, point).tolist() == matched
 
 
 @given(clouds())
