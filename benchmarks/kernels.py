@@ -38,7 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import sycam
-from sycam.export.module import module_source
+from sycam.export import TARGETS
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import all_expressions
 from sycam.heatmaps import KeptValues, evaluate, heatmaps, weighted_sums
@@ -237,7 +237,7 @@ def _exported(text: str) -> type:
     """The exported class of a formula, from a module that was written and imported."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "exported_cam.py"
-        path.write_text(module_source(parse(text), "ExportedCAM"))
+        path.write_text(TARGETS["torch"].source(parse(text), "ExportedCAM"))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

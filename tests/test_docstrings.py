@@ -11,7 +11,10 @@ import pytest
 import sycam
 from sycam.testing import isolated_operators
 
-ELSEWHERE = ("sycam.export", "sycam.cli")  # texts for other libraries, and a program's start
+ELSEWHERE = (
+    "sycam.export.templates",
+    "sycam.cli",
+)  # texts for other libraries, and a program's start
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(sycam.__path__, "sycam.")

@@ -22,7 +22,7 @@ from sycam.cli.options import (
 )
 from sycam.cli.tables import verification_table
 from sycam.drawing.overlays import COLOUR_MAPS, USUAL, Style
-from sycam.export import GRAPHS, MODULES
+from sycam.export import TARGETS
 from sycam.export import export as export_result
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
@@ -145,7 +145,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="the .py, .onnx or .pt2 file to write")],
     name: Annotated[str, typer.Option(help="of the class")] = "SynthesisedCAM",
     base: Annotated[
-        str, typer.Option(help="; ".join(f"{k}: {v}" for k, v in {**MODULES, **GRAPHS}.items()))
+        str, typer.Option(help="; ".join(f"{t.name}: {t.summary}" for t in TARGETS.values()))
     ] = "torch",
     network: RunNetwork = None,
     operators: Operators = None,

@@ -10,8 +10,7 @@ import keyword
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from importlib.resources import files as package_files
 
 from sycam.errors import OptionError
@@ -19,7 +18,7 @@ from sycam.evidence.leaves import head
 from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.evidence.leaves.information import mutual_information
 from sycam.evidence.leaves.masked import masked_scores
-from sycam.heatmaps.heatmaps import finish, is_degenerate
+from sycam.export.class_template import ClassTemplate
 from sycam.heatmaps.program import Program, weighted_sum_source
 from sycam.language import Expression, heatmap_latex
 from sycam.language.operators import LEAVES
@@ -34,78 +33,11 @@ _PASSES = "passes.py"  # of sycam.networks
 _WIDTH = 100  # columns
 
 
-@dataclass(frozen=True)
-class Base:
-    """What an exported class is derived from.
-
-    Attributes:
-        template: file of this package that holds the class.
-        helpers: functions of SyCAM that the class calls.
-        measures: whether the class measures the leaves itself, whatever they are.
-        ends: file of what follows the class.
-        use: lines for the module's docstring; ``NAME`` and ``LAYER`` are replaced.
-    """
-
-    template: str
-    helpers: tuple[Callable, ...] = ()
-    measures: bool = False
-    ends: str = ""
-    use: str = ""
-
-
-BASES = {
-    "torch": Base("standalone.py", (finish,), measures=True),
-    "grad-cam": Base(
-        "grad_cam.py",
-        (finish,),
-        use="""It is a BaseCAM of pytorch-grad-cam, and works wherever the package takes one:
-
-    with NAME(model, [model.get_submodule("LAYER")]) as cam:
-        heatmaps = cam(images, targets=None)
-    FinerCAM(model, layers, base_method=NAME)
-    RefineCAM(model, layers, base_method=NAME)""",
-    ),
-    "torchcam": Base(
-        "torchcam.py",
-        (is_degenerate,),
-        use="""It is an extractor of TorchCAM, and works wherever TorchCAM takes one:
-
-    with NAME(model, "LAYER") as extractor:
-        scores = model(images)
-        (maps,) = extractor(scores.argmax(1).tolist(), scores)
-    RefineCAM(model, layers, base_method=NAME)
-
-Its maps have the layer's size, as all of TorchCAM's.""",
-    ),
-    "captum": Base(
-        "captum.py",
-        use="""It is a LayerAttribution of Captum:
-
-    cam = NAME(model, model.get_submodule("LAYER"))
-    maps = cam.attribute(images, target=classes, relu_attributions=True)
-    maps = NAME.interpolate(maps, images.shape[2:], "bilinear")
-    NoiseTunnel(cam).attribute(images, target=classes, nt_type="smoothgrad")
-    sensitivity_max(lambda images, **more: (cam.attribute(images, **more),), images, target=classes)
-
-Its maps have the layer's size and are not scaled, as all of Captum's.""",
-    ),
-    "quantus": Base(
-        "standalone.py",
-        (finish,),
-        measures=True,
-        ends="quantus.py",
-        use="""explain is an explain_func of Quantus, by default for layer LAYER:
-
-    metric(model, x_batch, y_batch, explain_func=explain, explain_func_kwargs={"layer": ...})""",
-    ),
-}
-
-
 def module_source(
     expression: Expression,
     name: str,
+    template: ClassTemplate,
     provenance: str = "",
-    base: str = "torch",
     layer: str = "layer4",
 ) -> str:
     """Source of a module with the class ``name`` for an expression.
@@ -113,8 +45,8 @@ def module_source(
     Args:
         expression: a weight, map or heat.
         name: of the class.
+        template: of the library that the class is for.
         provenance: the end of the docstring.
-        base: one of :data:`BASES`.
         layer: name of the layer that it was found for.
 
     Raises:
@@ -124,7 +56,6 @@ def module_source(
     """
     if not name.isidentifier() or keyword.iskeyword(name):
         raise OptionError(f"class name {name!r} is not a Python identifier")
-    derived = BASES[base]
     program = Program(expression)
     leaves = [op.symbol for op in program.leaves]
     further = [symbol for symbol in leaves if symbol not in _IN_ONE_PASS]
@@ -135,17 +66,16 @@ def module_source(
                 f"measured by SyCAM alone; use sycam.CAM, or a formula of "
                 f"{', '.join([*_IN_ONE_PASS, *_FUNCTIONS, 'C'])}"
             )
-    measured = derived.measures or not _RECORDED.issuperset(leaves)
-    by_maps = base == "grad-cam"  # whose eigen_smooth looks at the channels
+    measured = template.measures or not _RECORDED.issuperset(leaves)
     formula = weighted_sum_source(
-        expression, **({"name": _MAPS, "summed": False} if by_maps else {})
+        expression, **({"name": _MAPS, "summed": False} if template.by_maps else {})
     )
-    texts = [standalone_source(f) for f in (*derived.helpers, *program.functions)]
+    texts = [standalone_source(f) for f in (*template.helpers, *program.functions)]
     texts += [standalone_source(_FUNCTIONS[s]) for s in further if s in _FUNCTIONS]
     texts += [_class_weights_source()] if "C" in further else []
 
     parts = [f"LEAVES = {_tuple(leaves)}  # what the formula reads\n", formula, _body(_PASSES)]
-    files = [derived.template, _PASSES]
+    files = [template.file, _PASSES]
     if measured:
         part = _body("measuring.py")
         if further:
@@ -153,26 +83,26 @@ def module_source(
             files.append("channels.py")
         files.append("measuring.py")
         parts.append(part)
-    own, named = _body(derived.template), {_CLASS: name}
-    if not derived.measures and measured:
+    own, named = _body(template.file), {_CLASS: name}
+    if not template.measures and measured:
         # Where both stand there, the second is what users want.
         named = {_CLASS: f"_Recorded{name}", _MEASURING: name}
-    elif not derived.measures:
+    elif not template.measures:
         own = own[: own.index(f"class {_MEASURING}")]
     # In one pass: the name may hold one of those replaced.
     parts.append(re.sub("|".join(named), lambda m: named[m[0]], own))
-    if derived.ends:
-        files.append(derived.ends)
+    if template.ends:
+        files.append(template.ends)
         parts += [
             f"LAYER = {json.dumps(layer, ensure_ascii=False)}  # that the formula was found for\n"
         ]
-        parts += [_body(derived.ends).replace(_CLASS, name)]
+        parts += [_body(template.ends).replace(_CLASS, name)]
     text = "\n\n".join(part.strip() + "\n" for part in parts)
 
     imports, functions = _merged(texts, taken={*dict(_names(text)), *_locals(expression, leaves)})
     imports += [line for file in files for line in _imports(file)]
     code = "\n\n\n".join([*functions, text.strip()]) + "\n"
-    use = re.sub("NAME|LAYER", lambda m: {"NAME": name, "LAYER": layer}[m[0]], derived.use)
+    use = re.sub("NAME|LAYER", lambda m: {"NAME": name, "LAYER": layer}[m[0]], template.use)
     heads = [_docstring(expression, name, leaves, use, provenance), _needed(imports, code)]
     gap = "\n\n" if isinstance(ast.parse(code).body[0], ast.Assign) else "\n\n\n"
     source = "\n\n".join(heads) + gap + code
@@ -217,8 +147,8 @@ def _wrapped(line: str) -> str:
 
 
 def _text(file: str) -> str:
-    """A file of this package, which need not be importable: the library may not be installed."""
-    home = "sycam.networks" if file == _PASSES else "sycam.export"
+    """A template, which need not be importable: the library may not be installed."""
+    home = "sycam.networks" if file == _PASSES else "sycam.export.templates"
     return package_files(home).joinpath(file).read_text(encoding="utf-8")
 
 

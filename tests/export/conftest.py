@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from sycam.export.module import module_source
+from sycam.export import TARGETS
 from sycam.language import parse
 
 
@@ -22,7 +22,7 @@ def module_of(tmp_path) -> Callable[..., ModuleType]:
         text: str, base: str = "torch", name: str = "SomeCAM", layer: str = "3"
     ) -> ModuleType:
         path = tmp_path / f"some_cam{next(number)}.py"
-        path.write_text(module_source(parse(text), name, "Found on Friday.", base, layer))
+        path.write_text(TARGETS[base].source(parse(text), name, "Found on Friday.", layer))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

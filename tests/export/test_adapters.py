@@ -16,13 +16,13 @@ from torch import Tensor, nn
 import sycam
 from sycam.data import demo
 from sycam.errors import OptionError, RunError, UnknownNameError
-from sycam.export import MODULES, export
-from sycam.export.module import module_source
+from sycam.export import TARGETS, export
+from sycam.export.target import classes
 from sycam.heatmaps.heatmaps import norm01, upsample
 from sycam.language import parse
 from sycam.testing import isolated_operators
 
-TARGETS = [0, 1, 2, 3, 4, 0, 1]
+EXPLAINED = [0, 1, 2, 3, 4, 0, 1]
 # Formulas of the recorded leaves A and G, of all sorts, and of each leaf that is measured besides.
 RECORDED = ["mean(G)", "mean(relu(G)) * max(A)", "relu(G)", "smooth(G)", "channelsum(relu(G * A))",
             "sum(G * A) / sum(A)", "max(A)"]  # fmt: skip
@@ -32,9 +32,9 @@ FORMULAS = RECORDED + MEASURED
 
 @pytest.fixture
 def engine(small_network, small_images):
-    """The engine's heatmaps ``[N,H,W]`` of a formula, for the classes in TARGETS."""
+    """The engine's heatmaps ``[N,H,W]`` of a formula, for the classes in EXPLAINED."""
 
-    def heatmaps(text: str, targets=TARGETS, layer="3", fusion="mean") -> Tensor:
+    def heatmaps(text: str, targets=EXPLAINED, layer="3", fusion="mean") -> Tensor:
         cam = sycam.CAM(small_network, layer, text, fusion=fusion)
         maps = cam(small_images, targets)
         assert maps.amax((1, 2)).gt(0).any()
@@ -58,7 +58,7 @@ def close(found, expected: Tensor) -> None:
 @pytest.fixture
 def targets_of(grad_cam):
     target = grad_cam.utils.model_targets.ClassifierOutputTarget
-    return lambda classes=TARGETS: [target(c) for c in classes]
+    return lambda classes=EXPLAINED: [target(c) for c in classes]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -109,7 +109,7 @@ def test_grad_cam_metrics_take_it(text, module_of, targets_of, small_network, sm
     metrics = importlib.import_module("pytorch_grad_cam.metrics.road")
     drops = importlib.import_module("pytorch_grad_cam.metrics.cam_mult_image")
     arcc = importlib.import_module("pytorch_grad_cam.metrics.arcc")
-    images, targets = small_images[:2], targets_of(TARGETS[:2])
+    images, targets = small_images[:2], targets_of(EXPLAINED[:2])
     cam = module_of(text, "grad-cam").SomeCAM(small_network, [small_network[3]])
     maps = cam(images, targets)
     assert not np.array_equal(maps, cam(images, targets, aug_smooth=True))
@@ -193,11 +193,11 @@ def test_torchcam_gives_the_engines_heatmaps(
     expected, of_energy = engine(text), engine(text, energy)
     with module_of(text, "torchcam").SomeCAM(small_network, "3") as extractor:
         scores = small_network(small_images)
-        (maps,) = extractor(TARGETS, scores, retain_graph=True)
+        (maps,) = extractor(EXPLAINED, scores, retain_graph=True)
         assert maps.shape == (7, 8, 8)
         assert 0 <= float(maps.min()) <= float(maps.max()) <= 1
         close(finished(maps), expected)
-        (raw,) = extractor(TARGETS, scores, normalized=False, retain_graph=True)
+        (raw,) = extractor(EXPLAINED, scores, normalized=False, retain_graph=True)
         close(finished(raw), expected)
         (other,) = extractor(scores=scores, targets=energy)
         close(finished(other), of_energy)
@@ -245,11 +245,11 @@ def test_captum_gives_the_engines_heatmaps(
     text, module_of, engine, captum, small_network, small_images
 ):
     cam = module_of(text, "captum").SomeCAM(small_network, small_network[3])
-    maps = cam.attribute(small_images, target=TARGETS, relu_attributions=True)
+    maps = cam.attribute(small_images, target=EXPLAINED, relu_attributions=True)
     assert maps.shape == (7, 1, 8, 8)
     up = captum.LayerAttribution.interpolate(maps, (16, 16), "bilinear")
     close(norm01(up[:, 0]), engine(text))
-    signed = cam.attribute(small_images, target=TARGETS)
+    signed = cam.attribute(small_images, target=EXPLAINED)
     torch.testing.assert_close(signed.clamp(min=0), maps)
 
 
@@ -260,14 +260,14 @@ def test_captum_takes_it_everywhere(text, module_of, captum, small_network, smal
     images = small_images[:2]
     tunnel = captum.NoiseTunnel(cam)
     options = {"nt_type": "smoothgrad", "nt_samples": 3, "stdevs": 0.1}
-    assert tunnel.attribute(images, target=TARGETS[:2], **options).shape == (2, 1, 8, 8)
+    assert tunnel.attribute(images, target=EXPLAINED[:2], **options).shape == (2, 1, 8, 8)
     sensitivity = importlib.import_module("captum.metrics").sensitivity_max
-    found = sensitivity(lambda i, **more: (cam.attribute(i, **more),), images, target=TARGETS[:2])
+    found = sensitivity(lambda i, **more: (cam.attribute(i, **more),), images, target=EXPLAINED[:2])
     assert found.shape == (2,)
     assert (found > 0).all()
     if text == "mean(G)":
         theirs = captum.LayerGradCam(small_network, small_network[3])
-        options = {"target": TARGETS, "attribute_to_layer_input": True}
+        options = {"target": EXPLAINED, "attribute_to_layer_input": True}
         close(cam.attribute(small_images, **options), theirs.attribute(small_images, **options))
 
 
@@ -292,10 +292,10 @@ def quantus(grad_cam) -> ModuleType:
 @pytest.mark.parametrize("text", FORMULAS)
 def test_quantus_gets_the_engines_heatmaps(text, module_of, engine, small_network, small_images):
     explain = module_of(text, "quantus").explain
-    maps = explain(model=small_network, inputs=small_images.numpy(), targets=np.array(TARGETS))
+    maps = explain(model=small_network, inputs=small_images.numpy(), targets=np.array(EXPLAINED))
     assert maps.shape == (7, 1, 16, 16)
     close(maps[:, 0], engine(text))
-    other = explain(small_network, small_images.numpy(), TARGETS, layer="1", method="anything")
+    other = explain(small_network, small_images.numpy(), EXPLAINED, layer="1", method="anything")
     close(other[:, 0], engine(text, layer="1"))
 
 
@@ -320,11 +320,11 @@ def test_quantus_randomises_the_model_that_is_explained(module_of, quantus):
 # --- the modules themselves ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("base", [base for base in MODULES if base != "torch"])
+@pytest.mark.parametrize("base", [base for base in classes(TARGETS) if base != "torch"])
 @pytest.mark.parametrize("text", ["mean(relu(G)) * max(A)", "C * D + MI * 2", "smooth(S)"])
 def test_the_source_is_clean_and_needs_one_library(text, base, tmp_path):
     path = tmp_path / "clean.py"
-    path.write_text(module_source(parse(text), "Clean", "Found on Friday.", base, "layer4"))
+    path.write_text(TARGETS[base].source(parse(text), "Clean", "Found on Friday.", "layer4"))
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check", "--isolated", "--select", "E,F,I,B", "--ignore", "E501"],
                     ["format", "--isolated", "--check", "--line-length", "100"]):  # fmt: skip
@@ -407,10 +407,10 @@ def test_what_a_base_cannot_say_is_refused(run, options, error, said, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["mean(G)", "D"])
-@pytest.mark.parametrize("base", list(MODULES))
+@pytest.mark.parametrize("base", classes(TARGETS))
 def test_a_name_may_hold_those_of_the_templates(base, text):
     for name in ("MyExportedCAM", "MyMeasuringCAM", "ExportedCAM"):
-        tree = ast.parse(module_source(parse(text), name, "", base, "3"))
+        tree = ast.parse(TARGETS[base].source(parse(text), name, "", "3"))
         classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
         assert classes[-1] == name
         helpers = {"_Here", "ThreadsApart", "OwnPasses"}

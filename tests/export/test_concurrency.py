@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sycam import CAM
-from sycam.export import MODULES
+from sycam.export import TARGETS
+from sycam.export.target import classes
 from sycam.networks.passes import alone
 
 THREADS, CALLS = 8, 500
@@ -79,7 +80,7 @@ def explainer_of(
     return build
 
 
-@pytest.mark.parametrize("base", list(MODULES))
+@pytest.mark.parametrize("base", classes(TARGETS))
 def test_one_network_in_eight_threads_beside_its_own_training(base, explainer_of, network, images):
     """500 calls of shared objects give what each gives alone; two threads differentiate the network
     without asking, and their gradients, left in the parameters, are right, too."""

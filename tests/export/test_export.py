@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 import sycam
 from sycam.errors import OptionError
-from sycam.export import standalone
-from sycam.export.module import module_source
+from sycam.export import TARGETS
+from sycam.export.templates import standalone
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import sample_expressions
 from sycam.language import heatmap_latex, parse, to_text
 from sycam.testing import isolated_operators
 
-TARGETS = [0, 1, 2, 3, 4, 0, 1]
+EXPLAINED = [0, 1, 2, 3, 4, 0, 1]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def exported(tmp_path) -> Callable[..., type]:
 
     def write_and_import(text: str, name: str = "SomeCAM") -> type:
         path = tmp_path / "some_cam.py"
-        path.write_text(module_source(parse(text), name))
+        path.write_text(TARGETS["torch"].source(parse(text), name))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -78,10 +78,10 @@ def test_every_kind_of_expression_agrees_with_the_engine(
     text, exported, small_network, small_images
 ):
     cam = exported(text)(small_network, small_network[3])
-    expected = sycam.CAM(small_network, "3", text)(small_images, TARGETS)
+    expected = sycam.CAM(small_network, "3", text)(small_images, EXPLAINED)
     assert expected.amax((1, 2)).gt(0).any()
-    torch.testing.assert_close(cam(small_images, TARGETS), expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(cam(small_images, TARGETS, batch=3), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cam(small_images, EXPLAINED), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cam(small_images, EXPLAINED, batch=3), expected, rtol=0, atol=1e-5)
 
 
 def test_the_original_cam_agrees(exported, pooled_network, small_images):
@@ -169,7 +169,7 @@ def test_the_network_is_left_as_it_was(text, exported, small_network, small_imag
 
 def test_the_module_needs_torch_alone(tmp_path, small_network, small_images):
     path = tmp_path / "lonely.py"
-    path.write_text(module_source(parse("softmax(S) * D + MI * mean(H)"), "Lonely"))
+    path.write_text(TARGETS["torch"].source(parse("softmax(S) * D + MI * mean(H)"), "Lonely"))
     code = "import sys, lonely; print([m for m in sys.modules if m.startswith('sycam')])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -183,10 +183,10 @@ def test_the_module_needs_torch_alone(tmp_path, small_network, small_images):
 
 
 def test_only_what_the_formula_needs_is_written():
-    source = module_source(parse("mean(G)"), "SomeCAM")
+    source = TARGETS["torch"].source(parse("mean(G)"), "SomeCAM")
     for name in ("masked_scores", "ablation_drops", "smooth", "divide", "class_weights"):
         assert name not in source
-    dear = module_source(parse("D * MI"), "SomeCAM")
+    dear = TARGETS["torch"].source(parse("D * MI"), "SomeCAM")
     assert "def ablation_drops" in dear
     assert "def mutual_information" in dear
     assert "masked_scores" not in dear
@@ -195,7 +195,7 @@ def test_only_what_the_formula_needs_is_written():
 @pytest.mark.parametrize("text", ["mean(G)", "smooth(smooth(S)) ", "C * D + MI * 2"])
 def test_exported_source_is_clean(text, tmp_path):
     path = tmp_path / "clean.py"
-    path.write_text(module_source(parse(text), "Clean"))
+    path.write_text(TARGETS["torch"].source(parse(text), "Clean"))
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check", "--isolated", "--select", "E,F,I,B", "--ignore", "E501"],
                     ["format", "--isolated", "--check", "--line-length", "100"]):  # fmt: skip
@@ -219,13 +219,13 @@ def test_nothing_in_an_exported_file_runs_but_definitions(formula, provenance):
 @pytest.mark.parametrize("name", ["torch", "ｔorch", "Tensor", "len", "__name__", "weighted_sum"])
 def test_a_class_does_not_hide_what_its_module_uses(name):
     with pytest.raises(OptionError, match="would mean two things in the module"):
-        module_source(parse("mean(G)"), name)
+        TARGETS["torch"].source(parse("mean(G)"), name)
 
 
 def test_the_docstring_says_formula_prices_and_provenance():
     expression = parse("mean(relu(G)) * softmax(S)")
     document = ast.get_docstring(
-        ast.parse(module_source(expression, "RoadCAM", "Found on Friday."))
+        ast.parse(TARGETS["torch"].source(expression, "RoadCAM", "Found on Friday."))
     )
     assert document.startswith("RoadCAM: class activation maps by the weights mean(relu(G)) *")
     assert heatmap_latex(expression) in document
@@ -257,9 +257,9 @@ def test_the_compiled_class_agrees(exported, small_network, small_images):
         pytest.skip("torch finds no C++ compiler")
     text = "smooth(mean(relu(G)) * max(A))"
     compiled = exported(text)(small_network, "3", compile=True)
-    expected = sycam.CAM(small_network, "3", text)(small_images, TARGETS)
+    expected = sycam.CAM(small_network, "3", text)(small_images, EXPLAINED)
     for batch in (7, 3):
-        found = compiled(small_images, TARGETS, batch=batch)
+        found = compiled(small_images, EXPLAINED, batch=batch)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -315,7 +315,7 @@ def test_a_name_that_would_mean_two_things_is_refused():
             return t.mean((-2, -1), keepdim=True) / 2
 
         with pytest.raises(OptionError, match="'mean' would mean two things"):
-            module_source(parse("mean(G) + other_mean(G)"), "SomeCAM")
+            TARGETS["torch"].source(parse("mean(G) + other_mean(G)"), "SomeCAM")
 
         @sycam.operator("map -> weight", name="finished")
         def heatmaps(t: Tensor) -> Tensor:
@@ -323,6 +323,6 @@ def test_a_name_that_would_mean_two_things_is_refused():
             return t.mean((-2, -1), keepdim=True)
 
         with pytest.raises(OptionError, match="'heatmaps' would mean two things"):
-            module_source(parse("finished(G)"), "SomeCAM")
+            TARGETS["torch"].source(parse("finished(G)"), "SomeCAM")
     with pytest.raises(OptionError, match="'maximum' would mean two things"):
-        module_source(parse("max(G)"), "maximum")
+        TARGETS["torch"].source(parse("max(G)"), "maximum")

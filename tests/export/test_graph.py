@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 import sycam
 from sycam.errors import OptionError, RunError
-from sycam.export.graph import export_graph
+from sycam.export import TARGETS, Winner
 from sycam.language import heatmap_latex, parse
 
 
@@ -52,8 +53,10 @@ def images() -> Tensor:
 
 def written(tmp_path, network, text, base="torch-export", **run):
     path = tmp_path / {"torch-export": "cam.pt2", "onnx": "cam.onnx"}[base]
-    found = export_graph(run_of(**run), parse(text), path, base, "Found on Friday.", network)
-    assert found == path
+    winner = Winner(run_of(**run), parse(text), network=network)
+    if (reason := TARGETS[base].supports(winner, TARGETS)) is not None:
+        raise reason
+    TARGETS[base].write(winner, path, "Found on Friday.")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     return path
 
@@ -128,7 +131,7 @@ def test_what_a_graph_cannot_know_is_refused(tmp_path, network):
     with pytest.raises(OptionError, match="the run explains 'contrast'"):
         written(tmp_path, network, "C", target="contrast")
     with pytest.raises(RunError, match="its network is not on record; give --network"):
-        export_graph(run_of(), parse("A"), tmp_path / "cam.pt2", "torch-export", "")
+        written(tmp_path, None, "A")
 
     class Wilful(Pooled):
         """It decides by values, which no graph can follow."""
@@ -141,16 +144,14 @@ def test_what_a_graph_cannot_know_is_refused(tmp_path, network):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, network, monkeypatch):
-    from sycam.export import graph
-
-    honest = graph._write_program
+def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, network):
+    honest = TARGETS["torch-export"]
 
     def wrong(*arguments):
-        run = honest(*arguments)
+        run = honest.to_file(*arguments)
         return lambda images: tuple(t * 1.01 for t in run(images))
 
-    monkeypatch.setattr(graph, "_write_program", wrong)
+    winner = Winner(run_of(), parse("A"), network=network)
     with pytest.raises(RunError, match="the graph's scores differ from the network's"):
-        written(tmp_path, network, "A")
+        replace(honest, to_file=wrong).write(winner, tmp_path / "cam.pt2", "")
     assert not list(tmp_path.iterdir())

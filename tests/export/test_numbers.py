@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sycam
-from sycam.export.module import module_source
+from sycam.export import TARGETS
 from sycam.language import parse
 
 
@@ -25,7 +25,7 @@ def test_an_exported_formula_with_numbers_agrees_with_the_engine(
     text, tmp_path, small_network, small_images
 ):
     path = tmp_path / "some_cam.py"
-    path.write_text(module_source(parse(text), "SomeCAM"))
+    path.write_text(TARGETS["torch"].source(parse(text), "SomeCAM"))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

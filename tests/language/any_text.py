@@ -14,7 +14,7 @@ import unicodedata
 from contextlib import contextmanager
 
 from sycam.errors import ExpressionError, SycamError
-from sycam.export.module import module_source
+from sycam.export import TARGETS
 from sycam.grammar import grammar_names, load_grammar, read_grammar
 from sycam.grammar.source import folder
 from sycam.language import OPERATORS, heatmap_latex, parse, parse_weights, to_text
@@ -125,7 +125,7 @@ def check_exported(text: str, name: str = "SomeCAM", provenance: str = "") -> bo
     """Whether a module can be written of it; if so, importing it runs nothing but definitions."""
     with watched("export"):
         try:
-            source = module_source(parse_weights(text), name, provenance)
+            source = TARGETS["torch"].source(parse_weights(text), name, provenance)
         except SycamError:
             return False
         assert source.encode("utf-8")

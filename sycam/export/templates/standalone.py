@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sycam.export.formula import weighted_sum
-from sycam.export.measuring import measure
+from sycam.export.templates.formula import weighted_sum
+from sycam.export.templates.measuring import measure
 from sycam.heatmaps.heatmaps import finish
 
 # --- exported from here on ---

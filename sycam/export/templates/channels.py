@@ -1,7 +1,8 @@
 """The part of an exported module that measures leaves by further passes, an image at a time.
 
 The exporter copies this file from the marker on in place of the ``channel_leaves`` of
-:mod:`sycam.export.measuring`, with those entries of what it returns that the formula reads.
+:mod:`sycam.export.templates.measuring`, with those entries of what it returns that the formula
+reads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.evidence.leaves.head import class_weights
 from sycam.evidence.leaves.information import mutual_information
 from sycam.evidence.leaves.masked import masked_scores
-from sycam.export.measuring import _score
+from sycam.export.templates.measuring import _score
 from sycam.networks.passes import hooked
 
 # --- exported from here on ---

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchcam.methods.gradient import _GradCAM
 
-from sycam.export.formula import LEAVES, weighted_sum
-from sycam.export.measuring import measure
+from sycam.export.templates.formula import LEAVES, weighted_sum
+from sycam.export.templates.measuring import measure
 from sycam.heatmaps.heatmaps import is_degenerate
 
 # --- exported from here on ---

@@ -1,7 +1,7 @@
 """The part of an exported module that measures what the formula reads.
 
 The exporter copies this file from the marker on into modules that measure for themselves, with the
-``channel_leaves`` of :mod:`sycam.export.channels` where the formula reads such leaves.
+``channel_leaves`` of :mod:`sycam.export.templates.channels` where the formula reads such leaves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sycam.export.formula import LEAVES
+from sycam.export.templates.formula import LEAVES
 from sycam.networks.passes import alone, hooked
 
 # --- exported from here on ---

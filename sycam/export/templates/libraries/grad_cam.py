@@ -17,8 +17,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import Tensor, nn
 
-from sycam.export.formula import LEAVES, weighted_maps
-from sycam.export.measuring import measure
+from sycam.export.templates.formula import LEAVES, weighted_maps
+from sycam.export.templates.measuring import measure
 from sycam.heatmaps.heatmaps import finish
 from sycam.networks.passes import alone
 

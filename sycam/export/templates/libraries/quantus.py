@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sycam.export.standalone import ExportedCAM
+from sycam.export.templates.standalone import ExportedCAM
 
 LAYER = ""
 

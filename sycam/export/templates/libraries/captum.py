@@ -21,8 +21,8 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sycam.export.formula import LEAVES, weighted_sum
-from sycam.export.measuring import measure
+from sycam.export.templates.formula import LEAVES, weighted_sum
+from sycam.export.templates.measuring import measure
 from sycam.networks.passes import _Here, alone
 
 # --- exported from here on ---

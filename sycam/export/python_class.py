@@ -1,0 +1,122 @@
+"""Export targets that write a Python module with a class for any network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from sycam.errors import OptionError, RunError, SycamError
+from sycam.export.class_template import ClassTemplate
+from sycam.export.target import ExportTarget, Winner, listed
+from sycam.language import Expression
+from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
+from sycam.runs.recorded import output_of
+from sycam.support.files import write_whole
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """A library that a class is written for; it is an :class:`ExportTarget`.
+
+    Attributes:
+        name: how users choose it.
+        summary: what is written, for people.
+        template: the text of the class.
+        several_layers: whether it averages the maps of several layers.
+        reshapes: whether it takes a ``reshape_transform``, for formulas of A and G.
+    """
+
+    suffix: ClassVar[str] = ".py"
+    file: ClassVar[str] = "a Python module"
+    writes_network: ClassVar[bool] = False
+
+    name: str
+    summary: str
+    template: ClassTemplate
+    several_layers: bool = False
+    reshapes: bool = False
+
+    def source(
+        self, expression: Expression, name: str, provenance: str = "", layer: str = "layer4"
+    ) -> str:
+        """The module's text, see :func:`sycam.export.module.module_source`."""
+        from sycam.export.module import module_source  # which imports sympy
+
+        return module_source(expression, name, self.template, provenance, layer)
+
+    def supports(self, winner: Winner, targets: Mapping[str, ExportTarget]) -> SycamError | None:
+        """Why the class cannot say the formula on the run's layers and outputs, if so."""
+        if winner.network is not None:
+            graphs = [name for name, target in targets.items() if target.writes_network]
+            return OptionError(
+                f"base {self.name!r} writes a class for any network: network is for "
+                f"{listed(graphs)}"
+            )
+        record = winner.result.record
+        layers, fusion = record["network"]["layers"], record["network"]["fusion"]
+        if len(layers) > 1 and not (self.several_layers and fusion == "mean"):
+            able = _able(targets, "several_layers", "takes", "take")
+            return RunError(
+                f"the run explains several layers ({', '.join(layers)}; fusion {fusion}), and a "
+                f"class of base {self.name!r} takes one; {able} several with fusion "
+                "mean, result.best.cam(network, layers, fusion=...) in Python any"
+            )
+        recorded = winner.expression.leaves <= {"activations", "gradients"}
+        if (reshape := record["network"]["reshape"]) and not (self.reshapes and recorded):
+            able = _able(targets, "reshapes", "has", "have")
+            return RunError(
+                f"the run explains a layer under reshape {reshape!r}, and a class of base "
+                f"{self.name!r} takes a convolutional one; {able} a "
+                "reshape_transform (for formulas of A and G), result.best.cam(network, layer, "
+                "reshape=...) works in Python"
+            )
+        form, link = _outputs(winner)
+        several = link == SIGMOID and form == LOGITS
+        if several and "probability" in winner.expression.leaves:
+            return RunError(
+                "the formula reads p, which is a sigmoid in the run (output 'logits:sigmoid') and "
+                "the softmax in an exported class; use result.best.cam(network, layer, "
+                "output='logits:sigmoid') in Python"
+            )
+        return None
+
+    def write(self, winner: Winner, path: Path, provenance: str) -> None:
+        """Write the module."""
+        layer = winner.result.record["network"]["layers"][0]
+        said = _asked(winner) + provenance
+        source = self.source(winner.expression, winner.name, said, layer)
+        try:
+            write_whole(path, source, within=winner.result.path)
+        except OSError as error:
+            raise RunError(f"cannot write '{path}': {error}") from None
+
+
+def _able(targets: Mapping[str, ExportTarget], what: str, one: str, more: str) -> str:
+    """Which targets can do something, as in "bases 'a' and 'b' have"."""
+    names = [repr(name) for name, target in targets.items() if getattr(target, what, False)]
+    return f"base{'s' * (len(names) > 1)} {listed(names)} {one if len(names) == 1 else more}"
+
+
+def _outputs(winner: Winner) -> tuple[str, str]:
+    """What the run's network returns, and its last step."""
+    form, _, link = output_of(winner.result.record["settings"]).partition(":")
+    return form, link
+
+
+def _asked(winner: Winner) -> str:
+    """What the docstring has to say of several layers, a transformer's, and of outputs that the
+    class takes for logits."""
+    network, (form, link) = winner.result.record["network"], _outputs(winner)
+    said = ""
+    if len(layers := network["layers"]) > 1:
+        said += f"It was found for the mean of layers {', '.join(layers)}: give all of them.\n"
+    if reshape := network["reshape"]:
+        said += f"It was found with reshape {reshape!r}: give that as reshape_transform.\n"
+    if form == PROBABILITIES:
+        said += (
+            "The run's network returns probabilities, and was explained by what comes before its "
+            f"last {link}: give a network without that step.\n"
+        )
+    return said

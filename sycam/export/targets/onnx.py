@@ -1,0 +1,55 @@
+"""Network and heatmaps as one ONNX graph."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import OptionError
+from sycam.export.graph import GraphTarget, Run, exported, quiet, refusing
+
+_WHOLE = 2**30  # bytes of parameters up to which an ONNX file holds them itself
+
+
+def to_file(whole: nn.Module, noise: Tensor, path: Path, facts: dict[str, str]) -> Run | None:
+    """Write the graph; what runs it, or None without ONNX Runtime."""
+    for package in ("onnx", "onnxscript"):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise OptionError(
+                f"base 'onnx' needs the package {package}: pip install onnx onnxscript onnxruntime"
+            ) from None
+    program = exported(whole, noise)
+    size = sum(p.numel() * p.element_size() for p in whole.parameters())
+    names = {"input_names": ["images"], "output_names": ["scores", "heatmaps"]}
+    with quiet(), refusing("ONNX"):
+        made = torch.onnx.export(program, (noise,), dynamo=True, verbose=False, **names)
+        made.model.metadata_props.update({f"sycam.{k}": v for k, v in facts.items()})
+        made.save(path, external_data=size > _WHOLE)
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError:
+        warnings.warn(
+            "onnxruntime is not installed: the graph was written, but not compared with the "
+            "network (pip install onnxruntime)",
+            stacklevel=4,
+        )
+        return None
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: tuple(
+        map(torch.from_numpy, session.run(None, {"images": images.numpy()}))
+    )
+
+
+TARGET = GraphTarget(
+    "onnx",
+    ".onnx",
+    "one ONNX graph",
+    "network and heatmaps in one ONNX graph, where the formula needs no gradient",
+    to_file,
+)

@@ -1,0 +1,17 @@
+"""A class that needs torch alone."""
+
+from __future__ import annotations
+
+from sycam.export.class_template import ClassTemplate
+from sycam.export.python_class import ClassTarget
+from sycam.heatmaps.heatmaps import finish
+
+TARGET = ClassTarget(
+    "torch",
+    "a class that needs torch alone",
+    ClassTemplate(
+        "standalone.py",
+        helpers=(finish,),
+        measures=True,
+    ),
+)

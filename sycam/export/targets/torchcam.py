@@ -1,0 +1,25 @@
+"""A class for TorchCAM."""
+
+from __future__ import annotations
+
+from sycam.export.class_template import ClassTemplate
+from sycam.export.python_class import ClassTarget
+from sycam.heatmaps.heatmaps import is_degenerate
+
+TARGET = ClassTarget(
+    "torchcam",
+    "an extractor of TorchCAM",
+    ClassTemplate(
+        "libraries/torchcam.py",
+        helpers=(is_degenerate,),
+        use="""It is an extractor of TorchCAM, and works wherever TorchCAM takes one:
+
+    with NAME(model, "LAYER") as extractor:
+        scores = model(images)
+        (maps,) = extractor(scores.argmax(1).tolist(), scores)
+    RefineCAM(model, layers, base_method=NAME)
+
+Its maps have the layer's size, as all of TorchCAM's.""",
+    ),
+    reshapes=True,
+)

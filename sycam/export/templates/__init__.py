@@ -1,0 +1,1 @@
+"""Texts of exported modules, which need torch alone; parts of them are replaced."""
