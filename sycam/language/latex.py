@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from sycam.language.expression import CALL, Expression
-from sycam.language.operators import OPERATORS
-from sycam.language.signatures import HEAT, Operator
-
-_CLOSED = {"relu", "abs", "mean", "symlog", "symsqrt", "sign", "minmax", "softmax", "above"}
-_DELIMITED = {"relu", "abs", "mean", "symlog", "symsqrt", "sign", "minmax", "softmax", "exp", "div"}
-_OWN = frozenset(OPERATORS)  # what users declare later is judged by its template
-_OPEN = {"sum", "max", "min", "std", "topmean"}  # written before what they reduce, without an end
+from sycam.language.signatures import (
+    CLOSED,
+    DELIMITED,
+    HEAT,
+    OPEN,
+    OPEN_AS_LAST,
+    PRODUCT,
+    SIGNED,
+    SUM,
+    Operator,
+)
 
 
 def to_latex(expression: Expression) -> str:
@@ -22,27 +26,16 @@ def to_latex(expression: Expression) -> str:
     op = expression.operator
     if op.is_leaf:
         return op.latex.format()
-    if op.name == "smooth":
-        (child,) = expression.children
-        return op.latex.format(to_latex(child) if child.sort == HEAT else _weighted_sum(child))
+    if expression.overload.weighs:
+        return op.latex.format(*map(_weighted_sum, expression.children))
     parts = []
     for child in expression.children:
         text = to_latex(child)
-        if not op.precedence:
-            single = child.operator.is_leaf and "^" not in text  # a number may be a power of ten
-            bare = _delimits(op) or single or child.operator.name in _CLOSED
-        elif op.name == "div":
-            bare = True
-        else:
-            strength = child.operator.precedence or CALL
-            if child.operator.name == "div":
-                strength = CALL
-            right = len(parts) == 1
-            bare = strength >= op.precedence + right and not (
-                right and child.operator.name == "neg"
-            )
-            if op.name == "mul" and not right and _is_open(child):
-                bare = False
+        bare = DELIMITED in _bracketing(op) or (
+            _stands_beside(child, op, right=len(parts) == 1)
+            if op.precedence
+            else _stands_in_a_call(child, text)
+        )
         parts.append(text if bare else rf"\left({text}\right)")
     return op.latex.format(*parts)
 
@@ -55,21 +48,42 @@ def heatmap_latex(expression: Expression) -> str:
 
 def _weighted_sum(expression: Expression) -> str:
     weight = to_latex(expression)
-    if expression.operator.precedence == 1 or _is_open(expression):
+    if expression.operator.precedence == SUM or _is_open(expression):
         weight = rf"\left({weight}\right)"
     return rf"\sum_k {weight} \cdot A_k"
 
 
+def _stands_in_a_call(child: Expression, text: str) -> bool:
+    """Whether it needs no parentheses as an argument of an operator that shows no end of it."""
+    if CLOSED in _bracketing(child.operator):
+        return True
+    return child.operator.is_leaf and "^" not in text  # a number may be a power of ten
+
+
+def _stands_beside(child: Expression, op: Operator, right: bool) -> bool:
+    """Whether it needs no parentheses beside an infix operator's symbol."""
+    strength = child.operator.precedence
+    if not strength or DELIMITED in _bracketing(child.operator):
+        strength = CALL
+    if strength < op.precedence + right:
+        return False
+    if right:
+        return SIGNED not in _bracketing(child.operator)
+    return op.precedence < PRODUCT or not _is_open(child)
+
+
 def _is_open(expression: Expression) -> bool:
     """Whether a factor written after the expression would read as part of its last reduction."""
-    op = expression.operator
-    if op.name in ("mul", "neg"):
+    bracketing = _bracketing(expression.operator)
+    if OPEN_AS_LAST in bracketing:
         return _is_open(expression.children[-1])
-    return op.name in _OPEN or (op.name not in _OWN and op.latex.endswith("{0}"))
+    return OPEN in bracketing
 
 
-def _delimits(op: Operator) -> bool:
-    """Whether the operator's own LaTeX shows where its argument begins and ends."""
-    if op.name in _OWN:
-        return op.name in _DELIMITED
-    return any(wrapped in op.latex for wrapped in ("({0}", r"\left({0}", "{{{0}}}", "|{0}"))
+def _bracketing(op: Operator) -> frozenset[str]:
+    """As the table says; of what users declare, by the template."""
+    if op.bracketing is not None:
+        return op.bracketing
+    wrappings = ("({0}", r"\left({0}", "{{{0}}}", "|{0}")
+    delimited = any(wrapped in op.latex for wrapped in wrappings)
+    return frozenset([DELIMITED] * delimited + [OPEN] * op.latex.endswith("{0}"))

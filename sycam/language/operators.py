@@ -24,7 +24,9 @@ from sycam.language.numbers import (
 )
 from sycam.language.signatures import (
     BROADCAST,
+    CLOSED,
     COMMUTATIVE,
+    DELIMITED,
     EVEN,
     HEAT,
     HOMOGENEOUS,
@@ -32,8 +34,13 @@ from sycam.language.signatures import (
     INVOLUTION,
     MAP,
     ODD,
+    OPEN,
+    OPEN_AS_LAST,
+    PRODUCT,
     SCALAR,
     SCALE_FREE,
+    SIGNED,
+    SUM,
     WEIGHT,
     Operator,
     Overload,
@@ -45,20 +52,40 @@ def _leaf(name: str, symbol: str, sort: str, latex: str, meaning: str, price: st
     return Operator(name, typing, latex, meaning, symbol=symbol, price=price)
 
 
+_WRITTEN_AS_CALL = (CLOSED, DELIMITED)
+
+
 def _unary(
     name: str,
     typings: Mapping[str, tuple[str, Callable[..., Tensor]]],
     latex: str,
     meaning: str,
     *laws: str,
+    bracketing: tuple[str, ...] = (),
     algebra: Callable[..., Any] | None = None,
+    degree: float | None = None,
 ) -> Operator:
-    overloads = tuple(Overload((given,), made, f) for given, (made, f) in typings.items())
-    return Operator(name, overloads, latex, meaning, laws=frozenset(laws), algebra=algebra)
+    return Operator(
+        name,
+        tuple(Overload((given,), made, f) for given, (made, f) in typings.items()),
+        latex,
+        meaning,
+        laws=frozenset(laws),
+        bracketing=frozenset(bracketing),
+        algebra=algebra,
+        degrees=() if degree is None else (degree,),
+    )
 
 
-def _reduction(name: str, function: Callable, latex: str, meaning: str, *laws: str) -> Operator:
-    return _unary(name, {MAP: (WEIGHT, function)}, latex, meaning, *laws)
+def _reduction(
+    name: str,
+    function: Callable,
+    latex: str,
+    meaning: str,
+    *laws: str,
+    bracketing: tuple[str, ...] = (OPEN,),
+) -> Operator:
+    return _unary(name, {MAP: (WEIGHT, function)}, latex, meaning, *laws, bracketing=bracketing)
 
 
 def _elementwise(
@@ -68,10 +95,21 @@ def _elementwise(
     meaning: str,
     *laws: str,
     sorts: tuple[str, ...] = (WEIGHT, MAP),
+    bracketing: tuple[str, ...] = (),
     algebra: Callable[..., Any] | None = None,
+    degree: float | None = None,
 ) -> Operator:
     typings = {sort: (sort, function) for sort in sorts}
-    return _unary(name, typings, latex, meaning, *laws, algebra=algebra)
+    return _unary(
+        name,
+        typings,
+        latex,
+        meaning,
+        *laws,
+        bracketing=bracketing,
+        algebra=algebra,
+        degree=degree,
+    )
 
 
 def _infix(
@@ -82,7 +120,9 @@ def _infix(
     latex: str,
     meaning: str,
     *laws: str,
+    bracketing: tuple[str, ...] = (),
     algebra: Callable[..., Any],
+    degrees: tuple[float, ...] = (),
 ) -> Operator:
     overloads = tuple(
         Overload((a, b), max(a, b, key=BROADCAST.index), function)
@@ -98,6 +138,8 @@ def _infix(
         symbol=symbol,
         precedence=precedence,
         algebra=algebra,
+        bracketing=frozenset(bracketing),
+        degrees=degrees,
     )
 
 
@@ -163,6 +205,7 @@ _TABLE = (
         r"\sum_k {0}",
         "sum over channels, place by place: a heatmap that is not of the form sum_k w_k A_k",
         laws=frozenset({ODD, HOMOGENEOUS}),
+        bracketing=frozenset(),
     ),
     Operator(
         "smooth",
@@ -174,8 +217,17 @@ _TABLE = (
         r"\operatorname{{blur}}\left({0}\right)",
         "the weighted sum of the activations, blurred by [1 2 1] / 4 along both sides",
         laws=frozenset({ODD, HOMOGENEOUS}),
+        bracketing=frozenset({DELIMITED}),
     ),
-    _reduction("mean", numerics.mean, r"\overline{{{0}}}", "average over places", ODD, HOMOGENEOUS),
+    _reduction(
+        "mean",
+        numerics.mean,
+        r"\overline{{{0}}}",
+        "average over places",
+        ODD,
+        HOMOGENEOUS,
+        bracketing=_WRITTEN_AS_CALL,
+    ),
     _reduction("sum", numerics.sum_places, r"\sum_{{ij}} {0}", "sum over places", ODD, HOMOGENEOUS),
     _reduction("max", numerics.maximum, r"\max_{{ij}} {0}", "largest value", HOMOGENEOUS),
     _reduction("min", numerics.minimum, r"\min_{{ij}} {0}", "smallest value", HOMOGENEOUS),
@@ -201,6 +253,7 @@ _TABLE = (
         "positive part",
         IDEMPOTENT,
         HOMOGENEOUS,
+        bracketing=_WRITTEN_AS_CALL,
         algebra=lambda sympy, t: sympy.Max(t, 0),
     ),
     _elementwise(
@@ -211,6 +264,7 @@ _TABLE = (
         IDEMPOTENT,
         EVEN,
         HOMOGENEOUS,
+        bracketing=_WRITTEN_AS_CALL,
         algebra=lambda sympy, t: sympy.Abs(t),
     ),
     _elementwise(
@@ -222,23 +276,44 @@ _TABLE = (
         ODD,
         HOMOGENEOUS,
         sorts=BROADCAST,  # of a scalar as well, for numbers below zero
+        bracketing=(OPEN_AS_LAST, SIGNED),
         algebra=lambda sympy, t: -t,
     ),
     _elementwise(
-        "square", numerics.square, r"{0}^{{2}}", "square", EVEN, algebra=lambda sympy, t: t**2
+        "square",
+        numerics.square,
+        r"{0}^{{2}}",
+        "square",
+        EVEN,
+        algebra=lambda sympy, t: t**2,
+        degree=2,
     ),
-    _elementwise("cube", numerics.cube, r"{0}^{{3}}", "cube", ODD, algebra=lambda sympy, t: t**3),
     _elementwise(
-        "symlog", numerics.symlog, r"\operatorname{{symlog}}({0})", "sign(t) log(1 + |t|)", ODD
+        "cube", numerics.cube, r"{0}^{{3}}", "cube", ODD, algebra=lambda sympy, t: t**3, degree=3
     ),
     _elementwise(
-        "symsqrt", numerics.symsqrt, r"\operatorname{{symsqrt}}({0})", "sign(t) sqrt|t|", ODD
+        "symlog",
+        numerics.symlog,
+        r"\operatorname{{symlog}}({0})",
+        "sign(t) log(1 + |t|)",
+        ODD,
+        bracketing=_WRITTEN_AS_CALL,
+    ),
+    _elementwise(
+        "symsqrt",
+        numerics.symsqrt,
+        r"\operatorname{{symsqrt}}({0})",
+        "sign(t) sqrt|t|",
+        ODD,
+        bracketing=_WRITTEN_AS_CALL,
+        degree=0.5,
     ),
     _elementwise(
         "exp",
         numerics.exponential,
         r"e^{{{0}}}",
         "exponential, flat above 20",
+        bracketing=(DELIMITED,),
         algebra=lambda sympy, t: sympy.exp(t),
     ),
     _elementwise(
@@ -249,6 +324,7 @@ _TABLE = (
         IDEMPOTENT,
         ODD,
         SCALE_FREE,
+        bracketing=_WRITTEN_AS_CALL,
     ),
     _unary(
         "normalize",
@@ -266,24 +342,29 @@ _TABLE = (
         "each channel scaled to [0, 1]",
         IDEMPOTENT,
         SCALE_FREE,
+        bracketing=_WRITTEN_AS_CALL,
     ),
     Operator(
         "above",
         (Overload((MAP, SCALAR), MAP, numerics.above),),
         r"\left[{0} > \mu + {1}\,\sigma\right]",
         "1 where a place exceeds its channel's mean by that many standard deviations, else 0",
+        bracketing=frozenset({CLOSED}),
+        degrees=(0, None),
+        ranges=(None, (0.1, 4.0)),  # beyond them nearly all places or none are above
     ),
     _unary(
         "softmax",
         {WEIGHT: (WEIGHT, numerics.softmax_channels)},
         r"\operatorname{{softmax}}_k({0})",
         "softmax over channels",
+        bracketing=_WRITTEN_AS_CALL,
     ),
     _infix(
         "add",
         numerics.add,
         "+",
-        1,
+        SUM,
         "{0} + {1}",
         "sum",
         COMMUTATIVE,
@@ -293,7 +374,7 @@ _TABLE = (
         "sub",
         numerics.subtract,
         "-",
-        1,
+        SUM,
         "{0} - {1}",
         "difference",
         algebra=lambda sympy, a, b: a - b,
@@ -302,21 +383,24 @@ _TABLE = (
         "mul",
         numerics.multiply,
         "*",
-        2,
+        PRODUCT,
         r"{0} \cdot {1}",
         "product",
         COMMUTATIVE,
         HOMOGENEOUS,
+        bracketing=(OPEN_AS_LAST,),
         algebra=lambda sympy, a, b: a * b,
     ),
     _infix(
         "div",
         numerics.divide,
         "/",
-        2,
+        PRODUCT,
         r"\frac{{{0}}}{{{1}}}",
         "total division: 0 where b is 0",
+        bracketing=(DELIMITED,),
         algebra=lambda sympy, a, b: a / b,
+        degrees=(1, -1),
     ),
 )
 

@@ -19,6 +19,17 @@ EVEN = "even"  # f(-a) = f(a)
 ODD = "odd"  # f(-a) = -f(a)
 SCALE_FREE = "scale-free"  # f(c a) = f(a) for c > 0
 HOMOGENEOUS = "homogeneous"  # f(c a) = c f(a) for c > 0 (in every argument alone, if several)
+# How the LaTeX of an operator stands beside other LaTeX:
+CLOSED = "closed"  # as an argument of a call it needs no parentheses
+DELIMITED = "delimited"  # its own arguments need none: it shows where they begin and end
+OPEN = (
+    "open"  # its argument stands last, without an end: a factor after it would read as part of it
+)
+OPEN_AS_LAST = "open as its last argument"  # it ends with its last argument, and is open if that is
+SIGNED = "signed"  # it begins with a sign: no infix symbol may stand directly before it
+
+SUM, PRODUCT = 1, 2  # how strongly the infix symbols bind
+
 LAWS = (COMMUTATIVE, IDEMPOTENT, INVOLUTION, EVEN, ODD, SCALE_FREE, HOMOGENEOUS)
 
 
@@ -55,12 +66,18 @@ class Operator:
         cost: what it adds to an expression's cost, at least 1.
         laws: the algebraic laws that hold for every input (checked numerically by the tests).
         symbol: how a leaf is written (``"A"``), or the sign of an infix operator (``"*"``).
-        precedence: binding strength of the infix symbol; 0 for call syntax.
+        precedence: of an infix operator ``SUM`` or ``PRODUCT``; 0 for call syntax.
         value: the number, for constants.
         price: for a leaf, what measuring it takes on an image.
         algebra: from the module sympy and the arguments, what it is in ordinary algebra; None where
             that has no sign for it, or sympy reads it badly (of nested signs it makes pages of
             cases). See :func:`sycam.language.symbolic.simplify`.
+        bracketing: how its LaTeX stands beside other LaTeX, of ``CLOSED``, ``DELIMITED``, ``OPEN``,
+            ``OPEN_AS_LAST`` and ``SIGNED``; None to judge by the template, as of users' operators.
+        degrees: for each argument the r of ``f(c a) = c^r f(a)`` for c > 0, of that argument
+            alone; None where there is none. Empty where the laws say all (see :meth:`degree`).
+        ranges: for each argument that may be a number to tune, the lowest and highest value that
+            can matter, whatever the network; None for others. Empty if there is no such argument.
     """
 
     name: str
@@ -74,6 +91,9 @@ class Operator:
     value: float | None = None
     price: str = ""
     algebra: Callable[..., Any] | None = None
+    bracketing: frozenset[str] | None = None
+    degrees: tuple[float | None, ...] = ()
+    ranges: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def arity(self) -> int:
@@ -82,6 +102,12 @@ class Operator:
     @property
     def is_leaf(self) -> bool:
         return self.arity == 0
+
+    def degree(self, argument: int) -> float | None:
+        """The r of ``f(c a) = c^r f(a)`` for that argument and every c > 0, if there is one."""
+        if self.degrees:
+            return self.degrees[argument]
+        return 1 if HOMOGENEOUS in self.laws else 0 if SCALE_FREE in self.laws else None
 
     @property
     def signature(self) -> str:

@@ -425,3 +425,20 @@ def test_a_grammar_that_was_read_before_the_operator_existed(file):
         read_grammar('?start: "median" map -> median\n?map: "A" -> activations\n')
     load(file)
     assert read_grammar('?start: "median" map -> median\n?map: "A" -> activations\n').leaves
+
+
+@pytest.mark.parametrize("name", [op.name for op in OPERATORS.values() if op.degrees])
+def test_degrees_of_the_table_hold(name):
+    """What passes through an operator as a power is not tuned by a search for numbers."""
+    op = OPERATORS[name]
+    for typing in op.overloads:
+        values = [torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(7)) + 0.1]
+        values += [torch.full((2, 1, 1, 1), 0.5)] * (op.arity - 1)
+        before = typing.compute(values, values[0])
+        for i, degree in enumerate(op.degrees):
+            changed = [4 * v if i == j else v for j, v in enumerate(values)]
+            after = typing.compute(changed, values[0])
+            if degree is None:
+                assert not torch.allclose(after, before)
+            else:
+                torch.testing.assert_close(after, before * 4**degree)

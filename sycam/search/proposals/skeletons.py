@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from sycam.errors import OptionError
 from sycam.language import Expression, apply
 from sycam.language.expression import number
-from sycam.language.signatures import HEAT, HOMOGENEOUS, SCALE_FREE
+from sycam.language.operators import OPERATORS
+from sycam.language.signatures import HEAT, PRODUCT, SUM, Operator
 
 DIGITS = 3  # significant, of tuned numbers: more would not be told apart on a few hundred images
 FACTORS = 32.0  # a number is tuned from its 32nd part to its 32-fold
-THRESHOLDS = (0.1, 4.0)  # of `above`, in standard deviations: beyond them nearly all or none is
-_POWERS = ("mul", "div", "square", "cube", "symsqrt")  # f(c a) = c^r f(a), with those of that law
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class _Slot:
 
 @dataclass(frozen=True)
 class _Applied:
-    operator: str
+    operator: Operator
     children: tuple[_Template, ...]
 
 
@@ -72,7 +71,7 @@ class Skeleton:
             first = template.children[0]
             if isinstance(first, _Slot) and first.factor and kept[first.index] == 1:
                 return build(template.children[1])
-            return apply(template.operator, *map(build, template.children))
+            return apply(template.operator.name, *map(build, template.children))
 
         return build(self._template)
 
@@ -113,20 +112,24 @@ class _Maker:
         return self._known[node]
 
     def _inside(self, node: Expression) -> _Template:
-        name, children = node.operator.name, node.children
-        if name in ("add", "sub"):
+        op = node.operator
+        if op.precedence == SUM:
             return self._sum(node, _reference(list(_summands(node))))
-        if name == "above":
-            return _Applied(name, (self.unscaled(children[0]), self._threshold(children[1])))
-        scale_free = SCALE_FREE in node.operator.laws
-        inner = self.unscaled if scale_free or _passes_scale(node) else self.scaled
-        return _Applied(name, tuple(inner(child) for child in children))
+        made = []
+        for i, child in enumerate(node.children):
+            if op.ranges and (limits := op.ranges[i]) is not None:
+                made.append(self._ranged(child, limits))
+            elif op.degree(i) is not None:
+                made.append(self.unscaled(child))
+            else:
+                made.append(self.scaled(child))
+        return _Applied(op, tuple(made))
 
     def scaled(self, node: Expression) -> _Template:
         """The template of a node whose scale matters: by a number that it has, or a new factor."""
         if node.operator.value is not None:
             return self._slot(node.operator.value) if node.operator.value else node
-        if node.operator.name in ("add", "sub"):
+        if node.operator.precedence == SUM:
             return self._sum(node, None)
         if node.children and _passes_scale(node):
             chosen = next((i for i, c in enumerate(node.children) if _has_number(c)), None)
@@ -135,7 +138,7 @@ class _Maker:
                     self.scaled(c) if i == chosen else self.unscaled(c)
                     for i, c in enumerate(node.children)
                 )
-                return _Applied(node.operator.name, tuple(made))
+                return _Applied(node.operator, tuple(made))
         inside = self.unscaled(node)
         return inside if node.sort == HEAT else _times(self._slot(1, factor=True), inside)
 
@@ -144,8 +147,8 @@ class _Maker:
         left = [reference]
 
         def made(part: Expression) -> _Template:
-            if part.operator.name in ("add", "sub"):
-                return _Applied(part.operator.name, tuple(map(made, part.children)))
+            if part.operator.precedence == SUM:
+                return _Applied(part.operator, tuple(map(made, part.children)))
             if part in left:
                 left.clear()
                 return self.unscaled(part)
@@ -153,11 +156,12 @@ class _Maker:
 
         return made(node)
 
-    def _threshold(self, node: Expression) -> _Template:
+    def _ranged(self, node: Expression, limits: tuple[float, float]) -> _Template:
+        """The template of an argument whose value counts, such as a threshold."""
         if not node.operator.value:
             return self.scaled(node)
         value = node.operator.value
-        return self._slot(value, bounds=(min(THRESHOLDS[0], value), max(THRESHOLDS[1], value)))
+        return self._slot(value, bounds=(min(limits[0], value), max(limits[1], value)))
 
     def _slot(
         self, initial: float, factor: bool = False, bounds: tuple[float, float] | None = None
@@ -169,16 +173,16 @@ class _Maker:
 
 def _times(factor: _Slot, template: _Template) -> _Template:
     """The factor in front of the leftmost of a product: ``c * A * G``, not ``c * (A * G)``."""
-    if isinstance(template, Expression) and template.operator.name in ("mul", "div"):
-        template = _Applied(template.operator.name, template.children)
-    if isinstance(template, _Applied) and template.operator in ("mul", "div"):
+    if isinstance(template, Expression) and template.operator.precedence == PRODUCT:
+        template = _Applied(template.operator, template.children)
+    if isinstance(template, _Applied) and template.operator.precedence == PRODUCT:
         first, second = template.children
         return _Applied(template.operator, (_times(factor, first), second))
-    return _Applied("mul", (factor, template))
+    return _Applied(OPERATORS["mul"], (factor, template))
 
 
 def _summands(node: Expression) -> Iterator[Expression]:
-    if node.operator.name in ("add", "sub"):
+    if node.operator.precedence == SUM:
         for child in node.children:
             yield from _summands(child)
     else:
@@ -192,7 +196,7 @@ def _reference(summands: list[Expression]) -> Expression:
 
 def _passes_scale(node: Expression) -> bool:
     """Whether a positive factor of an argument is one of the result, whatever its power."""
-    return HOMOGENEOUS in node.operator.laws or node.operator.name in _POWERS
+    return all(node.operator.degree(i) for i in range(node.operator.arity))
 
 
 def _has_number(node: Expression) -> bool:
