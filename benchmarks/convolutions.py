@@ -1,21 +1,27 @@
 """3x3 convolutions by minimal filtering beside torch's, each with the rectifier that follows.
 
-    python benchmarks/convolutions.py [--threads 2] [--images 64]
+    python benchmarks/convolutions.py [--threads 2] [--images 64] [--network demo|FILE.py:FUNCTION]
 
-Medians of rounds in turn, microseconds an image, and the largest error against float64.
+Medians of rounds in turn, microseconds per image, and the largest error against float64. With
+networks, whole forward passes: torch's with folded batch norms, the same with our convolutions,
+that compiled, as scoring runs it, and ONNX Runtime's, where it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sycam.inference.acceleration import keep_freed_memory
-from sycam.inference.winograd import MinimalConvolution
+from sycam.data import demo
+from sycam.inference.acceleration import compiled, folded, keep_freed_memory
+from sycam.inference.winograd import MinimalConvolution, with_minimal_filters
+from sycam.networks.user_file import load_network
 
 LAYERS = ((16, 16, 32), (32, 32, 16), (64, 64, 8), (48, 48, 8), (64, 64, 56), (128, 128, 28))
 ROUNDS = 60
@@ -25,11 +31,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--network", action="append", default=[])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     keep_freed_memory()  # as scoring does
     print(f"torch {torch.__version__}, {options.threads} threads, batches of {options.images}")
+    with torch.no_grad():
+        for name in options.network:
+            _whole(name, options)
+        if not options.network:
+            _layers(options)
+
+
+def _layers(options: argparse.Namespace) -> None:
     print(f"{'layer':>22}{'torch':>9}{'ours':>9}{'ratio':>8}{'torch off':>12}{'ours off':>12}")
     for channels, filters, side in LAYERS:
         plain = nn.Conv2d(channels, filters, 3, padding=1).requires_grad_(False)
@@ -54,6 +69,47 @@ def main() -> None:
         print(f"{f'{channels} to {filters}, {side}x{side}':>22}{took['torch']:9.1f}"
               f"{took['ours']:9.1f}{took['torch'] / took['ours']:8.2f}{off['torch']:12.1e}"
               f"{off['ours']:12.1e}", flush=True)  # fmt: skip
+
+
+def _whole(name: str, options: argparse.Namespace) -> None:
+    """Whole forward passes of a network, in turn."""
+    if name == "demo":
+        network, side = demo.network(), demo.SIDE
+    else:
+        network, side = load_network(name), 32
+    network = network.eval()
+    plain = (folded(network) or network).to(memory_format=torch.channels_last)
+    usual = torch.randn(options.images, 3, side, side)
+    x = usual.contiguous(memory_format=torch.channels_last)
+    ours = with_minimal_filters(plain, x[:1])
+    works: dict[str, Callable[[], object]] = {"torch": lambda: plain(x), "ours": lambda: ours(x)}
+    fast = compiled(ours, x)
+    if fast is not None:
+        works["ours, compiled"] = lambda: fast(x)
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
+        works["ONNX Runtime"] = _onnx(network, usual, options.threads)
+    times: dict[str, list[float]] = {label: [] for label in works}
+    for _ in range(ROUNDS):
+        for label, work in works.items():
+            started = time.perf_counter()
+            work()
+            times[label].append((time.perf_counter() - started) / options.images * 1e6)
+    for label, found in times.items():
+        print(f"{name:>45}{label:>16}{statistics.median(found):9.1f} (least {min(found):.1f})")
+
+
+def _onnx(network: nn.Module, images: Tensor, threads: int) -> Callable[[], object]:
+    """ONNX Runtime's forward pass of the network on these images."""
+    import onnxruntime
+
+    program = torch.onnx.export(network, (images,), dynamo=True, verbose=False)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        program.model_proto.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+    )
+    given = {session.get_inputs()[0].name: images.numpy()}
+    return lambda: session.run(None, given)
 
 
 if __name__ == "__main__":
