@@ -1,6 +1,7 @@
 """3x3 convolutions by minimal filtering beside torch's, each with the rectifier that follows.
 
-    python benchmarks/convolutions.py [--threads 2] [--images 64] [--network demo|FILE.py:FUNCTION]
+    python benchmarks/convolutions.py [--threads 2] [--images 64] [--rounds 60]
+        [--network demo|FILE.py:FUNCTION]
 
 Medians of rounds in turn, microseconds per image, and the largest error against float64. With
 networks, whole forward passes: torch's with folded batch norms, the same with our convolutions,
@@ -13,7 +14,7 @@ import argparse
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +25,20 @@ from sycam.inference.winograd import MinimalConvolution, with_minimal_filters
 from sycam.networks.user_file import load_network
 
 LAYERS = ((16, 16, 32), (32, 32, 16), (64, 64, 8), (48, 48, 8), (64, 64, 56), (128, 128, 28))
-ROUNDS = 60
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--network", action="append", default=[])
-    options = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=60)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     keep_freed_memory()  # as scoring does
@@ -57,7 +63,7 @@ def _layers(options: argparse.Namespace) -> None:
             "ours": lambda ours=ours, x=x: ours(x, None, True),
         }
         times: dict[str, list[float]] = {name: [] for name in works}
-        for _ in range(ROUNDS):
+        for _ in range(options.rounds):
             for name, work in works.items():
                 started = time.perf_counter()
                 work()
@@ -89,7 +95,7 @@ def _whole(name: str, options: argparse.Namespace) -> None:
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
         works["ONNX Runtime"] = _onnx(network, usual, options.threads)
     times: dict[str, list[float]] = {label: [] for label in works}
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         for label, work in works.items():
             started = time.perf_counter()
             work()

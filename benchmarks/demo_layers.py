@@ -11,6 +11,7 @@ last line takes what a careful user would: method and layer that the search scen
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 
 from sycam.data import demo
 from sycam.methods import find_method, scored_along
@@ -24,18 +25,25 @@ from sycam.scoring.statistics import mean_interval, sign_flip_p
 LAYERS = ("features.3", "features.5", "features.6", "features.8", "features.10", "features.12")
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("formula")
     parser.add_argument("--searched", type=int, default=64)
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    heldout = scorers("heldout", options.count, options.seed)
+    parser.add_argument("--layers", nargs="+", default=LAYERS, choices=LAYERS, metavar="LAYER",
+                        help=f"of {', '.join(LAYERS)}; all if none is named")  # fmt: skip
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
+    heldout = scorers("heldout", {demo.LAYER, *options.layers}, options.count, options.seed)
     winner = heldout[demo.LAYER].score_method(find_method(options.formula))
     print(f"{options.formula} at {demo.LAYER}: {winner.mean:.4f} on {options.count} scenes\n")
     print(f"{'layer':14}{'best published':16}{'ROAD':>8}{'winner minus it':>18}{'p':>9}")
-    scored = {layer: published(scorer) for layer, scorer in heldout.items()}
+    scored = {layer: published(heldout[layer]) for layer in options.layers}
     for layer, rivals in scored.items():
         name = max(rivals, key=lambda n: rivals[n].mean)
         difference = winner.values - rivals[name].values
@@ -43,9 +51,10 @@ def main() -> None:
             f"{layer:14}{name:16}{rivals[name].mean:8.4f}{difference.mean():+18.4f}"
             f"{sign_flip_p(difference):9.4f}"
         )
+    searching = scorers("search", options.layers, options.searched, options.seed)
     searched = {
         (layer, name): score.mean
-        for layer, scorer in scorers("search", options.searched, options.seed).items()
+        for layer, scorer in searching.items()
         for name, score in published(scorer).items()
     }
     layer, name = max(searched, key=searched.get)
@@ -60,10 +69,10 @@ def main() -> None:
     )
 
 
-def scorers(part: str, count: int, seed: int) -> dict[str, Scorer]:
+def scorers(part: str, layers: Iterable[str], count: int, seed: int) -> dict[str, Scorer]:
     """ROAD at each layer on scenes of a part of the demo."""
     images, found = demo_images(part, count, seed), {}
-    for layer in LAYERS:
+    for layer in layers:
         subject = ExplainedNetwork.prepare("demo", layer, images, seed=seed)
         found[layer] = Scorer(Road(), *subject.measure(images))
     return found

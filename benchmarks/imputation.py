@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -117,14 +117,19 @@ def measure(side: int, heatmaps: int, repeats: int) -> None:
         )
 
 
-def main() -> None:
-    keep_freed_memory()  # as scoring does
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="32,64,224")
     parser.add_argument("--heatmaps", type=int, default=4, help="18 masks each (224: a quarter)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
+    keep_freed_memory()  # as scoring does
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, tolerance 0.01")
     for side in map(int, options.sizes.split(",")):

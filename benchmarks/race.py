@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,8 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
     )
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -136,7 +138,11 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, help="scores that benchmarks/search.py kept")
     parser.add_argument("--metric", default="road:percentiles=30+70", help="of the kept scores")
     parser.add_argument("--max-cost", type=int, default=4, help="of the kept scores")
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     columns = (
         "table", "formulas", "images", "by bounds", "race", "settled", "same leader",
         "within tolerance", "loss", "same choice", "plain differences need",

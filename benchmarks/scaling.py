@@ -1,6 +1,6 @@
 """Time and memory of scoring over two decades of candidates and of images.
 
-    python benchmarks/scaling.py [--metric deletion]
+    python benchmarks/scaling.py [--metric deletion] [--candidates 8 80 800] [--images 8 80 800]
 
 Each row is a process of its own, which is given distinct candidates of the demo as text, so that
 enumerating them is not in its peak, and scores them, eight at a time.
@@ -18,13 +18,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-CANDIDATES = (8, 25, 80, 250, 800)
-IMAGES = (8, 25, 80, 250, 800)
+DECADES = (8, 25, 80, 250, 800)
 TOGETHER = 8
 
 
@@ -80,19 +80,31 @@ def row(metric: str, texts: list[str], images: int) -> None:
           f"{again:7.0f}")  # fmt: skip
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metric", default="average-drop")
+    parser.add_argument("--candidates", type=int, nargs="+", default=DECADES,
+                        help="with the first number of images")  # fmt: skip
+    parser.add_argument("--images", type=int, nargs="+", default=DECADES,
+                        help="with the first number of candidates")  # fmt: skip
     parser.add_argument("--row", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     if options.row:
         row(options.metric, json.load(sys.stdin), options.row)
         return
-    texts = distinct(max(CANDIDATES))
+    texts = distinct(max(options.candidates))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.metric}, demo")
     print(f"{'candidates':>10}{'images':>8}{'passes':>10}{'seconds':>10}{'ms/candidate/image':>20}"
           f"{'MiB before':>11}{'more':>7}{'again':>7}", flush=True)  # fmt: skip
-    for candidates, images in [(c, 8) for c in CANDIDATES] + [(8, i) for i in IMAGES[1:]]:
+    few, *more = options.images
+    rows = [(candidates, few) for candidates in options.candidates]
+    rows += [(options.candidates[0], images) for images in more]
+    for candidates, images in rows:
         command = [sys.executable, __file__, "--metric", options.metric]
         given = json.dumps(texts[:candidates])
         subprocess.run([*command, "--row", str(images)], input=given, text=True, check=True)

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -208,11 +208,16 @@ def _some(stream: Iterable, setting: Setting) -> list[Expression]:
     return cheap + [dear[i] for i in sorted(chosen.tolist())]
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(SETTINGS), help=", ".join(SETTINGS))
     parser.add_argument("--cache", type=Path, default=default_cache())
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     for name in options.names:
         started = time.perf_counter()
         found = table(name, options.cache)

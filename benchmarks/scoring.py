@@ -21,7 +21,7 @@ import copy
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -233,7 +233,8 @@ class Peer:
         self.theirs = self._score(self.metric.name, self.subject, self.context, self.maps)
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="demo", choices=LAYERS)
     parser.add_argument("--metrics", default=",".join(METRICS))
@@ -245,7 +246,11 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--profile", action="store_true", help="where road's time goes")
     parser.add_argument("--eager", action="store_true", help="do not compile the network")
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     small = options.network in ("demo", "resnet20")
     count = options.count or (32 if small else 4) * (8 if torch.cuda.is_available() else 1)
     few = slice(0, options.peer_count or (4 if small else 1))

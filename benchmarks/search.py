@@ -368,7 +368,8 @@ def _needed(curves: np.ndarray, goal: float) -> str:
     return " to ".join("never" if np.isinf(n) else f"{n:.0f}" for n in (median, most))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -381,6 +382,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=max(SHOWN))
     parser.add_argument("--only", default="", help="names, separated by commas")
     parser.add_argument("--image", type=Path, help="benchmarks/JOB_SUBJECT.png if not given")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if options.job != "beyond" and options.table is None:
         parser.error("--table names the folder of the table")

@@ -221,13 +221,18 @@ def draw(trials: Sequence[Trial], file: Path) -> None:
     figure.savefig(file, dpi=90)
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--tables", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--out", type=Path, default=Path("."), help="selection.md and .png go here")
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     trials = []
     for name in options.tables:
         found = table(name, options.cache)

@@ -373,7 +373,8 @@ def formulas_of(winners: Sequence[str], others: Sequence[str]) -> dict[str, tupl
     return found | {name: () for name in named if name not in found}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -388,7 +389,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--image", type=Path, help="the matrices as a PNG")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     subjects = options.subjects.split(",")
     for name in subjects:
         if name not in SUBJECTS:

@@ -58,6 +58,20 @@ def test_a_table_is_read_again_without_scoring(search, tmp_path, monkeypatch):
     assert again.figure(again.order[0]) == pytest.approx(table.figures[again.order[0]])
 
 
+def test_samplers_run_on_a_table_that_was_filled_before(search, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(search, "MAX_COST", 2)
+    given = ["--metric", "iou", "--table", str(tmp_path)]
+    search.main(["table", *given])
+    assert (tmp_path / "added.jsonl").read_text().count('"name"') > 20
+    picture = tmp_path / "curves.png"
+    few = ["--seeds", "1", "--count", "6", "--only", "ours,random", "--image", str(picture)]
+    search.main(["samplers", *given, *few])
+    said = capsys.readouterr().out
+    assert "classes up to cost 2; the best scores 0." in said
+    assert "| ours | 1 |" in said
+    assert picture.stat().st_size > 5000
+
+
 def test_needed_candidates_are_counted_from_one(search):
     curves = np.array([[0.1, 0.3, 0.3], [0.1, 0.1, 0.1], [0.3, 0.3, 0.3]])
     assert search._needed(curves, 0.3) == "2 to never"
