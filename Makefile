@@ -12,12 +12,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
-	# The peers that tests compare with. Without their own dependencies: theirs would bring a
-	# second torch; what the tests use of them needs none.
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps \
-		grad-cam torchvision ttach torchcam captum quantus timm torchmetrics lightning-utilities \
-		onnx onnxscript onnxruntime onnx-ir ml_dtypes protobuf flatbuffers
+	# With the peers that tests compare with.
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,networks,onnx]' \
+		grad-cam torchcam captum torchmetrics
+	# Its own dependencies would bring opencv-python beside opencv-python-headless: one cv2 too many.
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps quantus
 	touch $@
 
 demo: $(VENV)/.installed
