@@ -8,7 +8,7 @@ Errors are against the sparse factorisation in float64; ratio is its time over t
 of a size are measured in turn, round by round, so that other load on the machine meets them alike.
 With other load on the cores use one thread: torch's threads wait for each other after every
 operation (measured: with two other busy processes on the two cores the torch engine took 1.7 ms
-an image at 64x64 on one thread, 17 on two).
+per image at 64x64 on one thread, 17 on two).
 """
 
 from __future__ import annotations

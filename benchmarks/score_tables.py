@@ -51,7 +51,7 @@ class Setting:
         images: ``demo``, or a file of the data folder.
         metric: text of the metric.
         count: images, at most.
-        candidates: formulas, at most; of the dearest cost a random part.
+        candidates: formulas, at most; of the costliest cost a random part.
         max_cost: of the formulas.
         grammar: their space.
     """
@@ -117,7 +117,7 @@ class Table:
 
 
 def default_cache() -> Path:
-    """A folder beside the one where dear leaves are kept."""
+    """A folder beside the one where expensive leaves are kept."""
     return (default_folder() or Path.home() / ".cache" / "sycam" / "leaves").parent / "tables"
 
 
@@ -202,10 +202,10 @@ def _some(stream: Iterable, setting: Setting) -> list[Expression]:
     """All formulas, but of the highest cost no more than there is room for."""
     found = [item for item in stream if isinstance(item, Expression)]
     cheap = [e for e in found if e.cost < setting.max_cost]
-    dear = [e for e in found if e.cost == setting.max_cost]
+    expensive = [e for e in found if e.cost == setting.max_cost]
     room = max(0, setting.candidates - len(cheap))
-    chosen = np.random.default_rng(0).permutation(len(dear))[:room]
-    return cheap + [dear[i] for i in sorted(chosen.tolist())]
+    chosen = np.random.default_rng(0).permutation(len(expensive))[:room]
+    return cheap + [expensive[i] for i in sorted(chosen.tolist())]
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
           f"torch {torch.__version__}, {device_name(subject)}, {options.precision}")  # fmt: skip
     print(f"network {subject.name} ({form}, batches of {subject.classifier.batch}), layer "
           f"{subject.layer_names}, images {tuple(context.images.shape[1:])}")  # fmt: skip
-    print("bare forward pass, ms an image: "
+    print("bare forward pass, ms per image: "
           + ", ".join(f"{name} {value * 1e3:.3f}" for name, value in bare.items()))  # fmt: skip
     print(f"{len(expressions)} candidates x {count} images; peers: 1 x {few.stop}\n")
     print(f"{'metric':22}{'passes':>8}{'ours, s':>10}{'bare, s':>10}{'(a) ours/bare':>15}"
@@ -315,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if passes:
             each = spent / (len(expressions) * count)
             print(
-                f"{'':22}{1 / each:.0f} candidates x images a second; {passes / spent:.0f} passes"
+                f"{'':22}{1 / each:.0f} candidates x images per second; {passes / spent:.0f} passes"
             )
         if options.profile and name == "road":
             profile(lambda scorer=scorer: scorer.score(expressions))

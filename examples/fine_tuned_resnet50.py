@@ -1,4 +1,4 @@
-"""A researcher with a fine-tuned torchvision ResNet-50 and a folder a class of validation images.
+"""A researcher with a fine-tuned torchvision ResNet-50 and a folder per class of validation images.
 
     python examples/fine_tuned_resnet50.py best.pth val/ [--budget 30m] [--out runs/resnet50]
 
@@ -17,7 +17,7 @@ from sycam.export import export
 def main(arguments: list[str] | None = None) -> sycam.Result:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", help="state dict of the fine-tuned network")
-    parser.add_argument("images", help="folder with a folder a class, in the order of training")
+    parser.add_argument("images", help="folder with a folder per class, in the order of training")
     parser.add_argument("--metric", default="road")
     parser.add_argument("--budget", default="30m")
     parser.add_argument("--search-images", type=int, default=64)

@@ -170,7 +170,7 @@ def _slow(found: Diagnosis, cuda: bool, compiler: str | None) -> list[str]:
         said.append("bfloat16 is emulated here: --precision bfloat16 gains nothing")
     if found.cache["folder"] is None:
         said.append(
-            "SYCAM_CACHE is off: leaves S and D (K forward passes an image) are measured anew in "
+            "SYCAM_CACHE is off: leaves S and D (K forward passes per image) are measured again in "
             "each run"
         )
     return said

@@ -73,8 +73,8 @@ Source = Annotated[
     str,
     typer.Option(
         "--images",
-        help="demo, a FOLDER of images (or of a folder a class), a FILE.csv with columns path and "
-        "as wanted label, mask, box, or a FILE.npz",
+        help="demo, a FOLDER of images (or of a folder per class), a FILE.csv with columns path "
+        "and as wanted label, mask, box, or a FILE.npz",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; CUDA where there is one")]

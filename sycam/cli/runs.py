@@ -49,7 +49,7 @@ def explain(
         bool,
         typer.Option(
             "--animate",
-            help="a GIF an image besides: the class as the most relevant pixels are removed",
+            help="also a GIF per image: the class as the most relevant pixels are removed",
         ),
     ] = False,
     colour_map: Annotated[

@@ -34,7 +34,7 @@ class ArchiveReader(Reader):
         labels: int64 ``[N]``, or None.
         masks: ``[N, H, W]``, not zero = object; or None.
         boxes: ``[N, 4]`` in pixels, or None.
-        groups: one an image, or None.
+        groups: one per image, or None.
     """
 
     place: str
@@ -173,7 +173,7 @@ def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
 
 def _labels(labels: np.ndarray, count: int, path: Path) -> np.ndarray:
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise _wrong("labels", labels, path, f"expected integers [{count}], one an image")
+        raise _wrong("labels", labels, path, f"expected integers [{count}], one per image")
     indices = labels.astype(np.int64)
     if indices.min() < 0:
         raise DataError(f"{path}: array 'labels' holds {indices.min()}; labels count from 0 on")
@@ -185,7 +185,7 @@ def _groups(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) ->
         raise DataError(f"{path} has no array {name!r} of groups")
     groups = arrays[name]
     if groups.shape != (count,) or groups.dtype.kind not in "iuU":
-        raise _wrong(name, groups, path, f"expected whole numbers or text [{count}], one an image")
+        raise _wrong(name, groups, path, f"expected whole numbers or text [{count}], one per image")
     found = tuple(str(group).strip() for group in groups.tolist())
     if "" in found:
         raise DataError(
@@ -195,7 +195,7 @@ def _groups(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) ->
 
 
 def _masks(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:
-    expected = f"expected {list(pixels.shape[:3])}, one mask an image, of its size"
+    expected = f"expected {list(pixels.shape[:3])}, one mask per image, of its size"
     if masks.shape != pixels.shape[:3] or masks.dtype.kind not in "biuf":
         raise _wrong("masks", masks, path, expected)
     if masks.dtype.kind == "f" and not all(np.isfinite(part).all() for part in _pieces(masks)):

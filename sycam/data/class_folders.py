@@ -1,4 +1,4 @@
-"""The classes of images that lie in a folder a class."""
+"""The classes of images that lie in a folder per class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FolderLabels:
     """What the subfolders say.
 
     Attributes:
-        labels: one an image; None where the subfolders are not taken as classes.
+        labels: one per image; None where the subfolders are not taken as classes.
         class_names: of all classes, where the folders are what names them.
         note: what a user should know.
     """

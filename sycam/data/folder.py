@@ -154,7 +154,7 @@ def table_reader(
     if key is None:
         raise DataError(
             f"{table} lists no images: expected a first line with a column 'path' (and label, "
-            f"mask, box as wanted) and one row an image; its columns are "
+            f"mask, box as wanted) and one row per image; its columns are "
             f"{', '.join(columns) or 'none'}"
         )
     if groups is not None and groups not in columns:
@@ -184,7 +184,7 @@ def table_reader(
         if before != label:
             raise DataError(f"{where}: {name} has two labels")
         if mask is not None or isinstance(marks, Path):
-            raise DataError(f"{where}: {name} stands twice in the table; one mask an image")
+            raise DataError(f"{where}: {name} stands twice in the table; one mask per image")
         marks.extend(boxes)
     marks = [marks for _, marks in found.values()]
     truth = Truth(marks, str(table), lambda names, count: no_row(table, names, count))

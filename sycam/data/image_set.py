@@ -28,7 +28,7 @@ class ImageSet:
         names: file names, or ``npz[12]``; length N.
         mean: length C; ``images * std + mean`` lies in 0..1 and is the picture.
         std: length C.
-        skipped: one line an image, or kind of image, that was left out.
+        skipped: one line per image, or kind of image, that was left out.
         origin: arguments of :func:`sycam.data.images.load_images` that read them, or None.
         notes: what a user should know of how they were read, one line each.
         class_names: of the classes that the labels count, where the images' folders name them.
@@ -124,7 +124,7 @@ class ImageSet:
                 float32 already, so do not change it afterwards.
             labels: whole numbers ``[N]`` from 0 on.
             masks: ``[N, H, W]`` (``[N, D, H, W]``), not zero = object.
-            names: one an image; default ``image[0]``, ``image[1]`` ...
+            names: one per image; default ``image[0]``, ``image[1]`` ...
             mean: what was subtracted after the pixels were scaled to 0..1; 1 or C numbers.
                 It serves only to draw pictures. When mean and std are both left out, values
                 within 0..1 are drawn as they are, and others by their range over all images.
@@ -171,7 +171,7 @@ def groups_of(groups: Any, count: int) -> tuple[str, ...] | None:
     # Of arrays, tensors and columns the plain numbers, so that 3 is "3" whatever holds it.
     plain = groups.tolist() if hasattr(groups, "tolist") else groups
     if isinstance(plain, str) or not isinstance(plain, Sequence) or len(plain) != count:
-        raise DataError(f"groups are one an image, {count} in all, got {groups!r}"[:200])
+        raise DataError(f"groups are one per image, {count} in all, got {groups!r}"[:200])
     empty = [i for i, group in enumerate(plain) if group is None or group == "" or group != group]
     if empty:
         raise DataError(f"groups[{empty[0]}] is empty; every image belongs to a group")
@@ -227,7 +227,7 @@ def form_hint(images: Tensor) -> str:
 
 
 def _label_tensor(labels: Tensor | np.ndarray | Sequence[int], images: Tensor) -> Tensor:
-    expected = f"expected whole numbers [{len(images)}], one an image"
+    expected = f"expected whole numbers [{len(images)}], one per image"
     labels = _tensor(labels, "labels", expected)
     integral = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
     if not integral or labels.shape != (len(images),):
@@ -240,7 +240,7 @@ def _label_tensor(labels: Tensor | np.ndarray | Sequence[int], images: Tensor) -
 
 def _mask_tensor(masks: Tensor | np.ndarray, images: Tensor) -> Tensor:
     shape = (len(images), *images.shape[2:])
-    expected = f"expected {list(shape)}, one an image, of its size"
+    expected = f"expected {list(shape)}, one per image, of its size"
     masks = _tensor(masks, "masks", expected)
     if masks.shape != shape:
         raise DataError(f"masks are {list(masks.shape)}; {expected}")

@@ -1,4 +1,4 @@
-"""Images that are nearly the same: mirrored, encoded anew, resized or a few bits changed.
+"""Images that are nearly the same: mirrored, encoded again, resized or a few bits changed.
 
 An image's *look* is a perceptual hash that keeps its numbers: the 8 x 8 lowest frequencies of the
 discrete cosine transform of a small grey picture, without the constant, scaled to length 1. Two
@@ -45,7 +45,7 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
 
     Args:
         looks: ``[N,8,8]`` or ``[N,8,8,8]`` of :func:`look_of`.
-        groups: one an image, or None.
+        groups: one per image, or None.
     """
     count = len(looks)
     found = units(count, groups)

@@ -89,7 +89,7 @@ class Preprocessing:
         return FILTERS[self.interpolation]
 
     def scale(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and std with one finite number a channel."""
+        """Mean and std with one finite number per channel."""
         found = []
         for name, values, default in (("mean", self.mean, 0.0), ("std", self.std, 1.0)):
             numbers = [default] if values is None else list(values)

@@ -167,7 +167,7 @@ class ImageSource:
 
     @cached_property
     def skipped(self) -> tuple[str, ...]:
-        """One line an image, or kind of image, that was left out."""
+        """One line per image, or kind of image, that was left out."""
         return (*self._all.skipped, *self._left_out)
 
     @property

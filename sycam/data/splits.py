@@ -116,7 +116,7 @@ def split(
         sizes = Counter(clusters(image_set.looks[order]).tolist())
     if copies := sum(size for size in sizes.values() if size > 1):
         notes.append(
-            f"{copies} images are near copies of another one (mirrored, encoded anew, alike): "
+            f"{copies} images are near copies of another one (mirrored, encoded again, alike): "
             "those that belong together are kept on one side"
         )
     fits = _Fits(image_set, fit)

@@ -55,7 +55,7 @@ class Truth:
 
 
 def truth_of_masks(masks: Path, names: Sequence[str]) -> Truth:
-    """One PNG mask an image; pixels that are not zero are object.
+    """One PNG mask per image; pixels that are not zero are object.
 
     The mask of ``cats/a.jpg`` is ``cats/a.png`` below ``masks``, or ``a.png`` when no other image
     has that stem.

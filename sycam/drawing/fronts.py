@@ -30,7 +30,7 @@ class Mark:
 
     Attributes:
         name: its text.
-        figures: one a goal, in the goal's own direction.
+        figures: one per goal, in the goal's own direction.
         cost: of the expression; None for a method that is computed directly.
         control: whether it is a control rather than a published CAM.
     """
@@ -97,11 +97,11 @@ def draw_goals(
     lie inside in a panel; the line joins those that nothing beats in the panel's two goals.
 
     Args:
-        front: members, one figure a goal.
+        front: members, one figure per goal.
         known: published CAMs and controls.
         goals: the metrics' texts, two or more.
-        directions: whether higher is better, one a goal.
-        reference: where the hypervolume counts from, one figure a goal.
+        directions: whether higher is better, one per goal.
+        reference: where the hypervolume counts from, one figure per goal.
         chosen: name of the member that is offered as the winner.
         cloud: ``[n, goals]`` figures of all candidates.
         title: over the whole picture.
@@ -191,7 +191,7 @@ def draw_leaderboard(
     controls: Collection[str] = (),
     title: str = "",
 ) -> Figure:
-    """Means with their intervals, one line a method, in the order given.
+    """Means with their intervals, one line per method, in the order given.
 
     Args:
         rows: name, mean, and low and high end of the interval.

@@ -75,12 +75,12 @@ def draw_grid(
     style: Style = USUAL,
     within: Path | None = None,
 ) -> Path:
-    """One row an image: the image, then its overlay under each method.
+    """One row per image: the image, then its overlay under each method.
 
     Args:
         pictures: N arrays uint8 ``[H,W,3]``.
         columns: method to heatmaps ``[N,H,W]``.
-        captions: N, one an image.
+        captions: N, one per image.
         path: PNG file to write.
         title: over the whole picture.
         style: of the overlays.

@@ -1,4 +1,4 @@
-"""Dear measurements on disk, by the content that decides them."""
+"""Expensive measurements on disk, by the content that decides them."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ def _check_map(maps: Tensor, images: Tensor, reshape: Reshape) -> None:
     if len(maps) != len(images):
         raise LayerError(
             f"the target layer returned {len(maps)} maps for {len(images)} images; "
-            "expected one an image: images first, (N,K,h,w)"
+            "expected one per image: images first, (N,K,h,w)"
         )
     if maps.ndim != images.ndim:
         said = ("(N,K,h,w)", "(N,K,d,h,w)")[images.ndim - 4] if images.ndim in (4, 5) else "?"

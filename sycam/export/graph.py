@@ -33,8 +33,8 @@ _POSSIBLE = {"A", *_OF_THE_CLASS}
 _WHY = {
     "G": "a gradient, and a graph for inference has no backward pass",
     "H": "a second derivative, and a graph for inference has no backward pass",
-    "S": "one forward pass a channel, which would multiply the batch by the layer's channels",
-    "D": "one forward pass a channel, which would multiply the batch by the layer's channels",
+    "S": "one forward pass per channel, which would multiply the batch by the layer's channels",
+    "D": "one forward pass per channel, which would multiply the batch by the layer's channels",
     "MI": "a histogram of the image, which is taken on one image at a time",
 }
 

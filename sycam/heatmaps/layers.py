@@ -21,7 +21,7 @@ def check_fusion(fusion: Fusion, layers: int) -> str | tuple[float, ...]:
     """A fusion that suits a number of layers.
 
     Args:
-        fusion: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer (also as text,
+        fusion: ``"mean"``, ``"max"``, ``"product"``, or one weight per layer (also as text,
             ``"0.3,0.7"``), none negative and not all zero.
         layers: how many there are.
 
@@ -35,25 +35,25 @@ def check_fusion(fusion: Fusion, layers: int) -> str | tuple[float, ...]:
             fusion = [float(part) for part in fusion.split(",")]
         except ValueError:
             raise unknown_name(
-                "fusion", fusion, FUSIONS, "or one weight a layer, like 0.3,0.7"
+                "fusion", fusion, FUSIONS, "or one weight per layer, like 0.3,0.7"
             ) from None
     try:
         weights = tuple(float(w) for w in fusion)
     except (TypeError, ValueError):
         raise OptionError(
-            f"fusion must be {', '.join(FUSIONS)} or one number a layer, got {fusion!r}"
+            f"fusion must be {', '.join(FUSIONS)} or one number per layer, got {fusion!r}"
         ) from None
     usable = len(weights) == layers and all(0 <= w < float("inf") for w in weights)
     if not usable or not sum(weights):
         raise OptionError(
-            f"fusion weights must be {layers} numbers that are not negative, one a layer, "
+            f"fusion weights must be {layers} numbers that are not negative, one per layer, "
             f"got {weights}"
         )
     return weights
 
 
 def fuse(layers: Sequence[Heatmaps], fusion: Fusion) -> Heatmaps:
-    """One heatmap a candidate and image from those of several layers, scaled to [0, 1] again.
+    """One heatmap per candidate and image from those of several layers, scaled to [0, 1] again.
 
     Args:
         layers: heatmaps of the same P candidates and N images.
@@ -92,7 +92,7 @@ def maps_of(
         expressions: weights, maps or heats.
         evidence: ``Evidence`` or ``Stack`` of N images.
         size: of the images.
-        kept: values of earlier batches on this evidence, one store a layer.
+        kept: values of earlier batches on this evidence, one store per layer.
     """
     found = [
         heatmaps(expressions, e.leaves, size, e.depth, store)

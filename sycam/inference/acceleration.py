@@ -167,7 +167,7 @@ def compiled(network: nn.Module, batch: Tensor) -> Callable[[Tensor], Tensor] | 
         "triton.cudagraphs": batch.device.type == "cuda",
         "cpp.dynamic_threads": True,
     }
-    if hasattr(torch.compiler, "skip_guard_on_globals_unsafe"):  # older ones compile anew
+    if hasattr(torch.compiler, "skip_guard_on_globals_unsafe"):  # older ones compile again
         options["guard_filter_fn"] = _for_any_number_of_threads
     try:
         fast = torch.compile(network, dynamic=False, options=options)

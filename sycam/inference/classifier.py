@@ -110,7 +110,7 @@ class Classifier:
             OptionError: several classes an image where a callable is explained.
         """
         if self.score is not None and targets.ndim > 1:
-            raise OptionError("a callable target has one value an image, not one a class")
+            raise OptionError("a callable target has one value per image, not one per class")
         targets = targets.to(self.device)
         found = targets.new_empty(targets.shape, dtype=torch.float32)
         for part, outputs in self._run(images):

@@ -112,7 +112,7 @@ def _elementwise(
     )
 
 
-def _infix(
+def _infix(  # noqa: PLR0913 (the columns of the table)
     name: str,
     function: Callable,
     symbol: str,

@@ -73,7 +73,8 @@ def parse_weights(text: str) -> Expression:
     if expression.sort == SCALAR:
         raise ExpressionError(
             f"expression {quoted(text)} is a scalar: it weights all channels alike; write a weight "
-            "(one number a channel, like mean(G)) or a map (one a channel and place, like relu(G))"
+            "(one number per channel, like mean(G)) or a map (one per channel and place, like "
+            "relu(G))"
         )
     return expression
 

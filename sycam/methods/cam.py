@@ -52,7 +52,7 @@ class CAM:
             an :class:`~sycam.language.Expression`.
         reshape: makes the layer's output a map: ``"tokens"`` (vision transformers),
             ``"channels-last"`` (Swin), or a function to ``(N,K,h,w)``.
-        fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight a layer.
+        fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight per layer.
         compile: compile the formula by ``torch.compile`` at the first call, which takes seconds;
             without a compiler it runs as it is, with a warning.
         output: what the network's outputs are, see :func:`sycam.synthesize`; told at the first
@@ -97,7 +97,7 @@ class CAM:
 
         Args:
             images: ``[N,C,H,W]`` (or volumes ``[N,C,D,H,W]``) in the network's input scale.
-            targets: what is explained: a class for all images, one an image, a target of
+            targets: what is explained: a class for all images, one per image, a target of
                 :mod:`sycam.targets` or its text, or callables from one row of outputs to a
                 scalar; the predicted class if None.
             batch: images a forward pass; the result does not depend on it.

@@ -1,6 +1,6 @@
 """CAMs that are a first principal component over places: Eigen-CAM, Eigen-Grad-CAM, KPCA-CAM.
 
-Each place of the layer is a point with K coordinates, one a channel, centred over places (as the
+Each place of the layer is a point with K coordinates, one per channel, centred over places (as the
 grad-cam package does); the heatmap is the points' first principal component. A component has no
 sign of its own, and the papers leave it open: a plain decomposition may as well show the
 background. Ours has the sign for which the value of largest magnitude is positive: the

@@ -82,7 +82,7 @@ class ConservationAxiom(_Axiom):
     )
     formula = r"\frac{|y - \sum_k \sum_{ij} w_k A_{k,ij}|}{|y|}"
     traps = (
-        "A single number an image: any map, scaled to the score's total, scores 0. The score "
+        "A single number per image: any map, scaled to the score's total, scores 0. The score "
         "counts the biases above the layer, which no channel carries."
     )
     leaves = frozenset({"score"})

@@ -98,7 +98,7 @@ class Metric(ABC):
             context: of the same N images.
 
         Returns:
-            Tensor[P,N], one score a candidate and image; ``[P,N,c]`` where ``components`` names c
+            Tensor[P,N], one score per candidate and image; ``[P,N,c]`` where ``components`` names c
             of them.
         """
 

@@ -1,4 +1,4 @@
-"""What metrics may look at besides heatmaps, the same for all candidates."""
+"""What metrics may look at beside heatmaps, the same for all candidates."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Candidates(Protocol):
 
     def heatmaps_each(self, images: Tensor) -> Tensor:
         """Their heatmaps where each candidate has inputs of its own: one forward and one backward
-        pass a candidate and image.
+        pass per candidate and image.
 
         Args:
             images: ``[P,N,C,H,W]``.

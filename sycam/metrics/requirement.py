@@ -1,4 +1,4 @@
-"""What a winner must be besides good: thresholds on other metrics."""
+"""What a winner must be beside being good: thresholds on other metrics."""
 
 from __future__ import annotations
 

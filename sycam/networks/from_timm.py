@@ -162,5 +162,5 @@ def _class_names(timm: ModuleType, network: nn.Module) -> tuple[str, ...] | None
 
 
 def weights_of(name: str) -> list[str]:
-    """What may stand after the ``@`` besides a file; the library's weights are tags of names."""
+    """What may stand after the ``@`` beside a file; the library's weights are tags of names."""
     return [WORD]

@@ -1,4 +1,4 @@
-"""What a network returns: class scores that are checked, or anything that has a row an image."""
+"""What a network returns: class scores that are checked, or anything that has a row per image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def probabilities(outputs: Tensor, link: str = SOFTMAX) -> Tensor:
 
 
 def class_probability(outputs: Tensor, index: Tensor, link: str = SOFTMAX) -> Tensor:
-    """Probability of one class an image, ``[N]``, differentiable as often as wanted.
+    """Probability of one class per image, ``[N]``, differentiable as often as wanted.
 
     ``softmax`` and ``sigmoid`` return p, and their backward pass takes 1 - p of it, which nothing
     is left of in float32 where the network is confident. Here p is a function of the margin, and
@@ -119,7 +119,7 @@ class Heads(list):
 
 
 class Images(list):
-    """A list with an entry an image."""
+    """A list with an entry per image."""
 
 
 def either(outputs: object) -> bool:
@@ -142,20 +142,20 @@ def _may_be_cut(entry: object, count: int, levels: int = LEVELS) -> bool:
 def rows(outputs: object, count: int) -> list:
     """The outputs of each image, for callable targets.
 
-    Detection networks return a list with an entry an image, segmentation networks a mapping of
+    Detection networks return a list with an entry per image, segmentation networks a mapping of
     tensors, encoders a tensor of features, networks with auxiliary heads a tuple or list of
     tensors, transformers an object with named tensors. Each tensor is cut along its first
     dimension. A row has the type and the attributes of the whole; entries that are no batch (None,
     a loss, a text) are handed on as they are.
 
     Raises:
-        NetworkError: the outputs have no row an image.
+        NetworkError: the outputs have no row per image.
     """
     found = _cut(outputs, count)
     if found is None:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise NetworkError(
-            f"the network returned {shape} for {count} images: not one row an image; wrap it in a "
+            f"the network returned {shape} for {count} images: not one row per image; wrap it in a "
             "module that returns tensors with the images first, or a tuple, list, mapping or "
             "object of such"
         )

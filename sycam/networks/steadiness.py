@@ -46,7 +46,7 @@ def unsteadiness(network: nn.Module, images: Tensor) -> str:
         with untouched(network):
             alone = rows(forward(network, images[:1]), 1)
     except NetworkError:
-        return ""  # no row an image, or none for one image: said where it is needed
+        return ""  # no row per image, or none for one image: said where it is needed
     if _differ(first[:1], alone, first, limit):
         return (
             "the network's outputs for an image depend on the other images of its batch (a batch "

@@ -170,8 +170,8 @@ class ExplainedNetwork:
         """Evidence and metric context of an image set.
 
         Args:
-            leaves: names of leaves to measure besides activations and gradients.
-            cache: where dear leaves are kept; the user's cache folder if None.
+            leaves: names of leaves to measure beside activations and gradients.
+            cache: where expensive leaves are kept; the user's cache folder if None.
             gradients: measure them even where ``leaves`` does not name them.
         """
         pixels = images.images.to(self.classifier.device)
@@ -226,7 +226,7 @@ class ExplainedNetwork:
             leaves: names of leaves to measure.
             target: what is explained; the network's own target if None.
             network: a copy whose layers have the same names; the network itself if None.
-            keep: dear leaves on disk, which is worth it for images that are met again.
+            keep: expensive leaves on disk, which is worth it for images that are met again.
             gradients: as for :meth:`measure`.
         """
         cache = Cache(default_folder() if keep else None)
@@ -369,7 +369,7 @@ def checked_target(target: Target) -> Target:
     if isinstance(of, Sequence | Tensor | np.ndarray) and not isinstance(of, str):
         raise OptionError(
             "a run explains one kind of target for all images: 'predicted', 'label', a class, "
-            "a target of sycam.targets or a callable; one class an image are labels"
+            "a target of sycam.targets or a callable; one class per image are labels"
         )
     return target
 

@@ -282,7 +282,7 @@ def _correct(network: nn.Module, output: str) -> Fit:
             noted = f". Of these images: {'; '.join(images.notes)}" if images.notes else ""
             raise DataError(
                 "which images the network classifies correctly is not known without labels; give "
-                "labels.csv, a folder a class (--labels), a column or an array 'labels', or "
+                "labels.csv, a folder per class (--labels), a column or an array 'labels', or "
                 f"leave --correct-only out{noted}"
             )
         nonlocal reading

@@ -36,11 +36,11 @@ class Problem:
         unseen: the images held out.
         metric: what is optimised; ``Objectives`` where there are several.
         grammar: the space.
-        requirements: what the winner must be besides.
+        requirements: what the winner must be as well.
         precision: of the network while searching.
         evidence: measurements on the search images.
         context: of the same images.
-        known: published CAMs and controls, to be scored along.
+        known: published CAMs and controls, scored as well.
         correct_only: whether images that the network classifies wrongly were left out.
     """
 

@@ -55,7 +55,7 @@ def explain(  # noqa: PLR0913 (public)
         methods: names or expressions to draw; the winner, Grad-CAM and the best published CAM if
             none.
         style: of the overlays.
-        together: one picture of all images, a row each, in place of a picture an image.
+        together: one picture of all images, a row each, in place of a picture per image.
         animate: beside each picture a GIF of what becomes of the class as the most relevant
             pixels are removed.
         metric_files, trust: Python files named by the run that may be imported, as for
@@ -141,7 +141,7 @@ def draw_heatmaps(
     title: str | None = None,
     style: Style = USUAL,
 ) -> Path:
-    """One row an image, one column a method.
+    """One row per image, one column per method.
 
     Args:
         explained: the network of the run.

@@ -1,4 +1,4 @@
-"""Tables of what a run found besides its winner: a front of several goals, winners of classes."""
+"""Tables of what a run found beside its winner: a front of several goals, winners of classes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def goals_table(goals: Mapping[str, Any]) -> Table:
 def classes_table(
     classes: Mapping[str, Any], better: str, names: Sequence[str] | None = None
 ) -> Table:
-    """One row a class; of many the ones that were tested come first.
+    """One row per class; of many the ones that were tested come first.
 
     Args:
         classes: what the result says of them.

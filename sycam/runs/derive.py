@@ -124,7 +124,7 @@ def _evidence(
     measured: tuple[Evidence | Stack, Context],
     scored: Mapping[str, np.ndarray],
 ) -> dict:
-    """What the result says of the search besides the winner: plain data."""
+    """What the result says of the search beside the winner: plain data."""
     said = {"certificate": certificate_of(problem, search, found)}
     if (confidence := found.confidence) is not None:
         said |= {"stability": asdict(confidence.stability), "resolution": asdict(confidence.power)}

@@ -1,4 +1,4 @@
-"""Where a run's record differs from what was derived anew, and what of it cannot be derived."""
+"""Where a run's record differs from what was derived again, and what of it cannot be derived."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ UNCHECKED = (
     Unchecked("search.seconds", "how long it took"),
     Unchecked("search.stopped", "why it ended: its budget and a Ctrl-C are not on record"),
     Unchecked("certificate.stopped", "the same"),
-    Unchecked("search.resumed", "how much of it was taken from an earlier go"),
+    Unchecked("search.resumed", "how much of it was taken from an earlier session"),
     Unchecked("search.passes", "how many forward passes it took"),
     Unchecked("settings.search.budget", "what it was allowed to spend"),
     Unchecked("settings.search.max_cost", "the bound, beyond the costs that were completed"),
@@ -57,7 +57,7 @@ UNCHECKED = (
         "", "the journal's scores of candidates that the result does not list: taken as they are"
     ),
 )
-_GIVEN = {  # what is told of something given anew instead of read from the record
+_GIVEN = {  # what is told of something given again instead of read from the record
     "network": ("network.name", "network.source", "network.weights", "network.checkpoint",
                 "network.preprocessing", "network.class_names"),
     "images": ("data.search_origin", "data.heldout_origin", "data.skipped", "data.notes"),

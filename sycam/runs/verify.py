@@ -111,9 +111,9 @@ def verify(  # noqa: PLR0913 (public)
 ) -> Verification:
     """Derive a run's result again.
 
-    The grammar is counted anew, the network and the images are measured anew; the recorded search
-    is played again from the journal, with every decision taken anew; all that the result lists,
-    each published CAM, baseline and control among it, is scored anew on the search images, and
+    The grammar is counted again, the network and the images are measured again; the recorded search
+    is played again from the journal, with every decision taken again; all that the result lists,
+    each published CAM, baseline and control among it, is scored again on the search images, and
     each row of the validation on the held-out images; everything else on record is computed from
     these and compared, value by value. What cannot be derived is listed as not checked.
 
@@ -172,11 +172,11 @@ def _verified(
     if found is None:
         return done
     with done.claim(
-        "published CAMs, controls and all formulas listed, scored anew, have the journal's scores"
+        "published CAMs, controls and all formulas listed, scored again, have the journal's scores"
     ) as fault:
         _check_scores(found, result, problem, notify, fault)
     again = None
-    with done.claim("all rows, scored anew, can be compared on the held-out images") as fault:
+    with done.claim("all rows, scored again, can be compared on the held-out images") as fault:
         again = derived(
             problem, search, found, folder, _without_result(notify), _settled(result, problem)
         )

@@ -33,7 +33,7 @@ def image_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     (``benchmarks/race.py``), a quarter more 34 %.
 
     >>> from sycam.metrics import find_metric
-    >>> [s.stop for s in stages_of(100, find_metric("road"))]
+    >>> [s.stop for s in image_blocks(100, find_metric("road"))]
     [16, 24, 36, 54, 100]
     """
     ends = []

@@ -64,7 +64,7 @@ class ChangedInputs:
         network: nn.Module | Callable[[], nn.Module] | None = None,
     ) -> Tensor:
         """Heatmaps ``[P,N,H,W]`` of inputs that all candidates share."""
-        # What was measured for other dear leaves does not serve, nor without the network's copy.
+        # What was measured for other leaves does not serve, nor without the network's copy.
         key = f"{key} {sorted(self._leaves - ALWAYS)} {self._runs and network is not None}"
         if key in self._kept.values:
             return self._zeroed(self._together(*self._kept.values[key]))
@@ -105,7 +105,7 @@ class ChangedInputs:
         return self._totals(self._layer().leaves)
 
     def leaf(self, name: str) -> Tensor:
-        """A leaf of the images: ``[N,K]``, or ``[N]`` where it is one number an image."""
+        """A leaf of the images: ``[N,K]``, or ``[N]`` where it is one number per image."""
         tensor = self._layer().leaves[name][..., 0, 0]
         return tensor[:, 0] if name in ("score", "probability") else tensor
 

@@ -109,7 +109,7 @@ class Journal:
         if first is None:
             raise RunError(
                 f"journal '{self.path}' is damaged in its first line, so that it cannot be told "
-                "whose scores it holds; choose another --out, or delete it to begin anew"
+                "whose scores it holds; choose another --out, or delete it to begin again"
             )
         if first != header:
             raise RunError(

@@ -29,7 +29,7 @@ class JournaledScorer:
         measures: whether what is not on record is measured; otherwise it is an error.
 
     Attributes:
-        fresh: scores measured in this go, of one candidate on one image each.
+        fresh: scores measured in this session, of one candidate on one image each.
         busy: seconds that took.
     """
 

@@ -30,7 +30,7 @@ class Score:
     """One candidate's scores.
 
     Attributes:
-        values: ``[N]`` float64, a score an image in the metric's own direction, rounded; ``[N,c]``
+        values: ``[N]`` float64, a score per image in the metric's own direction, rounded; ``[N,c]``
             where the metric has c components.
         degenerate: number of images on which the heatmap ranks nothing (scored as a random
             ranking that all candidates share).

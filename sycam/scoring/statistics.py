@@ -189,10 +189,10 @@ def swap_p(one: Scored, other: Scored, seed: int = 0) -> float:
     """Two-sided p of two methods having one figure, where that is no mean.
 
     If the methods are exchangeable, so are their components on each image: these are swapped image
-    by image and reduced anew. Pseudo-values, which are only nearly independent, would give p values
-    that are too small with few images. All swaps are tried where there are few. A swap under which
-    the figure is undefined counts as if it were as far apart. 1 where the difference is 0 or
-    undefined.
+    by image and reduced again. Pseudo-values, which are only nearly independent, would give p
+    values that are too small with few images. All swaps are tried where there are few. A swap
+    under which the figure is undefined counts as if it were as far apart. 1 where the difference
+    is 0 or undefined.
     """
     first, second, metric = one.values, other.values, one.metric
 

@@ -13,7 +13,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass
 class Budget:
-    """A limit in seconds, or in candidates scored (those of an earlier, interrupted go included).
+    """A limit in seconds, or in candidates scored (with those before an interruption).
 
     Attributes:
         seconds: or None.

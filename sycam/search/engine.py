@@ -43,9 +43,9 @@ class Outcome:
         phases: how many candidates entered in each phase.
         stopped: ``"cost bound"``, ``"budget"``, ``"threshold"``, ``"space"`` (nothing new is
             proposed) or ``"interrupt"``.
-        seconds: spent in this go.
+        seconds: spent in this session.
         resumed: candidates found in the journal.
-        passes: forward passes on perturbed images in this go.
+        passes: forward passes on perturbed images in this session.
         spent: scores of one candidate on one image that were needed, the journal's included.
         brought_back: candidates dropped that the selection rule might have preferred.
         unsettled: those of them for which the time did not suffice.

@@ -18,8 +18,8 @@ class Plan(Event):
         trees: derivation trees of each cost up to the bound.
         candidates: distinct candidates enumerated so far.
         images: search images.
-        passes: forward passes a candidate and image, at most.
-        measurements: forward and backward passes a candidate and image, at most.
+        passes: forward passes per candidate and image, at most.
+        measurements: forward and backward passes per candidate and image, at most.
         shared_measurements: the same an image, whatever the number of candidates.
         seconds: measured time to score one candidate on all images.
         budget: in words.
@@ -52,7 +52,7 @@ class Scored(Event):
         cost: of the expressions at work.
         share: estimated share of the work done, 0 to 1.
         elapsed: seconds.
-        rate: candidates a second in this go.
+        rate: candidates per second in this session.
         front: the best candidate of each cost that beats all cheaper ones.
         known: published CAMs and controls.
     """

@@ -41,7 +41,7 @@ class LayerWeights:
     """Weights of layers, with the evidence for them.
 
     Attributes:
-        weights: one a layer, not negative, of sum 1: ``CAM(..., fusion=weights)``.
+        weights: one per layer, not negative, of sum 1: ``CAM(..., fusion=weights)``.
         layers: names of the layers.
         search: mean score on the images that the weights were learnt on.
         heldout: mean score on unseen images, with a 95 % bootstrap interval.

@@ -1,4 +1,4 @@
-"""Scalars of one class an image: its logit, its probability, what tells it from similar classes."""
+"""Scalars of one class per image: its logit, its probability, what sets it off from others."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from sycam.targets.resolved import Classes, Resolved, class_indices
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """A scalar of one class an image.
+    """A scalar of one class per image.
 
     Args:
-        of: ``"predicted"``, ``"label"``, one class for all images, or one an image.
+        of: ``"predicted"``, ``"label"``, one class for all images, or one per image.
         reading: what the network's outputs are; set by ``output=`` of what takes the target.
     """
 

@@ -22,7 +22,7 @@ class Resolved:
     Attributes:
         index: ``[N]`` int64, the class whose probability metrics watch (the predicted one for
             callables; zeros where the network has no classes).
-        keys: one text an image that decides the scalar together with network and image, for
+        keys: one text per image that decides the scalar together with network and image, for
             caches; None where a callable does.
         reading: what the network's outputs are; class scores are taken of their logits.
     """
@@ -79,7 +79,7 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
     """The class explained in each image, ``[N]`` int64.
 
     Args:
-        target: ``"predicted"`` (or None), ``"label"``, one class for all images, or one an image.
+        target: ``"predicted"`` (or None), ``"label"``, one class for all images, or one per image.
         outputs: ``[N, classes]`` class scores on the clean images.
         labels: ``[N]``, for ``"label"``.
 

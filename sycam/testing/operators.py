@@ -46,7 +46,7 @@ class OperatorReport:
         laws: the declared laws, all of which hold.
         hints: laws that held on every input but are not declared. The search is quicker for a
             law that it knows.
-        foldable: whether places may be laid out anew; where False, the operator looks at
+        foldable: whether places may be laid out again; where False, the operator looks at
             neighbouring places and mixes the slices of a volume.
     """
 

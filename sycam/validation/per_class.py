@@ -1,4 +1,4 @@
-"""What one formula a class gains over one formula for all, on images that the search never saw."""
+"""What one formula per class gains over one for all, on images that the search never saw."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Specialisation:
     Attributes:
         metric: the optimised metric.
         overall: the formula of all; None where there is none.
-        classes: one row a class of the search images.
+        classes: one row per class of the search images.
         images: held-out images of the classes that have a formula of their own.
         unexplained: held-out images of classes that no search image has; they count nowhere.
         gain: mean paired difference over ``images``, oriented so that positive favours

@@ -42,7 +42,7 @@ _CONCERNS = {
 
 @dataclass(frozen=True)
 class Further:
-    """One method on the held-out images under a goal besides the first.
+    """One method on the held-out images under a goal beside the first.
 
     Attributes:
         heldout: its figure.
@@ -88,7 +88,7 @@ class Row:
         guards: figures of the sanity guards on some of the images; empty where none was measured.
         against: the winner compared with it, for published CAMs and controls.
         scores: ``[N]`` held-out scores, an image each.
-        further: figures and tests under the goals besides the first.
+        further: figures and tests under the goals beside the first.
     """
 
     name: str
@@ -205,7 +205,7 @@ class Entrant:
         kind: as in :class:`Row`.
         search: its figure on the search images.
         fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
-        fitted_further: the same under the goals besides the first.
+        fitted_further: the same under the goals beside the first.
     """
 
     method: Method
@@ -370,12 +370,12 @@ def _guarded(
             usable.append(guard)
     asked = ("winner", NEW, "published", "control")
     wanted = [i for i, e in enumerate(entrants) if e.kind in asked]
-    dear = [i for i in wanted if not entrants[i].method.leaves <= ALWAYS]
-    if dear and usable:
-        # Their leaves would be measured anew for each other class and network.
-        said = ", ".join(entrants[i].method.name for i in dear)
-        notify(Note(f"sanity guards are left out for what reads dear leaves: {said}"))
-    wanted = [i for i in wanted if i not in dear]
+    expensive = [i for i in wanted if not entrants[i].method.leaves <= ALWAYS]
+    if expensive and usable:
+        # Their leaves would be measured again for each other class and network.
+        said = ", ".join(entrants[i].method.name for i in expensive)
+        notify(Note(f"sanity guards are left out for what reads expensive leaves: {said}"))
+    wanted = [i for i in wanted if i not in expensive]
     if not usable or not wanted:
         return {}
     notify(Stage("Checking sanity", len(wanted)))

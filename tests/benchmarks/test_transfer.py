@@ -50,7 +50,7 @@ def test_cells_are_paired_differences_to_the_best_published(transfer, tmp_path, 
     assert cells[0]["differences"] == pytest.approx(gain.tolist(), abs=1e-6)
     said = capsys.readouterr().out
     assert "| deletion | demo (n=6) | better, worse |" in said
-    assert said.count("\n| `smooth(G)` |") == 2  # once a metric
+    assert said.count("\n| `smooth(G)` |") == 2  # once per metric
     assert said.count("| demo | `smooth(G)` |") == 2
 
 

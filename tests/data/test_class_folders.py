@@ -1,4 +1,4 @@
-"""A folder a class: how subfolders become the network's classes, and when they do not."""
+"""A folder per class: how subfolders become the network's classes, and when they do not."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def one_bit(image: torch.Tensor) -> torch.Tensor:
 COPIES = {
     "mirrored": lambda image: image.flip(-1),
     "upside down": lambda image: image.flip(-2),
-    "encoded anew": encoded_anew,
+    "encoded again": encoded_anew,
     "one bit changed": one_bit,
     "darker": lambda image: image * 0.8,
 }
@@ -163,7 +163,7 @@ def test_groups_that_are_missing_are_refused(tmp_path):
         open_images(tmp_path / "table.csv", groups="video")
     with pytest.raises(OptionError, match="name a column of a table"):
         open_images(tmp_path, groups="patient")
-    with pytest.raises(DataError, match="one an image, 30 in all"):
+    with pytest.raises(DataError, match="one per image, 30 in all"):
         read_images(SCENES, groups=["a"])
     with pytest.raises(DataError, match=r"groups\[3\] is empty"):
         read_images(SCENES, groups=["a", "a", "b", float("nan"), *"c" * 26])
@@ -194,7 +194,7 @@ def test_a_data_sets_groups_are_in_its_order():
         for image, group in zip(searched.images, searched.groups, strict=True):
             members = SCENES[3 * int(group) : 3 * int(group) + 3]
             assert any(torch.equal(image, member) for member in members)
-    with pytest.raises(DataError, match="one an image, 30 in all"):
+    with pytest.raises(DataError, match="one per image, 30 in all"):
         read_images(dataset, groups=["a"])
 
 

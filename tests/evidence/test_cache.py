@@ -1,4 +1,4 @@
-"""Dear leaves on disk: found again by content, and never trusted when damaged."""
+"""Expensive leaves on disk: found again by content, and never trusted when damaged."""
 
 from __future__ import annotations
 

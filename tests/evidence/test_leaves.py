@@ -1,4 +1,4 @@
-"""The dear leaves against their definitions, one channel at a time."""
+"""The expensive leaves against their definitions, one channel at a time."""
 
 from __future__ import annotations
 

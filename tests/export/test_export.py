@@ -128,7 +128,7 @@ def test_a_class_of_one_output_is_refused_as_by_the_engine(text, exported, poole
 
 
 class Skipping(nn.Module):
-    """What the target layer returns is joined with something that has a row an image."""
+    """What the target layer returns is joined with something that has a row per image."""
 
     def __init__(self):
         super().__init__()
@@ -186,10 +186,10 @@ def test_only_what_the_formula_needs_is_written():
     source = TARGETS["torch"].source(parse("mean(G)"), "SomeCAM")
     for name in ("masked_scores", "ablation_drops", "smooth", "divide", "class_weights"):
         assert name not in source
-    dear = TARGETS["torch"].source(parse("D * MI"), "SomeCAM")
-    assert "def ablation_drops" in dear
-    assert "def mutual_information" in dear
-    assert "masked_scores" not in dear
+    expensive = TARGETS["torch"].source(parse("D * MI"), "SomeCAM")
+    assert "def ablation_drops" in expensive
+    assert "def mutual_information" in expensive
+    assert "masked_scores" not in expensive
 
 
 @pytest.mark.parametrize("text", ["mean(G)", "smooth(smooth(S)) ", "C * D + MI * 2"])

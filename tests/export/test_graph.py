@@ -116,7 +116,7 @@ def test_onnx_gives_them_in_another_runtime(tmp_path, network, images):
     [
         ("mean(G)", "leaf G is a gradient, and a graph for inference has no backward pass"),
         ("A - H", "leaf H is a second derivative"),
-        ("softmax(S) + D", "leaf S is one forward pass a channel"),
+        ("softmax(S) + D", "leaf S is one forward pass per channel"),
         ("MI", "leaf MI is a histogram"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Expressions as sympy trees: lossless both ways, simplified for people; LaTeX of dear leaves."""
+"""Expressions as sympy trees: lossless both ways, simplified for people; LaTeX of leaves."""
 
 from __future__ import annotations
 

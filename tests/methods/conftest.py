@@ -20,7 +20,7 @@ from sycam.metrics import Context
 
 @dataclass(frozen=True)
 class Case:
-    """A network, a layer for gradients, one with few channels for dear leaves, and images."""
+    """A network, a layer for gradients, one with few channels for expensive leaves, and images."""
 
     net: nn.Module
     layer: str

@@ -157,7 +157,7 @@ def test_a_map_that_says_nothing_correlates_with_nothing():
 def test_metrics_of_one_evaluation_measure_the_masked_images_once(sharp, small_images, measured):
     names = ["coherency", "adcc", "arcc", "average-drop", "complexity"]
     table = sycam.evaluate(sharp, "3", small_images, ["grad-cam", "hirescam"], names)
-    assert sum(measured) == 2 * 7  # each image once a method
+    assert sum(measured) == 2 * 7  # each image once per method
     for name in ("coherency", "adcc", "arcc"):
         alone = sycam.evaluate(sharp, "3", small_images, ["grad-cam"], [name])
         np.testing.assert_allclose(table.scores["grad-cam", name], alone.scores["grad-cam", name])

@@ -1,6 +1,6 @@
 """A forged field of a result is told by ``verify``, or stands in what it lists as not checked.
 
-Whoever forges a result makes its digest anew, so that the digest is made anew here as well.
+Whoever forges a result makes its digest again, so that the digest is made again here as well.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whole runs of three seeds against results on record: what changes no behaviour changes no result.
 
-A change that is meant to change results writes them anew: ``python tests/runs/test_golden.py``.
+A change that is meant to change results writes them again: ``python tests/runs/test_golden.py``.
 """
 
 from __future__ import annotations

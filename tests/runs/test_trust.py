@@ -41,7 +41,7 @@ def finished(tmp_path_factory):
 
 
 def edited(finished, tmp_path, change):
-    """A copy of the run with another record, its digest made anew."""
+    """A copy of the run with another record, its digest made again."""
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     data = json.loads((copy / "result.json").read_text())

@@ -233,8 +233,8 @@ class Plain(nn.Module):
 
 
 def test_what_a_network_calls_counts(tmp_path):
-    """Scores, and dear leaves on disk, of another version were taken for this one's: only the text
-    of forward counted, and no attribute with an underscore."""
+    """Scores, and leaves on disk, of another version were taken for this one's: only the text of
+    forward counted, and no attribute with an underscore."""
     base, digests = {"scale": 1, "private": 1, "shift": 1}, []
     for i, change in enumerate(({}, {}, {"scale": 2}, {"private": 2}, {"shift": 2})):
         file = tmp_path / f"version{i}.py"

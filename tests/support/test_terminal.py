@@ -24,7 +24,7 @@ OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 @pytest.fixture(scope="module")
 def forged(small_run, tmp_path_factory):
-    """A run whose names are forged, its digest made anew."""
+    """A run whose names are forged, its digest made again."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     assert small_run(folder, "--quiet", pictures=False).exit_code == 0
     data = json.loads((folder / "result.json").read_text())

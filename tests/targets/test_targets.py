@@ -486,7 +486,7 @@ def test_rows_of_objects_keep_their_type_and_attributes():
                 assert row["logits"] is row.logits
         assert torch.equal(whole.logits, y)  # the network's own is left alone
     for nothing in (Named(anchors, ()), SimpleNamespace(loss=3.0), "text", {"loss": anchors}, 3.5):
-        with pytest.raises(NetworkError, match="not one row an image"):
+        with pytest.raises(NetworkError, match="not one row per image"):
             rows(nothing, 2)
 
 

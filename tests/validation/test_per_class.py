@@ -1,4 +1,4 @@
-"""What one formula a class gains on held-out images."""
+"""What one formula per class gains on held-out images."""
 
 from __future__ import annotations
 

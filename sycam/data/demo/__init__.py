@@ -1,7 +1,7 @@
 """The embedded default: real digits in real scenes, and a small network that reads them.
 
 Needs no download. ``scenes`` composes images with labels and exact masks, ``network`` loads the
-trained network; ``python -m sycam.data.demo.train`` trains it anew.
+trained network; ``python -m sycam.data.demo.train`` trains it again.
 """
 
 from sycam.data.demo.network import LAYER, MEAN, STD, DemoNet, network, normalise

@@ -1,4 +1,4 @@
-"""Train the demo's network anew: ``python -m sycam.data.demo.train [--epochs --seed --out]``.
+"""Train the demo's network again: ``python -m sycam.data.demo.train [--epochs --seed --out]``.
 
 Trains on scenes of the split ``"train"``, keeps the epoch that reads ``"search"`` scenes best, and
 reports the accuracy on ``"heldout"`` scenes, which no choice here looked at. Takes about five
@@ -170,7 +170,7 @@ def _augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _shift(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Move the whole batch by up to 3 pixels, edges replicated: one shift a batch is quick."""
+    """Move the whole batch by up to 3 pixels, edges replicated: one shift per batch is quick."""
     padded = F.pad(images, [SHIFT] * 4, mode="replicate")
     top, left = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
     height, width = images.shape[-2:]

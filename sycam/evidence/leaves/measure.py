@@ -1,4 +1,4 @@
-"""The dear leaves: one number a channel that takes many passes, measured only where it is used."""
+"""Expensive leaves: one number per channel that takes many passes, measured where it is used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 GRADIENTS = frozenset({"gradients", "hessian_product"})  # leaves that take a backward pass
 
 
-def measure_leaves(
+def measure_leaves(  # noqa: PLR0913
     network: nn.Module,
     layer: Layer,
     images: Tensor,
@@ -81,7 +81,7 @@ def measure_leaves(
 
 
 @torch.inference_mode(False)  # a reshape is differentiated to find a channel's entries
-def add_leaves(
+def add_leaves(  # noqa: PLR0913
     evidence: Evidence,
     names: Collection[str],
     network: nn.Module,

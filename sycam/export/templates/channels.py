@@ -31,7 +31,7 @@ def channel_leaves(
     clean: Tensor,
     target: int | Callable,
 ) -> dict[str, Tensor]:
-    """Leaves of one image, a number a channel: ``[K]`` each.
+    """Leaves of one image, a number per channel: ``[K]`` each.
 
     Args:
         network: in evaluation mode.
@@ -61,7 +61,7 @@ def channel_leaves(
                 found = network(image[None])  # up to the layer all rows are alike: one is enough
             except torch.OutOfMemoryError:
                 raise
-            except Exception:  # the network joins the layer's output with something a row an image
+            except Exception:  # the network joins the layer's output with something a row per image
                 found = network(image[None].expand(count, *image.shape))
         return torch.stack([_score(row, target) for row in found[:count]])
 

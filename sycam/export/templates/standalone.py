@@ -62,7 +62,7 @@ class ExportedCAM:
         """Heatmaps ``[N,H,W]`` in [0, 1] of images ``[N,C,H,W]``, on the images' device.
 
         Volumes ``[N,C,D,H,W]`` give ``[N,D,H,W]``. ``targets`` says what is explained: a class,
-        one class an image, callables from one row of outputs to a scalar, or None for the
+        one class per image, callables from one row of outputs to a scalar, or None for the
         predicted class.
         """
         if images.ndim not in (4, 5) or not len(images):

@@ -163,7 +163,7 @@ def metric(  # noqa: PLR0913 (public)
         form: ``"batch"`` for ``f(heatmaps [P,N,H,W], context) -> Tensor[P,N]``, with a
             :class:`sycam.metrics.Context`; ``"image"`` for
             ``f(heatmap [H,W], image [C,H,W], mask [H,W] or None) -> float``, which is called once
-            a candidate and image and so is slower. Heatmaps lie in [0, 1].
+            per candidate and image and so is slower. Heatmaps lie in [0, 1].
         name: the metric's name; the function's if None.
         summary: one line; the first of the docstring if None.
         source: where it is defined.

@@ -170,7 +170,7 @@ def quantus_metric(name: str) -> type[Metric]:
     """The class of a metric of Quantus, e.g. ``"PixelFlipping"``.
 
     Raises:
-        OptionError: Quantus is not installed or cannot be imported, or has no score an image under
+        OptionError: Quantus is not installed or cannot be imported, or has no score per image under
             this metric.
         UnknownNameError: it has no such metric; the nearest are named.
     """

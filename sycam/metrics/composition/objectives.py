@@ -35,7 +35,7 @@ class Objectives(MetricGroup):
         OptionError: fewer than two goals, one of them twice, or goals within goals.
 
     >>> from sycam.metrics import find_metric
-    >>> Goals([find_metric("road"), find_metric("iou")]).text
+    >>> Objectives([find_metric("road"), find_metric("iou")]).text
     'road & iou'
     """
 

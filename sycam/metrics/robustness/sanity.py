@@ -117,7 +117,7 @@ class Randomisation(Metric):
     family = "sanity"
     definition = (
         "Mean Spearman correlation of the heatmap with those of copies of the network whose layers "
-        "are initialised anew from the output down, cumulatively: the layers with parameters that "
+        "are initialised again from the output down, cumulatively: the layers with parameters that "
         "run after the target layer are cut into `stages` steps of equal size, the last of which "
         'takes them all; `scope="all"` goes on to the first layer of the network. The class '
         "explained stays the same, and heat is ranked to 6 decimals. 1 where the heatmap ranks "
@@ -178,7 +178,7 @@ class Randomisation(Metric):
         modules = above[::-1] + (below[::-1] if self.scope == "all" else [])
         if not modules:
             raise OptionError(
-                f"metric {self.name!r} initialises the layers above the target layer anew, but "
+                f"metric {self.name!r} initialises the layers above the target layer again, but "
                 "none above it has parameters; choose an earlier layer, or scope 'all'"
             )
         return modules

@@ -118,7 +118,7 @@ class Derivations:
         return walk(root, self.grammar.start, path)
 
     def build(self, choose: Choose) -> Expression:
-        """A complete expression by choices, each of some names; never dearer than ``max_cost``.
+        """A complete expression by choices, each of some names; its cost is at most ``max_cost``.
 
         Args:
             choose: called with the name of a choice and what there is to choose from.

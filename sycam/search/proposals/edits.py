@@ -17,7 +17,7 @@ class Edits:
     """Single edits of complete expressions.
 
     Args:
-        derivations: of the space; no neighbour is dearer than its bound.
+        derivations: of the space; no neighbour is more expensive than its bound.
     """
 
     def __init__(self, derivations: Derivations):

@@ -58,7 +58,7 @@ class Guide:
         OptionError: ``max_cost`` is too low, or the storage is of no use.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         grammar: Grammar,
         sampler: str | BaseSampler = GRAMMAR,

@@ -70,7 +70,7 @@ class ExpressionStudy:
         sampler: of the study.
         derivations: of the space.
         shared: whether other processes write to the same study: then one that exists is joined.
-            Else it belongs to this search alone, and one that exists is made anew, so that a
+            Else it belongs to this search alone, and one that exists is made again, so that a
             search that resumes by telling the same scores again finds an empty book. None: a URL
             is shared, a file is not.
 
@@ -91,7 +91,7 @@ class ExpressionStudy:
         self._given = GrammarSampler(derivations)
         url = isinstance(storage, str) and "://" in storage
         self.shared = url if shared is None else shared
-        self._storage = _opened(storage, anew=not self.shared)
+        self._storage = _opened(storage, again=not self.shared)
         self._study: optuna.Study | None = None
         self._own: set[int] = set()
         self._read: set[int] = set()
@@ -168,7 +168,7 @@ class ExpressionStudy:
         return study
 
 
-def _opened(storage: str | Path | BaseStorage | None, anew: bool) -> BaseStorage:
+def _opened(storage: str | Path | BaseStorage | None, again: bool) -> BaseStorage:
     if storage is None:
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
@@ -191,7 +191,7 @@ def _opened(storage: str | Path | BaseStorage | None, anew: bool) -> BaseStorage
                 ) from None
     path = Path(storage)
     try:
-        if anew:
+        if again:
             path.unlink(missing_ok=True)
         check_target(path)  # a named pipe would be waited for
         with _quiet():

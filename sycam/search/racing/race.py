@@ -135,11 +135,13 @@ class Race:
             return []
         chosen = self.choice()
         # One standard error prefers only what costs less, or does better at the same cost.
-        dearest = chosen.cost - (chosen is self._lead) if self.rule == "one-se" else math.inf
+        costliest = chosen.cost - (chosen is self._lead) if self.rule == "one-se" else math.inf
         return [
             s
             for s in self.standings.values()
-            if s.dropped in self.dropping and s.expression.cost <= dearest and not self._excluded(s)
+            if s.dropped in self.dropping
+            and s.expression.cost <= costliest
+            and not self._excluded(s)
         ]
 
     def _excluded(self, standing: Standing) -> bool:

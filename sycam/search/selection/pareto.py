@@ -127,7 +127,7 @@ def compromise(
         metric: its goals.
         scale: makes goals comparable.
         is_known: members that are a published CAM or control, which are not offered; asked from
-            the nearest on, as the question may be dear.
+            the nearest on, as the question may be expensive.
 
     Returns:
         The member, None where all are known.
@@ -185,10 +185,10 @@ class Front:
 
     Attributes:
         goals: names of the metrics.
-        directions: whether higher is better, one a goal.
+        directions: whether higher is better, one per goal.
         members: cheapest first.
         known: published CAMs, baselines and controls that have a figure in every goal.
-        reference: the worst figure among published CAMs and controls, one a goal, in its own
+        reference: the worst figure among published CAMs and controls, one per goal, in its own
             direction: where the hypervolume counts from.
         ideal: the best figure among them, its unit.
         hypervolume: of the front, see :meth:`Scale.hypervolume`; cost plays no part in it.

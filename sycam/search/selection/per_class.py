@@ -1,4 +1,4 @@
-"""One winner a class explained, beside the one winner of all."""
+"""One winner per class explained, beside the one winner of all."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def class_winners(
     """
     classes = np.asarray(classes)
     if minimum < 2:
-        raise OptionError(f"minimum of images a class must be at least 2, got {minimum}")
+        raise OptionError(f"minimum of images per class must be at least 2, got {minimum}")
     for candidate in candidates[:1]:
         if classes.shape != (len(candidate.score.values),):
             raise OptionError(
                 f"classes of shape {list(classes.shape)} for {len(candidate.score.values)} search "
-                "images; expected one class an image"
+                "images; expected one class per image"
             )
     answers: dict[str, bool] = {}
 

@@ -132,7 +132,7 @@ def test_quantus_flips_the_same_pixels_to_zero(context12, maps12, flips):
 
 
 def test_quantus_takes_the_mean_of_what_is_flipped_already(context12, maps12, flips):
-    """Its mean is taken anew at each step, so that pixels flipped later become another colour than
+    """Its mean is taken again at each step, so that pixels flipped later become another colour than
     those flipped first; ours is the clean image's."""
     ctx, maps = context12(2, one_colour(), colours=1), maps12(1, 2)
     ours = Deletion(steps=12, baseline="mean").score(maps, ctx)[0].numpy()

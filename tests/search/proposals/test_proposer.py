@@ -1,4 +1,4 @@
-"""Derivations, edits, draws and the surrogate: always in the grammar, never too dear."""
+"""Derivations, edits, draws and the surrogate: always in the grammar, never too expensive."""
 
 from __future__ import annotations
 

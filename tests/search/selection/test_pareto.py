@@ -224,6 +224,6 @@ def test_the_compromise_is_nearest_to_the_ideal_and_no_known_cam():
 
 def test_at_equal_distance_the_cheaper_is_offered():
     scale = Scale.of(KNOWN, BOTH)  # both spans are 0.4
-    dear, cheap = candidate("max(abs(G))", [0.4, 0.6]), candidate("G", [0.2, 0.4])
-    for order in ([dear, cheap], [cheap, dear]):
+    expensive, cheap = candidate("max(abs(G))", [0.4, 0.6]), candidate("G", [0.2, 0.4])
+    for order in ([expensive, cheap], [cheap, expensive]):
         assert compromise(order, BOTH, scale) is cheap

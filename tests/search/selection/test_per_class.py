@@ -1,4 +1,4 @@
-"""One winner a class: the run's rule on the class's own images, or the winner of all."""
+"""One winner per class: the run's rule on the class's own images, or the winner of all."""
 
 from __future__ import annotations
 

@@ -51,17 +51,17 @@ def matrix(seed, formulas=12, images=16, spread=0.3):
 
 
 def test_the_cheaper_of_two_that_cannot_be_told_apart_wins_by_one_se():
-    dear = candidate("mean(relu(G))", 0.5 + NOISE)
+    expensive = candidate("mean(relu(G))", 0.5 + NOISE)
     cheap = candidate("mean(G)", 0.499 + NOISE[::-1])
-    assert rank([dear, cheap], ROAD, "one-se")[0] is cheap
-    assert rank([dear, cheap], ROAD, "argmax")[0] is dear
+    assert rank([expensive, cheap], ROAD, "one-se")[0] is cheap
+    assert rank([expensive, cheap], ROAD, "argmax")[0] is expensive
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_clear_difference_beats_cost(rule):
-    dear = candidate("mean(relu(G))", 0.5 + NOISE)
+    expensive = candidate("mean(relu(G))", 0.5 + NOISE)
     cheap = candidate("mean(G)", 0.45 + NOISE)
-    assert rank([cheap, dear], ROAD, rule)[0] is dear
+    assert rank([cheap, expensive], ROAD, rule)[0] is expensive
 
 
 def test_a_lead_on_all_images_beats_a_slightly_higher_one_on_few():
@@ -248,8 +248,8 @@ def test_thousands_of_candidates_take_no_time():
 
 
 def test_the_default_is_a_rule():
-    cheap, dear = candidate("G", 0.5 + NOISE), candidate("mean(relu(G))", 0.5 + NOISE[::-1])
-    assert rank([cheap, dear], ROAD) == rank([cheap, dear], ROAD, DEFAULT_RULE)
+    cheap, expensive = candidate("G", 0.5 + NOISE), candidate("mean(relu(G))", 0.5 + NOISE[::-1])
+    assert rank([cheap, expensive], ROAD) == rank([cheap, expensive], ROAD, DEFAULT_RULE)
 
 
 def test_lower_is_better_is_respected():

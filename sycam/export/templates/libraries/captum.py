@@ -134,7 +134,7 @@ def _attribution(leaves: Sequence[Tensor], depth: int) -> Tensor:
 class MeasuringCAM(ExportedCAM):
     """The same for a formula that reads more than Captum measures, by passes of its own.
 
-    The model itself must be given, with one input, and a class an image as the target.
+    The model itself must be given, with one input, and a class per image as the target.
     """
 
     def _leaves(
@@ -161,7 +161,7 @@ class MeasuringCAM(ExportedCAM):
             measure(self.forward_func, self.layer, inputs[0][:1], [_the_only_one])
         classes = torch.as_tensor(0 if target is None else target).flatten()
         if len(classes) not in (1, count):
-            raise ValueError(f"target must be one class, or one an image, got {target!r}")
+            raise ValueError(f"target must be one class, or one per image, got {target!r}")
         targets = classes.expand(count).tolist()
         return [measure(self.forward_func, self.layer, inputs[0], targets, columns=True)]
 

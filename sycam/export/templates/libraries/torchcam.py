@@ -50,7 +50,7 @@ class ExportedCAM(_GradCAM):
         self._score_used = "G" in LEAVES
 
     def _mine(self, name: str) -> list:
-        """A record of this thread's passes, an entry a layer."""
+        """A record of this thread's passes, an entry per layer."""
         return vars(self._of).setdefault(name, [None] * len(self.target_names))
 
     hook_a = property(
@@ -85,7 +85,7 @@ class ExportedCAM(_GradCAM):
         """``relu(sum_k w_k A_k)`` ``(N,h,w)`` of each layer, in [0, 1] if ``normalized``.
 
         Args:
-            class_idx: the class explained, or one an image.
+            class_idx: the class explained, or one per image.
             scores: what the model returned.
             normalized: whether each map is scaled to [0, 1].
             targets: callables from a row of outputs to a scalar, instead of classes.
