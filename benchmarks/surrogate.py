@@ -1,6 +1,7 @@
 """The surrogate's Gaussian process beside scikit-learn's, with the same kernel and choices.
 
-    python benchmarks/surrogate.py [--threads 1] [--places 600]
+    python benchmarks/surrogate.py [--threads 1] [--places 600] [--sizes 8,50,200,500,1000]
+        [--rounds 5]
 
 Medians of rounds in turn, milliseconds: a fit that chooses length and noise among the twelve, a fit
 that keeps them, predictions for the three pools of a round of proposals, and the sum of the last
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial.distance import pdist
@@ -22,9 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from sycam.search.proposals.surrogate import _LENGTHS, _NOISES, _ROUGH, Surrogate
 
-SIZES = (8, 50, 200, 500, 1000)  # expressions that are learnt from
 POOL, KINDS = 64, 3
-ROUNDS = 5
 
 
 class SklearnSurrogate:
@@ -55,27 +55,42 @@ class SklearnSurrogate:
         return self.process.predict(portraits, return_cov=True)
 
 
-def main() -> None:
+def sizes(text: str) -> list[int]:
+    """Whole numbers between commas."""
+    return [int(part) for part in text.split(",")]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--places", type=int, default=600)
-    options = parser.parse_args()
+    parser.add_argument(
+        "--sizes", type=sizes, default=[8, 50, 200, 500, 1000],
+        help="expressions that are learnt from",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     print(f"{options.threads} threads, portraits of {options.places} places")
     print(f"{'learnt':>8}{'':>14}{'choose':>10}{'fit':>10}{'predict':>10}{'round':>10}{'ratio':>8}")
     generator = np.random.default_rng(0)
     with threadpool_limits(options.threads):
-        for count in SIZES:
-            _measure(count, options.places, generator)
+        for count in options.sizes:
+            _measure(count, options, generator)
 
 
-def _measure(count: int, places: int, generator: np.random.Generator) -> None:
-    portraits, pool = (generator.random((n, places)) for n in (count, POOL))
+def _measure(count: int, options: argparse.Namespace, generator: np.random.Generator) -> None:
+    portraits, pool = (generator.random((n, options.places)) for n in (count, POOL))
     figures = np.sin(3 * portraits[:, :3]).sum(1)
     figures = (figures - figures.mean()) / figures.std()
     rough = generator.random(count) < 0.6
     learnt = portraits, figures, rough
     times: dict[str, list[tuple[float, ...]]] = {"ours": [], "scikit-learn": []}
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         ours, theirs = Surrogate(), SklearnSurrogate()
         for name, model, choose in (
             ("ours", ours, ours.fit),

@@ -53,6 +53,10 @@ RUNS = {
         ["--tables", "tiny", "--splits", "2", "--cache"],
         ["| tiny | ", "| mean rank (1 rows) | ", "milliseconds a choice"],
     ),
+    "surrogate": (
+        ["--sizes", "8", "--rounds", "1", "--places", "12"],
+        ["       8          ours", "       8  scikit-learn"],
+    ),
 }
 """Of each script its arguments, a folder added after ``--cache``, and what it prints."""
 
