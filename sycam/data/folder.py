@@ -109,7 +109,10 @@ def folder_reader(
         truth = truth_of_masks(masks, names)
     elif boxes is not None:
         truth = truth_of_boxes(boxes, folder, names)
-    table, known, found, notes = folder / LABELS, None, None, ()
+    table = folder / LABELS
+    known: Sequence[int | None] | None = None
+    found: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
     if table.is_file() and labels == "auto":
         known = match(read_labels(table, class_names), names, folder, table)
     else:

@@ -95,8 +95,8 @@ class Geometry:
             return image.crop(tuple(map(int, box)))
         # Rounding must not carry the box past the image, which Pillow refuses.
         limits = (image.width, image.height) * 2
-        box = tuple(min(float(edge), limit) for edge, limit in zip(box, limits, strict=True))
-        return image.resize((self.out_width, self.out_height), resample, box=box)
+        within = tuple(min(float(edge), limit) for edge, limit in zip(box, limits, strict=True))
+        return image.resize((self.out_width, self.out_height), resample, box=within)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Take a mask ``[H, W]`` to ``[out_height, out_width]`` by the nearest pixel."""
@@ -137,7 +137,7 @@ def _pixels(start: int | Fraction, length: int | Fraction, out: int) -> np.ndarr
 
 
 def _covered(
-    low: float, high: float, start: int | Fraction, length: int | Fraction, out: int
+    low: float, high: float, start: float | Fraction, length: float | Fraction, out: int
 ) -> np.ndarray:
     """Which of ``out`` cells over ``[start, start + length)`` have their centre in [low, high)."""
     if not (isinstance(start, int) and isinstance(length, int)):

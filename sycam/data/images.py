@@ -14,7 +14,7 @@ from sycam.data.datasets import open_dataset
 from sycam.data.folder import files_reader, folder_reader, table_reader
 from sycam.data.image_set import ImageSet
 from sycam.data.preprocessing import Preprocessing
-from sycam.data.source import ImageSource
+from sycam.data.source import ImageSource, Reader
 from sycam.data.splits import choose, split
 from sycam.data.tables import listed
 from sycam.errors import DataError, OptionError
@@ -104,7 +104,9 @@ def open_images(  # noqa: PLR0913 (public)
             f"groups {groups!r} name a column of a table of images, or an array of an .npz file; "
             f"{source} is neither: give a FILE.csv with columns path and {groups}"
         )
-    found, notes = None, ()
+    found: Sequence[str] | None = None
+    notes: Sequence[str] = ()
+    reader: Reader
     if source.is_dir():
         reading.scale(reading.wanted_channels)  # refuse what does not fit before all is read
         reader, found, notes = folder_reader(
@@ -122,7 +124,9 @@ def open_images(  # noqa: PLR0913 (public)
     else:
         reader = archive_reader(source, reading, groups=groups)
     paths = {"source": source, "masks": masks, "boxes": boxes}
-    origin = {k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()}
+    origin: dict[str, Any] = {
+        k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()
+    }
     origin |= reading.to_dict() | {"labels": labels, "classes": classes}
     # A thousand names on record are many, and decide nothing where no label is named by them.
     named = reader.has_labels and source.suffix.lower() != ".npz"

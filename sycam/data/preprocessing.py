@@ -126,7 +126,7 @@ class Preprocessing:
             "std": None if std is None else tuple(std),
             "interpolation": interpolation,
         }
-        changes = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
         if size is not None and resize is None:
             changes["resize"] = None
         return replace(self, **changes)

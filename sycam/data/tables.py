@@ -117,7 +117,8 @@ def match(
     Raises:
         DataError: one entry for two images.
     """
-    values, owner = [], {}
+    values: list[Value | None] = []
+    owner: dict[str, str] = {}
     for name in names:
         parts = key_of(os.path.abspath(folder / name)).split("/")
         endings = ("/".join(parts[i:]) for i in range(len(parts)))

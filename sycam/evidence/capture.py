@@ -152,6 +152,7 @@ def measure(  # noqa: PLR0913
             _put(found, whole, part)
         if progress:
             progress(min(start + batch, len(images)))
+    assert whole is not None  # there are images
     return whole
 
 

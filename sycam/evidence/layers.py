@@ -215,7 +215,7 @@ def _trace(
             nonlocal severed
             calls[name] = calls.get(name, 0) + 1
             spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim
-            if not spatial or output.shape[2:].numel() < 2:
+            if not isinstance(output, Tensor) or not spatial or output.shape[2:].numel() < 2:
                 return None
             if not output.requires_grad:
                 severed = True

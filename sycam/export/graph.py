@@ -38,7 +38,7 @@ _WHY = {
     "MI": "a histogram of the image, which is taken on one image at a time",
 }
 
-Run = Callable[[Tensor], tuple[Tensor, Tensor]]  # images to scores and heatmaps
+Run = Callable[[Tensor], tuple[Tensor, ...]]  # images to scores and heatmaps
 ToFile = Callable[[nn.Module, Tensor, Path, dict[str, str]], Run | None]
 
 

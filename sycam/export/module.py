@@ -159,7 +159,7 @@ def _body(file: str) -> str:
 def _definition(text: str, name: str) -> str:
     """The text of a function."""
     (node,) = [n for n in ast.parse(text).body if getattr(n, "name", "") == name]
-    return ast.get_source_segment(text, node)
+    return ast.get_source_segment(text, node) or ""
 
 
 def _replaced(text: str, old: str, new: str) -> str:

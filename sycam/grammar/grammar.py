@@ -197,7 +197,7 @@ def _compiled(text: str, rules: Rules) -> Lark:
         message = " ".join(str(error).replace(". [strict-mode]", ":").split())
         if "onflict" not in message and "ollision" not in message:
             raise PlacedError(message) from None
-        place = min(_in_conflict(message, rules), key=lambda a: a.place.line, default=None)
+        place = min(_in_conflict(message, rules), key=lambda a: a.place.line or 0, default=None)
         raise PlacedError(
             "the grammar is ambiguous: a text could be read in two ways; give each level of "
             f"precedence its own rule, as gradient.lark does ({message})",

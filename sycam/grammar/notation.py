@@ -268,7 +268,7 @@ def _product(items: list, place: Token, depth: int = 1) -> list[tuple[Token, ...
     options: list[tuple[Token, ...]] = [()]
     for item in items:
         if isinstance(item, Token):
-            choices = [(_symbol(item),)]
+            choices: list[tuple[Token, ...]] = [(_symbol(item),)]
         elif item.data == "group":
             choices = _written_out(item.children[0], place, depth + 1)
         elif item.data == "alias":

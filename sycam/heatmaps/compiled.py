@@ -92,8 +92,8 @@ def graph_of(program: Program) -> fx.GraphModule:
 
     for name, tree in program.steps:
         values[name] = value(tree)
-    sums = (value(program.result), activations, program.expression.sort)
-    sums = graph.call_function(combine, sums)
+    read = (value(program.result), activations, program.expression.sort)
+    sums = graph.call_function(combine, read)
     graph.output(graph.call_function(_finished, (sums, size, depth)))
     return fx.GraphModule(torch.nn.Module(), graph, "Heatmaps")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -441,7 +441,7 @@ def number_leaf(value: float) -> Operator:
 def place(op: Operator) -> tuple[float, ...]:
     """Of an operator in the order of expressions; numbers stand after the last constant."""
     if is_number(op):
-        return ORDER["half"], op.value
+        return ORDER["half"], cast(float, op.value)
     return (ORDER[op.name],)
 
 

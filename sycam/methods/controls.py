@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,8 @@ def sobel_edges(_evidence: Evidence, context: Context) -> Heatmaps:
 def _filtered(t: Tensor, side: int, taps: tuple[int, int, int]) -> Tensor:
     """Correlation with three taps along one side; the border repeats."""
     padded = torch.cat([t.narrow(side, 0, 1), t, t.narrow(side, -1, 1)], side)
-    return sum(tap * padded.narrow(side, i, t.shape[side]) for i, tap in enumerate(taps))
+    terms = (tap * padded.narrow(side, i, t.shape[side]) for i, tap in enumerate(taps))
+    return cast(Tensor, sum(terms))
 
 
 def centre_prior(_evidence: Evidence, context: Context) -> Heatmaps:

@@ -95,6 +95,7 @@ class Source(Protocol):
         target: Target | Resolved | None = None,
         network: nn.Module | None = None,
         keep: bool = True,
+        gradients: bool = True,
     ) -> Evidence | Stack:
         """Evidence of other images, or of another network of the same structure."""
 

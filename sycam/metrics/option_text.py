@@ -7,7 +7,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
 
 from sycam.errors import OptionError
@@ -112,7 +112,7 @@ def _fitted(text: str, kind: object) -> object:
 
 def _several(text: str, held: type, arms: tuple) -> object:
     parts = split(text, "+")
-    kinds = [arms[0] if arms else inspect.Parameter.empty] * len(parts)
+    kinds: Sequence[typing.Any] = [arms[0] if arms else inspect.Parameter.empty] * len(parts)
     if held is tuple and arms and arms[-1] is not Ellipsis:
         if len(arms) != len(parts):
             raise _MisfitError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +180,8 @@ def _unrecorded(kind: str, module: nn.Module, output: object) -> str:
     if torch.is_inference_mode_enabled() or any(t.is_inference() for t in tensors(output)):
         return f"{kind}, which runs under torch.inference_mode: {INFERENCE}"
     if not torch.is_grad_enabled():
-        code, frame = CheckpointFunction.forward.__code__, sys._getframe()
+        code = CheckpointFunction.forward.__code__
+        frame: FrameType | None = sys._getframe()
         while frame is not None:
             if frame.f_code is code:
                 return f"{kind}, which runs in a reentrant checkpoint: {CHECKPOINT}"

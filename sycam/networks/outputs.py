@@ -194,7 +194,9 @@ def _of_list(outputs: list, count: int, levels: int) -> list | None:
             )
         return list(outputs)
     columns = _columns(dict(enumerate(outputs)), count, levels)
-    return columns and [[column[i] for column in columns.values()] for i in range(count)]
+    if columns is None:
+        return None
+    return [[column[i] for column in columns.values()] for i in range(count)]
 
 
 def entries(outputs: object) -> dict | None:

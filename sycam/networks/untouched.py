@@ -177,9 +177,9 @@ def untouched(network: nn.Module, seed: int = 0) -> Iterator[None]:
                         now.clear()
                         now.update(before)
                 with torch.no_grad():
-                    for buffer, before in buffers:
-                        if not buffer.is_meta and not torch.equal(buffer, before):
-                            buffer.copy_(before)
+                    for buffer, was in buffers:
+                        if not buffer.is_meta and not torch.equal(buffer, was):
+                            buffer.copy_(was)
             if switched:
                 raise NetworkError(
                     f"another thread switched {type(network).__name__} to train mode while it was "

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
 from sycam.events import Event, Note, Stage, Step
@@ -34,7 +34,7 @@ class Watcher:
         self.metric = find_metric(metric) if metric else None
         self._live: Live | None = None
         self._progress: Progress | None = None
-        self._task = None
+        self._task: TaskID | None = None
         self._board: RenderableType = ""
         self._last = 0.0
 

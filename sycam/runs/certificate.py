@@ -67,7 +67,9 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
 
 
 def _named(candidate: Candidate | None) -> dict | None:
-    return candidate and {"expression": candidate.name, "figure": candidate.mean}
+    if candidate is None:
+        return None
+    return {"expression": candidate.name, "figure": candidate.mean}
 
 
 def _digest(finished: Iterable[Candidate], dropped: Sequence[Standing]) -> str:

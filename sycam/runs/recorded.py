@@ -56,7 +56,7 @@ def recorded_request(
     settings, data = record["settings"], record["data"]
     network = given.network or record["network"]["source"]
     images = _read(data["search_origin"]) if given.images is None else given.images
-    heldout = given.heldout
+    heldout: Images | None = given.heldout
     if heldout is None and data["heldout_origin"] != data["search_origin"]:
         heldout = _read(data["heldout_origin"])
     missing = [name for name, value in (("network", network), ("images", images)) if value is None]

@@ -262,7 +262,9 @@ def _row(data: dict[str, Any]) -> Row:
 
 
 def _comparison(data: dict[str, Any] | None) -> Comparison | None:
-    return data and Comparison(**{**data, "difference": _interval(data["difference"])})
+    if data is None:
+        return None
+    return Comparison(**{**data, "difference": _interval(data["difference"])})
 
 
 def _interval(data: dict[str, Any]) -> Interval:

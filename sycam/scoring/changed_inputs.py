@@ -94,10 +94,11 @@ class ChangedInputs:
     ) -> Tensor:
         """Heatmap ``[H,W]`` of one candidate on a variant ``[1,C,H,W]`` of one image."""
         own = self._context.explained
+        asked: Target | Resolved | None = target
         if target is None and own is not None:
-            target = own.subset(slice(image, image + 1))
+            asked = own.subset(slice(image, image + 1))
         context = self._context.subset(slice(image, image + 1))
-        measured = self._measure(pixels, target, network, keep=False, context=context)
+        measured = self._measure(pixels, asked, network, keep=False, context=context)
         return self._zeroed(self._makers[candidate](*measured))[0, 0]
 
     def channel_totals(self) -> Tensor:

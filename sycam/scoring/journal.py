@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import lock_descriptor
@@ -66,7 +66,8 @@ class Journal:
         self.path, self.metric, self.stages = path, metric, tuple(stages)
         self.known: dict[tuple[str, int], Score] = {}
         self.damaged = 0
-        self._file = self._lock_file = None
+        self._file: BinaryIO | None = None
+        self._lock_file: BinaryIO | None = None
         header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
         try:
             if not writable:

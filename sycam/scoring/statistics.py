@@ -82,11 +82,11 @@ def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = No
         return mean_interval(values, seed)
     figure, count = float(metric.reduce(values, fitted)), len(values)
     rng = np.random.default_rng(seed)
-    resampled = [
+    figures = [
         metric.reduce(values[rng.integers(count, size=(part, count))], fitted)
         for part in (_AT_ONCE,) * (RESAMPLES // _AT_ONCE) + (RESAMPLES % _AT_ONCE,)
     ]
-    resampled = np.concatenate(resampled)
+    resampled = np.concatenate(figures)
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
         return Interval(figure, figure, figure)

@@ -357,7 +357,7 @@ class Search:
             dropping = max(1.0, dropping / 2) if self.race.dropping else 1.0
             reach = int(dropping * left / max(each, 1e-6)) + len(self._recorded)
         else:
-            reach = self.budget.candidates
+            reach = self.budget.candidates or 0
         ahead: list[Expression | Level] = []
         found, exhausted = 0, False
         while found <= reach:

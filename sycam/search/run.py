@@ -206,7 +206,8 @@ def _dropping(
     problem: Problem, options: SearchOptions, blocks: Sequence[ImageBlock]
 ) -> dict[str, Dropping]:
     """When candidates drop out; never where no mean over all images decides who wins."""
-    metric, found = problem.metric, {}
+    metric = problem.metric
+    found: dict[str, Dropping] = {}
     if metric.components or options.scope == PER_CLASS or options.forgets:
         return found
     bounds = metric.oriented(metric.bound(problem.context).double().cpu().numpy())
@@ -239,7 +240,7 @@ def _threshold(
 
     def threshold(known: Sequence[Candidate]) -> float:
         if options.threshold != BEST_PUBLISHED:
-            return options.threshold
+            return float(options.threshold or 0)
         figures = [c.mean for c in known if c.kind in RIVALS]
         return metric.oriented(max(map(metric.oriented, figures)))
 

@@ -43,8 +43,8 @@ def _probe(problem: Problem) -> dict[str, Tensor]:
     several = first.outputs is not None and first.outputs.shape[1] > 1
     if problem.metric.looks_elsewhere and several and not is_callable(problem.explained.target):
         classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
-        other = problem.explained.remeasure(problem.context.images[:count], leaves, classes[:count])
-        other = other.layers[0].leaves
+        images = problem.context.images[:count]
+        other = problem.explained.remeasure(images, leaves, classes[:count]).layers[0].leaves
         found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
                  if name in other}  # fmt: skip
     return found

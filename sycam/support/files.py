@@ -14,7 +14,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 # What a kind of system lacks is left out: Windows has no O_NOFOLLOW and no O_NONBLOCK.
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -63,7 +63,7 @@ def open_plain(
             _require_alone(facts, path)
         if limit is not None and facts.st_size > limit:
             raise _too_large(path, limit)
-        return os.fdopen(handle, mode, buffering=0 if mode == "ab" else -1)
+        return cast(BinaryIO, os.fdopen(handle, mode, buffering=0 if mode == "ab" else -1))
     except BaseException:
         os.close(handle)
         raise

@@ -71,12 +71,11 @@ def with_keywords(
     rest, found = dict(given), []
     for one in objects:
         known = {k: v for k, v in keywords(type(one)).items() if k not in without}
-        names = {k: v for k, v in known.items() if k in rest}
-        changes = {name: rest.pop(keyword) for keyword, name in names.items()}
+        changes = {v: rest.pop(k) for k, v in known.items() if k in rest}
         found.append(replace(one, **changes) if changes else one)
     if rest:
-        known = {k for one in objects for k in keywords(type(one))}
-        raise unknown_name("option", next(iter(rest)), sorted(known.difference(without)))
+        names = {k for one in objects for k in keywords(type(one))}.difference(without)
+        raise unknown_name("option", next(iter(rest)), sorted(names))
     return tuple(found)
 
 

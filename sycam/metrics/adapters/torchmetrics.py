@@ -82,8 +82,11 @@ class Pair(Borrowed):
         return {**usual, **self._given, **super().options, "version": self._version}
 
     def judge(self, heatmap: Tensor, candidate: int, image: int, context: Context) -> float:
-        shape = {"flat": (-1,), "map": (1, *heatmap.shape), "image": (1, 1, *heatmap.shape)}
-        shape = shape[self._layout]
+        side = heatmap.shape
+        shapes: dict[str, tuple[int, ...]] = {
+            "flat": (-1,), "map": (1, *side), "image": (1, 1, *side),
+        }  # fmt: skip
+        shape = shapes[self._layout]
         mask = context.masks[image].reshape(shape)
         mask = mask.long() if self._numbers == "int" else mask.to(heatmap.dtype)
         found = self._judge(heatmap.detach().clone().reshape(shape), mask.clone())

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -305,7 +305,7 @@ class Composite(MetricGroup):
         return self._combined([m.bound(context) for m in self.metrics])
 
     def _combined(self, scores: Sequence[Tensor]) -> Tensor:
-        return self.mixture.value(dict(zip(self._terms, scores, strict=True)))
+        return cast(Tensor, self.mixture.value(dict(zip(self._terms, scores, strict=True))))
 
 
 def _sign(weight: Fraction) -> int:

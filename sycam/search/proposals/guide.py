@@ -75,7 +75,7 @@ class Guide:
         self.grammar, self.max_cost = grammar, max_cost
         self._derivations = Derivations(grammar, max_cost)
         self._proposer: Proposer | None = None
-        own = GrammarSampler(self._derivations)
+        own: BaseSampler = GrammarSampler(self._derivations)
         if sampler == GRAMMAR:
             self._proposer = GrammarProposer(self._derivations, seed, stream, portray, mix)
             stream = None  # it is the proposer's now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -167,7 +167,7 @@ class GrammarProposer:
             found |= dict.fromkeys(self._random.sample(fresh, min(len(fresh), _POOL // 2)))
         return list(found)
 
-    def _drawn(self, elite: list[Expression] = ()) -> list[Proposal]:
+    def _drawn(self, elite: Sequence[Expression] = ()) -> list[Proposal]:
         self._learnt.learn(elite)
         found = {}
         for _ in range(2 * _POOL):

@@ -81,7 +81,7 @@ class Race:
     leaders: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
     _lead: Candidate | None = None
-    _peers_of: tuple[tuple, np.ndarray] | None = None
+    _peers_of: tuple[tuple, tuple[np.ndarray, np.ndarray]] | None = None
     _ruled_out: dict[Expression, tuple] = field(default_factory=dict)
 
     def enter(self, batch: Sequence[Expression]) -> list[Standing]:

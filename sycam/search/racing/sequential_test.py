@@ -116,8 +116,7 @@ class _Field:
     @classmethod
     def of(cls, leader: np.ndarray, peers: np.ndarray) -> _Field:
         """Of ``[N]`` and ``[P,N]`` scores, the best peer last."""
-        gaps = [one - peers for one in (leader, *peers[-LIKE_LEADERS:])]
-        gaps = np.concatenate(gaps)
+        gaps = np.concatenate([one - peers for one in (leader, *peers[-LIKE_LEADERS:])])
         apart = leader - peers
         apart = apart - apart.mean(1, keepdims=True)
         # Poor candidates differ most from the leader; who is in doubt is more like the good ones.

@@ -22,7 +22,7 @@ def covers(ones: ArrayLike, others: ArrayLike) -> np.ndarray:
     Returns:
         ndarray[...] bool.
     """
-    return (np.asarray(ones) >= np.asarray(others)).all(-1)
+    return np.asarray((np.asarray(ones) >= np.asarray(others)).all(-1))
 
 
 def dominates(ones: ArrayLike, others: ArrayLike) -> np.ndarray:

@@ -65,8 +65,8 @@ def pareto_front(candidates: Sequence[Candidate], metric: Metric) -> tuple[Candi
         return ()
     costs = np.array([float(c.cost) for c in eligible])
     points = np.column_stack([points[defined], -costs])
-    members = np.flatnonzero(non_dominated(points))
-    members = sorted(members, key=lambda i: (costs[i], *(-points[i, :-1])))
+    front = np.flatnonzero(non_dominated(points))
+    members = sorted(front, key=lambda i: (costs[i], *(-points[i, :-1])))
     return tuple(eligible[i] for i in members)
 
 
