@@ -286,7 +286,7 @@ def test_without_a_compiler_the_network_runs_eagerly(tmp_path):
     code = """
 import torch
 from sycam.data import demo
-from sycam.evidence import Classifier
+from sycam.inference import Classifier
 images = demo.normalise(demo.scenes("heldout", 8).images).contiguous()
 classifier = Classifier(demo.network(), batch=8)
 before = classifier.probability(images, torch.arange(8))
@@ -315,7 +315,7 @@ def test_an_unknown_precision_is_named(small_network):
 
 PAGES = """
 import resource, torch
-from sycam.evidence import Classifier, acceleration
+from sycam.inference import Classifier, acceleration
 network = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(), torch.nn.Flatten(1, 3),
                               torch.nn.Linear(64 * 62 * 62, 2))
 classifier = Classifier(network, torch.device("cpu"), batch=16)

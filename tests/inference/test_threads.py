@@ -242,7 +242,7 @@ import os, time
 import torch
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 from sycam.data import demo
-from sycam.evidence import Classifier
+from sycam.inference import Classifier
 from sycam.inference.threads import sharing_cores
 torch.set_num_threads(2)
 images, targets = demo.normalise(demo.scenes("heldout", 64).images), torch.arange(64) % 10

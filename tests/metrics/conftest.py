@@ -31,11 +31,14 @@ def score() -> Callable[..., Tensor]:
         images: Tensor,
         expressions: Sequence[str],
         layer: str = "3",
+        seed: int = 0,
         **settings,
     ) -> Tensor:
         """Scores ``[P,N]`` or ``[P,N,c]``; settings of ``ExplainOptions``."""
         metric, image_set = find_metric(metric), ImageSet.from_arrays(images)
-        explained = ExplainedNetwork.prepare(network, layer, image_set, ExplainOptions(**settings))
+        explained = ExplainedNetwork.prepare(
+            network, layer, image_set, ExplainOptions(**settings), seed
+        )
         parsed = [parse(text) for text in expressions]
         leaves = metric.leaves.union(*(e.leaves for e in parsed))
         evidence, context = explained.measure(image_set, leaves=leaves)
