@@ -63,7 +63,7 @@ def explain(
     metric_file: MetricFiles = None,
     trust: Trust = False,
 ) -> None:
-    """Draw heatmaps on images, one PNG an image, methods side by side.
+    """Draw heatmaps on images, one PNG per image, methods side by side.
 
     Without images, the first of those that the run held out.
 

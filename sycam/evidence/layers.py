@@ -214,8 +214,9 @@ def _trace(
         def hook(_module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
             nonlocal severed
             calls[name] = calls.get(name, 0) + 1
-            spatial = isinstance(output, Tensor) and output.ndim == pixels.ndim
-            if not isinstance(output, Tensor) or not spatial or output.shape[2:].numel() < 2:
+            if not isinstance(output, Tensor) or output.ndim != pixels.ndim:
+                return None
+            if output.shape[2:].numel() < 2:
                 return None
             if not output.requires_grad:
                 severed = True

@@ -73,8 +73,11 @@ def to_map(output: object, reshape: Reshape, layer: nn.Module) -> Tensor:
             f"the target layer (LayerNorm) returned {tuple(output.shape)}, and a layer norm has "
             "its channels last: say reshape='channels-last' (--reshape channels-last)"
         )
-    spatial = isinstance(output, Tensor) and output.ndim in (4, 5)
-    if not isinstance(output, Tensor) or not spatial or math.prod(output.shape[2:]) < 2:
+    if (
+        not isinstance(output, Tensor)
+        or output.ndim not in (4, 5)
+        or math.prod(output.shape[2:]) < 2
+    ):
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         hint = "; for a transformer's tokens say reshape='tokens'" if _is_tokens(output) else ""
         raise LayerError(

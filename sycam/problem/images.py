@@ -170,6 +170,13 @@ def demo_images(split_name: str, count: int, seed: int) -> ImageSet:
     return replace(made, origin={"source": DEMO})
 
 
+def check_counts(search_images: int, heldout: object) -> None:
+    """OptionError where fewer than two images are wanted; images themselves are no number."""
+    for name, number in (("search_images", search_images), ("heldout", heldout)):
+        if isinstance(number, int) and number < 2:
+            raise OptionError(f"{name} must be at least 2, got {number}")
+
+
 def divide(
     images: ImageSet | ImageSource | str,
     heldout: int | ImageSet | ImageSource,
@@ -189,9 +196,7 @@ def divide(
         DataError: fewer images than asked for, none with masks where the metric needs them, or
             no labels where only images that are classified correctly are wanted.
     """
-    for name, number in (("search_images", search_images), ("heldout", heldout)):
-        if isinstance(number, int) and number < 2:
-            raise OptionError(f"{name} must be at least 2, got {number}")
+    check_counts(search_images, heldout)
     fit = None if only is None else _correct(only, output)
     if isinstance(images, str):
         if images != DEMO:

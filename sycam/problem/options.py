@@ -15,8 +15,8 @@ from sycam.heatmaps import Fusion
 from sycam.inference import FLOAT32
 from sycam.networks.readings import AUTO, parse_output
 from sycam.networks.reshaping import Reshape
-from sycam.problem.images import Images
-from sycam.support.options import option, plain
+from sycam.problem.images import Images, check_counts
+from sycam.support.options import option
 from sycam.targets.resolve import Target
 
 
@@ -47,15 +47,12 @@ class DataOptions:
         False,
         "leave out images that the network classifies wrongly, and say how many; needs labels",
     )
-    labels: Tensor | Sequence[int] | None = plain(None)
-    masks: Tensor | np.ndarray | None = plain(None)
-    groups: str | Sequence[object] | None = plain(None)
+    labels: Tensor | Sequence[int] | None = None
+    masks: Tensor | np.ndarray | None = None
+    groups: str | Sequence[object] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("search_images", "heldout"):
-            number = getattr(self, name)
-            if isinstance(number, int) and number < 2:
-                raise OptionError(f"{name} must be at least 2, got {number}")
+        check_counts(self.search_images, self.heldout)
 
 
 def _numbers(name: str) -> Callable[[str | None], list[float] | None]:

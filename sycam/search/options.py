@@ -12,7 +12,7 @@ from sycam.metrics import Metric
 from sycam.search.budget import Budget
 from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
 from sycam.search.selection.select import DEFAULT_RULE, RULES
-from sycam.support.options import need_one_of, option
+from sycam.support.options import option
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)
@@ -91,7 +91,8 @@ class SearchOptions:
             ("sampler", self.sampler, SAMPLERS),
             ("scope", self.scope, SCOPES),
         ):
-            need_one_of(name, value, known)
+            if value not in known:
+                raise OptionError(f"{name} {value!r} is not known; expected {', '.join(known)}")
         if not isinstance(self.max_cost, Integral) or not 1 <= self.max_cost <= COSTLIEST:
             raise OptionError(
                 f"max_cost must be an integer from 1 to {COSTLIEST}, got {self.max_cost!r}; the "

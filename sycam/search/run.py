@@ -240,7 +240,7 @@ def _threshold(
 
     def threshold(known: Sequence[Candidate]) -> float:
         if options.threshold != BEST_PUBLISHED:
-            return float(options.threshold or 0)
+            return float(options.threshold)
         figures = [c.mean for c in known if c.kind in RIVALS]
         return metric.oriented(max(map(metric.oriented, figures)))
 

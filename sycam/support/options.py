@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from sycam.errors import OptionError, unknown_name
+from sycam.errors import unknown_name
 
 _KEY = "option"
 
@@ -35,11 +35,6 @@ class Declared:
 def option(default: Any, help: str, **declared: Any) -> Any:
     """A field that is an option of commands as well; see :class:`Declared`."""
     return field(default=default, metadata={_KEY: Declared(help, **declared)})
-
-
-def plain(default: Any, keyword: str | None = None) -> Any:
-    """A field that no command has; ``keyword`` as for :class:`Declared`."""
-    return field(default=default, metadata={_KEY: Declared("", keyword=keyword)})
 
 
 def declared(kind: type) -> dict[str, Declared]:
@@ -77,9 +72,3 @@ def with_keywords(
         names = {k for one in objects for k in keywords(type(one))}.difference(without)
         raise unknown_name("option", next(iter(rest)), sorted(names))
     return tuple(found)
-
-
-def need_one_of(name: str, value: object, known: Any) -> None:
-    """OptionError where a value is none of those that are known."""
-    if value not in known:
-        raise OptionError(f"{name} {value!r} is not known; expected {', '.join(known)}")
