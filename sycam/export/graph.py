@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from sycam.language.operators import LEAVES
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
-from sycam.runs.recorded import output_of
+from sycam.runs.record import RunRecord
 from sycam.support.files import check_target, place_of
 
 CLOSE = 1e-4  # within which the graph must give the network's own scores and heatmaps
@@ -69,7 +69,7 @@ class GraphTarget:
 
     def supports(self, winner: Winner, targets: Mapping[str, ExportTarget]) -> SycamError | None:
         """Why network and heatmaps cannot be one graph, if so."""
-        expression, settings = winner.expression, winner.result.record["settings"]
+        expression, settings = winner.expression, winner.result.record.settings
         symbols = _symbols(expression)
         for symbol in symbols:
             if symbol not in _POSSIBLE:
@@ -81,7 +81,7 @@ class GraphTarget:
                 )
         if _OF_THE_CLASS.isdisjoint(symbols):
             return None
-        target, output = settings["target"], output_of(settings)
+        target, output = settings.target, settings.reading
         if output not in (AUTO, LOGITS, str(USUAL)):
             return OptionError(
                 f"the run's network returns {output}; in one graph C, y and p are those of a "
@@ -105,11 +105,11 @@ class GraphTarget:
         from sycam.export.explained import Explained  # which imports sympy
 
         result, expression = winner.result, winner.expression
-        record, (*shape,) = result.record, result.record["data"]["shape"]
-        explained = _explained_class(record["settings"]["target"], expression)
+        record, shape = result.record, result.record.data.shape
+        explained = _explained_class(record.settings.target, expression)
         noise = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
         network, layers = _network(record, winner.network, noise)
-        fusion = record["network"]["fusion"]
+        fusion = record.network.fusion
         whole = Explained(network, layers, expression, fusion, tuple(shape[1:]), explained, noise)
         with torch.no_grad():
             expected = whole(noise)
@@ -142,21 +142,21 @@ def _symbols(expression: Expression) -> list[str]:
 
 
 def _network(
-    record: Mapping[str, Any], network: nn.Module | str | None, images: Tensor
+    record: RunRecord, network: nn.Module | str | None, images: Tensor
 ) -> tuple[nn.Module, list[Layer]]:
     """A copy of the run's network on the CPU, and its target layers."""
-    network = network or record["network"]["source"]
-    reshape = record["network"]["reshape"]
+    network = network or record.network.source
+    reshape = record.network.reshape
     if network is None:
         raise RunError(
             "the run was started from Python, so its network is not on record; give --network, or "
             "sycam.export.export(..., network=network)"
         )
-    if str(reshape).startswith("callable"):
+    if not record.network.reshape_recorded:
         raise RunError(
             f"the run's reshape is {reshape!r}, which is not on record; use sycam.CAM in Python"
         )
-    names = record["network"]["layers"]
+    names = record.network.layers
     explained = ExplainedNetwork.prepare(
         network,
         names,

@@ -14,10 +14,10 @@ def provenance_of(result: Result, formula: Formula) -> str:
     goals, beside = validation.goals, result.best.known_as and not formula.known_as
     role = f"best {goals[0]}" if len(goals) == 1 else f"a compromise of {' and '.join(goals)}"
     lines = [
-        f"Found by SyCAM {__version__} on {record['created'][:10]}: {role} among "
-        f"{record['search']['candidates']} distinct formulas",
-        f"of grammar {record['grammar']['name']!r}, on {record['data']['search_images']} images, "
-        f"network {record['network']['name']!r}, layer {record['network']['layer']!r}.",
+        f"Found by SyCAM {__version__} on {record.created[:10]}: {role} among "
+        f"{record.search.candidates} distinct formulas",
+        f"of grammar {record.grammar.name!r}, on {record.data.search_images} images, "
+        f"network {record.network.name!r}, layer {record.network.layer!r}.",
     ]
     if formula.known_as:
         lines.append(
@@ -27,7 +27,7 @@ def provenance_of(result: Result, formula: Formula) -> str:
         lines.append(
             f"On the search images the published {result.best.known_as} was ahead of this formula."
         )
-    if (target := record["settings"]["target"]) != "predicted":
+    if (target := record.settings.target) != "predicted":
         lines.append(f"It was searched to explain {target}: say so by the argument targets.")
     verdicts = {verdict.goal: verdict for verdict in validation.verdicts}
     for goal in goals:

@@ -12,7 +12,6 @@ from sycam.export.class_template import ClassTemplate
 from sycam.export.target import ExportTarget, Winner, listed
 from sycam.language import Expression
 from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
-from sycam.runs.recorded import output_of
 from sycam.support.files import write_whole
 
 
@@ -55,7 +54,7 @@ class ClassTarget:
                 f"{listed(graphs)}"
             )
         record = winner.result.record
-        layers, fusion = record["network"]["layers"], record["network"]["fusion"]
+        layers, fusion = record.network.layers, record.network.fusion
         if len(layers) > 1 and not (self.several_layers and fusion == "mean"):
             able = _able(targets, "several_layers", "takes", "take")
             return RunError(
@@ -64,7 +63,7 @@ class ClassTarget:
                 "mean, result.best.cam(network, layers, fusion=...) in Python any"
             )
         recorded = winner.expression.leaves <= {"activations", "gradients"}
-        if (reshape := record["network"]["reshape"]) and not (self.reshapes and recorded):
+        if (reshape := record.network.reshape) and not (self.reshapes and recorded):
             able = _able(targets, "reshapes", "has", "have")
             return RunError(
                 f"the run explains a layer under reshape {reshape!r}, and a class of base "
@@ -84,7 +83,7 @@ class ClassTarget:
 
     def write(self, winner: Winner, path: Path, provenance: str) -> None:
         """Write the module."""
-        layer = winner.result.record["network"]["layers"][0]
+        layer = winner.result.record.network.layers[0]
         said = _asked(winner) + provenance
         source = self.source(winner.expression, winner.name, said, layer)
         try:
@@ -101,18 +100,18 @@ def _able(targets: Mapping[str, ExportTarget], what: str, one: str, more: str) -
 
 def _outputs(winner: Winner) -> tuple[str, str]:
     """What the run's network returns, and its last step."""
-    form, _, link = output_of(winner.result.record["settings"]).partition(":")
+    form, _, link = winner.result.record.settings.reading.partition(":")
     return form, link
 
 
 def _asked(winner: Winner) -> str:
     """What the docstring has to say of several layers, a transformer's, and of outputs that the
     class takes for logits."""
-    network, (form, link) = winner.result.record["network"], _outputs(winner)
+    network, (form, link) = winner.result.record.network, _outputs(winner)
     said = ""
-    if len(layers := network["layers"]) > 1:
+    if len(layers := network.layers) > 1:
         said += f"It was found for the mean of layers {', '.join(layers)}: give all of them.\n"
-    if reshape := network["reshape"]:
+    if reshape := network.reshape:
         said += f"It was found with reshape {reshape!r}: give that as reshape_transform.\n"
     if form == PROBABILITIES:
         said += (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -18,7 +19,8 @@ from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO, demo_images
 from sycam.problem.options import ExplainOptions
 from sycam.report.animation import animate_removal
-from sycam.runs.recorded import output_of, recorded_heldout
+from sycam.runs.record import DEMO_ORIGIN, RunRecord
+from sycam.runs.recorded import recorded_heldout
 from sycam.runs.result import Result
 from sycam.runs.trust import file_of_network
 from sycam.support.permission import reading_a_run
@@ -100,7 +102,7 @@ def _again(
     if result.best is None:
         raise RunError("the run has no winner to explain with")
     record = result.record
-    network = network or record["network"]["source"]
+    network = network or record.network.source
     if network is None:
         raise RunError(
             "the run was started from Python, so its network is not on record; give --network"
@@ -108,12 +110,12 @@ def _again(
     found = _read(images, record, network) if images else _first_heldout(result, network)
     asked = ExplainOptions(
         target=_target(record, found),
-        output=output_of(record["settings"]),
+        output=record.settings.reading,
         reshape=_reshape(record),
-        fusion=record["network"]["fusion"],
+        fusion=record.network.fusion,
     )
     explained = ExplainedNetwork.prepare(
-        network, record["network"]["layers"], found, asked, record["settings"]["seed"], device
+        network, record.network.layers, found, asked, record.settings.seed, device
     )
     return explained, found
 
@@ -160,7 +162,7 @@ def draw_heatmaps(
         captions = [Path(name).name for name in images.names]
     else:
         chance, classes = probabilities(evidence.outputs, explained.reading.link).max(1)
-        known = result.record["network"].get("class_names")
+        known = result.record.network.class_names
         captions = [
             f"{Path(name).name}\n{known[c] if known else f'class {c}'} ({p:.0%})"
             for name, c, p in zip(images.names, classes.tolist(), chance.tolist(), strict=True)
@@ -171,19 +173,19 @@ def draw_heatmaps(
     return draw_grid(pictures, cams, captions, path, title, style, result.path)
 
 
-def _reshape(record: dict) -> str | None:
-    reshape = record["network"]["reshape"]
-    if reshape is not None and reshape.startswith("callable"):
+def _reshape(record: RunRecord) -> str | None:
+    reshape = record.network.reshape
+    if not record.network.reshape_recorded:
         raise RunError(
             f"the run's reshape is {reshape!r}, which is not on record; use sycam.CAM in Python"
         )
     return reshape
 
 
-def _target(record: dict, images: ImageSet) -> str:
+def _target(record: RunRecord, images: ImageSet) -> str:
     """What the run explained, as far as it can be had for other images."""
-    target = record["settings"]["target"]
-    if target.startswith("callable"):
+    target = record.settings.target
+    if not record.settings.target_recorded:
         raise RunError(
             f"the run explains {target!r}, which is not on record; use sycam.CAM in Python"
         )
@@ -191,10 +193,9 @@ def _target(record: dict, images: ImageSet) -> str:
 
 
 def _first_heldout(result: Result, network: nn.Module | str) -> ImageSet:
-    if result.record["network"]["source"] == DEMO and result.record["data"]["search_origin"] == {
-        "source": DEMO
-    }:
-        return demo_images("heldout", ROWS, result.record["settings"]["seed"])
+    record = result.record
+    if record.network.source == DEMO and record.data.search_origin == DEMO_ORIGIN:
+        return demo_images("heldout", ROWS, record.settings.seed)
     unseen = recorded_heldout(result, network)
     return unseen.subset(range(min(ROWS, len(unseen))))
 
@@ -208,15 +209,15 @@ def _stems(names: Sequence[str]) -> list[str]:
     return stems
 
 
-def _read(images: Sequence[str | Path], record: dict, network: nn.Module | str) -> ImageSet:
-    channels, *size = record["data"]["shape"]
+def _read(images: Sequence[str | Path], record: RunRecord, network: nn.Module | str) -> ImageSet:
+    channels, *size = record.data.shape
     if len(size) != 2 or channels not in (1, 3):
         raise RunError(
-            f"image files are grey or RGB, the run's images were {tuple(record['data']['shape'])}; "
+            f"image files are grey or RGB, the run's images were {record.data.shape}; "
             "use sycam.CAM in Python"
         )
     height, width = size
-    origin = record["data"]["search_origin"]
+    origin = record.data.search_origin
     if origin is None:
         # Tensors carry a mean and a std to be drawn by, which need not be the network's.
         own = open_network(network).preprocessing
@@ -226,15 +227,14 @@ def _read(images: Sequence[str | Path], record: dict, network: nn.Module | str) 
                 "not on record; use sycam.CAM in Python"
             )
         mean, std = own.scale(channels)
-        reading = own.to_dict()
+        reading: Mapping[str, Any] = own.to_dict()
     else:
-        mean, std = record["data"]["mean"], record["data"]["std"]
+        mean, std = record.data.mean, record.data.std
         reading = origin
     how = {k: reading[k] for k in ("resize", "interpolation", "squash") if k in reading}
     found = load_files(images, mean, std, height if height == width else None, **how)
-    if list(found.images.shape[1:]) != record["data"]["shape"]:
+    if tuple(found.images.shape[1:]) != record.data.shape:
         raise RunError(
-            f"the images are {tuple(found.images.shape[1:])}, the run's were "
-            f"{tuple(record['data']['shape'])}"
+            f"the images are {tuple(found.images.shape[1:])}, the run's were {record.data.shape}"
         )
     return found

@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from sycam.search.selection.pareto import Front
 from sycam.support.terminal import shown
+from sycam.validation.per_class import Specialisation
 
 PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
 _SHOWN_GOALS = 12  # formulas of a front
 _SHOWN_CLASSES = 12
 
 
-def goals_table(goals: Mapping[str, Any]) -> Table:
+def goals_table(goals: Front) -> Table:
     """The front of several goals; of a long one its ends and what lies evenly between them."""
-    members = goals["members"]
+    members = goals.members
     table = Table(
         title=f"Front of {len(members)}: the best compromises of goals and cost, search images",
-        caption=f"hypervolume {_figure(goals['hypervolume'])}, of the published CAMs and controls "
-        f"{_figure(goals['hypervolume_known'])} (1: the best of them in every goal at once); "
+        caption=f"hypervolume {_figure(goals.hypervolume)}, of the published CAMs and controls "
+        f"{_figure(goals.hypervolume_known)} (1: the best of them in every goal at once); "
         "bold: offered as the winner",
         **PLAIN,
     )
     table.add_column("cost", justify="right")
-    for goal, higher in zip(goals["goals"], goals["directions"], strict=True):
+    for goal, higher in zip(goals.goals, goals.directions, strict=True):
         table.add_column(shown(f"{goal} {'↑' if higher else '↓'}"), justify="right")
     table.add_column("formula", overflow="fold")
     every = max(1, -(-len(members) // _SHOWN_GOALS))
     for i, member in enumerate(members):
-        offered = member["expression"] == goals["compromise"]
+        offered = member.expression == goals.compromise
         if i % every == 0 or i == len(members) - 1 or offered:
-            cells = [_figure(figure) for figure in member["figures"]]
+            cells = [_figure(figure) for figure in member.figures]
             table.add_row(
-                str(member["cost"]),
+                str(member.cost),
                 *cells,
-                shown(member["expression"]),
+                shown(member.expression),
                 style="bold green" if offered else None,
             )
     return table
 
 
 def classes_table(
-    classes: Mapping[str, Any], better: str, names: Sequence[str] | None = None
+    classes: Specialisation, better: str, names: Sequence[str] | None = None
 ) -> Table:
     """One row per class; of many the ones that were tested come first.
 
@@ -53,11 +54,10 @@ def classes_table(
         better: which way is better, in words.
         names: of the network's classes, where they are known.
     """
-    rows = sorted(classes["classes"], key=lambda r: (r["p"] is None, -r["heldout_images"]))
+    rows = sorted(classes.classes, key=lambda r: (r.p is None, -r.heldout_images))
     left_out = len(rows) - _SHOWN_CLASSES
     table = Table(
-        title=f"Best formula of each class, {shown(classes['metric'])} on held-out images "
-        f"({better})",
+        title=f"Best formula of each class, {shown(classes.metric)} on held-out images ({better})",
         caption="gain: over the winner of all, positive favours the class's own; p: paired "
         "sign-flip test, Holm-corrected; *: the winner of all stands in"
         + (f"; {left_out} more classes in result.json" if left_out > 0 else ""),
@@ -68,27 +68,27 @@ def classes_table(
     table.add_column("formula", overflow="fold")
     for row in rows[:_SHOWN_CLASSES]:
         table.add_row(
-            shown(names[row["label"]]) if names else str(row["label"]),
-            str(row["heldout_images"]),
-            _figure(row["heldout"]),
-            _figure(row["heldout_overall"]),
-            f"{row['gain']['mean']:+.4f}" if row["gain"] else "",
-            "" if row["p_holm"] is None else p_text(row["p_holm"]),
-            shown(row["expression"] or "none") + ("" if row["own"] else " *"),
+            shown(names[row.label]) if names else str(row.label),
+            str(row.heldout_images),
+            _figure(row.heldout),
+            _figure(row.heldout_overall),
+            f"{row.gain.mean:+.4f}" if row.gain else "",
+            "" if row.p_holm is None else p_text(row.p_holm),
+            shown(row.expression or "none") + ("" if row.own else " *"),
         )
     return table
 
 
-def gain_text(classes: Mapping[str, Any]) -> str:
+def gain_text(classes: Specialisation) -> str:
     """One sentence: what specialising to classes gains in all."""
-    gain = classes["gain"]
+    gain = classes.gain
     if gain is None:
         return "No class has a formula of its own and held-out images: nothing to compare."
-    interval = shown(f"[{gain['low']:+.4f}, {gain['high']:+.4f}]")
+    interval = shown(f"[{gain.low:+.4f}, {gain.high:+.4f}]")
     return (
-        f"A formula for each class gains {gain['mean']:+.4f} {interval} over the winner of all, on "
-        f"the {classes['images']} held-out images of classes with one of their own "
-        f"(p {p_text(classes['p'])})."
+        f"A formula for each class gains {gain.mean:+.4f} {interval} over the winner of all, on "
+        f"the {classes.images} held-out images of classes with one of their own "
+        f"(p {p_text(classes.p)})."
     )
 
 

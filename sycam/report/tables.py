@@ -17,17 +17,17 @@ _STYLES = {"winner": "bold green", "new": "green", "control": "dim"}
 def result_tables(result: Result) -> RenderableType:
     """The outcome: formula, held-out leaderboard, front, verdict."""
     parts: list[RenderableType] = []
-    search = result.record["search"]
+    search = result.record.search
     parts.append(
-        f"\n[bold]{search['candidates']:,} distinct candidates scored[/] in "
-        f"{duration(search['seconds'])}; complete up to cost {shown(search['complete_cost'])} "
-        f"of grammar {shown(repr(result.record['grammar']['name']))} "
-        f"(stopped by the {shown(search['stopped'])})"
+        f"\n[bold]{search.candidates:,} distinct candidates scored[/] in "
+        f"{duration(search.seconds)}; complete up to cost {shown(search.complete_cost)} "
+        f"of grammar {shown(repr(result.record.grammar.name))} "
+        f"(stopped by the {shown(search.stopped)})"
     )
     if result.best is None:
         why = "is degenerate or a known CAM"
-        if result.record.get("refused"):
-            why = f"is degenerate, a known CAM or fails {' or '.join(result.record['required'])}"
+        if result.record.refused:
+            why = f"is degenerate, a known CAM or fails {' or '.join(result.record.required)}"
         parts.append(f"[bold red]No winner:[/] every candidate {shown(why)}.")
     else:
         name = f" = {result.best.known_as}, published" if result.best.known_as else ""
@@ -40,13 +40,13 @@ def result_tables(result: Result) -> RenderableType:
     parts.append(_panel_table(result))
     if result.validation.guarded_images:
         parts.append(_guards_table(result))
-    if goals := result.record.get("goals"):
+    if goals := result.record.goals:
         parts.append(goals_table(goals))
     elif result.front:
         parts.append(_front_table(result))
-    if classes := result.record.get("classes"):
+    if classes := result.record.classes:
         parts += [
-            classes_table(classes, _better(result), result.record["network"].get("class_names")),
+            classes_table(classes, _better(result), result.record.network.class_names),
             gain_text(classes),
         ]
     parts.append(verdict(result))
@@ -55,23 +55,23 @@ def result_tables(result: Result) -> RenderableType:
 
 def _confidence(result: Result) -> list[str]:
     """How far the search images bear the choice; nothing where it is not on record."""
-    if "stability" not in result.record:
+    stability, resolution = result.record.stability, result.record.resolution
+    if stability is None or resolution is None:
         return []
-    stability, resolution = result.record["stability"], result.record["resolution"]
-    first, *others = stability["contenders"]
-    again = f"Stable?  wins {first['share']:.0%} of {stability['resamples']:,} bootstraps"
+    first, *others = stability.contenders
+    again = f"Stable?  wins {first.share:.0%} of {stability.resamples:,} bootstraps"
     if others:
-        again += f", next {others[0]['expression']} {others[0]['share']:.0%}"
+        again += f", next {others[0].expression} {others[0].share:.0%}"
     again += (
-        f"; expect {result.metric} {stability['expected']:.4f} on other images, where the search "
-        f"images promise {first['score']:.4f}"
+        f"; expect {result.metric} {stability.expected:.4f} on other images, where the search "
+        f"images promise {first.score:.4f}"
     )
-    if resolution["enough"]:
-        told = f"Images   {resolution['images']} search images tell it from its next rivals"
+    if resolution.enough:
+        told = f"Images   {resolution.images} search images tell it from its next rivals"
     else:
-        told = f"Images   {resolution['warning']}"
-    if resolution["alike"]:
-        told += f"; {len(resolution['alike'])} of the leaders score nearly the same as it"
+        told = f"Images   {resolution.warning}"
+    if resolution.alike:
+        told += f"; {len(resolution.alike)} of the leaders score nearly the same as it"
     return [again, told]
 
 

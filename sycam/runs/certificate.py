@@ -1,75 +1,131 @@
-"""What was searched, and what the winner's claim rests on: plain data that can be derived again."""
+"""The certificate of a search: what the winner's claim rests on, which can be derived again."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from sycam.problem.problem import Problem
 from sycam.scoring.blocks import image_blocks
-from sycam.search.options import EXACT, SearchOptions
+from sycam.search import Candidate, Level
+from sycam.search.options import COSTLIEST, EXACT, SearchOptions
 from sycam.search.racing.race import Standing
 from sycam.search.run import SearchResult
-from sycam.search.selection.select import Candidate
 from sycam.search.space import probe_images
+from sycam.support.schema import Bounds, Count, absent
+
+CandidateCount = Annotated[int, Bounds(0, 10_000_000)]
 
 
-def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult) -> dict:
-    """The certificate of a search.
+@dataclass(frozen=True)
+class FormulaFigure:
+    """A formula with its figure on the search images."""
 
-    Its keys: ``mode``; ``grammar`` (digest); ``equivalence`` and ``invariance``, which tell
-    candidates apart, seen on ``probe_images``; ``levels`` (a line each complete cost: trees by
-    recurrence, expressions built, values, candidates, flat, overflowed, probe collisions as
-    ``disagreements``); ``complete_cost``: every distinct candidate up to it entered; ``entered``
-    by phase; ``finished``: saw all images; ``dropped`` by rule; ``scores``: of one candidate on one
-    image that were needed, and ``scores_without``: dropping none; ``stages``; ``delta`` and
-    ``tolerance`` of a race; ``leaders``, in turn; ``rule`` of selection; ``winner``,
-    ``best_new`` (the best formula that is no published CAM) and ``runner_up`` with their figures;
-    ``averages``: the (first) metric's figure is a mean over images; ``candidates``: digest of
-    who entered and how far each got.
+    expression: str
+    figure: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What was searched, and what the winner's claim rests on.
+
+    Attributes:
+        mode: of the search.
+        grammar: digest of the space.
+        equivalence, invariance: what tells candidates apart.
+        probe_images: on how many images that is seen.
+        levels: what enumeration did at each complete cost: trees by recurrence, expressions
+            built, values, candidates, flat, overflowed, probe collisions as ``disagreements``.
+        complete_cost: every distinct candidate up to it entered.
+        entered: number of candidates by phase.
+        finished: how many saw all images.
+        dropped: number of the others by rule.
+        settling: batches that bringing candidates back took.
+        brought_back: candidates dropped that the selection rule might have preferred.
+        unsettled: those of them for which the time did not suffice.
+        scores: of one candidate on one image that were needed.
+        scores_without: dropping none.
+        stages: ends of the blocks in which the images are scored.
+        leaders: names of the candidates that have led, in turn.
+        rule: of selection.
+        winner: the formula chosen.
+        best_new: the best formula that is no published CAM.
+        runner_up: the next by the rule.
+        candidates: digest of who entered and how far each got.
+        averages: whether the (first) metric's figure is a mean over images.
+        stopped: why the search ended.
+        delta, tolerance: of a race.
     """
+
+    mode: str
+    grammar: str
+    equivalence: str
+    invariance: str
+    probe_images: Count
+    levels: Annotated[tuple[Level, ...], Bounds(0, COSTLIEST)]
+    complete_cost: Count
+    entered: Mapping[str, CandidateCount]
+    finished: Count
+    dropped: Mapping[str, CandidateCount]
+    settling: Count
+    brought_back: Count
+    unsettled: Count
+    scores: Count
+    scores_without: Count
+    stages: tuple[Count, ...]
+    leaders: tuple[str, ...]
+    rule: str
+    winner: FormulaFigure | None
+    best_new: FormulaFigure | None = None
+    runner_up: FormulaFigure | None
+    candidates: str
+    averages: bool
+    stopped: str
+    delta: float | None = absent()
+    tolerance: float | None = absent()
+
+
+def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult) -> Certificate:
+    """The certificate of a search."""
     metric, outcome = problem.metric, found.outcome
     entered = len(outcome.candidates) + len(outcome.dropped)
-    images = len(problem.context)
-    stated = {
-        "mode": options.mode,
-        "grammar": problem.grammar.digest,
-        "equivalence": options.equivalence,
-        "invariance": metric.invariance,
-        "probe_images": probe_images(problem),
+    images, raced = len(problem.context), options.mode != EXACT
+    return Certificate(
+        mode=options.mode,
+        grammar=problem.grammar.digest,
+        equivalence=options.equivalence,
+        invariance=metric.invariance,
+        probe_images=probe_images(problem),
         # How far a level was enumerated that was not finished depends on the time that was left.
-        "levels": [asdict(v) for v in outcome.levels if v.cost <= outcome.complete_cost],
-        "complete_cost": outcome.complete_cost,
-        "entered": dict(outcome.phases),
-        "finished": len(outcome.candidates),
-        "dropped": dict(sorted(Counter(s.dropped for s in outcome.dropped).items())),
-        "settling": outcome.settling,
-        "brought_back": outcome.brought_back,
-        "unsettled": outcome.unsettled,
-        "scores": outcome.spent,
-        "scores_without": entered * images,
-        "stages": [stage.stop for stage in image_blocks(images, metric)],
-        "leaders": outcome.leaders,
-        "rule": options.rule,
-        "winner": _named(found.winner),
-        "best_new": _named(found.new),
-        "runner_up": _named(found.runner_up),
-        "candidates": _digest(outcome.candidates, outcome.dropped),
-        "averages": not problem.goals[0].components,
-        "stopped": outcome.stopped,
-    }
-    if options.mode != EXACT:
-        tolerance = options.tolerance_of(metric, problem.context.scale.spread)
-        stated |= {"delta": options.delta, "tolerance": tolerance}
-    return stated
+        levels=tuple(v for v in outcome.levels if v.cost <= outcome.complete_cost),
+        complete_cost=outcome.complete_cost,
+        entered=dict(outcome.phases),
+        finished=len(outcome.candidates),
+        dropped=dict(sorted(Counter(s.dropped for s in outcome.dropped).items())),
+        settling=outcome.settling,
+        brought_back=outcome.brought_back,
+        unsettled=outcome.unsettled,
+        scores=outcome.spent,
+        scores_without=entered * images,
+        stages=tuple(block.stop for block in image_blocks(images, metric)),
+        leaders=tuple(outcome.leaders),
+        rule=options.rule,
+        winner=_figure(found.winner),
+        best_new=_figure(found.new),
+        runner_up=_figure(found.runner_up),
+        candidates=_digest(outcome.candidates, outcome.dropped),
+        averages=not problem.goals[0].components,
+        stopped=outcome.stopped,
+        delta=options.delta if raced else None,
+        tolerance=options.tolerance_of(metric, problem.context.scale.spread) if raced else None,
+    )
 
 
-def _named(candidate: Candidate | None) -> dict | None:
-    if candidate is None:
-        return None
-    return {"expression": candidate.name, "figure": candidate.mean}
+def _figure(candidate: Candidate | None) -> FormulaFigure | None:
+    return None if candidate is None else FormulaFigure(candidate.name, candidate.mean)
 
 
 def _digest(finished: Iterable[Candidate], dropped: Sequence[Standing]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,14 @@ from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
-from sycam.runs.certificate import certificate_of
-from sycam.runs.record import record_of
+from sycam.runs.recording import record_of
 from sycam.runs.result import Formula, Result
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.run import SearchResult
-from sycam.search.selection.pareto import describe, pareto_front
-from sycam.validation.per_class import specialisation
+from sycam.search.selection.pareto import Front, describe, pareto_front
+from sycam.validation.per_class import Specialisation, specialisation
 from sycam.validation.validate import (
     NEW,
     Entrant,
@@ -78,8 +77,13 @@ def derived(
         front=tuple(_formula(c, metric, _interval(c, problem, scored)) for c in front),
         hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
-        record=record_of(problem, search, found)
-        | _evidence(problem, search, found, measured, scored),
+        record=record_of(
+            problem,
+            search,
+            found,
+            _goals(problem, found),
+            _classes(problem, found, measured, scored),
+        ),
         path=folder,
     )
 
@@ -117,27 +121,25 @@ def _interval(
     return interval(scored[candidate.name], problem.metric, problem.explained.seed, fitted)
 
 
-def _evidence(
+def _goals(problem: Problem, found: SearchResult) -> Front | None:
+    """The front of several goals."""
+    if not isinstance(problem.metric, Objectives):
+        return None
+    front = pareto_front(found.outcome.candidates, problem.metric)
+    return describe(front, found.outcome.known, problem.metric, found.new)
+
+
+def _classes(
     problem: Problem,
-    search: SearchOptions,
     found: SearchResult,
     measured: tuple[Evidence | Stack, Context],
     scored: Mapping[str, np.ndarray],
-) -> dict:
-    """What the result says of the search beside the winner: plain data."""
-    said = {"certificate": certificate_of(problem, search, found)}
-    if (confidence := found.confidence) is not None:
-        said |= {"stability": asdict(confidence.stability), "resolution": asdict(confidence.power)}
-    if isinstance(problem.metric, Objectives):
-        front = pareto_front(found.outcome.candidates, problem.metric)
-        said["goals"] = asdict(describe(front, found.outcome.known, problem.metric, found.new))
-    if found.classes:
-        classes = measured[1].targets.cpu().numpy()
-        gains = specialisation(
-            found.classes, problem.metric, found.winner, classes, scored, problem.explained.seed
-        )
-        said["classes"] = asdict(gains)
-    return said
+) -> Specialisation | None:
+    """What a formula per class gains, where one was searched for each."""
+    if not found.classes:
+        return None
+    classes, seed = measured[1].targets.cpu().numpy(), problem.explained.seed
+    return specialisation(found.classes, problem.metric, found.winner, classes, scored, seed)
 
 
 def _validate(

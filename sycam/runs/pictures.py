@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ from sycam.drawing.fronts import (
 from sycam.drawing.plot import Plot, written
 from sycam.errors import OptionError, RunError
 from sycam.methods.method import RIVALS
+from sycam.runs.record import RunRecord
 from sycam.scoring.statistics import Interval
 from sycam.validation.validate import Row, Validation
 
@@ -53,7 +54,7 @@ class Pictured(Protocol):
     @property
     def metric(self) -> str: ...
     @property
-    def record(self) -> Mapping[str, Any]: ...
+    def record(self) -> RunRecord: ...
     @property
     def path(self) -> Path | None: ...
 
@@ -88,7 +89,7 @@ def front_figure(result: Pictured) -> Figure | None:
     """
     if not result.front:
         return None
-    goals = result.record.get("goals")
+    goals = result.record.goals
     if goals is None:
         return draw_cost_front(
             [Mark(f.expression, (f.score,), f.cost) for f in result.front],
@@ -102,15 +103,12 @@ def front_figure(result: Pictured) -> Figure | None:
             f"{_where(result)}: best formula of each cost, search images",
         )
     return draw_goals(
-        [Mark(m["expression"], tuple(m["figures"]), m["cost"]) for m in goals["members"]],
-        [
-            Mark(k["name"], tuple(k["figures"]), k["cost"], k["kind"] == "control")
-            for k in goals["known"]
-        ],
-        goals["goals"],
-        goals["directions"],
-        goals["reference"],
-        goals["compromise"],
+        [Mark(m.expression, m.figures, m.cost) for m in goals.members],
+        [Mark(k.name, k.figures, k.cost, k.kind == "control") for k in goals.known],
+        goals.goals,
+        goals.directions,
+        goals.reference,
+        goals.compromise,
         title=f"{_where(result)}: front on the search images",
     )
 
@@ -127,7 +125,7 @@ def heldout_figure(result: Pictured) -> Figure | None:
         for f in (*result.front, *filter(None, (result.best,)))
         if f.heldout and np.isfinite((f.score, f.heldout.mean)).all()
     }
-    if not shown or result.record.get("goals"):
+    if not shown or result.record.goals:
         return None
     return draw_agreement(
         [f.score for f in shown.values()],
@@ -194,5 +192,5 @@ def _drawn(
 
 
 def _where(result: Pictured) -> str:
-    network = result.record["network"]
-    return f"{network['name']}, {network['layer']}"
+    network = result.record.network
+    return f"{network.name}, {network.layer}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,20 @@ from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.methods.method import RIVALS
-from sycam.runs.schema import check_record
+from sycam.runs.certificate import Certificate
+from sycam.runs.record import RunRecord
 from sycam.scoring.journal import JOURNAL_FILE
-from sycam.scoring.statistics import Comparison, Interval
+from sycam.scoring.statistics import Interval
+from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import NotPlainError, write_whole
 from sycam.support.html_table import html_table
-from sycam.support.schema import SchemaError, read_json
+from sycam.support.schema import Count, Figure, from_plain, to_plain
 from sycam.support.terminal import json_text
-from sycam.validation.validate import Further, Row, Validation
+from sycam.validation.validate import Row, Validation
 
 SCHEMA = 3
 RESULT_FILE = "result.json"
+_OUTCOME = ("best", "best_new", "front", "hall", "validation")  # written beside the record
 LARGEST = 1 << 28  # bytes of a result that is read; one of 1000 images has some 3 MB
 
 
@@ -48,11 +50,11 @@ class Formula:
     """
 
     expression: str
-    cost: int
+    cost: Count
     score: float
-    degenerate: int = 0
+    degenerate: Count = 0
     heldout: Interval | None = None
-    scores: tuple[float, ...] = field(default=(), repr=False)
+    scores: tuple[Figure, ...] = field(default=(), repr=False)
     known_as: str | None = None
 
     @property
@@ -90,15 +92,17 @@ class Result:
         validation: the held-out evidence.
         record: everything else: settings, environment, network, data, grammar, search.
         path: the run's folder.
+        digest: of the file that it was read from.
     """
 
     best: Formula | None
     front: tuple[Formula, ...]
     hall: tuple[Formula, ...]
     validation: Validation
-    record: Mapping[str, Any] = field(repr=False)
+    record: RunRecord = field(repr=False)
     path: Path | None = None
     best_new: Formula | None = None
+    digest: str | None = None
 
     @property
     def published(self) -> tuple[Row, ...]:
@@ -106,9 +110,9 @@ class Result:
         return tuple(r for r in self.validation.rows if r.kind in (*RIVALS, "control"))
 
     @property
-    def certificate(self) -> Mapping[str, Any]:
-        """What was searched, see :func:`sycam.runs.certificate.certificate_of`."""
-        return self.record["certificate"]
+    def certificate(self) -> Certificate:
+        """What was searched, and what the winner's claim rests on."""
+        return self.record.certificate
 
     @property
     def metric(self) -> str:
@@ -116,16 +120,39 @@ class Result:
         return self.validation.metric
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        return {
-            "schema": SCHEMA,
-            **self.record,
-            "best": self.best and asdict(self.best),
-            "best_new": self.best_new and asdict(self.best_new),
-            "front": [asdict(f) for f in self.front],
-            "hall": [asdict(f) for f in self.hall],
-            "validation": asdict(self.validation),
-        }
+        """Plain data, ready for JSON: what ``result.json`` holds; NaN and infinity are None."""
+        outcome = {name: to_plain(getattr(self, name)) for name in _OUTCOME}
+        digest = {} if self.digest is None else {"digest": self.digest}
+        return {"schema": SCHEMA, **self.record.to_dict(), **outcome, **digest}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], path: Path | None = None) -> Result:
+        """What :meth:`to_dict` wrote.
+
+        Args:
+            data: of JSON.
+            path: the run's folder.
+
+        Raises:
+            SchemaError: a value that no run writes; the message says where.
+        """
+        if missing := [name for name in _OUTCOME if name not in data and name != "best_new"]:
+            raise SchemaError(f"it lacks {missing[0]!r}")
+        formulas = tuple[Formula, ...]
+        best = from_plain(Formula | None, data["best"], "best")
+        new = data.get("best_new", data["best"])
+        result = cls(
+            best=best,
+            best_new=from_plain(Formula | None, new, "best_new"),
+            front=from_plain(formulas, data["front"], "front"),
+            hall=from_plain(formulas, data["hall"], "hall"),
+            validation=from_plain(Validation, data["validation"], "validation"),
+            record=RunRecord.from_dict(data),
+            path=path,
+            digest=from_plain(str | None, data.get("digest"), "digest"),
+        )
+        _check_rows(result.validation, best)
+        return result
 
     def plot(self, kind: str = "leaderboard") -> Plot:
         """A picture for a notebook, or to save.
@@ -152,13 +179,9 @@ class Result:
         title = f"{best}: {self.metric} on {self.validation.images} held-out images"
         return html_table(title, ("method", "held out [95 %]"), rows)
 
-    def recorded(self) -> dict[str, Any]:
-        """What ``result.json`` holds of it, but for the digest; NaN and infinity are None."""
-        return json.loads(json.dumps(_finite(self.to_dict())))
-
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all."""
-        data = self.recorded()
+        data = replace(self, digest=None).to_dict()
         data["digest"] = digest_of(data)
         try:
             write_whole(
@@ -197,8 +220,7 @@ def load(path: str | Path) -> Result:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             stated = data.get("schema") if isinstance(data, dict) else None
             raise RunError(f"'{file}' has schema {stated!r:.80}, this version reads {SCHEMA}")
-        check_record(data)
-        return _from_dict(data, file.parent)
+        return Result.from_dict(data, file.parent)
     except NotPlainError as error:
         raise RunError(f"cannot read the result: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -216,72 +238,23 @@ def digest_of(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _from_dict(data: dict[str, Any], folder: Path) -> Result:
-    validation = dict(data["validation"])
-    validation["rows"] = tuple(_row(row) for row in validation["rows"])
-    outcome = {"schema", "best", "best_new", "front", "hall", "validation"}
-    return Result(
-        best=_formula(data["best"]),
-        front=tuple(map(_formula, data["front"])),
-        hall=tuple(map(_formula, data["hall"])),
-        validation=Validation(**validation),
-        record={k: v for k, v in data.items() if k not in outcome},
-        path=folder,
-        best_new=_formula(data.get("best_new", data["best"])),
-    )
-
-
-def _formula(data: dict[str, Any] | None) -> Formula | None:
-    if data is None:
-        return None
-    heldout = data["heldout"] and _interval(data["heldout"])
-    return Formula(**{**data, "heldout": heldout, "scores": tuple(map(_number, data["scores"]))})
-
-
-def _row(data: dict[str, Any]) -> Row:
-    return Row(
-        **{
-            **data,
-            "heldout": _interval(data["heldout"]),
-            "against": _comparison(data["against"]),
-            "search": _number(data["search"]),
-            "sound": _number(data["sound"]),
-            "panel": {name: _number(value) for name, value in data["panel"].items()},
-            "guards": {name: _number(value) for name, value in data.get("guards", {}).items()},
-            "scores": tuple(map(_number, data["scores"])),
-            "further": {
-                goal: Further(
-                    _interval(found["heldout"]),
-                    _comparison(found["against"]),
-                    tuple(map(_number, found["scores"])),
-                )
-                for goal, found in data.get("further", {}).items()
-            },
-        }
-    )
-
-
-def _comparison(data: dict[str, Any] | None) -> Comparison | None:
-    if data is None:
-        return None
-    return Comparison(**{**data, "difference": _interval(data["difference"])})
-
-
-def _interval(data: dict[str, Any]) -> Interval:
-    return Interval(**{name: _number(value) for name, value in data.items()})
-
-
-def _number(value: float | None) -> float:
-    """JSON has no NaN, see :func:`_finite`."""
-    return math.nan if value is None else value
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN by null: JSON has no NaN."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(v) for v in value]
-    return value
+def _check_rows(validation: Validation, best: Formula | None) -> None:
+    """The validation speaks of itself: of rows that are there, and goals with a direction."""
+    rows, directions = validation.rows, validation.directions.keys()
+    for where in ("best_published", "chosen_published"):
+        name = getattr(validation, where)
+        if name is not None and name not in {row.name for row in rows}:
+            raise SchemaError(f"validation.{where} is {name!r:.80}, of which there is no row")
+    goals = set(validation.goals)
+    if rows and (unknown := goals - directions):
+        raise SchemaError(f"validation.directions lacks {sorted(unknown)[0]!r:.80}")
+    for place, row in enumerate(rows):
+        if {validation.metric, *row.further} != goals:
+            raise SchemaError(f"validation.rows.{place}.further is of other goals than the first")
+        if row.panel.keys() != rows[0].panel.keys():
+            raise SchemaError(f"validation.rows.{place}.panel has other metrics than the first")
+        if unknown := (row.panel.keys() | row.guards.keys()) - directions:
+            raise SchemaError(f"validation.directions lacks {sorted(unknown)[0]!r:.80}")
+    winners = sum(row.kind == "winner" for row in rows)
+    if winners != (best is not None):
+        raise SchemaError(f"there are {winners} rows of a winner beside the best formula")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sycam.errors import TrustError
 from sycam.metrics import find_metric
 from sycam.metrics.requirement import Requirement
+from sycam.runs.record import RunRecord
 from sycam.support.permission import permit
 
 
@@ -19,7 +19,7 @@ def file_of_network(source: object) -> str | None:
     return None if end < 0 or text.startswith(("torchvision:", "timm:")) else text[: end + 3]
 
 
-def check_files(record: Mapping[str, Any], network: object = None, metric: object = None) -> None:
+def check_files(record: RunRecord, network: object = None, metric: object = None) -> None:
     """Refuse, before anything is measured, a run that needs a file which is not permitted.
 
     Args:
@@ -30,11 +30,11 @@ def check_files(record: Mapping[str, Any], network: object = None, metric: objec
         TrustError: with all files that would have run.
     """
     refused: list[str] = []
-    if network is None and (file := file_of_network(record["network"]["source"])) is not None:
+    if network is None and (file := file_of_network(record.network.source)) is not None:
         _note(refused, lambda: permit(Path(file), "network"))
-    for text in () if metric is not None else record["settings"]["metrics"]:
+    for text in () if metric is not None else record.settings.metrics:
         _note(refused, lambda text=text: find_metric(text))
-    for text in record["required"]:
+    for text in record.required:
         _note(refused, lambda text=text: Requirement.parse(text))
     if refused:
         raise TrustError("\n".join(dict.fromkeys(refused)))

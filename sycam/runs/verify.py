@@ -22,15 +22,15 @@ from sycam.problem.images import Images
 from sycam.problem.problem import Problem
 from sycam.runs.derive import derived
 from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
+from sycam.runs.record import RunRecord
 from sycam.runs.recorded import Given, recorded_request
 from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
 from sycam.runs.trust import check_files, file_of_network
 from sycam.scoring.scorer import Score
-from sycam.search import SearchOptions
 from sycam.search.engine import GUIDED
 from sycam.search.run import SearchResult, contenders, run_search
+from sycam.support.bounded_json import read_json
 from sycam.support.permission import reading_a_run
-from sycam.support.schema import read_json
 from sycam.targets.resolve import Target
 from sycam.validation.validate import Entrant, Settle, Validated
 from sycam.version import __version__
@@ -147,7 +147,7 @@ def _verified(
         data = read_json(folder / RESULT_FILE, LARGEST)
         if data.get("digest") != digest_of(data):
             fault("its content does not have the digest that it states")
-    search = SearchOptions.from_dict(record["settings"]["search"])
+    search = record.settings.options
     if search.storage is not None:
         raise RunError(
             "the run's proposals came from a study that other runs share, so that its search "
@@ -160,14 +160,14 @@ def _verified(
     problem = None
     with done.claim("network, images, metric and options are those of the run") as fault:
         problem = Problem.of(asked, notify)
-        if problem.identity != record["identity"]:
+        if problem.identity != record.identity:
             fault(_differences(problem, record))
     if problem is None or not done.checks[-1].holds:
         return done
     found = None
     with done.claim("the recorded search can be played again from its journal") as fault:
         notify(Stage("Playing the search again"))
-        script = {**result.certificate["entered"], "settling": result.certificate["settling"]}
+        script = {**result.certificate.entered, "settling": result.certificate.settling}
         found = run_search(problem, search, folder, script, notify)
     if found is None:
         return done
@@ -182,8 +182,7 @@ def _verified(
         )
     if again is not None:
         _compare(done, data, again, problem, given)
-    if not done.holds and record["environment"].get("sycam") != __version__:
-        made = record["environment"].get("sycam")
+    if not done.holds and (made := record.environment.get("sycam")) != __version__:
         said = f"what other versions record otherwise: the run is of {made}, this is {__version__}"
         done.unchecked.append(Unchecked("", said))
     return done
@@ -191,16 +190,16 @@ def _verified(
 
 def _grammar(done: Verification, result: Result) -> Grammar | None:
     """The run's grammar, where its text can be read."""
-    grammar, recorded = None, result.record["grammar"]
+    grammar, recorded = None, result.record.grammar
     with done.claim(
         "the grammar has the digest and the trees that the certificate states"
     ) as fault:
-        grammar = read_grammar(recorded["text"], recorded["name"])
-        if {grammar.digest} != {recorded["digest"], result.certificate["grammar"]}:
+        grammar = read_grammar(recorded.text, recorded.name)
+        if {grammar.digest} != {recorded.digest, result.certificate.grammar}:
             fault(f"its digest is {grammar.digest}")
-        levels = result.certificate["levels"]
+        levels = result.certificate.levels
         trees = grammar.tree_counts(len(levels))
-        if trees != [level["trees"] for level in levels]:
+        if trees != [level.trees for level in levels]:
             fault(f"the trees by cost are {trees}")
     return grammar
 
@@ -215,7 +214,7 @@ def _compare(
     }
     differing, done.unchecked = discrepancies(
         {key: value for key, value in data.items() if key != "digest"},
-        again.recorded(),
+        again.to_dict(),
         any(goal.components for goal in problem.goals),
         {name for name, is_given in new.items() if is_given},
         max(_unit(problem, goal) for goal in problem.goals),
@@ -236,11 +235,11 @@ def _compare(
                 )
 
 
-def _differences(problem: Problem, record: Mapping[str, Any]) -> str:
+def _differences(problem: Problem, record: RunRecord) -> str:
     """Which part of the identity is another one."""
-    if problem.explained.digest != record["network"]["digest"]:
+    if problem.explained.digest != record.network.digest:
         return "the network computes something else than the run's"
-    if list(problem.searched.images.shape[1:]) != record["data"]["shape"]:
+    if list(problem.searched.images.shape[1:]) != list(record.data.shape):
         return f"the images are {list(problem.searched.images.shape[1:])}"
     return "the images, masks, labels, metric or requirements are others, or SyCAM's version is"
 

@@ -7,6 +7,7 @@ import os
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,17 +18,32 @@ from sycam.errors import RunError
 from sycam.metrics import Metric
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.scorer import Score
+from sycam.support.bounded_json import SchemaError, parse_json
 from sycam.support.files import open_plain, read_plain
-from sycam.support.schema import SchemaError, check, parse_json
+from sycam.support.schema import from_plain
 
 JOURNAL_FILE = "scores.jsonl"  # of a run's folder
 LOCK_SUFFIX = ".lock"  # of the file beside it: on Windows, what is locked cannot be read
 VERSION = 2
 _LARGEST = 1 << 33  # bytes of a journal that is read
-_LINE = {
-    "stage": int,
-    "candidates": [{"name": str, "scores": list[Any], "degenerate": int, "finite": bool}],
-}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate's scores on a stage's images: ``[n]``, or ``[n, c]`` of several components."""
+
+    name: str
+    scores: Sequence[Any]
+    degenerate: int
+    finite: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A finished batch of candidates."""
+
+    stage: int
+    candidates: Sequence[Entry]
 
 
 class Journal:
@@ -117,41 +133,31 @@ class Journal:
                 f"'{self.path.parent}' holds another run (other network, images, metric, grammar "
                 "or options, or another version's); choose another --out"
             )
-        for line in lines[1:]:
-            record = _decode(line)
-            if record is None or not self._is_sound(record):
+        for text in lines[1:]:
+            line = self._line(text)
+            if line is None:
                 self.damaged += 1
                 continue
-            for entry in record["candidates"]:
-                self.known[entry["name"], record["stage"]] = Score.of(
-                    self.metric,
-                    np.array(entry["scores"], float),
-                    entry["degenerate"],
-                    entry["finite"],
+            for one in line.candidates:
+                self.known[one.name, line.stage] = Score.of(
+                    self.metric, np.array(one.scores, float), one.degenerate, one.finite
                 )
         return len(content) - len(torn)
 
-    def _is_sound(self, record: dict) -> bool:
-        """Whether it is scores of a stage's images: a checksum says only that a line is whole."""
+    def _line(self, text: bytes) -> Line | None:
+        """Scores of a stage's images, where the line holds any: a checksum says only that it is
+        whole."""
         try:
-            check(record, _LINE)
+            line = from_plain(Line, _decode(text))
         except SchemaError:
-            return False
-        if not 0 <= record["stage"] < len(self.stages):
-            return False
-        stage = self.stages[record["stage"]]
+            return None
+        if not 0 <= line.stage < len(self.stages):
+            return None
+        stage = self.stages[line.stage]
         images, parts = stage.stop - stage.start, len(self.metric.components)
-        for entry in record["candidates"]:
-            try:
-                scores = np.array(entry["scores"])
-            except ValueError:  # ragged
-                return False
-            wanted = (images, parts) if parts else (images,)
-            if scores.dtype.kind not in "if" or scores.shape != wanted:
-                return False
-            if not 0 <= entry["degenerate"] <= images:
-                return False
-        return True
+        wanted = (images, parts) if parts else (images,)
+        sound = (_shape(one) == wanted and 0 <= one.degenerate <= images for one in line.candidates)
+        return line if all(sound) else None
 
     def append(self, stage: int, names: Sequence[str], scores: Sequence[Score]) -> None:
         """Record a finished batch; it is on disk when this returns."""
@@ -199,3 +205,12 @@ def _decode(line: bytes) -> dict | None:
     except SchemaError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _shape(entry: Entry) -> tuple[int, ...] | None:
+    """Of the scores; None where they are no numbers, or ragged."""
+    try:
+        scores = np.array(entry.scores)
+    except ValueError:
+        return None
+    return scores.shape if scores.dtype.kind in "if" else None

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from sycam.metrics import Metric
+from sycam.support.schema import Figure
 
 RESAMPLES = 9999
 _AT_ONCE = 333  # resamples of a figure that is no mean, computed together
@@ -24,9 +25,9 @@ RARE = 8  # images with another score than most, below which it is given, too
 class Interval:
     """A figure, for most metrics a mean, with its 95 % bootstrap interval over images."""
 
-    mean: float
-    low: float
-    high: float
+    mean: Figure
+    low: Figure
+    high: Figure
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
+from typing import Annotated, Any
 
 from sycam.errors import OptionError
 from sycam.language import Expression, parse_weights
@@ -13,6 +14,7 @@ from sycam.search.budget import Budget
 from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
 from sycam.search.selection.select import DEFAULT_RULE, RULES
 from sycam.support.options import option
+from sycam.support.schema import Bounds
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)
@@ -62,7 +64,7 @@ class SearchOptions:
         "race: drop poor candidates early, then go beyond the cost bound; exact: every candidate "
         "to the cost bound; guided: beyond the bound at once",
     )
-    max_cost: int = option(4, "highest cost that is enumerated")
+    max_cost: Annotated[int, Bounds(1, COSTLIEST)] = option(4, "highest cost that is enumerated")
     budget: Budget | str | int = option("5m", "90s, 20m, 2h, or a number of candidates", text=str)
     guesses: tuple[Expression, ...] | Sequence[str | Expression] | str = option(
         (), "an expression to try first; repeatable", keyword="guess", text=list[str]
@@ -137,7 +139,7 @@ class SearchOptions:
         width = (metric.range[1] - metric.range[0]) * metric.unit(spread)
         return width * _TOLERANCE if width < float("inf") else 0.0
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data; the budget in words."""
         plain = asdict(self) | {
             "budget": str(self.budget),
@@ -146,7 +148,7 @@ class SearchOptions:
         return plain
 
     @classmethod
-    def from_dict(cls, data: dict) -> SearchOptions:
+    def from_dict(cls, data: Mapping[str, Any]) -> SearchOptions:
         """What :meth:`to_dict` wrote."""
         guesses = tuple(map(parse_weights, data["guesses"]))
         budget = Budget.parse(str(data["budget"]).removesuffix(" candidates"))

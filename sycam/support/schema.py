@@ -1,193 +1,204 @@
-"""Checking data of unknown origin: JSON within bounds, and of the shape that is expected."""
+"""Dataclasses to plain data and back: the annotations of their fields are the schema."""
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+from pathlib import PurePath
+from typing import Annotated, Any, TypeVar
 
-from sycam.support.files import read_plain
+from sycam.errors import SycamError
+from sycam.support.bounded_json import SchemaError
 
-DEEPEST = 32  # levels of objects and lists in each other
-LONGEST = 1_000_000  # characters of one text: a grammar, the longest, has some thousand
-LARGEST = 2**63  # of a whole number: counts of trees grow fast, but the rest is counts and seeds
 _SAID = 80  # characters of a value in a message
+_ABSENT = "absent"
 
-Measure = float | None  # a figure: JSON has no NaN, which is written as null
-
-
-class Closed(dict):
-    """The shape of an object that has no other keys."""
+Kind = TypeVar("Kind")
 
 
-class SchemaError(ValueError):
-    """Data that is not as expected; the message says where, and what was."""
+@dataclass(frozen=True)
+class Bounds:
+    """Least and greatest value of a number, or length of a list, as in ``Annotated[int, ...]``."""
+
+    least: float
+    most: float
 
 
-def read_json(path: Path, largest: int) -> Any:
-    """The content of a JSON file of a run, in whose folder no link is followed.
+@dataclass(frozen=True)
+class Arguments:
+    """A mapping of what a dataclass or function takes by name, checked but handed on as it is.
 
-    Args:
-        path: of the file.
-        largest: bytes that it may have.
-
-    Raises:
-        OSError: it cannot be read; NotPlainError: a link, no plain file, or too large.
-        SchemaError: no JSON, nested too deeply, or holds text or numbers that no
-            run writes.
+    Attributes:
+        of: the dataclass or function.
+        whole: whether what has a default must be there as well.
     """
-    return parse_json(read_plain(path, largest, within=path.parent))
+
+    of: Callable[..., Any]
+    whole: bool = False
 
 
-def parse_json(content: bytes | str, undefined: bool = False) -> Any:
-    """JSON within the bounds of this module.
+class _Undefined:
+    """A number that may be NaN, for which JSON has null."""
+
+
+Count = Annotated[int, Bounds(0, 2**63)]
+Figure = Annotated[float, _Undefined()]  # NaN where it is undefined
+_WITHIN = Bounds(-(2**63), 2**63)  # of a whole number that states no bounds
+
+
+def absent() -> Any:
+    """A field that is left out of the plain data where it is None."""
+    return field(default=None, metadata={_ABSENT: True})
+
+
+def to_plain(value: Any) -> Any:
+    """Objects, lists, texts and numbers as JSON has them; NaN and infinity become None.
 
     Args:
-        content: the text.
-        undefined: whether NaN and infinity may stand for numbers, as Python writes them.
-
-    Raises:
-        SchemaError: it is beyond.
+        value: dataclasses, mappings, sequences, texts, numbers and None in each other.
     """
-    constant = float if undefined else _no_constant
-    try:
-        data = json.loads(content, parse_constant=constant, parse_float=_finite)
-    except SchemaError:
-        raise
-    except RecursionError:
-        raise SchemaError(f"nested more than {DEEPEST} levels deep") from None
-    except ValueError as error:
-        raise SchemaError(f"no JSON: {error}") from None
-    _bounded(data)
-    return data
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | int) or value is None:
+        return value
+    if is_dataclass(value):
+        parts = ((f, getattr(value, f.name)) for f in fields(value))
+        return {f.name: to_plain(v) for f, v in parts if not (v is None and _ABSENT in f.metadata)}
+    if isinstance(value, Mapping):
+        return {k: to_plain(v) for k, v in value.items()}
+    if isinstance(value, Sequence):
+        return [to_plain(v) for v in value]
+    raise TypeError(f"{type(value).__name__} is not plain data")
 
 
-def _no_constant(name: str) -> typing.NoReturn:
-    raise SchemaError(f"{name} is no number of JSON")
+def from_plain(kind: type[Kind], data: Any, where: str = "") -> Kind:
+    """The value that :func:`to_plain` wrote, checked against its type.
 
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise SchemaError(f"{text[:_SAID]} is too large a number")
-    return number
-
-
-def _bounded(data: Any) -> None:
-    level = [data]
-    for _ in range(DEEPEST):
-        if not level:
-            return
-        deeper: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                for key in value:
-                    _check_text(key)
-                deeper += value.values()
-            elif isinstance(value, list):
-                deeper += value
-            elif isinstance(value, str):
-                _check_text(value)
-        level = deeper
-    raise SchemaError(f"nested more than {DEEPEST} levels deep")
-
-
-def _check_text(text: str) -> None:
-    if len(text) > LONGEST:
-        raise SchemaError(f"a text of {len(text)} characters is too long (at most {LONGEST})")
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        raise SchemaError(f"the text {ascii(text)[:_SAID]} holds half a character")
-
-
-def check(data: Any, shape: Any, where: str = "") -> None:
-    """Check data against a shape.
+    A dataclass takes an object with its fields; of these a field with a default may be absent, and
+    further keys are ignored, as another version may have written them.
 
     Args:
+        kind: a dataclass, ``int``, ``float``, ``str``, ``bool``, ``None``, ``Any``,
+            ``Sequence[...]``, ``tuple[..., ...]``, ``Mapping[str, ...]``, a union of these, or
+            ``Annotated`` with :class:`Bounds`, :class:`Arguments` or as :data:`Figure`.
         data: of JSON.
-        shape: ``{key: shape}``, a key ending in ``?`` being optional, of which there may be others
-            unless it is :class:`Closed`; ``[shape]``, a list;
-            ``(shape,)``, or null; a dataclass (a field with a default is optional); or a type:
-            ``int``, ``float``, ``str``, ``bool``, ``None``,
-            ``list[...]``, ``tuple[..., ...]``, ``dict[str, ...]``, unions, ``Any``.
-        where: what is checked, for the message.
+        where: what is read, for messages.
 
     Raises:
         SchemaError: at the first value that is not as expected.
     """
-    origin, arms = typing.get_origin(shape), typing.get_args(shape)
-    if shape is Any:
-        return
-    if isinstance(shape, tuple):
-        if data is not None:
-            check(data, shape[0], where)
-    elif isinstance(shape, dict):
-        _keys(data, shape, where, isinstance(shape, Closed))
-    elif isinstance(shape, list):
-        _expect(isinstance(data, list), "a list", data, where)
-        for place, value in enumerate(data):
-            check(value, shape[0], f"{where}.{place}")
-    elif dataclasses.is_dataclass(shape):
-        _keys(data, _fields(shape), where, True)
-    elif origin in (typing.Union, types.UnionType):
-        _one_of(data, arms, shape, where)
-    elif isinstance(origin, type) and issubclass(origin, Mapping):
+    return _read(kind, data, where, ())
+
+
+def _read(kind: Any, data: Any, where: str, notes: tuple[Any, ...]) -> Any:
+    origin, arms = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _read(arms[0], data, where, arms[1:])
+    for note in notes:
+        if isinstance(note, Arguments):
+            known = _named(note.of)
+            given = _values(known, data, where, note.whole)
+            if strange := sorted(data.keys() - given.keys()):
+                raise SchemaError(f"{where} has {strange[0][:_SAID]!r}, which is not known")
+            return data
+    if kind is Any:
+        return data
+    if is_dataclass(kind):
+        values = _values(_named(kind), data, where)
+        try:
+            return kind(**values)
+        except SycamError as error:
+            raise SchemaError(f"{where or 'it'}: {error}") from None
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(arms, data, where)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         _expect(isinstance(data, dict), "an object", data, where)
-        for key, value in data.items():
-            check(value, arms[1], f"{where}.{key[:_SAID]}")
-    elif isinstance(origin, type) and issubclass(origin, Sequence):
+        return {k: _read(arms[1], v, _at(where, k), ()) for k, v in data.items()}
+    if isinstance(origin, type) and issubclass(origin, Sequence):
         _expect(isinstance(data, list), "a list", data, where)
-        for place, value in enumerate(data):
-            check(value, arms[0], f"{where}.{place}")
-    else:
-        _plain(data, shape, where)
+        _check_bounds(len(data), notes, where, " entries")
+        if arms[0] is Any:
+            return tuple(data)
+        return tuple(_read(arms[0], v, _at(where, place), ()) for place, v in enumerate(data))
+    return _plain(kind, data, where, notes)
 
 
-def _keys(data: Any, shape: Mapping[str, Any], where: str, closed: bool) -> None:
+def _values(
+    known: Mapping[str, tuple[Any, bool]], data: Any, where: str, whole: bool = False
+) -> dict[str, Any]:
+    """Those of an object's values whose names and types are known; whole: all of them."""
     _expect(isinstance(data, dict), "an object", data, where)
-    for key, inner in shape.items():
-        name = key.removesuffix("?")
+    found = {}
+    for name, (inner, required) in known.items():
         if name in data:
-            check(data[name], inner, f"{where}.{name}" if where else name)
-        elif name == key:
+            found[name] = _read(inner, data[name], _at(where, name), ())
+        elif required or whole:
             raise SchemaError(f"{where or 'it'} lacks {name!r}")
-    known = {key.removesuffix("?") for key in shape}
-    if closed and (strange := sorted(set(data) - known)):
-        raise SchemaError(f"{where} has {strange[0][:_SAID]!r}, which is not known")
+    return found
 
 
-def _one_of(data: Any, arms: tuple, shape: Any, where: str) -> None:
+@cache
+def _named(kind: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
+    """What is given by name, with its type and whether it must be given."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {
+        name: (hints[name], one.default is inspect.Parameter.empty)
+        for name, one in inspect.signature(kind).parameters.items()
+    }
+
+
+def _at(where: str, key: str | int) -> str:
+    return f"{where}.{str(key)[:_SAID]}" if where else str(key)[:_SAID]
+
+
+def _one_of(arms: tuple[Any, ...], data: Any, where: str) -> Any:
     if data is None and type(None) in arms:
-        return
+        return None
     arms = tuple(arm for arm in arms if arm is not type(None))
     for arm in arms[:-1]:
         try:
-            return check(data, arm, where)
+            return _read(arm, data, where, ())
         except SchemaError:
             continue
     # The last says what is wrong, which is all that there is to say of an optional value.
-    return check(data, arms[-1], where)
+    return _read(arms[-1], data, where, ())
 
 
-def _plain(data: Any, kind: Any, where: str) -> None:
+def _plain(kind: Any, data: Any, where: str, notes: tuple[Any, ...]) -> Any:
     number = isinstance(data, int | float) and not isinstance(data, bool)
     if kind is float:
+        if data is None and any(isinstance(note, _Undefined) for note in notes):
+            return math.nan
         _expect(number, "a number", data, where)
     elif kind is int:
         _expect(number and isinstance(data, int), "a whole number", data, where)
     elif kind is bool:
         _expect(isinstance(data, bool), "true or false", data, where)
-    elif kind is str:
+    elif kind is str or (isinstance(kind, type) and issubclass(kind, PurePath)):
         _expect(isinstance(data, str), "a text", data, where)
     else:
-        _expect(data is None, "null", data, where)
-    if number and not where.endswith(".trees"):
-        _expect(-LARGEST < data < LARGEST or isinstance(data, float), "less", data, where)
+        _expect(kind is type(None) and data is None, "null", data, where)
+    if number:
+        _check_bounds(data, notes, where)
+    return data
+
+
+def _check_bounds(number: float, notes: tuple[Any, ...], where: str, what: str = "") -> None:
+    within = next((note for note in notes if isinstance(note, Bounds)), None)
+    if within is None and (what or isinstance(number, float)):
+        return
+    within = within or _WITHIN
+    if not within.least <= number <= within.most:
+        said = str(number)[:_SAID]
+        raise SchemaError(
+            f"{where or 'it'} has {said}{what}; expected {within.least} to {within.most}"
+        )
 
 
 def _expect(good: bool, expected: str, data: Any, where: str) -> None:
@@ -198,15 +209,3 @@ def _expect(good: bool, expected: str, data: Any, where: str) -> None:
             said = type(data).__name__
         said = said if len(said) <= _SAID else f"{said[:_SAID]} …"
         raise SchemaError(f"{where or 'it'} is {said}; expected {expected}")
-
-
-@cache
-def _fields(kind: type) -> dict[str, Any]:
-    """The shape of a dataclass."""
-    hints = typing.get_type_hints(kind)
-    required = dataclasses.MISSING
-    return {
-        f.name if f.default is required and f.default_factory is required else f"{f.name}?":
-        hints[f.name]
-        for f in dataclasses.fields(kind)
-    }  # fmt: skip

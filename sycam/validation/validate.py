@@ -29,6 +29,7 @@ from sycam.scoring.statistics import (
     swap_p,
     swappable,
 )
+from sycam.support.schema import Figure
 
 NEW = "new"  # kind of the best new formula, where the winner is a published CAM
 GUARDED = 64  # held-out images on which the sanity guards are measured
@@ -52,7 +53,7 @@ class Further:
 
     heldout: Interval
     against: Comparison | None
-    scores: tuple[float, ...] = field(repr=False)
+    scores: tuple[Figure, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,14 @@ class Row:
     kind: str
     expression: str | None
     cost: int | None
-    search: float
+    search: Figure
     heldout: Interval
-    sound: float
+    sound: Figure
     degenerate: int
-    panel: Mapping[str, float]
+    panel: Mapping[str, Figure]
     against: Comparison | None
-    scores: tuple[float, ...] = field(repr=False)
-    guards: Mapping[str, float] = field(default_factory=dict)
+    scores: tuple[Figure, ...] = field(repr=False)
+    guards: Mapping[str, Figure] = field(default_factory=dict)
     further: Mapping[str, Further] = field(default_factory=dict)
 
     def under(self, goal: str) -> Row | Further:

@@ -227,9 +227,9 @@ def test_a_network_file_and_a_folder_of_images_with_masks(tmp_path, capsys):
     assert code == 0
     assert len(set(out.split())) == 6
     result = load(tmp_path / "run")
-    unseen = recorded_heldout(result, result.record["network"]["source"])
-    winner, (layer,) = result.best.expression, result.record["network"]["layers"]
-    table = evaluate(result.record["network"]["source"], layer, unseen, [winner], ["iou"])
+    unseen = recorded_heldout(result, result.record.network.source)
+    winner, (layer,) = result.best.expression, result.record.network.layers
+    table = evaluate(result.record.network.source, layer, unseen, [winner], ["iou"])
     assert table.cells[winner, "iou"].mean == pytest.approx(result.best.heldout.mean, abs=1e-6)
 
 

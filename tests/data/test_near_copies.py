@@ -151,7 +151,7 @@ def test_a_run_of_a_table_with_groups_is_read_and_verified(tmp_path, small_run):
     assert done.exit_code == 0, done.output
     result = sycam.load(tmp_path / "run")
     for side in ("search_origin", "heldout_origin"):
-        assert result.record["data"][side]["groups"] == "patient"
+        assert getattr(result.record.data, side)["groups"] == "patient"
     assert sycam.verify(tmp_path / "run", trust=True).holds
 
 

@@ -300,4 +300,4 @@ def test_a_search_tells_of_fewer_threads_and_records_what_was_allowed(monkeypatc
     finally:
         torch.set_num_threads(before)
     assert any("on 1 of 2 threads" in getattr(note, "text", "") for note in notes)
-    assert result.record["environment"]["threads"] == 2
+    assert result.record.environment["threads"] == 2

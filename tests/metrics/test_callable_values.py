@@ -149,5 +149,5 @@ def test_a_search_finds_the_same_in_any_unit(small_network, small_images, tmp_pa
     (plain, of_plain), (small, of_small) = found(1.0), found(1e-7)
     assert small.winner.name == plain.winner.name
     assert small.winner.mean == pytest.approx(1e-7 * plain.winner.mean, rel=1e-4)
-    assert of_small["tolerance"] == pytest.approx(1e-7 * of_plain["tolerance"], rel=1e-4)
-    assert of_small["dropped"] == of_plain["dropped"]
+    assert of_small.tolerance == pytest.approx(1e-7 * of_plain.tolerance, rel=1e-4)
+    assert of_small.dropped == of_plain.dropped

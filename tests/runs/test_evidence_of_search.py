@@ -57,18 +57,18 @@ def finished(tmp_path_factory, told):
 def test_the_record_holds_it_and_is_read_back(finished):
     again = sycam.load(finished.path).record
     for name in ("stability", "resolution"):
-        assert again[name]["images"] == SEARCHED
-    stability = again["stability"]
-    first = stability["contenders"][0]
-    assert (stability["rule"], stability["resamples"]) == ("argmax", 1000)
-    assert (first["expression"], first["score"]) == (finished.best.expression, finished.best.score)
+        assert getattr(again, name).images == SEARCHED
+    stability = again.stability
+    first = stability.contenders[0]
+    assert (stability.rule, stability.resamples) == ("argmax", 1000)
+    assert (first.expression, first.score) == (finished.best.expression, finished.best.score)
     # Lower is better for deletion, so that luck made the score too low.
-    assert stability["optimism"] > 0
-    assert stability["expected"] == pytest.approx(finished.best.score + stability["optimism"])
+    assert stability.optimism > 0
+    assert stability.expected == pytest.approx(finished.best.score + stability.optimism)
 
 
 def test_the_winner_wins_as_often_as_it_does_by_hand(finished):
-    known = [k["scores"] for k in finished.record["search"]["known"]]
+    known = [k.scores for k in finished.record.search.known]
     field = [
         f for f in finished.hall
         if not any(np.allclose(f.scores, k, atol=1e-6) for k in known)
@@ -78,18 +78,18 @@ def test_the_winner_wins_as_often_as_it_does_by_hand(finished):
     for _ in range(2000):
         drawn = rng.integers(SEARCHED, size=SEARCHED)
         wins += field[int(scores[:, drawn].mean(1).argmin())].expression == finished.best.expression
-    share = finished.record["stability"]["contenders"][0]["share"]
+    share = finished.record.stability.contenders[0].share
     assert 0.02 < share < 0.98
     assert share == pytest.approx(wins / 2000, abs=0.06)
 
 
 def test_too_few_images_are_told_of(finished, told):
-    power = finished.record["resolution"]
-    assert not power["enough"]
-    assert power["needed"] > SEARCHED
+    power = finished.record.resolution
+    assert not power.enough
+    assert power.needed > SEARCHED
     notes = [event.text for event in told if isinstance(event, Note)]
-    assert power["warning"] in notes
-    assert f"about {power['needed']} would" in power["warning"]
+    assert power.warning in notes
+    assert f"about {power.needed} would" in power.warning
 
 
 def text_of(result):
@@ -99,34 +99,34 @@ def text_of(result):
 
 
 def test_the_terminal_says_it(finished):
-    stability, power = finished.record["stability"], finished.record["resolution"]
+    stability, power = finished.record.stability, finished.record.resolution
     text = text_of(finished)
-    assert f"wins {stability['contenders'][0]['share']:.0%} of 1,000 bootstraps" in text
-    assert f"next {stability['contenders'][1]['expression']}" in text
-    assert f"expect deletion {stability['expected']:.4f} on other images" in text
-    assert power["warning"] in text
-    clear = dict(power, enough=True, needed=None, warning="")
-    enough = replace(finished, record=dict(finished.record, resolution=clear))
+    assert f"wins {stability.contenders[0].share:.0%} of 1,000 bootstraps" in text
+    assert f"next {stability.contenders[1].expression}" in text
+    assert f"expect deletion {stability.expected:.4f} on other images" in text
+    assert power.warning in text
+    clear = replace(power, enough=True, needed=None, warning="")
+    enough = replace(finished, record=replace(finished.record, resolution=clear))
     assert f"{SEARCHED} search images tell it from its next rivals" in text_of(enough)
 
 
 def test_the_same_seed_says_the_same(finished, tmp_path):
     again = run(tmp_path / "again").record
     for name in ("stability", "resolution"):
-        assert again[name] == finished.record[name]
+        assert getattr(again, name) == getattr(finished.record, name)
 
 
 def test_requirements_bind_the_contenders_but_refuse_nobody_more(tmp_path):
     """Who wins on some bootstrap is asked as the winner is; the refused are told as before."""
     required = run(tmp_path / "required", require=["class-sensitivity>0.05"])
-    stability = required.record["stability"]
-    refused = {r["expression"] for r in required.record["refused"]}
-    assert stability["contenders"][0]["expression"] == required.best.expression
-    assert not refused & {c["expression"] for c in stability["contenders"]}
+    stability = required.record.stability
+    refused = {r.expression for r in required.record.refused}
+    assert stability.contenders[0].expression == required.best.expression
+    assert not refused & {c.expression for c in stability.contenders}
     assert sycam.verify(required.path, network(), images()).holds
 
 
 def test_of_several_goals_nothing_is_said(tmp_path):
     several = run(tmp_path / "several", metric=["deletion", "insertion"])
-    assert not {"stability", "resolution"} & set(several.record)
+    assert not {"stability", "resolution"} & set(several.record.to_dict())
     assert "bootstraps" not in text_of(several)

@@ -74,37 +74,37 @@ def guided(tmp_path_factory):
 
 
 def test_no_member_of_the_front_is_beaten_in_all_goals(two):
-    goals = two.record["goals"]
-    assert goals["goals"] == ("deletion", "iou")
-    assert goals["directions"] == (False, True)
-    points = [(-m["figures"][0], m["figures"][1], -m["cost"]) for m in goals["members"]]
+    goals = two.record.goals
+    assert goals.goals == ("deletion", "iou")
+    assert goals.directions == (False, True)
+    points = [(-m.figures[0], m.figures[1], -m.cost) for m in goals.members]
     assert len(points) > 1
     for i, one in enumerate(points):
         for j, other in enumerate(points):
             assert i == j or not np.all(np.array(other) >= np.array(one))
-    assert [m["expression"] for m in goals["members"]] == [f.expression for f in two.front]
-    assert goals["hypervolume"] > goals["hypervolume_known"] > 0
+    assert [m.expression for m in goals.members] == [f.expression for f in two.front]
+    assert goals.hypervolume > goals.hypervolume_known > 0
 
 
 def test_each_figure_of_the_front_is_that_of_the_metric_alone(two, tmp_path):
     """Each goal searched alone, exactly, reaches what the front has under it."""
-    goals = two.record["goals"]
+    goals = two.record.goals
     for i, metric in enumerate(("deletion", "iou")):
         alone = run_with(tmp_path / metric, metric=metric, mode="exact", select="argmax", heldout=8)
-        assert alone.record["search"]["candidates"] == two.record["search"]["candidates"]
+        assert alone.record.search.candidates == two.record.search.candidates
         known = {f.expression: f.score for f in (*alone.front, *alone.hall)}
-        both = [m for m in goals["members"] if m["expression"] in known]
+        both = [m for m in goals.members if m.expression in known]
         assert both
         for member in both:
-            assert member["figures"][i] == pytest.approx(known[member["expression"]], abs=1e-9)
+            assert member.figures[i] == pytest.approx(known[member.expression], abs=1e-9)
         best = min if metric == "deletion" else max
-        assert best(m["figures"][i] for m in goals["members"]) == pytest.approx(
+        assert best(m.figures[i] for m in goals.members) == pytest.approx(
             best(known.values()), abs=1e-9
         )
 
 
 def test_the_offered_member_is_the_winner_and_the_other_goal_is_shown(two):
-    assert two.record["goals"]["compromise"] == two.best.expression
+    assert two.record.goals.compromise == two.best.expression
     assert two.metric == "deletion"
     text = shown(two)
     assert "hypervolume" in text
@@ -152,13 +152,13 @@ def test_an_exported_class_says_its_figures_under_every_goal(two, tmp_path):
 @pytest.mark.slow
 def test_proposals_beyond_the_bound_go_on_from_the_front(guided):
     """The guided phase and the constants, of two goals; and the whole can be derived again."""
-    phases = guided.certificate["entered"]
+    phases = guided.certificate.entered
     assert phases["guided"] > 50
     assert phases["constants"] > 0
-    kinds = guided.record["search"]["guided"]["kinds"]
+    kinds = guided.record.search.guided["kinds"]
     assert sum(kind["improved"] for kind in kinds.values()) > 0
-    front = guided.record["goals"]["members"]
-    assert max(member["cost"] for member in front) > 2
+    front = guided.record.goals.members
+    assert max(member.cost for member in front) > 2
     done = sycam.verify(guided.path, network=network(), images=images())
     assert done.holds, [c for c in done.checks if not c.holds]
 
@@ -167,8 +167,8 @@ def test_guided_proposals_cover_more_than_cost_order(guided, two, tmp_path):
     """With as many candidates, a front of at least the volume; both from the same two goals."""
     exact = run_with(tmp_path / "exact", metric=["deletion", "iou"], mode="exact", budget=260,
                      max_cost=4)  # fmt: skip
-    assert exact.record["search"]["candidates"] == guided.record["search"]["candidates"]
-    volumes = [r.record["goals"]["hypervolume"] for r in (guided, exact)]
+    assert exact.record.search.candidates == guided.record.search.candidates
+    volumes = [r.record.goals.hypervolume for r in (guided, exact)]
     assert volumes[0] > 0.98 * volumes[1]
 
 
@@ -176,7 +176,7 @@ def test_guided_proposals_cover_more_than_cost_order(guided, two, tmp_path):
 def test_every_sampler_takes_several_goals(sampler, tmp_path):
     found = run_with(tmp_path, metric=["deletion", "iou"], budget=70, max_cost=1, sampler=sampler,
                      heldout=8)  # fmt: skip
-    assert found.certificate["entered"]["guided"] > 20
+    assert found.certificate.entered["guided"] > 20
 
 
 def test_tampering_with_a_further_goal_is_found_out(two, tmp_path):
@@ -196,7 +196,9 @@ def test_tampering_with_a_further_goal_is_found_out(two, tmp_path):
 
 def test_a_front_survives_saving_and_verifies(two):
     data = json.loads((two.path / RESULT_FILE).read_text())
-    assert data["goals"]["members"] == json.loads(json.dumps(two.record["goals"]["members"]))
+    assert data["goals"]["members"] == json.loads(
+        json.dumps(two.record.to_dict()["goals"]["members"])
+    )
     done = sycam.verify(two.path, network=network(), images=images())
     assert done.holds, [c for c in done.checks if not c.holds]
 
@@ -223,29 +225,29 @@ def specialised(tmp_path_factory):
 
 
 def test_each_class_has_a_row_and_figures_of_its_own_images(specialised):
-    classes = specialised.record["classes"]
-    assert classes["overall"] == specialised.best.expression
-    rows = classes["classes"]
-    assert [row["label"] for row in rows] == [0, 1, 2]
-    assert sum(row["search_images"] for row in rows) == 36
-    assert sum(row["heldout_images"] for row in rows) == 36
-    own = [row for row in rows if row["own"]]
+    classes = specialised.record.classes
+    assert classes.overall == specialised.best.expression
+    rows = classes.classes
+    assert [row.label for row in rows] == [0, 1, 2]
+    assert sum(row.search_images for row in rows) == 36
+    assert sum(row.heldout_images for row in rows) == 36
+    own = [row for row in rows if row.own]
     assert own
-    assert all(row["search_images"] >= MINIMUM for row in own)
-    assert classes["images"] == sum(row["heldout_images"] for row in own)
+    assert all(row.search_images >= MINIMUM for row in own)
+    assert classes.images == sum(row.heldout_images for row in own)
     # The winner of all is the mean of the classes' parts of its held-out scores.
-    parts = [row["heldout_overall"] * row["heldout_images"] for row in rows]
+    parts = [row.heldout_overall * row.heldout_images for row in rows]
     assert sum(parts) / 36 == pytest.approx(specialised.best.heldout.mean, abs=1e-6)
-    gains = [r["gain"]["mean"] * r["heldout_images"] for r in own]
-    assert classes["gain"]["mean"] == pytest.approx(sum(gains) / classes["images"])
+    gains = [r.gain.mean * r.heldout_images for r in own]
+    assert classes.gain.mean == pytest.approx(sum(gains) / classes.images)
     for row in own:  # lower is better for deletion
-        expected = row["heldout_overall"] - row["heldout"]
-        assert row["gain"]["mean"] == pytest.approx(expected, abs=1e-9)
+        expected = row.heldout_overall - row.heldout
+        assert row.gain.mean == pytest.approx(expected, abs=1e-9)
 
 
 def test_nothing_is_dropped_where_classes_have_winners(specialised):
-    search = specialised.record["search"]
-    assert search["candidates"] - search["finished"] == search["ineligible"]
+    search = specialised.record.search
+    assert search.candidates - search.finished == search.ineligible
 
 
 def test_winners_of_classes_are_shown_and_verified(specialised):

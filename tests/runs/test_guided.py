@@ -24,8 +24,8 @@ def test_a_guided_run_goes_beyond_the_cost_bound_and_can_be_played_again(tmp_pat
         "search_images": 32, "heldout": 16, "constants": True, "out": out,
     }  # fmt: skip
     result = sycam.synthesize("demo", demo.LAYER, "demo", **options)
-    certificate, guided = result.certificate, result.record["search"]["guided"]
-    entered = certificate["entered"]
+    certificate, guided = result.certificate, result.record.search.guided
+    entered = certificate.entered
     # A tenth is left for the constants, of which the leaders may have none.
     assert 0.9 * budget <= sum(entered.values()) <= budget
     assert entered["guided"] > 0
@@ -37,6 +37,6 @@ def test_a_guided_run_goes_beyond_the_cost_bound_and_can_be_played_again(tmp_pat
     trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
     expressions = [GRAMMAR.parse(trial.user_attrs["expression"]) for trial in trials]
     assert len(set(expressions)) >= guided["proposals"]
-    assert max(e.cost for e in expressions) > len(certificate["levels"]) - 1
+    assert max(e.cost for e in expressions) > len(certificate.levels) - 1
     done = sycam.verify(out)
     assert done.holds, [check.found for check in done.checks if not check.holds]

@@ -80,7 +80,7 @@ def test_it_is_read_back_verified_exported_and_used_like_any_other(known, tmp_pa
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     network = sycam.networks.open_network("demo").module
-    layer = result.record["network"]["layers"][0]
+    layer = result.record.network.layers[0]
     images = demo_images("heldout", 3, 0).images
     ours = sycam.CAM(network, layer, result.best.known_as)(images)
     with module.KnownCAM(network, layer) as cam:
@@ -98,4 +98,4 @@ def test_a_requirement_that_only_published_cams_fail_leaves_them_out(tmp_path):
     guard = bound.validation.winner.guards["class-sensitivity"]
     assert guard > 0.3
     assert free.best.expression != bound.best.expression
-    assert free.best.expression in {r["expression"] for r in bound.record["refused"]}
+    assert free.best.expression in {r.expression for r in bound.record.refused}

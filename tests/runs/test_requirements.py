@@ -56,7 +56,7 @@ def test_the_winner_meets_what_the_best_formula_does_not(search, free):
     assert bound.best.expression != free.best.expression
     assert energy(bound, bound.best.expression) > least
     assert bound.best.score <= free.best.score
-    refused = {r["expression"]: r["figure"] for r in bound.record["refused"]}
+    refused = {r.expression: r.figure for r in bound.record.refused}
     figure = energy(free, free.best.expression)
     assert refused[free.best.expression] == pytest.approx(figure, abs=1e-6)
     said = " ".join(e.text for e in events if isinstance(e, Note))
@@ -66,8 +66,8 @@ def test_the_winner_meets_what_the_best_formula_does_not(search, free):
 def test_a_requirement_that_is_met_changes_nothing(search, free):
     same = search(require="energy-pointing-game>=0")
     assert same.best.expression == free.best.expression
-    assert same.record["refused"] == []
-    assert same.record["required"] == ["energy-pointing-game>=0"]
+    assert same.record.refused == ()
+    assert same.record.required == ("energy-pointing-game>=0",)
 
 
 def test_where_nothing_meets_it_there_is_no_winner(search, tmp_path):

@@ -84,7 +84,7 @@ def test_optuna_dashboard_shows_the_study_of_a_run(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
-    proposals = result.record["search"]["guided"]["proposals"]
+    proposals = result.record.search.guided["proposals"]
     assert study["study_name"].startswith("demo average-drop")
     expressions = {
         attribute["value"].strip('"')

@@ -135,7 +135,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
     with pytest.raises(RunError, match="has not finished"):
         sycam.load(tmp_path / "two")
     resumed = run_with(tmp_path / "two")
-    assert [resumed.record["search"]["resumed"]] == done
+    assert [resumed.record.search.resumed] == done
     assert resumed.best == finished.best
     assert resumed.validation == finished.validation
     assert journal(tmp_path / "two") == journal(finished.path)
@@ -144,7 +144,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
 def test_a_larger_budget_continues_a_finished_run(finished, tmp_path):
     run_with(tmp_path / "three", budget=16)
     grown = run_with(tmp_path / "three")
-    assert grown.record["search"]["resumed"] == 16
+    assert grown.record.search.resumed == 16
     assert grown.best == finished.best
 
 
@@ -179,19 +179,19 @@ def test_the_plan_says_what_will_be_done_before_it_is_done(tmp_path):
 
 def test_the_whole_space_to_the_cost_bound_is_reported_complete(tmp_path):
     result = run_with(tmp_path / "run", budget=1000, max_cost=2, metric="iou", mode="exact")
-    assert result.record["search"]["complete_cost"] == 2
-    assert result.record["search"]["stopped"] == "cost bound"
-    levels = result.record["search"]["levels"]
-    assert sum(level["candidates"] for level in levels) == result.record["search"]["candidates"]
+    assert result.record.search.complete_cost == 2
+    assert result.record.search.stopped == "cost bound"
+    levels = result.record.search.levels
+    assert sum(level.candidates for level in levels) == result.record.search.candidates
 
 
 def test_a_budget_that_ends_inside_the_last_batch_leaves_the_level_incomplete(tmp_path):
     """The level was reported complete, and the run stopped by its cost bound."""
     options = {"max_cost": 2, "mode": "exact"}
-    whole = run_with(tmp_path / "whole", budget=1000, **options).record["search"]
-    short = run_with(tmp_path / "short", budget=whole["candidates"] - 1, **options)
-    assert short.record["search"]["candidates"] == whole["candidates"] - 1
-    assert (short.record["search"]["complete_cost"], short.record["search"]["stopped"]) == (
+    whole = run_with(tmp_path / "whole", budget=1000, **options).record.search
+    short = run_with(tmp_path / "short", budget=whole.candidates - 1, **options)
+    assert short.record.search.candidates == whole.candidates - 1
+    assert (short.record.search.complete_cost, short.record.search.stopped) == (
         1,
         "budget",
     )
@@ -199,7 +199,7 @@ def test_a_budget_that_ends_inside_the_last_batch_leaves_the_level_incomplete(tm
 
 def test_target_label_explains_the_label(tmp_path):
     result = run_with(tmp_path / "run", budget=8, target="label")
-    assert result.record["settings"]["target"] == "label"
+    assert result.record.settings.target == "label"
 
 
 REFUSED = {

@@ -68,15 +68,15 @@ def test_the_full_grammar_without_the_leaves_that_a_network_lacks(tmp_path):
 def test_the_targets_of_a_run(tmp_path):
     by_text = search(tmp_path / "a", target="contrast:gamma=0.8", grammar="information")
     by_object = search(tmp_path / "b", target=Contrast(gamma=0.8), grammar="information")
-    assert by_text.record["settings"]["target"] == "contrast:gamma=0.8"
-    assert by_text.record["identity"] == by_object.record["identity"]
+    assert by_text.record.settings.target == "contrast:gamma=0.8"
+    assert by_text.record.identity == by_object.record.identity
     assert by_text.best == by_object.best
     default = search(tmp_path / "c", grammar="information")
-    assert default.record["settings"]["target"] == "predicted"
-    assert default.record["identity"] != by_text.record["identity"]
+    assert default.record.settings.target == "predicted"
+    assert default.record.identity != by_text.record.identity
     grad_cam = [r.validation.row("grad-cam").heldout.mean for r in (default, by_text)]
     assert grad_cam[0] != grad_cam[1]
-    assert search(tmp_path / "d", target=3).record["settings"]["target"] == "3"
+    assert search(tmp_path / "d", target=3).record.settings.target == "3"
     for several in ([1, 2], Logit([1, 2]), Contrast(of=torch.tensor([1, 2]))):
         with pytest.raises(OptionError, match="one kind of target for all images"):
             search(tmp_path / "e", target=several)
@@ -91,7 +91,7 @@ def test_a_callable_is_what_metrics_watch(tmp_path):
         return row[3] - row[5]
 
     result = search(tmp_path, target=margin, metric="deletion")
-    assert result.record["settings"]["target"].startswith("callable ")
+    assert result.record.settings.target.startswith("callable ")
     unseen = demo_images("heldout", 8, 0)
     table = sycam.evaluate(
         "demo", demo.LAYER, unseen, [result.best.expression], ["deletion"], target=margin
@@ -115,8 +115,8 @@ def test_callables_of_one_source_are_told_apart(tmp_path):
     one, other, again = (
         search(tmp_path / str(i), target=logit(c), budget=8) for i, c in enumerate((0, 1, 0))
     )
-    assert one.record["identity"] != other.record["identity"]
-    assert one.record["identity"] == again.record["identity"]
+    assert one.record.identity != other.record.identity
+    assert one.record.identity == again.record.identity
     with pytest.raises(RunError, match="another run"):
         search(tmp_path / "0", target=logit(1), budget=8)
 
@@ -159,7 +159,7 @@ def test_one_output_and_labels(tmp_path):
 def test_several_layers_in_a_run(tmp_path):
     layers = ["features.5", "features.8"]
     result = search(tmp_path, layer=layers, fusion="product")
-    assert result.record["network"]["layers"] == layers
+    assert result.record.network.layers == tuple(layers)
     unseen = demo_images("heldout", 8, 0)
     cam = result.best.cam(demo.network(), layers, fusion="product")
     hot = cam(unseen.images) >= 0.5
@@ -244,7 +244,7 @@ def test_a_search_in_bfloat16_is_validated_in_float32(tmp_path):
     options = {"metric": "average-drop", "search_images": 16, "heldout": 16}
     fast = search(tmp_path / "fast", precision="bfloat16", **options)
     slow = search(tmp_path / "slow", **options)
-    assert fast.record["identity"] != slow.record["identity"]
+    assert fast.record.identity != slow.record.identity
     # Searched with fewer digits: the same scores within these, but not the same.
     found = {f.expression: f.score for f in fast.hall}
     shared = [(found[f.expression], f.score) for f in slow.hall if f.expression in found]

@@ -142,7 +142,7 @@ def test_what_the_outputs_are_is_on_record(
         network, "0.3", images, metric="average-drop", budget=16, max_cost=2, search_images=8,
         heldout=6, out=tmp_path / "run", mode="exact", output=output, notify=notes.append,
     )  # fmt: skip
-    assert result.record["settings"]["output"] == read
+    assert result.record.settings.output == read
     told = [note for note in notes if "returns probabilities" in getattr(note, "text", "")]
     assert len(told) == (read == "probabilities:softmax")
     assert sycam.verify(result.path, network, images).holds

@@ -36,7 +36,7 @@ def test_ctrl_c_ends_with_the_best_so_far_and_the_same_command_goes_on(tmp_path)
             raise KeyboardInterrupt
 
     early = run(tmp_path / "cut", notify=press)
-    assert early.record["search"]["stopped"] == "interrupt"
+    assert early.record.search.stopped == "interrupt"
     assert early.best is not None
     assert early.validation.images == 8
     assert sycam.verify(early.path).holds
@@ -49,8 +49,8 @@ def test_ctrl_c_ends_with_the_best_so_far_and_the_same_command_goes_on(tmp_path)
 def test_a_guess_enters_first_and_may_win(tmp_path):
     guess = "smooth(cube(symsqrt(G)))"
     result = run(tmp_path / "run", guess=[guess, "mean(G) * max(A)"], budget=10)
-    assert result.certificate["entered"]["guesses"] == 2
-    known = len(result.record["search"]["known"])
+    assert result.certificate.entered["guesses"] == 2
+    known = len(result.record.search.known)
     assert entered(tmp_path / "run")[known : known + 2] == [guess, "mean(G) * max(A)"] or guess in {
         f.expression for f in result.hall
     }
@@ -60,22 +60,22 @@ def test_a_guess_enters_first_and_may_win(tmp_path):
 @pytest.mark.slow
 def test_a_search_ends_at_the_first_formula_above_the_threshold(tmp_path):
     result = run(tmp_path / "run", threshold="best-published", budget=400)
-    assert result.record["search"]["stopped"] == "threshold"
-    published = [m["score"] for m in result.record["search"]["known"]
-                 if m["kind"] in ("published", "baseline")]  # fmt: skip
-    leader = result.certificate["leaders"][-1]
+    assert result.record.search.stopped == "threshold"
+    published = [m.score for m in result.record.search.known
+                 if m.kind in ("published", "baseline")]  # fmt: skip
+    leader = result.certificate.leaders[-1]
     assert {f.expression: f.score for f in result.hall}[leader] < min(published)  # lower is better
     easy = run(tmp_path / "easy", threshold=0.9)
-    assert easy.certificate["entered"] == {"exhaustive": 2}  # the first level has two
+    assert easy.certificate.entered == {"exhaustive": 2}  # the first level has two
 
 
 @pytest.mark.slow
 def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
     exact = run(tmp_path / "exact", mode="exact", max_cost=2, budget=1000)
-    assert exact.record["search"]["stopped"] == "cost bound"
-    assert set(exact.certificate["entered"]) == {"exhaustive"}
+    assert exact.record.search.stopped == "cost bound"
+    assert set(exact.certificate.entered) == {"exhaustive"}
     raced = run(tmp_path / "race", max_cost=2, budget=64, constants=False)
-    assert raced.certificate["entered"]["guided"] == 64 - exact.certificate["entered"]["exhaustive"]
+    assert raced.certificate.entered["guided"] == 64 - exact.certificate.entered["exhaustive"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_papers_oracle_finds_as_good_a_formula(tmp_path):
     ours = run(tmp_path / "values", **options)
     theirs = run(tmp_path / "metric", equivalence="metric", **options)
     assert theirs.best.score == pytest.approx(ours.best.score, abs=1e-6)
-    assert theirs.certificate["equivalence"] == "metric"
+    assert theirs.certificate.equivalence == "metric"
 
 
 @pytest.mark.slow
@@ -112,10 +112,10 @@ def test_the_papers_oracle_builds_nothing_on_what_scores_alike(tmp_path):
     options = {"mode": "exact", "max_cost": 3, "budget": 1000, "metric": "iou"}
     theirs = run(tmp_path / "metric", equivalence="metric", **options).certificate
     nothing = run(tmp_path / "none", equivalence="none", **options).certificate
-    assert theirs["levels"][1]["forgotten"] > 0
+    assert theirs.levels[1].forgotten > 0
     # Once all was enumerated before anything was scored, and nothing was saved.
-    assert theirs["levels"][2]["built"] < nothing["levels"][2]["built"]
-    assert theirs["entered"]["exhaustive"] < nothing["entered"]["exhaustive"]
+    assert theirs.levels[2].built < nothing.levels[2].built
+    assert theirs.entered["exhaustive"] < nothing.entered["exhaustive"]
 
 
 def test_thresholds_are_of_one_metric(tmp_path):

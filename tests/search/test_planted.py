@@ -157,7 +157,7 @@ def test_the_whole_synthesis_finds_a_hidden_expression(hidden, network, images, 
         mode="exact",
         out=tmp_path / "run",
     )
-    assert result.record["search"]["complete_cost"] == DEAREST
+    assert result.record.search.complete_cost == DEAREST
     assert result.best.cost <= parse_weights(hidden).cost
     # On all images, the held-out ones too.
     found, wanted = (heatmaps(network, images.images, e) for e in (result.best.expression, hidden))

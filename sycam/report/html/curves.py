@@ -14,8 +14,8 @@ from sycam.metrics.removal.road import RoadLerf, RoadMorf
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.runs.result import Result
 from sycam.scoring.scorer import ranking_maps
+from sycam.support.bounded_json import read_json
 from sycam.support.files import TEXT, NotPlainError, write_whole
-from sycam.support.schema import read_json
 from sycam.support.terminal import json_text
 
 CURVES_FILE = "curves.json"

@@ -11,8 +11,8 @@ from sycam.data.images import ImageSet
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.report.explain import columns_of, draw_heatmaps
 from sycam.runs.result import Result
+from sycam.support.bounded_json import parse_json
 from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
-from sycam.support.schema import parse_json
 from sycam.support.terminal import json_text
 
 FOLDER = "gallery"

@@ -18,6 +18,7 @@ from sycam.report.html.mathematics import in_words, mathml
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
+from sycam.support.schema import to_plain
 from sycam.validation.validate import NEW, Row
 
 REPORT_FILE = "report.html"
@@ -94,12 +95,12 @@ def _content(result: Result) -> dict[str, Any]:
         "gallery": [(p, _data_uri(data)) for p, data in kept_gallery(result)],
         "pictures": {key: _embedded(result.path, file) for key, file in _PICTURES.items()},
         "drawings": _drawings(kept_curves(result)),
-        "stability": record.get("stability"),
-        "resolution": record.get("resolution"),
-        "goals": record.get("goals"),
-        "classes": record.get("classes"),
-        "class_names": record["network"].get("class_names"),
-        "certificate": record["certificate"],
+        "stability": record.stability,
+        "resolution": record.resolution,
+        "goals": record.goals,
+        "classes": record.classes,
+        "class_names": record.network.class_names,
+        "certificate": to_plain(record.certificate),
         "script": Markup(script),  # ours
         # Nothing but that script may run, whatever a page that was tampered with holds.
         "script_digest": b64encode(sha256(script.encode()).digest()).decode("ascii"),

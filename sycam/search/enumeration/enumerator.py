@@ -9,9 +9,11 @@ kept apart and counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from sycam.metrics import WEIGHTS
 from sycam.search.enumeration.equivalence import fingerprints, heat_keys, portraits, value_keys
 from sycam.search.enumeration.equivalence_classes import HeatClasses, ValueClasses
 from sycam.search.enumeration.probe import Probe
+from sycam.support.schema import Bounds
 
 BLOCK = 256  # trees evaluated at once
 BY_VALUES, BY_METRIC, BY_BOTH, BY_NOTHING = "values", "metric", "both", "none"
@@ -53,7 +56,7 @@ class Level:
     """
 
     cost: int
-    trees: int
+    trees: Annotated[int, Bounds(0, math.inf)]  # grows fast with the cost
     built: int = 0
     values: int = 0
     candidates: int = 0

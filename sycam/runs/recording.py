@@ -1,0 +1,166 @@
+"""A finished search put on record."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import optuna
+import scipy
+import torch
+
+from sycam.inference.threads import allowed_threads
+from sycam.metrics import Metric
+from sycam.problem.explained_network import ExplainedNetwork, reshape_text
+from sycam.problem.problem import Problem
+from sycam.runs.certificate import certificate_of
+from sycam.runs.record import (
+    Checkpoint,
+    DataRecord,
+    GrammarRecord,
+    KnownRecord,
+    NetworkRecord,
+    RunRecord,
+    SearchRecord,
+    Settings,
+)
+from sycam.search import Candidate, Outcome, SearchOptions
+from sycam.search.racing.race import FLAT, OVERFLOW
+from sycam.search.run import SearchResult
+from sycam.search.selection.pareto import Front
+from sycam.targets.resolve import is_callable
+from sycam.validation.per_class import Specialisation
+from sycam.version import __version__
+
+
+def record_of(
+    problem: Problem,
+    options: SearchOptions,
+    found: SearchResult,
+    goals: Front | None = None,
+    classes: Specialisation | None = None,
+) -> RunRecord:
+    """All that is needed to understand and repeat a run.
+
+    Args:
+        problem: what was searched.
+        options: how.
+        found: by the search.
+        goals: the front of several goals.
+        classes: what a formula per class gains.
+    """
+    confidence = found.confidence
+    return RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        identity=problem.identity,
+        settings=_settings(problem, options),
+        environment=_environment(problem.explained),
+        network=_network(problem.explained),
+        data=_data(problem),
+        grammar=GrammarRecord(problem.grammar.name, problem.grammar.digest, problem.grammar.text),
+        search=_search(found.outcome, problem.metric),
+        required=tuple(map(str, problem.requirements)),
+        refused=tuple(found.refused),
+        certificate=certificate_of(problem, options, found),
+        stability=confidence and confidence.stability,
+        resolution=confidence and confidence.power,
+        goals=goals,
+        classes=classes,
+    )
+
+
+def _settings(problem: Problem, options: SearchOptions) -> Settings:
+    explained, metric = problem.explained, problem.metric
+    return Settings(
+        metric=metric.text,
+        metrics=tuple(goal.text for goal in problem.goals),
+        metric_options=metric.options,
+        grammar=problem.grammar.name,
+        target=explained.target_text,
+        output="auto" if is_callable(explained.target) else str(explained.reading),
+        seed=explained.seed,
+        precision=problem.precision,
+        correct_only=problem.correct_only,
+        needs_masks=problem.needs_masks,
+        search=options.to_dict(),
+    )
+
+
+def _environment(explained: ExplainedNetwork) -> dict[str, str | int]:
+    return {
+        "sycam": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "optuna": optuna.__version__,
+        "device": str(explained.classifier.device),
+        "threads": allowed_threads(),
+        "machine": platform.machine(),
+    }
+
+
+def _network(explained: ExplainedNetwork) -> NetworkRecord:
+    known = explained.known
+    return NetworkRecord(
+        name=explained.name,
+        source=explained.source,
+        weights=known.weights,
+        checkpoint=known.checkpoint and Checkpoint(*map(str, known.checkpoint)),
+        preprocessing=known.preprocessing and known.preprocessing.to_dict(),
+        class_names=explained.class_names and tuple(explained.class_names),
+        digest=explained.digest,
+        layer=explained.layer_names,
+        layers=tuple(layer.name for layer in explained.layers),
+        layer_note=explained.layer.note,
+        fusion=explained.fusion,
+        reshape=reshape_text(explained.layer.reshape),
+    )
+
+
+def _data(problem: Problem) -> DataRecord:
+    searched, unseen = problem.searched, problem.unseen
+    return DataRecord(
+        search_images=len(searched),
+        heldout_images=len(unseen),
+        search_origin=searched.origin,
+        heldout_origin=unseen.origin,
+        shape=tuple(searched.images.shape[1:]),
+        mean=tuple(searched.mean),
+        std=tuple(searched.std),
+        skipped=_distinct(searched.skipped, unseen.skipped),
+        notes=_distinct(searched.notes, unseen.notes),
+    )
+
+
+def _distinct(some: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*some, *others)))
+
+
+def _search(outcome: Outcome, metric: Metric) -> SearchRecord:
+    return SearchRecord(
+        candidates=sum(outcome.phases.values()),
+        finished=len(outcome.candidates),
+        complete_cost=outcome.complete_cost,
+        stopped=outcome.stopped,
+        seconds=round(outcome.seconds, 3),
+        resumed=outcome.resumed,
+        passes=outcome.passes,
+        ineligible=sum(s.dropped in (FLAT, OVERFLOW) for s in outcome.dropped),
+        guided=outcome.guided,
+        levels=tuple(outcome.levels),
+        known=tuple(_known(candidate, metric) for candidate in outcome.known),
+    )
+
+
+def _known(candidate: Candidate, metric: Metric) -> KnownRecord:
+    return KnownRecord(
+        name=candidate.name,
+        kind=candidate.kind,
+        expression=candidate.expression and str(candidate.expression),
+        score=candidate.mean,
+        degenerate=candidate.score.degenerate,
+        scores=tuple(metric.per_image(candidate.score.values).tolist()),
+    )
