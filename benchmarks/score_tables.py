@@ -149,8 +149,8 @@ def compute(setting: Setting) -> Table:
     if metric.needs_masks:
         images = _correct(subject, with_masks(images, True))
     images = _part(images, setting.count)
-    if not subject.has_linear_head(images):
-        grammar = grammar.without({"class_weights"} & grammar.leaves)
+    if lacking := subject.lacking(images, grammar.leaves):
+        grammar = grammar.without({leaf.name for leaf in lacking})
     evidence, context = subject.measure(images, leaves=grammar.leaves | metric.leaves)
     probe = {name: tensor[:PROBES] for name, tensor in evidence.layers[0].leaves.items()}
     enumerator = Enumerator(grammar, probe, metric.invariance, context.size)

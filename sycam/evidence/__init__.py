@@ -3,22 +3,24 @@
 from sycam.evidence.cache import Cache, default_folder
 from sycam.evidence.capture import Evidence, layer_gradients, measure, read_outputs
 from sycam.evidence.layers import SOUGHT, Layer, Layers, as_layers, find_layer, varies
-from sycam.evidence.leaves.head import has_linear_head
-from sycam.evidence.leaves.measure import add_leaves, measure_leaves
+from sycam.evidence.leaves.measure import Examples, add_leaves, measure_leaves
+from sycam.evidence.leaves.table import MEASURED, Leaf
 from sycam.evidence.stack import Stack
 
 __all__ = [
+    "MEASURED",
     "SOUGHT",
     "Cache",
     "Evidence",
+    "Examples",
     "Layer",
     "Layers",
+    "Leaf",
     "Stack",
     "add_leaves",
     "as_layers",
     "default_folder",
     "find_layer",
-    "has_linear_head",
     "layer_gradients",
     "measure",
     "measure_leaves",

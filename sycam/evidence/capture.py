@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, OptionError
+from sycam.evidence.layers import Layer, layer_of
 from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
 from sycam.networks.forward import forward, returned
 from sycam.networks.outputs import (
@@ -98,17 +99,15 @@ class Evidence:
         )
 
 
-def measure(  # noqa: PLR0913
+def measure(
     network: nn.Module,
-    layer: nn.Module,
+    layer: Layer | nn.Module,
     images: Tensor,
     target: Target = "predicted",
     labels: Tensor | None = None,
     batch: int = BATCH,
     progress: Callable[[int], None] | None = None,
-    reshape: Reshape = None,
-    hessian: bool = False,
-    gradients: bool = True,
+    derivatives: int = 1,
 ) -> Evidence:
     """Activations and gradients at ``layer`` for each image, with its score and probability.
 
@@ -117,16 +116,16 @@ def measure(  # noqa: PLR0913
 
     Args:
         network: the classifier; it must return ``(N, classes)``, unless the target is a callable.
-        layer: one of its modules, with output ``(N,K,h,w)`` or ``(N,K,d,h,w)``.
+        layer: of :func:`sycam.evidence.find_layer`, with output ``(N,K,h,w)`` or ``(N,K,d,h,w)``
+            once it is reshaped; or a module of the network alone.
         images: ``[N,C,H,W]`` or ``[N,C,D,H,W]`` in the network's input scale.
         target: what is explained, see :mod:`sycam.targets`.
         labels: ``[N]``, for target ``"label"``.
         batch: images a forward pass.
         progress: called with the number of images done.
-        reshape: makes the layer's output a map, see :func:`sycam.networks.reshaping.to_map`.
-        hessian: measure the leaf ``hessian_product``, too.
-        gradients: whether there is a backward pass; else they are NaN, and the network may be one
-            that cannot be differentiated.
+        derivatives: how often the score is differentiated: once for gradients; twice for the leaf
+            ``hessian_product`` as well; 0 times without a backward pass, so that gradients are NaN
+            and the network may be one that cannot be differentiated.
 
     Raises:
         LayerError: the layer did not run once, or has no spatial output.
@@ -142,9 +141,7 @@ def measure(  # noqa: PLR0913
         part = slice(start, start + batch)
         wanted = part_of(target, len(images), part)
         known = None if labels is None else labels[part]
-        found = layer_gradients(
-            network, layer, images[part], wanted, known, reshape, hessian, gradients
-        )
+        found = layer_gradients(network, layer, images[part], wanted, known, derivatives)
         if len(found) == len(images):
             whole = found
         else:
@@ -184,20 +181,20 @@ def _put(part: Evidence, whole: Evidence, place: slice) -> None:
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
 def layer_gradients(
     network: nn.Module,
-    layer: nn.Module,
+    layer: Layer | nn.Module,
     images: Tensor,
     target: Target = None,
     labels: Tensor | None = None,
-    reshape: Reshape = None,
-    hessian: bool = False,
-    gradients: bool = True,
+    derivatives: int = 1,
 ) -> Evidence:
     """One batch of :func:`measure`."""
+    layer = layer_of(layer)
+    module, reshape = layer.module, layer.reshape
     found: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: tuple, output: object) -> Tensor:
         """Start the graph here, and hand on a copy that in-place operations may change."""
-        _check_map(to_map(output, reshape, layer), images, reshape)
+        _check_map(to_map(output, reshape, module), images, reshape)
         if reshape is None and looks_channels_last(output, network):
             raise LayerError(
                 f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
@@ -211,16 +208,16 @@ def layer_gradients(
             )
         leaf = output.detach().clone().requires_grad_()
         found.append(leaf)
-        torch.set_grad_enabled(gradients)
+        torch.set_grad_enabled(derivatives > 0)
         return leaf.clone()
 
-    if scripted(layer):
+    if scripted(module):
         raise LayerError(
             "the target layer is TorchScript, which cannot be watched; give the network as an "
             "ordinary torch.nn.Module"
         )
     # Nothing before the layer is recorded; the hook switches recording on.
-    hook = (layer.register_forward_hook, cut)
+    hook = (module.register_forward_hook, cut)
     with untouched(network), torch.no_grad(), hooked(hook):
         outputs = forward(network, images, reading_of(target))
         explained = resolve(target, outputs, len(images), labels)
@@ -230,18 +227,17 @@ def layer_gradients(
                 "choose a layer that is neither skipped nor shared"
             )
         scores = explained.scores(outputs)
-        backward = _backward(scores, found[0], hessian) if gradients else None
+        backward = _backward(scores, found[0], derivatives > 1) if derivatives else None
     if backward is not None and backward[0] is None:
         raise LayerError(
             "the explained score does not depend on the target layer's output, as far as its "
-            f"gradient tells: {where_lost(network, images, layer)}"
+            f"gradient tells: {where_lost(network, images, module)}"
         )
-    maps = to_map(found[0].detach(), reshape, layer)
+    maps = to_map(found[0].detach(), reshape, module)
     measured = {"activations": maps}
     if backward is not None:
-        measured["gradients"] = to_map(backward[0], reshape, layer)
-    if hessian and backward is not None:
-        measured["hessian_product"] = to_map(backward[1], reshape, layer)
+        named = zip(("gradients", "hessian_product"), backward, strict=True)
+        measured |= {name: to_map(t, reshape, module) for name, t in named if t is not None}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in measured.values()):
         raise LayerError(
             "the target layer's activations or gradients are NaN or infinite on these images; "
@@ -254,7 +250,7 @@ def layer_gradients(
     depth = maps.shape[2] if maps.ndim == 5 else 1
     return Evidence(
         activations := measured.pop("activations"),
-        measured.pop("gradients") if gradients else torch.full_like(activations, torch.nan),
+        measured.pop("gradients") if derivatives else torch.full_like(activations, torch.nan),
         classes,
         explained.index.to(maps.device),
         measured,

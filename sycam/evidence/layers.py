@@ -37,6 +37,11 @@ class Layer:
     reshape: Reshape = None
 
 
+def layer_of(layer: Layer | nn.Module) -> Layer:
+    """A layer, of which the module alone may be given."""
+    return layer if isinstance(layer, Layer) else Layer("", layer)
+
+
 Layers = str | nn.Module | Sequence[str | nn.Module]
 SOUGHT = ("auto", "last")  # layers that are found by looking at what the network does
 

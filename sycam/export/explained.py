@@ -47,7 +47,7 @@ class Explained(nn.Module):
         self.explained = explained
         self.heads = []
         for layer in layers if "C" in self.names else []:
-            seen = measure(network, layer.module, images, reshape=layer.reshape)
+            seen = measure(network, layer, images)
             every = torch.arange(seen.outputs.shape[1])
             self.heads.append(class_weights(network, seen.activations, seen.outputs, every))
 

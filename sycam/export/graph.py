@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError
-from sycam.evidence import Layer
+from sycam.evidence import MEASURED, Layer, Leaf
 from sycam.export.target import ExportTarget, Winner, classes, listed
 from sycam.language import Expression, heatmap_latex
-from sycam.language.operators import LEAVES
+from sycam.language.signatures import BROADCAST
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
@@ -28,15 +28,6 @@ from sycam.runs.record import RunRecord
 from sycam.support.files import check_target, place_of
 
 CLOSE = 1e-4  # within which the graph must give the network's own scores and heatmaps
-_OF_THE_CLASS = {"C", "y", "p"}
-_POSSIBLE = {"A", *_OF_THE_CLASS}
-_WHY = {
-    "G": "a gradient, and a graph for inference has no backward pass",
-    "H": "a second derivative, and a graph for inference has no backward pass",
-    "S": "one forward pass per channel, which would multiply the batch by the layer's channels",
-    "D": "one forward pass per channel, which would multiply the batch by the layer's channels",
-    "MI": "a histogram of the image, which is taken on one image at a time",
-}
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]  # images to scores and heatmaps
 ToFile = Callable[[nn.Module, Tensor, Path, dict[str, str]], Run | None]
@@ -70,27 +61,28 @@ class GraphTarget:
     def supports(self, winner: Winner, targets: Mapping[str, ExportTarget]) -> SycamError | None:
         """Why network and heatmaps cannot be one graph, if so."""
         expression, settings = winner.expression, winner.result.record.settings
-        symbols = _symbols(expression)
-        for symbol in symbols:
-            if symbol not in _POSSIBLE:
+        able = _able()
+        for leaf in _leaves(expression):
+            if leaf.no_graph:
                 return OptionError(
-                    f"{expression} cannot be one graph with the network: leaf {symbol} is "
-                    f"{_WHY.get(symbol, 'measured by SyCAM alone')}. Formulas of A, C, y and p "
-                    "can; for this one export a class "
-                    f"(--base {listed(classes(targets), 'or')})"
+                    f"{expression} cannot be one graph with the network: leaf {leaf.symbol} is "
+                    f"{leaf.no_graph}. Formulas of {listed([leaf.symbol for leaf in able])} can; "
+                    f"for this one export a class (--base {listed(classes(targets), 'or')})"
                 )
-        if _OF_THE_CLASS.isdisjoint(symbols):
+        if not _of_the_class(expression):
             return None
         target, output = settings.target, settings.reading
+        of_the_class = [leaf.symbol for leaf in able if leaf.of_target]
         if output not in (AUTO, LOGITS, str(USUAL)):
             return OptionError(
-                f"the run's network returns {output}; in one graph C, y and p are those of a "
-                "network that returns logits of classes; export a class (--base torch)"
+                f"the run's network returns {output}; in one graph {listed(of_the_class)} are "
+                "those of a network that returns logits of classes; export a class (--base torch)"
             )
         if target not in ("predicted", "label") and not target.isdecimal():
             return OptionError(
-                f"the run explains {target!r}; in one graph a formula of C, y or p explains the "
-                "predicted class or one that is always the same; export a class (--base torch)"
+                f"the run explains {target!r}; in one graph a formula of "
+                f"{listed(of_the_class, 'or')} explains the predicted class or one that is always "
+                "the same; export a class (--base torch)"
             )
         return None
 
@@ -136,9 +128,20 @@ class GraphTarget:
             raise RunError(f"cannot write '{path}': {error}") from None
 
 
-def _symbols(expression: Expression) -> list[str]:
-    """The leaves that the expression reads, in the table's order."""
-    return [symbol for symbol, op in LEAVES.items() if op.name in expression.leaves]
+def _leaves(expression: Expression) -> list[Leaf]:
+    """What the expression reads, in the table's order."""
+    return [leaf for leaf in MEASURED.values() if leaf.name in expression.leaves]
+
+
+def _able() -> list[Leaf]:
+    """The leaves that a graph can have: maps, weights, scalars."""
+    found = [leaf for leaf in MEASURED.values() if not (leaf.no_graph or leaf.stands_in_for)]
+    return sorted(found, key=lambda leaf: -BROADCAST.index(leaf.sort))
+
+
+def _of_the_class(expression: Expression) -> bool:
+    """Whether what the expression reads depends on the class explained."""
+    return any(leaf.of_target for leaf in _leaves(expression))
 
 
 def _network(
@@ -172,9 +175,7 @@ def _network(
 
 def _explained_class(target: str, expression: Expression) -> int | None:
     """The class of a run's target; None for the predicted one, or where it does not matter."""
-    if _OF_THE_CLASS.isdisjoint(_symbols(expression)) or not target.isdecimal():
-        return None
-    return int(target)
+    return int(target) if _of_the_class(expression) and target.isdecimal() else None
 
 
 def exported(whole: nn.Module, noise: Tensor) -> torch.export.ExportedProgram:

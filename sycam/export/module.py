@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import inspect
 import json
 import keyword
 import re
@@ -14,10 +13,7 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files as package_files
 
 from sycam.errors import OptionError
-from sycam.evidence.leaves import head
-from sycam.evidence.leaves.ablation import ablation_drops
-from sycam.evidence.leaves.information import mutual_information
-from sycam.evidence.leaves.masked import masked_scores
+from sycam.evidence import MEASURED, Leaf
 from sycam.export.class_template import ClassTemplate
 from sycam.heatmaps.program import Program, weighted_sum_source
 from sycam.language import Expression, heatmap_latex
@@ -25,9 +21,7 @@ from sycam.language.operators import LEAVES
 from sycam.language.sources import standalone_source
 
 _MARKER = "# --- exported from here on ---\n"
-_IN_ONE_PASS = ("A", "G", "H", "y", "p")  # what `measure` returns without further passes
 _RECORDED = {"A", "G"}  # what the libraries record
-_FUNCTIONS = {"S": masked_scores, "D": ablation_drops, "MI": mutual_information}
 _CLASS, _MEASURING, _MAPS = "ExportedCAM", "MeasuringCAM", "weighted_maps"
 _PASSES = "passes.py"  # of sycam.networks
 _WIDTH = 100  # columns
@@ -58,21 +52,21 @@ def module_source(
         raise OptionError(f"class name {name!r} is not a Python identifier")
     program = Program(expression)
     leaves = [op.symbol for op in program.leaves]
-    further = [symbol for symbol in leaves if symbol not in _IN_ONE_PASS]
-    for symbol in further:
-        if symbol not in (*_FUNCTIONS, "C"):
+    read = [MEASURED[op.name] for op in program.leaves]
+    for leaf in read:
+        if not leaf.exportable:
+            able = ", ".join(leaf.symbol for leaf in MEASURED.values() if leaf.exportable)
             raise OptionError(
-                f"{expression} cannot be exported: leaf {symbol} ({LEAVES[symbol].name}) is "
-                f"measured by SyCAM alone; use sycam.CAM, or a formula of "
-                f"{', '.join([*_IN_ONE_PASS, *_FUNCTIONS, 'C'])}"
+                f"{expression} cannot be exported: leaf {leaf.symbol} ({leaf.name}) is measured "
+                f"by SyCAM alone; use sycam.CAM, or a formula of {able}"
             )
+    further = [leaf for leaf in read if not leaf.in_one_pass]
     measured = template.measures or not _RECORDED.issuperset(leaves)
     formula = weighted_sum_source(
         expression, **({"name": _MAPS, "summed": False} if template.by_maps else {})
     )
     texts = [standalone_source(f) for f in (*template.helpers, *program.functions)]
-    texts += [standalone_source(_FUNCTIONS[s]) for s in further if s in _FUNCTIONS]
-    texts += [_class_weights_source()] if "C" in further else []
+    texts += [leaf.source() for leaf in further if leaf.source is not None]
 
     parts = [f"LEAVES = {_tuple(leaves)}  # what the formula reads\n", formula, _body(_PASSES)]
     files = [template.file, _PASSES]
@@ -169,22 +163,11 @@ def _replaced(text: str, old: str, new: str) -> str:
     return before + new + after
 
 
-def _channel_leaves(wanted: Iterable[str]) -> str:
-    """The text of ``channel_leaves`` without the entries of other leaves."""
-    text = _body("channels.py")
-    lines = text.splitlines(keepends=True)
-    (entries,) = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Dict)]
-    for key, value in zip(entries.keys, entries.values, strict=True):
-        if key.value not in wanted:
-            for i in range(key.lineno - 1, value.end_lineno):
-                lines[i] = ""
-    return "".join(lines).strip()
-
-
-def _class_weights_source() -> str:
-    """Its error is one of SyCAM's; outside it is a ValueError."""
-    text = inspect.getsource(head.class_weights).replace("LayerError", "ValueError")
-    return f"from torch import Tensor, nn\n\nCLOSE = {head.CLOSE!r}\n\n\n{text}"
+def _channel_leaves(leaves: Iterable[Leaf]) -> str:
+    """The text of ``channel_leaves`` that measures these."""
+    entries = "\n".join(f'"{leaf.symbol}": {leaf.call},' for leaf in leaves)
+    filled = f"return {{\n{textwrap.indent(entries, ' ' * 8)}\n    }}"
+    return _replaced(_body("channels.py").strip(), "return {}", filled)
 
 
 def _merged(texts: Iterable[str], taken: set[str]) -> tuple[list[str], list[str]]:

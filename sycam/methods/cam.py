@@ -13,6 +13,7 @@ from sycam.data.image_set import form_hint
 from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
     SOUGHT,
+    Examples,
     Layer,
     Layers,
     Stack,
@@ -158,11 +159,10 @@ class CAM:
             measure_leaves(
                 self.network,
                 layer,
-                images,
+                Examples(images),
                 self.method.leaves,
                 targets,
                 batch=len(images),
-                gradients=False,
             )
             for layer in self._layers
         ]

@@ -9,9 +9,6 @@ from sycam.heatmaps import Heatmaps
 from sycam.methods.method import from_weights
 from sycam.metrics import Context
 
-# Leaves that no expression can name, and the leaf that each stands in for.
-AS_MEASURED = {"masked_scores_aligned": "masked_scores", "ablation_drops_lib": "ablation_drops"}
-
 
 def grad_cam_plus_plus(evidence: Evidence, context: Context) -> Heatmaps:
     """Grad-CAM++ of the grad-cam package 1.5: an absolute 1e-6 in the denominator.

@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 
 from sycam.errors import ExpressionError, unknown_name
+from sycam.evidence import MEASURED
 from sycam.language import Expression, parse_weights
 from sycam.language.operators import LEAVES
 from sycam.methods import controls, libraries, principal
@@ -15,7 +16,7 @@ from sycam.methods.fullgrad import fullgrad
 from sycam.methods.method import BASELINE, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
 
 A, G = "activations", "gradients"
-ALWAYS = frozenset({A, G, "score", "probability"})  # one forward and one backward pass
+ALWAYS = frozenset(leaf.name for leaf in MEASURED.values() if leaf.always)
 
 
 def _published(name: str, text: str, paper: str, note: str = "") -> Method:

@@ -17,16 +17,18 @@ from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (
+    MEASURED,
     SOUGHT,
     Cache,
     Evidence,
+    Examples,
     Layer,
     Layers,
+    Leaf,
     Stack,
     as_layers,
     default_folder,
     find_layer,
-    has_linear_head,
     measure,
     measure_leaves,
     read_outputs,
@@ -176,10 +178,9 @@ class ExplainedNetwork:
         """
         pixels = images.images.to(self.classifier.device)
         cache = Cache(default_folder()) if cache is None else cache
-        measured = [
-            self._measure(layer, images, pixels, notify, leaves, cache, gradients)
-            for layer in self.layers
-        ]
+        leaves = {*leaves, "gradients"} if gradients else leaves
+        examples = Examples(pixels, images.labels, images.digests)
+        measured = [self._measure(layer, examples, notify, leaves, cache) for layer in self.layers]
         if cache.trouble:
             notify(Note(cache.trouble))
         evidence = measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
@@ -230,6 +231,7 @@ class ExplainedNetwork:
             gradients: as for :meth:`measure`.
         """
         cache = Cache(default_folder() if keep else None)
+        leaves = {*leaves, "gradients"} if gradients else leaves
         measured = []
         for layer in self.layers:
             if network is not None:
@@ -238,11 +240,10 @@ class ExplainedNetwork:
                 measure_leaves(
                     self.network if network is None else network,
                     layer,
-                    images,
+                    Examples(images),
                     leaves,
                     self.target if target is None else read_as(target, self.reading),
                     cache=cache,
-                    gradients=gradients,
                 )
             )
         return measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
@@ -250,14 +251,12 @@ class ExplainedNetwork:
     def _measure(
         self,
         layer: Layer,
-        images: ImageSet,
-        pixels: Tensor,
+        examples: Examples,
         notify: Notify,
         leaves: Collection[str],
         cache: Cache,
-        gradients: bool,
     ) -> Evidence:
-        shown = ""
+        shown = "activations"  # whose stage began before the first layer's
 
         def progress(name: str, done: int, count: int) -> None:
             nonlocal shown
@@ -268,30 +267,19 @@ class ExplainedNetwork:
             notify(Step(done))
 
         return measure_leaves(
-            self.network,
-            layer,
-            pixels,
-            leaves,
-            self.target,
-            images.labels,
-            cache=cache,
-            digests=images.digests,
-            measured=lambda done: notify(Step(done)),
-            progress=progress,
-            gradients=gradients,
+            self.network, layer, examples, leaves, self.target, cache=cache, progress=progress
         )
 
-    def has_linear_head(self, images: ImageSet) -> bool:
-        """Whether leaf C, the class's weights, can be had at every layer."""
-        if is_callable(self.target):
-            return False
+    def lacking(self, images: ImageSet, leaves: Collection[str]) -> list[Leaf]:
+        """Those of the leaves named that this network does not have at every layer."""
+        asked = [leaf for leaf in MEASURED.values() if leaf.name in leaves and leaf.of_evidence]
+        # A callable explains no class, which these leaves tell of.
+        if not asked or is_callable(self.target):
+            return asked
         probes = images.images[:PROBES].to(self.classifier.device)
-        for layer in self.layers:
-            predicted = read_as("predicted", self.reading)
-            measured = measure(self.network, layer.module, probes, predicted, reshape=layer.reshape)
-            if not has_linear_head(self.network, measured.activations, measured.outputs):
-                return False
-        return True
+        predicted = read_as("predicted", self.reading)
+        seen = [measure(self.network, layer, probes, predicted) for layer in self.layers]
+        return [leaf for leaf in asked if not all(leaf.had_by(self.network, one) for one in seen)]
 
     def _say(self, evidence: Evidence | Stack, images: ImageSet, notify: Notify) -> None:
         """What a user should know about these measurements."""

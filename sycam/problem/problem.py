@@ -194,7 +194,7 @@ def _available(
     grammar: Grammar, explained: ExplainedNetwork, images: ImageSet, notify: Notify
 ) -> Grammar:
     """The grammar without the leaves that this network does not have."""
-    if "class_weights" not in grammar.leaves or explained.has_linear_head(images):
-        return grammar
-    notify(Note("leaf C left out: no linear head follows the layer's global average pooling"))
-    return grammar.without({"class_weights"})
+    lacking = explained.lacking(images, grammar.leaves)
+    for leaf in lacking:
+        notify(Note(f"leaf {leaf.symbol} left out: {leaf.absent}"))
+    return grammar.without({leaf.name for leaf in lacking}) if lacking else grammar

@@ -12,9 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sycam.language import OPERATORS, Operator
+from sycam.evidence import MEASURED
+from sycam.language import Operator
 from sycam.methods import KINDS, Method
-from sycam.methods.libraries import AS_MEASURED
 from sycam.report.grammars import written
 from sycam.support.terminal import shown
 
@@ -114,12 +114,14 @@ def _facts(method: Method) -> str:
 
 
 def _leaves(method: Method) -> list[dict[str, str]]:
-    """What the method reads, in the order of the operator table."""
+    """What the method reads, in the order of the table of leaves."""
     found = []
-    for name in sorted(method.leaves, key=lambda n: list(OPERATORS).index(AS_MEASURED.get(n, n))):
-        op = OPERATORS[AS_MEASURED.get(name, name)]
-        said = {"name": name, "written": op.symbol, "meaning": op.meaning, "price": op.price}
-        if name in AS_MEASURED:
+    for leaf in MEASURED.values():
+        if leaf.name not in method.leaves:
+            continue
+        op = leaf.operator
+        said = {"name": leaf.name, "written": op.symbol, "meaning": op.meaning, "price": op.price}
+        if leaf.stands_in_for:
             said["written"] += "'"
             said["meaning"] += "; as the grad-cam package measures it"
         found.append(said)

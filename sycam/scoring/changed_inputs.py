@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import OptionError
-from sycam.evidence import Evidence, Stack
+from sycam.evidence import MEASURED, Evidence, Stack
 from sycam.heatmaps import Heatmaps
 from sycam.inference import Classifier
 from sycam.methods import ALWAYS
@@ -107,8 +107,7 @@ class ChangedInputs:
 
     def leaf(self, name: str) -> Tensor:
         """A leaf of the images: ``[N,K]``, or ``[N]`` where it is one number per image."""
-        tensor = self._layer().leaves[name][..., 0, 0]
-        return tensor[:, 0] if name in ("score", "probability") else tensor
+        return MEASURED[name].numbers(self._layer())
 
     def _layer(self) -> Evidence:
         if len(self._evidence.layers) > 1:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sycam.data.images import ImageSet
 from sycam.errors import DataError, UnknownNameError
-from sycam.evidence import Cache, Evidence
+from sycam.evidence import MEASURED, Cache, Evidence
 from sycam.heatmaps import norm01
 from sycam.language import parse
 from sycam.metrics import EXACT, POSITIVE_SCALE, RANKING, WEIGHTS, Context, Metric, find_metric
@@ -282,8 +282,9 @@ class _Bench:
         explained = ExplainedNetwork.prepare(
             network, "3", images, explain=ExplainOptions(target=0), device="cpu"
         )
-        leaves = metric.leaves | {"activations", "gradients", "score", "probability"}
-        self.evidence, self.context = explained.measure(images, leaves=leaves, cache=Cache(None))
+        self.evidence, self.context = explained.measure(
+            images, leaves=metric.leaves, cache=Cache(None)
+        )
         self.metric = metric
 
     def scoring(self, maps: Tensor) -> Context:
@@ -323,8 +324,7 @@ class _Still:
         return totals * self.maps.flatten(2).mean(-1, keepdim=True)
 
     def leaf(self, name: str) -> Tensor:
-        tensor = self.evidence.leaves[name][..., 0, 0]
-        return tensor[:, 0] if name in ("score", "probability") else tensor
+        return MEASURED[name].numbers(self.evidence)
 
 
 def _network(images: Tensor) -> nn.Sequential:

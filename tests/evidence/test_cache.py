@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sycam.evidence import Cache, add_leaves, default_folder, measure
+from sycam.evidence import Cache, Examples, Layer, add_leaves, default_folder, measure
 from sycam.evidence.cache import key_of
 from sycam.targets import Probability
 
@@ -35,12 +35,10 @@ class Counting(nn.Module):
 
 def masked(network: Counting, images: Tensor, cache: Cache | None, target=None, **options):
     """The leaf, and how many images the network was shown for it."""
-    layer = network.network[3]
+    layer, examples = Layer("3", network.network[3]), Examples(images)
     evidence = measure(network, layer, images, target)
     before = network.shown
-    found = add_leaves(
-        evidence, [LEAF], network, layer, images, target, layer_name="3", cache=cache, **options
-    )
+    found = add_leaves(evidence, [LEAF], network, layer, examples, target, cache, **options)
     return found.leaves[LEAF], network.shown - before
 
 

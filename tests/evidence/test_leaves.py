@@ -14,16 +14,18 @@ from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 
 from sycam.errors import LayerError
-from sycam.evidence import add_leaves, has_linear_head, measure
+from sycam.evidence import MEASURED, Examples, Layer, add_leaves, measure, measure_leaves
 from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.evidence.leaves.information import mutual_information
 from sycam.evidence.leaves.masked import masked_scores
+from sycam.language.operators import LEAVES
 from sycam.targets import Contrast, Probability
 
 
-def leaf(network: nn.Module, layer: nn.Module, images: Tensor, name: str, target=None) -> Tensor:
+def leaf(network: nn.Module, module: nn.Module, images: Tensor, name: str, target=None) -> Tensor:
+    layer, examples = Layer("", module), Examples(images)
     evidence = measure(network, layer, images, target)
-    found = add_leaves(evidence, [name], network, layer, images, target).leaves[name]
+    found = add_leaves(evidence, [name], network, layer, examples, target).leaves[name]
     assert found.shape == (*evidence.activations.shape[:2], 1, 1)
     return found[..., 0, 0]
 
@@ -164,7 +166,7 @@ def test_class_weights_of_a_linear_head(small_images):
 
 def test_no_class_weights_without_such_a_head(small_network, small_images):
     evidence = measure(small_network, small_network[3], small_images)
-    assert not has_linear_head(small_network, evidence.activations, evidence.outputs)
+    assert not MEASURED["class_weights"].had_by(small_network, evidence)
     with pytest.raises(LayerError, match="leaf C needs a linear head directly after"):
         leaf(small_network, small_network[3], small_images, "class_weights")
     # A head of the right shape behind another layer is none of this one's.
@@ -188,7 +190,7 @@ def hessian_product(head: nn.Module, activations: Tensor, score) -> Tensor:
 def test_the_hessian_product_by_the_full_hessian(small_network, small_images):
     small_network.double()
     images = small_images[:2].double()
-    evidence = measure(small_network, small_network[3], images, Probability(2), hessian=True)
+    evidence = measure(small_network, small_network[3], images, Probability(2), derivatives=2)
     for n in range(2):
         expected = hessian_product(
             small_network[4:], evidence.activations[n], lambda row: row.softmax(0)[2]
@@ -204,9 +206,9 @@ def test_the_hessian_vanishes_on_relu_networks_with_a_logit(small_images):
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 9), nn.ReLU(), nn.Linear(9, 3)
     ).eval()
-    by_logit = measure(network, network[1], small_images, hessian=True)
+    by_logit = measure(network, network[1], small_images, derivatives=2)
     assert not by_logit.leaves["hessian_product"].any()
-    by_chance = measure(network, network[1], small_images, Probability(), hessian=True)
+    by_chance = measure(network, network[1], small_images, Probability(), derivatives=2)
     assert by_chance.leaves["hessian_product"].any()
 
 
@@ -218,8 +220,34 @@ def test_progress_is_told_image_by_image(small_network, small_images):
         evidence,
         names,
         small_network,
-        small_network[3],
-        small_images,
+        Layer("3", small_network[3]),
+        Examples(small_images),
         progress=lambda *step: seen.append(step),
     )
     assert seen == [(name, i, 7) for name in names for i in range(1, 8)]
+
+
+def test_the_table_of_leaves_has_each_of_the_language():
+    own = [row for row in MEASURED.values() if not row.stands_in_for]
+    assert [row.name for row in own] == [op.name for op in LEAVES.values() if op.value is None]
+    assert {row.operator.name for row in MEASURED.values()} == {row.name for row in own}
+
+
+def test_each_row_says_what_people_are_told():
+    for row in MEASURED.values():
+        assert bool(row.absent) == (row.of_evidence is not None), row.name
+        assert bool(row.call) == (row.source is not None), row.name
+        own_passes = row.of_image is not None or row.derivatives > 0
+        assert row.stands_in_for or bool(row.no_graph) == own_passes, row.name
+
+
+def test_a_leaf_depends_on_the_target_where_its_row_says_so(small_images):
+    """Else the cache would give one target's values for another's."""
+    network = pooled(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    layer, examples = Layer("1", network[1]), Examples(small_images)
+    one, other = (
+        measure_leaves(network, layer, examples, MEASURED, target)
+        for target in (Probability(0), Probability(1))
+    )
+    for name, row in MEASURED.items():
+        assert torch.equal(one.leaves[name], other.leaves[name]) != row.of_target, name

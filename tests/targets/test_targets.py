@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
-from sycam.evidence import Layer, layer_gradients, measure, measure_leaves
+from sycam.evidence import Examples, Layer, layer_gradients, measure, measure_leaves
 from sycam.heatmaps import evaluate
 from sycam.language import parse
 from sycam.networks.outputs import rows
@@ -379,8 +379,9 @@ def test_float32_explains_confident_probabilities_as_float64_does(gap, classes, 
     target = type(target)() if classes == 1 else target
     images = torch.rand(3, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     single, double = (confident(t, classes, gap) for t in (torch.float32, torch.float64))
+    names = ["ablation_drops", "hessian_product"]
     found, exact = (
-        measure_leaves(n, Layer("3", n[3]), i, ["ablation_drops", "hessian_product"], target)
+        measure_leaves(n, Layer("3", n[3]), Examples(i), names, target)
         for n, i in ((single, images), (double, images.double()))
     )
     for name in ("gradients", "hessian_product", "ablation_drops"):

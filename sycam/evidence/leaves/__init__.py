@@ -1,1 +1,1 @@
-"""Leaves that take passes of their own: one number per channel, measured only where it is used."""
+"""The table of leaves, and those that take passes of their own, measured only where used."""

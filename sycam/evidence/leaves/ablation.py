@@ -37,3 +37,16 @@ def ablation_drops(
     if logarithmic:
         return -torch.expm1(left - score)
     return (score - left) / torch.where(score != 0, score, torch.full_like(score, torch.inf))
+
+
+def set_below_the_minimum(output: Tensor, channels: Tensor) -> Tensor:
+    """As the grad-cam package alters a batch: far below the batch's minimum, unless that is 0.
+
+    Args:
+        output: ``[B,K,h,w]`` of the layer, changed in place.
+        channels: ``[B]``, one in each row.
+    """
+    for row, channel in enumerate(channels.tolist()):
+        least = output.min()
+        output[row, channel] = 0 if least == 0 else least - 1e7
+    return output

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+import inspect
+
 from torch import Tensor, nn
 
 from sycam.errors import LayerError
+from sycam.evidence.capture import Evidence
 
 CLOSE = 1e-3  # of the largest class score: how well a head must reproduce the network's scores
 
@@ -50,13 +52,19 @@ def class_weights(
     )
 
 
-def has_linear_head(network: nn.Module, activations: Tensor, outputs: Tensor | None) -> bool:
-    """Whether :func:`class_weights` can be had at this layer."""
-    if outputs is None:
-        return False
-    try:
-        targets = torch.zeros(len(outputs), dtype=torch.int64)
-        class_weights(network, activations, outputs, targets)
-    except LayerError:
-        return False
-    return True
+def measured_class_weights(network: nn.Module, evidence: Evidence) -> Tensor:
+    """:func:`class_weights` ``[N,K]`` of the class that the evidence explains.
+
+    Raises:
+        LayerError: as there, or the network returns no class scores.
+    """
+    if evidence.outputs is None:
+        raise LayerError("leaf C needs a network that returns class scores (N, classes)")
+    return class_weights(network, evidence.activations, evidence.outputs, evidence.targets)
+
+
+def class_weights_source() -> str:
+    """Text that defines :func:`class_weights` in exported modules; its error is one of SyCAM's,
+    outside it is a ValueError."""
+    text = inspect.getsource(class_weights).replace("LayerError", "ValueError")
+    return f"from torch import Tensor, nn\n\nCLOSE = {CLOSE!r}\n\n\n{text}"

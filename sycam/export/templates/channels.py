@@ -1,8 +1,8 @@
 """The part of an exported module that measures leaves by further passes, an image at a time.
 
 The exporter copies this file from the marker on in place of the ``channel_leaves`` of
-:mod:`sycam.export.templates.measuring`, with those entries of what it returns that the formula
-reads.
+:mod:`sycam.export.templates.measuring`, and fills what it returns with the calls of
+:mod:`sycam.evidence.leaves.table` of the leaves that the formula reads.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sycam.evidence.leaves.ablation import ablation_drops
-from sycam.evidence.leaves.head import class_weights
-from sycam.evidence.leaves.information import mutual_information
-from sycam.evidence.leaves.masked import masked_scores
 from sycam.export.templates.measuring import _score
 from sycam.networks.passes import hooked
 
@@ -65,14 +61,4 @@ def channel_leaves(
                 found = network(image[None].expand(count, *image.shape))
         return torch.stack([_score(row, target) for row in found[:count]])
 
-    return {
-        "S": masked_scores(image, activations, score),
-        "D": ablation_drops(clean, len(activations), score_without),
-        "MI": mutual_information(image, activations),
-        "C": class_weights(
-            network,
-            activations[None].flatten(2, -2),
-            outputs[None],
-            torch.tensor([int(outputs.argmax()) if callable(target) else target]),
-        )[0],
-    }
+    return {}

@@ -1,0 +1,114 @@
+"""One image shown to the network again, altered or without one of the layer's channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sycam.errors import LayerError
+from sycam.evidence.capture import Evidence
+from sycam.evidence.layers import Layer
+from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.networks.forward import forward
+from sycam.networks.passes import hooked
+from sycam.networks.reshaping import zero_channels
+from sycam.networks.untouched import device_of
+from sycam.targets.resolved import Resolved
+
+CPU_BATCH, GPU_BATCH = 64, 256  # rows a forward pass, at most
+ROOM = 2**27  # bytes of altered images and layer outputs a forward pass, about
+
+
+class Rerun:
+    """The network on altered copies of one image.
+
+    Args:
+        network: in evaluation mode.
+        layer: the target layer.
+        image: ``[C,H,W]`` or ``[C,D,H,W]``.
+        evidence: of all images.
+        explained: of all images.
+        index: of the image among them.
+
+    Attributes:
+        image: on the network's device.
+        activations: ``[K,h,w]`` or ``[K,d,h,w]`` of the image.
+        clean: the target's score, a scalar.
+        batch: altered copies a forward pass.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: Layer,
+        image: Tensor,
+        evidence: Evidence,
+        explained: Resolved,
+        index: int,
+    ):
+        self.network, self.layer = network, layer
+        self.image = image.to(device_of(network))
+        self.explained, self.index = explained, index
+        maps = evidence.activations[index]
+        self.activations = maps.unflatten(1, (evidence.depth, -1)) if self.image.ndim == 4 else maps
+        self.clean = evidence.others["score"][index].flatten()[0]
+        if explained.logarithmic:
+            self.clean_logarithm = self._scores(evidence.outputs[index][None], 1, True)[0]
+        most = GPU_BATCH if self.image.device.type == "cuda" else CPU_BATCH
+        row = (self.image.numel() + self.activations.numel()) * self.image.element_size()
+        self.batch = max(1, min(most, ROOM // row))
+        self._narrow = True  # whether what lies before the layer can run on a single image
+
+    def score(self, images: Tensor) -> Tensor:
+        """The target's score of altered images ``[B,C,H,W]``."""
+        return self._scores(self._forward(images), len(images))
+
+    def drops(self) -> Tensor:
+        """Ablation-CAM's drops, without loss where probabilities near 1 are compared."""
+        logarithmic = self.explained.logarithmic
+        return ablation_drops(
+            self.clean_logarithm if logarithmic else self.clean,
+            len(self.activations),
+            lambda channels: self.score_without(channels, logarithmic=logarithmic),
+            self.batch,
+            logarithmic,
+        )
+
+    def score_without(
+        self,
+        channels: Tensor,
+        alter: Callable[[Tensor, Tensor], Tensor] | None = None,
+        logarithmic: bool = False,
+    ) -> Tensor:
+        """The target's score, or its logarithm, with one channel a row set to zero, or altered."""
+        count = len(channels)
+
+        def replaced(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+            output = output[:1].repeat(count, *(1,) * (output.ndim - 1))
+            if alter is not None:
+                return alter(output, channels)
+            return zero_channels(output, channels, self.layer.reshape, self.layer.module)
+
+        with hooked((self.layer.module.register_forward_hook, replaced)):
+            if self._narrow:
+                # Up to the layer all rows are alike: run it once, and spread the rows there.
+                try:
+                    outputs = self._forward(self.image[None])
+                    return self._scores(outputs, count, logarithmic)
+                except (LayerError, torch.OutOfMemoryError):
+                    raise
+                except Exception:
+                    self._narrow = False  # the network looks at its input's batch elsewhere
+            whole = self.image[None].expand(count, *self.image.shape)
+            return self._scores(self._forward(whole), count, logarithmic)
+
+    def _forward(self, images: Tensor) -> object:
+        return forward(self.network, images, self.explained.reading)
+
+    def _scores(self, outputs: object, count: int, logarithmic: bool = False) -> Tensor:
+        rows = torch.full((count,), self.index, device=self.explained.index.device)
+        if logarithmic:
+            return self.explained.logarithms(outputs, rows).detach()
+        return self.explained.scores(outputs, rows).detach()
