@@ -112,34 +112,12 @@ def _elementwise(
     )
 
 
-def _infix(  # noqa: PLR0913 (the columns of the table)
-    name: str,
-    function: Callable,
-    symbol: str,
-    precedence: int,
-    latex: str,
-    meaning: str,
-    *laws: str,
-    bracketing: tuple[str, ...] = (),
-    algebra: Callable[..., Any],
-    degrees: tuple[float, ...] = (),
-) -> Operator:
-    overloads = tuple(
+def _broadcast(function: Callable[..., Tensor]) -> tuple[Overload, ...]:
+    """Typings of an infix operator, which broadcasts the narrower argument."""
+    return tuple(
         Overload((a, b), max(a, b, key=BROADCAST.index), function)
         for a in BROADCAST
         for b in BROADCAST
-    )
-    return Operator(
-        name,
-        overloads,
-        latex,
-        meaning,
-        laws=frozenset(laws),
-        symbol=symbol,
-        precedence=precedence,
-        algebra=algebra,
-        bracketing=frozenset(bracketing),
-        degrees=degrees,
     )
 
 
@@ -360,46 +338,47 @@ _TABLE = (
         "softmax over channels",
         bracketing=_WRITTEN_AS_CALL,
     ),
-    _infix(
+    Operator(
         "add",
-        numerics.add,
-        "+",
-        SUM,
+        _broadcast(numerics.add),
         "{0} + {1}",
         "sum",
-        COMMUTATIVE,
+        laws=frozenset({COMMUTATIVE}),
+        symbol="+",
+        precedence=SUM,
         algebra=lambda sympy, a, b: a + b,
+        bracketing=frozenset(),
     ),
-    _infix(
+    Operator(
         "sub",
-        numerics.subtract,
-        "-",
-        SUM,
+        _broadcast(numerics.subtract),
         "{0} - {1}",
         "difference",
+        symbol="-",
+        precedence=SUM,
         algebra=lambda sympy, a, b: a - b,
+        bracketing=frozenset(),
     ),
-    _infix(
+    Operator(
         "mul",
-        numerics.multiply,
-        "*",
-        PRODUCT,
+        _broadcast(numerics.multiply),
         r"{0} \cdot {1}",
         "product",
-        COMMUTATIVE,
-        HOMOGENEOUS,
-        bracketing=(OPEN_AS_LAST,),
+        laws=frozenset({COMMUTATIVE, HOMOGENEOUS}),
+        symbol="*",
+        precedence=PRODUCT,
         algebra=lambda sympy, a, b: a * b,
+        bracketing=frozenset({OPEN_AS_LAST}),
     ),
-    _infix(
+    Operator(
         "div",
-        numerics.divide,
-        "/",
-        PRODUCT,
+        _broadcast(numerics.divide),
         r"\frac{{{0}}}{{{1}}}",
         "total division: 0 where b is 0",
-        bracketing=(DELIMITED,),
+        symbol="/",
+        precedence=PRODUCT,
         algebra=lambda sympy, a, b: a / b,
+        bracketing=frozenset({DELIMITED}),
         degrees=(1, -1),
     ),
 )
