@@ -27,7 +27,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -50,8 +50,7 @@ from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import divide
 from sycam.scoring.scorer import Score, Scorer
 from sycam.search import Enumerator, Level
-from sycam.search.proposals.guide import Guide
-from sycam.search.proposals.proposer import Portray
+from sycam.search.proposals.guide import Guide, Space
 from sycam.search.selection.select import DEGENERATE_SHARE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,22 +61,6 @@ PLACES = {"demo": "auto", "resnet20": LAYERS["resnet20"], "busi": "bn5_relu"}
 SHOWN = (25, 50, 100, 200, 400, 800)
 SLOW = {"TPE": (5, 400)}  # seeds and candidates, at most
 GRAMMAR = load_grammar("gradient")
-
-
-@dataclass(frozen=True)
-class Space:
-    """What a sampler knows of the candidates before any is scored.
-
-    Attributes:
-        represent, portray: as of :class:`sycam.search.Enumerator`.
-        stream: candidates by cost.
-        max_cost: of them.
-    """
-
-    represent: Callable[[Expression], Expression | None]
-    portray: Portray
-    stream: Iterator[Expression]
-    max_cost: int
 
 
 class Table:
@@ -102,7 +85,8 @@ class Table:
 
     def fresh(self) -> Space:
         """For another sampler; all share what is known of the space."""
-        return Space(self.space.represent, self._portray, iter(self.order), MAX_COST)
+        represent = self.space.represent
+        return Space(GRAMMAR, MAX_COST, represent, iter(self.order), self._portray)
 
     def __str__(self) -> str:
         return (
@@ -193,7 +177,7 @@ class Live:
         leaves = {name: layer.leaves[name][:PROBES] for name in GRAMMAR.leaves}
         space = Enumerator(GRAMMAR, leaves, self.metric.invariance, size)
         stream = expressions(space.candidates(self.max_cost))
-        return Space(space.represent, space.portrait, stream, self.max_cost)
+        return Space(GRAMMAR, self.max_cost, space.represent, stream, space.portrait)
 
     def __str__(self) -> str:
         return f"{self.subject}, {self.metric.text}: up to cost {self.max_cost}"
@@ -252,8 +236,7 @@ def uniform(space: Space, seed: int) -> Iterator[Expression]:
 
 def guide(space: Space, seed: int, sampler: str, portrays: bool = False) -> Guide:
     """One of the package's samplers."""
-    return Guide(GRAMMAR, sampler, seed, space.max_cost, represent=space.represent,
-                 stream=space.stream, portray=space.portray if portrays else None)  # fmt: skip
+    return Guide(space if portrays else replace(space, portray=None), sampler, seed)
 
 
 CONTESTANTS: dict[str, Callable[[Space, int], object]] = {

@@ -21,7 +21,7 @@ from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.engine import DEEPEST, Outcome, Search
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, EXACT, PER_CLASS, SearchOptions
-from sycam.search.proposals.guide import Guide
+from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
@@ -187,16 +187,12 @@ def _guide_of(
 
     def guide(stream: Iterator[Expression | Level]) -> Guide:
         return Guide(
-            problem.grammar,
+            Space(problem.grammar, DEEPEST, enumerator.represent, stream, enumerator.portrait),
             options.sampler,
             problem.explained.seed,
-            DEEPEST,
             storage=None if folder is None else options.storage or folder / STUDY_FILE,
             name=name,
             shared=options.storage is not None,
-            represent=enumerator.represent,
-            stream=stream,
-            portray=enumerator.portrait,
         )
 
     return guide

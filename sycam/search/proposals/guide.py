@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
@@ -29,6 +30,29 @@ _PATIENCE = 300  # proposals without a new class, after which the next in cost o
 _AGAIN = _PATIENCE - 16
 
 
+@dataclass(frozen=True)
+class Space:
+    """What may be proposed, and what is known of it before anything is scored.
+
+    Attributes:
+        grammar: that proposals are of.
+        max_cost: highest cost of a proposal.
+        represent: maps an expression to the one that stands for its class, or to None where it
+            has no heatmap; see :meth:`sycam.search.Enumerator.represent`. Without it, each
+            expression is a class.
+        stream: expressions by cost, where enumeration goes on; sampler ``"grammar"`` proposes a
+            share of them, others are followed by them when they find nothing new any more.
+        portray: see :meth:`sycam.search.Enumerator.portrait`; for ``"grammar"``, which finds the
+            best in a fraction of the candidates with it.
+    """
+
+    grammar: Grammar
+    max_cost: int = 10
+    represent: Callable[[Expression], Expression | None] | None = None
+    stream: Iterator[Expression | Level] | None = None
+    portray: Portray | None = None
+
+
 class Guide:
     """Proposes new expressions, each of a class that was not scored before.
 
@@ -36,48 +60,36 @@ class Guide:
     is shared; an interrupted search resumes by telling the scores on record again.
 
     Args:
-        grammar: the space.
+        space: what is proposed from.
         sampler: ``"grammar"`` (edits of the best, a grammar learnt from them, and cost order),
             ``"tpe"`` or ``"random"`` (Optuna's), ``"evolution"`` (genetic programming), or any
             sampler of Optuna's.
         seed: of the sampler.
-        max_cost: highest cost of a proposal.
-        storage: of the study, and ``shared``: see :class:`ExpressionStudy`.
-        name: of the study.
-        represent: maps an expression to the one that stands for its class, or to None where it
-            has no heatmap; see :meth:`sycam.search.Enumerator.represent`. Without it, each
-            expression is a class.
-        stream: expressions by cost, where enumeration goes on; ``"grammar"`` proposes a share of
-            them, others are followed by them when they find nothing new any more.
-        portray: see :meth:`sycam.search.Enumerator.portrait`; for ``"grammar"``, which finds the
-            best in a fraction of the candidates with it.
+        storage, name, shared: of the study, see :class:`ExpressionStudy`.
         mix: shares of the kinds of proposals; for ``"grammar"``.
 
     Raises:
         UnknownNameError: no such sampler.
-        OptionError: ``max_cost`` is too low, or the storage is of no use.
+        OptionError: the space's ``max_cost`` is too low, or the storage is of no use.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
-        grammar: Grammar,
+        space: Space,
         sampler: str | BaseSampler = GRAMMAR,
         seed: int = 0,
-        max_cost: int = 10,
         storage: str | Path | BaseStorage | None = None,
         name: str = "sycam",
-        represent: Callable[[Expression], Expression | None] | None = None,
-        stream: Iterator[Expression | Level] | None = None,
-        portray: Portray | None = None,
-        mix: Mapping[str, float] = MIX,
         shared: bool | None = None,
+        mix: Mapping[str, float] = MIX,
     ):
-        self.grammar, self.max_cost = grammar, max_cost
-        self._derivations = Derivations(grammar, max_cost)
+        self.space = space
+        self._derivations = Derivations(space.grammar, space.max_cost)
+        stream = space.stream
         self._proposer: Proposer | None = None
         own: BaseSampler = GrammarSampler(self._derivations)
         if sampler == GRAMMAR:
-            self._proposer = GrammarProposer(self._derivations, seed, stream, portray, mix)
+            self._proposer = GrammarProposer(self._derivations, seed, stream, space.portray, mix)
             stream = None  # it is the proposer's now
         elif sampler == EVOLUTION:
             self._proposer = EvolutionProposer(self._derivations, seed)
@@ -91,7 +103,7 @@ class Guide:
         self._ledger = ExpressionStudy(storage, name, own, self._derivations, shared)
         self._order = iter(()) if stream is None else stream
         self._barren = 0  # proposals since the last new class
-        self._represent = represent or (lambda expression: expression)
+        self._represent = space.represent or (lambda expression: expression)
         self._known: dict[Expression, tuple[Values | None, bool]] = {}
         self._pending: dict[Expression, tuple[str, list[Trial]]] = {}
         self._goals = 0  # not known before the first score
@@ -188,7 +200,7 @@ class Guide:
         return found
 
     def _fits(self, expression: Expression) -> bool:
-        return expression.cost <= self.max_cost and self._derivations.holds(expression)
+        return expression.cost <= self.space.max_cost and self._derivations.holds(expression)
 
     def _note(
         self,
@@ -220,7 +232,7 @@ class Guide:
     def _take(self, text: str, values: Values) -> None:
         """A score of another process; its text is parsed, and left alone if that fails."""
         try:
-            expression = self.grammar.parse(text)
+            expression = self.space.grammar.parse(text)
         except ExpressionError:
             return
         self._counts["shared"] += 1

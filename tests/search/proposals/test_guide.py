@@ -15,7 +15,7 @@ from sycam.grammar import load_grammar
 from sycam.metrics import POSITIVE_SCALE
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import SAMPLERS
-from sycam.search.proposals.guide import Guide
+from sycam.search.proposals.guide import Guide, Space
 
 MAX = 5
 GRAMMAR = load_grammar("gradient")
@@ -44,9 +44,9 @@ def figure(space, expression):
 
 def guide(sampler="grammar", seed=0, **options):
     space = enumerator()
-    made = Guide(GRAMMAR, sampler, seed, MAX, represent=space.represent,
-                 stream=space.candidates(MAX), portray=space.portrait, **options)  # fmt: skip
-    return made, space
+    stream = space.candidates(MAX)
+    known = Space(GRAMMAR, MAX, space.represent, stream, space.portrait)
+    return Guide(known, sampler, seed, **options), space
 
 
 def follow(made, space, count):
@@ -117,7 +117,7 @@ def test_pending_expressions_are_not_asked_for_again():
 
 def test_a_small_space_is_searched_to_its_end():
     space = enumerator()
-    made = Guide(GRAMMAR, "random", 0, 2, represent=space.represent)
+    made = Guide(Space(GRAMMAR, 2, space.represent), "random")
     found = follow(made, space, 1000)
     assert set(found) == set(enumerator().represent_all(found))
     classes = sum(not isinstance(item, Level) for item in enumerator().candidates(2))
@@ -213,6 +213,6 @@ def test_nothing_is_printed(capfd, tmp_path):
 
 def test_bad_options_are_refused():
     with pytest.raises(UnknownNameError, match="'tpe'"):
-        Guide(GRAMMAR, "tpee")
+        Guide(Space(GRAMMAR), "tpee")
     with pytest.raises(OptionError, match="nosuchdb"):
-        Guide(GRAMMAR, storage="nosuchdb://here")
+        Guide(Space(GRAMMAR), storage="nosuchdb://here")
