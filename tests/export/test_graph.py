@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 import sycam
 from sycam.errors import OptionError, RunError
+from sycam.evidence import MEASURED, Layer
 from sycam.export import TARGETS, Winner
+from sycam.export.explained import Explained
 from sycam.language import heatmap_latex, parse
 
 
@@ -93,6 +95,15 @@ def test_a_program_gives_the_networks_scores_and_the_engines_heatmaps(
         "provenance.txt": "Found on Friday.",
         "images.txt": "(N, 3, 16, 20) in the network's input scale",
     }
+
+
+def test_what_a_graph_computes_is_every_leaf_whose_row_does_not_refuse_it(network, images):
+    able = [leaf for leaf in MEASURED.values() if not (leaf.no_graph or leaf.stands_in_for)]
+    for leaf in able:
+        text, layer = f"{leaf.symbol} * A", Layer("last", network.last)
+        whole = Explained(network, [layer], parse(text), "mean", (16, 20), None, images)
+        expected = sycam.CAM(network, "last", text)(images)
+        torch.testing.assert_close(whole(images)[1], expected, rtol=0, atol=1e-4)
 
 
 def test_onnx_gives_them_in_another_runtime(tmp_path, network, images):
