@@ -50,6 +50,8 @@ class Evidence:
         others: further leaves by name: a map as the activations are, a weight ``[N,K,1,1]``, a
             scalar ``[N,1,1,1]``.
         depth: slices of the layer's grid, 1 for images.
+        name: of the layer, by which formulas of several layers read it; empty where it is not
+            known.
     """
 
     activations: Tensor
@@ -58,6 +60,7 @@ class Evidence:
     targets: Tensor
     others: Mapping[str, Tensor] = field(default_factory=dict)
     depth: int = 1
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.activations)
@@ -96,6 +99,7 @@ class Evidence:
             self.targets[index],
             {name: tensor[index] for name, tensor in self.others.items()},
             self.depth,
+            self.name,
         )
 
 
@@ -166,6 +170,7 @@ def _room(part: Evidence, count: int) -> Evidence:
         room(part.targets),
         {name: room(tensor) for name, tensor in part.others.items()},
         part.depth,
+        part.name,
     )
 
 
@@ -255,6 +260,7 @@ def layer_gradients(
         explained.index.to(maps.device),
         measured,
         depth,
+        layer.name,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sycam.language import Expression
-from sycam.language.signatures import HEAT, WEIGHT
+from sycam.language.signatures import WEIGHT, WEIGHTING
 from sycam.support.bounded_cache import BoundedCache
 
 # Values of subexpressions on one set of leaves, kept from batch to batch of candidates. Candidates
@@ -22,6 +22,7 @@ def evaluate(
     leaves: Mapping[str, Tensor],
     depth: int = 1,
     kept: KeptValues | None = None,
+    known: Mapping[Expression, Tensor] | None = None,
 ) -> list[Tensor]:
     """Values of the expressions; each distinct subexpression is computed once.
 
@@ -32,11 +33,13 @@ def evaluate(
         depth: slices of a volume, which lie below one another (see
             :mod:`sycam.language.numerics`).
         kept: values of earlier batches on the same leaves; those of this one are offered to it.
+        known: values of subexpressions that are not to be computed from these leaves.
 
     Returns:
         P tensors with three trailing dimensions (see :mod:`sycam.language.numerics`).
     """
     values: dict[Expression, Tensor] = {} if kept is None else kept.values.copy()
+    values |= known or {}
     nodes = _nodes(expressions, values)
     # So that a value is freed after its last use.
     uses = Counter(child for node in nodes for child in node.children)
@@ -115,15 +118,15 @@ def combine(value: Tensor, activations: Tensor, sort: str) -> Tensor:
     """``sum_k w_k A_k`` before the ReLU.
 
     Args:
-        value: ``[..., K, 1, 1]`` (weight), ``[..., K, h, w]`` (map) or ``[..., 1, h, w]`` (heat:
-            the weighted sum itself).
+        value: ``[..., K, 1, 1]`` (weight), ``[..., K, h, w]`` (map) or ``[..., 1, h, w]`` (heat
+            or saliency map: the weighted sum itself).
         activations: ``[..., K, h, w]``.
         sort: of the value.
 
     Returns:
         Tensor[..., h, w].
     """
-    if sort == HEAT:
+    if sort not in WEIGHTING:
         return value[..., 0, :, :]
     if sort == WEIGHT:
         return torch.einsum("...k,...khw->...hw", value[..., 0, 0], activations)
@@ -133,14 +136,15 @@ def combine(value: Tensor, activations: Tensor, sort: str) -> Tensor:
 def channel_totals(
     expressions: Sequence[Expression], leaves: Mapping[str, Tensor], depth: int = 1
 ) -> Tensor:
-    """``sum over places of w_k A_k`` of P expressions, ``[P,N,K]``; NaN where one is a heat.
+    """``sum over places of w_k A_k`` of P expressions, ``[P,N,K]``; NaN where one has no
+    weights.
 
     Args:
-        expressions: weights, maps or heats.
+        expressions: of any sort that makes a heatmap.
         leaves, depth: as for :func:`evaluate`, with N images in front.
     """
     activations = leaves["activations"]
-    wanted = [e for e in expressions if e.sort != HEAT]
+    wanted = [e for e in expressions if e.sort in WEIGHTING and not e.sites]
     values = dict(zip(wanted, evaluate(wanted, leaves, depth), strict=True)) if wanted else {}
     totals = activations.new_full((len(expressions), *activations.shape[:2]), torch.nan)
     for i, expression in enumerate(expressions):

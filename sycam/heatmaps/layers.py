@@ -11,6 +11,7 @@ from torch import Tensor
 from sycam.errors import OptionError, unknown_name
 from sycam.heatmaps.evaluate import KeptValues
 from sycam.heatmaps.heatmaps import Heatmaps, heatmaps, norm01
+from sycam.heatmaps.sites import sited_heatmaps
 from sycam.language import Expression
 
 FUSIONS = ("mean", "max", "product")
@@ -88,14 +89,40 @@ def maps_of(
 ) -> Heatmaps:
     """Heatmaps of P expressions from evidence of one or several layers.
 
+    An expression that names the layers that it reads is computed once; of others the heatmaps of
+    all layers are fused.
+
     Args:
-        expressions: weights, maps or heats.
+        expressions: of any sort that makes a heatmap.
         evidence: ``Evidence`` or ``Stack`` of N images.
         size: of the images.
         kept: values of earlier batches on this evidence, one store per layer.
     """
+    sited = [bool(expression.sites) for expression in expressions]
+    if all(sited):
+        return sited_heatmaps(expressions, evidence, size, kept)
+    if any(sited):
+        return _in_order(expressions, sited, evidence, size, kept)
     found = [
         heatmaps(expressions, e.leaves, size, e.depth, store)
         for e, store in zip(evidence.layers, kept or [None] * len(evidence.layers), strict=True)
     ]
     return fuse(found, evidence.fusion)
+
+
+def _in_order(
+    expressions: Sequence[Expression],
+    sited: Sequence[bool],
+    evidence: Any,
+    size: tuple[int, ...],
+    kept: Sequence[KeptValues] | None,
+) -> Heatmaps:
+    """Of expressions with and without names of layers, in the order given."""
+    places = [[i for i, named in enumerate(sited) if named is kind] for kind in (True, False)]
+    parts = [maps_of([expressions[i] for i in some], evidence, size, kept) for some in places]
+    order = torch.tensor([*places[0], *places[1]]).argsort().to(parts[0].maps.device)
+    return Heatmaps(
+        torch.cat([part.maps for part in parts])[order],
+        torch.cat([part.degenerate for part in parts])[order],
+        torch.cat([part.finite for part in parts])[order],
+    )

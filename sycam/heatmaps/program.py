@@ -18,7 +18,7 @@ from sycam.errors import ExpressionError
 from sycam.language import Expression
 from sycam.language.numbers import is_number
 from sycam.language.operators import OPERATORS, place
-from sycam.language.signatures import HEAT, SCALAR, WEIGHT, Operator, Overload
+from sycam.language.signatures import SCALAR, WEIGHT, WEIGHTING, Operator, Overload
 from sycam.language.symbolic import Operation, from_sympy, leaf, to_sympy
 
 _WIDTH = 88  # characters of a call before its arguments are written one a line
@@ -35,7 +35,8 @@ class Program:
         result: the expression in terms of leaves and steps.
 
     Raises:
-        ExpressionError: the expression is a scalar, which makes no heatmap.
+        ExpressionError: the expression is a scalar, which makes no heatmap, or it reads layers by
+            their names.
 
     >>> from sycam.language import parse
     >>> program = Program(parse("relu(G) * mean(relu(G))"))
@@ -46,6 +47,11 @@ class Program:
     def __init__(self, expression: Expression):
         if expression.sort == SCALAR:
             raise ExpressionError(f"{expression} is a scalar and makes no heatmap")
+        if expression.sites:
+            raise ExpressionError(
+                f"{expression} reads layers by name ({', '.join(expression.sites)}), and a program "
+                "reads one; use sycam.CAM(network, formula)"
+            )
         self.expression = expression
         # Without order="none" sympy would sort arguments; our functions know no reordering.
         self.steps, (self.result,) = sympy.cse(
@@ -140,11 +146,12 @@ def weighted_sum_source(
     lines += [f"{symbol} = {printer.doprint(tree)}" for symbol, tree in program.steps]
     value = expression.operator.symbol
     if expression.children:
-        value = "heat" if expression.sort == HEAT else "weights"
+        value = "weights" if expression.sort in WEIGHTING else "heat"
         lines.append(f"{value} = {printer.doprint(program.result)}")
     if not summed:
-        lines.append(f"return {value}" if expression.sort == HEAT else f"return {value} * A")
-    elif expression.sort == HEAT:
+        weights = expression.sort in WEIGHTING
+        lines.append(f"return {value} * A" if weights else f"return {value}")
+    elif expression.sort not in WEIGHTING:
         lines.append(f"return {value}[..., 0, :, :]")
     elif expression.sort == WEIGHT:
         lines.append(f'return torch.einsum("...k,...khw->...hw", {value}[..., 0, 0], A)')

@@ -18,7 +18,7 @@ class Expression:
         operator: the operator or leaf at this node.
         overload: the operator's typing that this node uses.
         children: argument expressions.
-        sort: ``"scalar"``, ``"weight"``, ``"map"`` or ``"heat"``.
+        sort: ``"scalar"``, ``"weight"``, ``"map"``, ``"heat"`` or ``"saliency"``.
         cost: sum of the operators' costs.
     """
 
@@ -64,6 +64,12 @@ class Expression:
             for node in self.nodes()
             if node.operator.is_leaf and node.operator.value is None
         )
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the layers that it reads, in the order in which they are written."""
+        named = [node.operator.site for node in self.nodes() if node.operator.site]
+        return tuple(dict.fromkeys(named))
 
     def sort_key(self) -> tuple:
         """A total order that does not depend on the history of the process: cost, then shape."""

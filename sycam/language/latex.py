@@ -10,6 +10,7 @@ from sycam.language.signatures import (
     OPEN,
     OPEN_AS_LAST,
     PRODUCT,
+    SALIENCY,
     SIGNED,
     SUM,
     Operator,
@@ -42,6 +43,8 @@ def to_latex(expression: Expression) -> str:
 
 def heatmap_latex(expression: Expression) -> str:
     """LaTeX of the whole class activation map that the expression's weights give."""
+    if expression.sort == SALIENCY:
+        return to_latex(expression)
     inside = to_latex(expression) if expression.sort == HEAT else _weighted_sum(expression)
     return rf"\mathrm{{ReLU}}\left({inside}\right)"
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from sycam.errors import UnknownNameError, unknown_name
-from sycam.language import numerics
+from sycam.language import numerics, saliency
 from sycam.language.numbers import (
     constant,
     is_number,
@@ -37,6 +37,7 @@ from sycam.language.signatures import (
     OPEN,
     OPEN_AS_LAST,
     PRODUCT,
+    SALIENCY,
     SCALAR,
     SCALE_FREE,
     SIGNED,
@@ -45,6 +46,7 @@ from sycam.language.signatures import (
     Operator,
     Overload,
 )
+from sycam.language.sites import CAM, cam_at, site_of
 
 
 def _leaf(name: str, symbol: str, sort: str, latex: str, meaning: str, price: str) -> Operator:
@@ -191,6 +193,7 @@ _TABLE = (
             Overload((WEIGHT,), HEAT, numerics.smooth_weighted, weighs=True, neighbours=True),
             Overload((MAP,), HEAT, numerics.smooth_weighted, weighs=True, neighbours=True),
             Overload((HEAT,), HEAT, numerics.smooth, neighbours=True),
+            Overload((SALIENCY,), SALIENCY, numerics.smooth, neighbours=True),
         ),
         r"\operatorname{{blur}}\left({0}\right)",
         "the weighted sum of the activations, blurred by [1 2 1] / 4 along both sides",
@@ -340,7 +343,10 @@ _TABLE = (
     ),
     Operator(
         "add",
-        _broadcast(numerics.add),
+        (
+            *_broadcast(numerics.add),
+            Overload((SALIENCY, SALIENCY), SALIENCY, saliency.add_saliency),
+        ),
         "{0} + {1}",
         "sum",
         laws=frozenset({COMMUTATIVE}),
@@ -361,7 +367,12 @@ _TABLE = (
     ),
     Operator(
         "mul",
-        _broadcast(numerics.multiply),
+        (
+            *_broadcast(numerics.multiply),
+            Overload((SALIENCY, SALIENCY), SALIENCY, saliency.multiply_saliency),
+            Overload((SCALAR, SALIENCY), SALIENCY, numerics.multiply),
+            Overload((SALIENCY, SCALAR), SALIENCY, numerics.multiply),
+        ),
         r"{0} \cdot {1}",
         "product",
         laws=frozenset({COMMUTATIVE, HOMOGENEOUS}),
@@ -381,6 +392,26 @@ _TABLE = (
         bracketing=frozenset({DELIMITED}),
         degrees=(1, -1),
     ),
+    CAM,
+    Operator(
+        "maximum",
+        (Overload((SALIENCY, SALIENCY), SALIENCY, saliency.maximum_saliency),),
+        r"\max\left({0}, {1}\right)",
+        "the larger of two saliency maps, place by place",
+        laws=frozenset({COMMUTATIVE}),
+        bracketing=frozenset({CLOSED, DELIMITED}),
+        algebra=lambda sympy, a, b: sympy.Max(a, b),
+    ),
+    Operator(
+        "top",
+        (Overload((SALIENCY, SCALAR), SALIENCY, saliency.top),),
+        r"\operatorname{{top}}_{{{1}\,\%}}\left({0}\right)",
+        "1 in the highest places of a saliency map, that many percent of all, else 0 (the vote of "
+        "a map in MetaCAM)",
+        bracketing=frozenset({CLOSED, DELIMITED}),
+        degrees=(0, None),
+        ranges=(None, (1.0, 99.0)),
+    ),
 )
 
 _OPERATORS = {op.name: op for op in _TABLE}
@@ -393,7 +424,8 @@ _CONSTANTS = {op.value: op for op in _TABLE if op.value is not None}
 
 
 def operator(name: str) -> Operator:
-    """The operator called ``name``; of a number, like ``"0.37"``, the leaf that stands for it.
+    """The operator called ``name``; of a number, like ``"0.37"``, the leaf that stands for it; of
+    ``"cam[layer2]"`` what reads that layer.
 
     Raises:
         UnknownNameError: there is none; with the nearest names.
@@ -404,6 +436,8 @@ def operator(name: str) -> Operator:
     except KeyError:
         if name[:1].isdecimal() or name[:1] == ".":
             return number_leaf(read_number(name))
+        if site := site_of(name):
+            return cam_at(site)
         raise unknown_operator(name) from None
 
 
@@ -417,10 +451,13 @@ def number_leaf(value: float) -> Operator:
     return _CONSTANTS.get(value) or number_operator(value)
 
 
-def place(op: Operator) -> tuple[float, ...]:
-    """Of an operator in the order of expressions; numbers stand after the last constant."""
+def place(op: Operator) -> tuple[float | str, ...]:
+    """Of an operator in the order of expressions; numbers stand after the last constant, and what
+    reads a layer by name after what reads the only one."""
     if is_number(op):
         return ORDER["half"], cast(float, op.value)
+    if op.site:
+        return ORDER[CAM.name], op.site
     return (ORDER[op.name],)
 
 

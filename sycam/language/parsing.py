@@ -12,6 +12,7 @@ from sycam.errors import ExpressionError, SycamError, unknown_name
 from sycam.language.expression import Expression, apply, to_text
 from sycam.language.operators import LEAVES, OPERATORS
 from sycam.language.signatures import SCALAR, SORT_SHAPES
+from sycam.language.sites import CAM, cam_at
 
 LONGEST = 4000  # characters; the longest published CAM has 41
 _WIDENING = 5  # the most characters that printing makes of one: neg() of a minus sign
@@ -68,7 +69,7 @@ def parse(text: str, sort: str | None = None) -> Expression:
 
 
 def parse_weights(text: str) -> Expression:
-    """An expression that makes a heatmap: a ``weight``, a ``map`` or a ``heat``, not a scalar."""
+    """An expression that makes a heatmap: a ``weight``, ``map``, ``heat`` or ``saliency`` map."""
     expression = parse(text)
     if expression.sort == SCALAR:
         raise ExpressionError(
@@ -100,6 +101,11 @@ def _build(tree: Tree | Token, depth: int = 1) -> Expression:
         if symbol in LEAVES:
             raise ExpressionError(f"{symbol!r} is a leaf and takes no arguments")
         return apply(symbol, *(_build(child, depth + 1) for child in children[1:]))
+    if kind == "call_at":
+        symbol, site, argument = str(children[0]), str(children[1])[1:-1], children[2]
+        if symbol != CAM.name:
+            raise ExpressionError(f"only {CAM.name} reads a layer by its name: cam[{site}](...)")
+        return apply(cam_at(site).name, _build(argument, depth + 1))
     return apply(kind, *(_build(child, depth + 1) for child in children))
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-SCALAR, WEIGHT, MAP, HEAT = "scalar", "weight", "map", "heat"
+SCALAR, WEIGHT, MAP, HEAT, SALIENCY = "scalar", "weight", "map", "heat", "saliency"
 BROADCAST = (SCALAR, WEIGHT, MAP)  # narrowest first: what infix operators combine
-SORT_SHAPES = {SCALAR: "[N]", WEIGHT: "[N,K]", MAP: "[N,K,h,w]", HEAT: "[N,h,w]"}
+WEIGHTING = (WEIGHT, MAP)  # what multiplies the activations, before they are summed
+SORT_SHAPES = {
+    SCALAR: "[N]", WEIGHT: "[N,K]", MAP: "[N,K,h,w]", HEAT: "[N,h,w]", SALIENCY: "[N,h,w]"
+}  # fmt: skip
 
 COMMUTATIVE = "commutative"  # f(a, b) = f(b, a)
 IDEMPOTENT = "idempotent"  # f(f(a)) = f(a)
@@ -76,6 +79,7 @@ class Operator:
             ``OPEN_AS_LAST`` and ``SIGNED``; None to judge by the template, as of users' operators.
         degrees: for each argument the r of ``f(c a) = c^r f(a)`` for c > 0, of that argument
             alone; None where there is none. Empty where the laws say all (see :meth:`degree`).
+        site: of an operator that reads a target layer, the layer's name; empty for the only one.
         ranges: for each argument that may be a number to tune, the lowest and highest value that
             can matter, whatever the network; None for others. Empty if there is no such argument.
     """
@@ -94,6 +98,7 @@ class Operator:
     bracketing: frozenset[str] | None = None
     degrees: tuple[float | None, ...] = ()
     ranges: tuple[tuple[float, float] | None, ...] = ()
+    site: str = ""
 
     @property
     def arity(self) -> int:

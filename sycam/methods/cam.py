@@ -48,7 +48,8 @@ class CAM:
         network: a classifier that returns ``(N, classes)``; any network, if the targets are
             callables. Of a wrapper of ``torch.compile`` the network inside is explained.
         layer: the target layer, by name or as a module of the network, ``"auto"`` or ``"last"``;
-            or several, whose heatmaps are fused.
+            or several, whose heatmaps are fused. A formula that names the layers that it reads
+            stands in its place.
         formula: an expression (``"mean(relu(G)) * max(A)"``), a named method (``"grad-cam"``) or
             an :class:`~sycam.language.Expression`.
         reshape: makes the layer's output a map: ``"tokens"`` (vision transformers),
@@ -67,13 +68,17 @@ class CAM:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
         >>> CAM(net, "1", "mean(G)")(torch.rand(5, 3, 8, 8)).shape
         torch.Size([5, 8, 8])
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 2),
+        ...                     nn.ReLU(), nn.Flatten(), nn.Linear(24, 2))
+        >>> CAM(net, "cam[1](relu(G)) * cam[4](mean(G))")(torch.rand(5, 3, 8, 8)).shape
+        torch.Size([5, 8, 8])
     """
 
     def __init__(
         self,
         network: nn.Module,
-        layer: Layers,
-        formula: str | Expression | Method,
+        layer: Layers | Expression | Method,
+        formula: str | Expression | Method | None = None,
         reshape: Reshape = None,
         fusion: Fusion = "mean",
         compile: bool = False,
@@ -83,9 +88,9 @@ class CAM:
             raise NetworkError(
                 f"the network must be a torch.nn.Module, got {type(network).__name__}"
             )
-        self.method = find_method(formula)
+        self.method, wanted = _asked(network, layer, formula)
         self.network, self.reshape = uncompiled(network), reshape
-        self._wanted = as_layers(layer)
+        self._wanted = as_layers(wanted)
         self.fusion = check_fusion(fusion, len(self._wanted))
         parse_output(output)
         self._output, self._reading = output, None
@@ -224,3 +229,33 @@ class CAM:
     def __repr__(self) -> str:
         formula = self.method.name if self.expression is None else str(self.expression)
         return f"CAM({type(self.network).__name__}, {self.layer!r}, {formula!r})"
+
+
+def _asked(
+    network: nn.Module,
+    layer: Layers | Expression | Method,
+    formula: str | Expression | Method | None,
+) -> tuple[Method, Layers]:
+    """The method and its layers, which a formula may name itself."""
+    if formula is None:
+        named = isinstance(layer, str) and (
+            layer in SOUGHT or layer in dict(network.named_modules())
+        )
+        if named or not isinstance(layer, str | Expression | Method):
+            raise OptionError("a formula is needed beside the layer: CAM(network, layer, formula)")
+        method = find_method(layer)
+        if not method.sites:
+            raise OptionError(
+                f"{method.formula} does not say at which layer: write CAM(network, layer, "
+                "formula), or name layers in it, like cam[layer4](mean(G))"
+            )
+        return method, method.sites
+    method = find_method(formula)
+    if method.sites:
+        raise OptionError(
+            f"{method.formula} names the layers that it reads itself; leave out layer: "
+            "CAM(network, formula)"
+        )
+    if isinstance(layer, Expression | Method):
+        raise OptionError(f"layer must be a name or a module of the network, got {layer!r:.80}")
+    return method, layer

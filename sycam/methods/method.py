@@ -12,7 +12,7 @@ from sycam.errors import DataError
 from sycam.evidence import Evidence, Stack
 from sycam.heatmaps import Heatmaps, combine, from_sums, fuse, maps_of, norm01
 from sycam.language import Expression, heatmap_latex
-from sycam.language.signatures import HEAT, WEIGHT
+from sycam.language.signatures import HEAT, WEIGHT, WEIGHTING
 from sycam.metrics import Context
 
 PUBLISHED, BASELINE, CONTROL = "published", "baseline", "control"
@@ -66,7 +66,7 @@ class Method:
     @property
     def has_weights(self) -> bool:
         """Whether its heatmap is a sum of channels times weights of the language."""
-        return self.expression is not None and self.expression.sort != HEAT
+        return self.expression is not None and self.expression.sort in WEIGHTING
 
     @property
     def formula(self) -> str:
@@ -82,6 +82,11 @@ class Method:
     def sort(self) -> str:
         """Sort of the expression; a direct method makes heats."""
         return HEAT if self.expression is None else self.expression.sort
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the layers that the formula reads; empty where it reads whichever is given."""
+        return () if self.expression is None else self.expression.sites
 
     @property
     def cost(self) -> int | None:

@@ -22,6 +22,7 @@ from sycam.language.signatures import (
     LAWS,
     MAP,
     ODD,
+    SALIENCY,
     SCALAR,
     SCALE_FREE,
     WEIGHT,
@@ -172,13 +173,14 @@ class _Typing:
         if self.overload.weighs:
             sorted_.append((MAP, given.activations))
         channels = max((t.shape[-3] for s, t in sorted_ if s in (WEIGHT, MAP)), default=1)
-        sides = [t.shape[-2:] for s, t in sorted_ if s in (MAP, HEAT)]
+        sides = [t.shape[-2:] for s, t in sorted_ if s in (MAP, HEAT, SALIENCY)]
         height, width = max(sides, default=(1, 1))
         trailing = {
             SCALAR: (1, 1, 1),
             WEIGHT: (channels, 1, 1),
             MAP: (channels, height, width),
             HEAT: (1, height, width),
+            SALIENCY: (1, height, width),
         }
         return (*given.arguments[0].shape[:-3], *trailing[self.overload.result])
 

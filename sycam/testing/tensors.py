@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sycam.language.signatures import HEAT, MAP, SCALAR, WEIGHT, Overload
+from sycam.language.signatures import HEAT, MAP, SALIENCY, SCALAR, WEIGHT, Overload
 
 CHANNELS, HEIGHT, WIDTH = 6, 5, 4
 SHAPES = {
@@ -16,6 +16,7 @@ SHAPES = {
     WEIGHT: (CHANNELS, 1, 1),
     MAP: (CHANNELS, HEIGHT, WIDTH),
     HEAT: (1, HEIGHT, WIDTH),
+    SALIENCY: (1, HEIGHT, WIDTH),
 }
 DTYPES = (torch.float32, torch.float64)
 ONE_PLACE, ONE_CHANNEL = "one place", "one image of one channel"

@@ -269,6 +269,7 @@ def test_every_operator_can_be_used_in_a_grammar():
         "map": '"A" -> activations',
         "weight": '"mean" map -> mean',
         "heat": '"smooth" map -> smooth',
+        "saliency": '"cam" map -> cam',
         "scalar": '"1" -> one',
     }
     for op in OPERATORS.values():
@@ -276,7 +277,7 @@ def test_every_operator_can_be_used_in_a_grammar():
             if not overload.arguments or overload.result == "scalar":
                 continue
             rules = {*overload.arguments}
-            rules |= {"map"} if rules & {"weight", "heat"} else set()
+            rules |= {"map"} if rules & {"weight", "heat", "saliency"} else set()
             lines = [f'?start: "op" {" ".join(overload.arguments)} -> {op.name}']
             lines += [f"?{sort}: {leaves[sort]}" for sort in sorted(rules)]
             grammar = read_grammar("\n".join(lines) + "\n")

@@ -70,15 +70,16 @@ def by_sort(sort: str) -> list[tuple[str, tuple[str, ...]]]:
 @st.composite
 def any_expression(draw, sort: str | None = None, depth: int = 5) -> Expression:
     """Any typed tree over the whole operator table, not only over one grammar."""
-    sort = sort or draw(st.sampled_from(["scalar", "weight", "map", "heat"]))
+    sort = sort or draw(st.sampled_from(["scalar", "weight", "map", "heat", "saliency"]))
     leaves = [op.name for op in OPERATORS.values() if op.is_leaf and op.overloads[0].result == sort]
     if leaves and (depth == 0 or draw(st.integers(0, 3)) == 0):
         if sort == "scalar" and draw(st.booleans()):
             return number(draw(st.sampled_from([0.37, 1.7, 3, 1e-5, 2.5e6, -0.37])))
         return apply(draw(st.sampled_from(leaves)))
     choices = by_sort(sort)
-    if depth == 0:  # a weight or a heat: the cheapest way down to a leaf
-        choices = [("mean", ("map",)) if sort == "weight" else ("smooth", ("map",))]
+    if depth == 0:  # the cheapest way down to a leaf
+        cheapest = {"weight": "mean", "heat": "smooth", "saliency": "cam[layer2.0]"}
+        choices = [(cheapest[sort], ("map",))]
     name, arguments = draw(st.sampled_from(choices))
     return apply(name, *(draw(any_expression(s, max(depth - 1, 0))) for s in arguments))
 
@@ -285,7 +286,7 @@ def test_the_order_of_expressions_is_total_and_by_cost(some):
         ("mean()", 5),
         ("A G", 2),
         ("above(A,,2)", 8),
-        ("A[0]", 1),
+        ("A[0]", 4),
     ],
 )
 def test_a_syntax_error_has_a_caret_under_the_place(text, column):

@@ -222,7 +222,7 @@ REFUSED = [
         ("mpa -> weight",),
         {},
         single,
-        r"'mpa' is no sort; expected sorts of scalar, weight, map, heat",
+        r"'mpa' is no sort; expected sorts of scalar, weight, map, heat, saliency",
     ),
     (("-> weight",), {}, single, r"'' is no sort"),
     (("map -> weight",), {}, pair, r"has 1 argument.* takes \(a, b\); expected 1 positional"),

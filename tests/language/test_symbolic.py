@@ -19,7 +19,8 @@ from sycam.language.operators import OPERATORS
 from sycam.language.signatures import SCALAR
 from sycam.language.symbolic import from_sympy, operation, simplify, to_sympy
 
-CHEAPEST = {"scalar": "1", "weight": "mean(G)", "map": "G", "heat": "smooth(G)"}
+CHEAPEST = {"scalar": "1", "weight": "mean(G)", "map": "G", "heat": "smooth(G)",
+            "saliency": "cam[layer1.0](G)"}  # fmt: skip
 
 
 def lost(expressions: list[Expression]) -> list[Expression]:

@@ -9,7 +9,7 @@ from sycam.errors import OptionError
 from sycam.language import Expression, apply
 from sycam.language.expression import number
 from sycam.language.operators import OPERATORS
-from sycam.language.signatures import HEAT, PRODUCT, SUM, Operator
+from sycam.language.signatures import PRODUCT, SUM, WEIGHTING, Operator
 
 DIGITS = 3  # significant, of tuned numbers: more would not be told apart on a few hundred images
 FACTORS = 32.0  # a number is tuned from its 32nd part to its 32-fold
@@ -140,7 +140,7 @@ class _Maker:
                 )
                 return _Applied(node.operator, tuple(made))
         inside = self.unscaled(node)
-        return inside if node.sort == HEAT else _times(self._slot(1, factor=True), inside)
+        return inside if node.sort not in WEIGHTING else _times(self._slot(1, factor=True), inside)
 
     def _sum(self, node: Expression, reference: Expression | None) -> _Template:
         """A sum whose summands get numbers, all but the first occurrence of the reference."""
