@@ -1,7 +1,7 @@
 """What the network says of the images, measured once: layers, activations, gradients, leaves."""
 
 from sycam.evidence.cache import Cache, default_folder
-from sycam.evidence.capture import Evidence, layer_gradients, measure, read_outputs
+from sycam.evidence.capture import Evidence, measure, measure_layers, read_outputs
 from sycam.evidence.layers import SOUGHT, Layer, Layers, as_layers, find_layer, varies
 from sycam.evidence.leaves.measure import Examples, add_leaves, measure_leaves
 from sycam.evidence.leaves.table import MEASURED, Leaf
@@ -21,8 +21,8 @@ __all__ = [
     "as_layers",
     "default_folder",
     "find_layer",
-    "layer_gradients",
     "measure",
+    "measure_layers",
     "measure_leaves",
     "read_outputs",
     "varies",

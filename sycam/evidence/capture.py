@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -113,15 +113,33 @@ def measure(
     progress: Callable[[int], None] | None = None,
     derivatives: int = 1,
 ) -> Evidence:
-    """Activations and gradients at ``layer`` for each image, with its score and probability.
+    """Activations and gradients at one layer: :func:`measure_layers` of it alone."""
+    (evidence,) = measure_layers(
+        network, [layer], images, target, labels, batch, progress, derivatives
+    )
+    return evidence
 
-    The backward pass stops at the layer: no gradient of a parameter is computed. The network is
-    left as it was (mode, buffers, ``.grad``, hooks, random state).
+
+def measure_layers(
+    network: nn.Module,
+    layers: Sequence[Layer | nn.Module],
+    images: Tensor,
+    target: Target = "predicted",
+    labels: Tensor | None = None,
+    batch: int = BATCH,
+    progress: Callable[[int], None] | None = None,
+    derivatives: int = 1,
+) -> tuple[Evidence, ...]:
+    """Activations and gradients at each layer for each image, with its score and probability.
+
+    All layers are measured in one forward and one backward pass. The backward pass stops at the
+    first of them: no gradient of a parameter is computed. The network is left as it was (mode,
+    buffers, ``.grad``, hooks, random state).
 
     Args:
         network: the classifier; it must return ``(N, classes)``, unless the target is a callable.
-        layer: of :func:`sycam.evidence.find_layer`, with output ``(N,K,h,w)`` or ``(N,K,d,h,w)``
-            once it is reshaped; or a module of the network alone.
+        layers: of :func:`sycam.evidence.find_layer`, with output ``(N,K,h,w)`` or ``(N,K,d,h,w)``
+            once it is reshaped; or modules of the network alone.
         images: ``[N,C,H,W]`` or ``[N,C,D,H,W]`` in the network's input scale.
         target: what is explained, see :mod:`sycam.targets`.
         labels: ``[N]``, for target ``"label"``.
@@ -132,7 +150,7 @@ def measure(
             and the network may be one that cannot be differentiated.
 
     Raises:
-        LayerError: the layer did not run once, or has no spatial output.
+        LayerError: a layer did not run once, or has no spatial output.
         NetworkError: the network failed or returned something else than ``(N, classes)``.
         DataError: no images, or targets that do not fit.
     """
@@ -140,21 +158,21 @@ def measure(
         raise DataError("no images were given")
     if labels is not None and len(labels) != len(images):
         raise DataError(f"{len(images)} images need {len(images)} labels, got {len(labels)}")
-    whole = None
+    wholes: list[Evidence] = []
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         wanted = part_of(target, len(images), part)
         known = None if labels is None else labels[part]
-        found = layer_gradients(network, layer, images[part], wanted, known, derivatives)
-        if len(found) == len(images):
-            whole = found
+        measured = _batch(network, layers, images[part], wanted, known, derivatives)
+        if len(measured[0]) == len(images):
+            wholes = measured
         else:
-            whole = _room(found, len(images)) if whole is None else whole
-            _put(found, whole, part)
+            wholes = wholes or [_room(one, len(images)) for one in measured]
+            for one, whole in zip(measured, wholes, strict=True):
+                _put(one, whole, part)
         if progress:
             progress(min(start + batch, len(images)))
-    assert whole is not None  # there are images
-    return whole
+    return tuple(wholes)
 
 
 def _room(part: Evidence, count: int) -> Evidence:
@@ -183,24 +201,40 @@ def _put(part: Evidence, whole: Evidence, place: slice) -> None:
         whole.outputs[place] = part.outputs
 
 
-@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
-def layer_gradients(
-    network: nn.Module,
-    layer: Layer | nn.Module,
-    images: Tensor,
-    target: Target = None,
-    labels: Tensor | None = None,
-    derivatives: int = 1,
-) -> Evidence:
-    """One batch of :func:`measure`."""
-    layer = layer_of(layer)
-    module, reshape = layer.module, layer.reshape
-    found: list[Tensor] = []
+class _Cut:
+    """Where a layer's output is taken from the forward pass.
 
-    def cut(_module: nn.Module, _inputs: tuple, output: object) -> Tensor:
-        """Start the graph here, and hand on a copy that in-place operations may change."""
-        _check_map(to_map(output, reshape, module), images, reshape)
-        if reshape is None and looks_channels_last(output, network):
+    The graph begins at the first layer that runs; at a later one, which the first leads to, it goes
+    on. What follows gets a copy, which in-place operations may change.
+
+    Args:
+        network: the layer's.
+        layer: where to cut.
+        images: that the network is given.
+        recorded: whether the graph is needed.
+        begun: layers that ran before, of those cut in the same pass.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: Layer,
+        images: Tensor,
+        recorded: bool,
+        begun: list[Layer],
+    ):
+        if scripted(layer.module):
+            raise LayerError(
+                "the target layer is TorchScript, which cannot be watched; give the network as an "
+                "ordinary torch.nn.Module"
+            )
+        self.network, self.layer, self.images, self.recorded = network, layer, images, recorded
+        self._begun = begun
+        self._outputs: list[Tensor] = []
+
+    def __call__(self, _module: nn.Module, _inputs: tuple, output: object) -> Tensor:
+        _check_map(self.mapped(output), self.images, self.layer.reshape)
+        if self.layer.reshape is None and looks_channels_last(output, self.network):
             raise LayerError(
                 f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
                 "channels last: say reshape='channels-last' (--reshape channels-last), or give "
@@ -211,57 +245,84 @@ def layer_gradients(
                 f"the target layer returned {output.dtype}, which has no gradient; choose a layer "
                 f"whose output is floating point, or {QUANTISED}"
             )
-        leaf = output.detach().clone().requires_grad_()
-        found.append(leaf)
-        torch.set_grad_enabled(derivatives > 0)
-        return leaf.clone()
+        if not (self._begun and output.requires_grad):
+            output = output.detach().clone().requires_grad_()
+        self._begun.append(self.layer)
+        self._outputs.append(output)
+        torch.set_grad_enabled(self.recorded)
+        return output.clone()
 
-    if scripted(module):
-        raise LayerError(
-            "the target layer is TorchScript, which cannot be watched; give the network as an "
-            "ordinary torch.nn.Module"
-        )
-    # Nothing before the layer is recorded; the hook switches recording on.
-    hook = (module.register_forward_hook, cut)
-    with untouched(network), torch.no_grad(), hooked(hook):
+    @property
+    def output(self) -> Tensor:
+        """What the layer returned.
+
+        Raises:
+            LayerError: it did not run once.
+        """
+        if len(self._outputs) != 1:
+            raise LayerError(
+                f"the target layer ran {len(self._outputs)} times in one forward pass, expected "
+                "once; choose a layer that is neither skipped nor shared"
+            )
+        return self._outputs[0]
+
+    def mapped(self, output: object) -> Tensor:
+        """The layer's output, or its gradient, as a map."""
+        return to_map(output, self.layer.reshape, self.layer.module)
+
+
+@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
+def _batch(
+    network: nn.Module,
+    layers: Sequence[Layer | nn.Module],
+    images: Tensor,
+    target: Target = None,
+    labels: Tensor | None = None,
+    derivatives: int = 1,
+) -> list[Evidence]:
+    """One batch of :func:`measure_layers`."""
+    begun: list[Layer] = []
+    cuts = [_Cut(network, layer_of(one), images, derivatives > 0, begun) for one in layers]
+    # Nothing before the first layer is recorded; its hook switches recording on.
+    hooks = [(cut.layer.module.register_forward_hook, cut) for cut in cuts]
+    with untouched(network), torch.no_grad(), hooked(*hooks):
         outputs = forward(network, images, reading_of(target))
         explained = resolve(target, outputs, len(images), labels)
-        if len(found) != 1:
-            raise LayerError(
-                f"the target layer ran {len(found)} times in one forward pass, expected once; "
-                "choose a layer that is neither skipped nor shared"
-            )
+        taken = [cut.output for cut in cuts]
         scores = explained.scores(outputs)
-        backward = _backward(scores, found[0], derivatives > 1) if derivatives else None
-    if backward is not None and backward[0] is None:
-        raise LayerError(
-            "the explained score does not depend on the target layer's output, as far as its "
-            f"gradient tells: {where_lost(network, images, module)}"
-        )
-    maps = to_map(found[0].detach(), reshape, module)
-    measured = {"activations": maps}
-    if backward is not None:
-        named = zip(("gradients", "hessian_product"), backward, strict=True)
-        measured |= {name: to_map(t, reshape, module) for name, t in named if t is not None}
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in measured.values()):
-        raise LayerError(
-            "the target layer's activations or gradients are NaN or infinite on these images; "
-            "check the images' scale (--mean, --std) and the weights"
-        )
-    measured = {name: folded(tensor) for name, tensor in measured.items()}
+        backward = _backward(scores, taken, derivatives) if derivatives else [{} for _ in cuts]
     classes, chance = _classes(outputs, scores, explained, target)
     scalars = {"score": scores.detach(), "probability": chance.detach()}
-    measured |= {name: tensor[:, None, None, None] for name, tensor in scalars.items()}
-    depth = maps.shape[2] if maps.ndim == 5 else 1
-    return Evidence(
-        activations := measured.pop("activations"),
-        measured.pop("gradients") if derivatives else torch.full_like(activations, torch.nan),
-        classes,
-        explained.index.to(maps.device),
-        measured,
-        depth,
-        layer.name,
-    )
+    shared = {name: tensor[:, None, None, None] for name, tensor in scalars.items()}
+    evidence = []
+    for cut, derived in zip(cuts, backward, strict=True):
+        if derivatives and not derived:
+            raise LayerError(
+                "the explained score does not depend on the target layer's output, as far as its "
+                f"gradient tells: {where_lost(network, images, cut.layer.module)}"
+            )
+        maps = cut.mapped(cut.output.detach())
+        measured = {name: cut.mapped(tensor) for name, tensor in derived.items()}
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (maps, *measured.values())):
+            raise LayerError(
+                "the target layer's activations or gradients are NaN or infinite on these images; "
+                "check the images' scale (--mean, --std) and the weights"
+            )
+        measured = {name: folded(tensor) for name, tensor in measured.items()}
+        activations = folded(maps)
+        unknown = torch.full_like(activations, torch.nan) if not derivatives else None
+        evidence.append(
+            Evidence(
+                activations,
+                measured.pop("gradients", unknown),
+                classes,
+                explained.index.to(maps.device),
+                measured | shared,
+                maps.shape[2] if maps.ndim == 5 else 1,
+                cut.layer.name,
+            )
+        )
+    return evidence
 
 
 def _check_map(maps: Tensor, images: Tensor, reshape: Reshape) -> None:
@@ -333,15 +394,28 @@ def read_outputs(
 
 
 def _backward(
-    scores: Tensor, activations: Tensor, hessian: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of the scores, and their Hessian times the activations where that is wanted."""
-    (gradients,) = differentiate(scores, [activations], create_graph=hessian)
-    if gradients is None or not hessian:
-        return gradients, None
+    scores: Tensor, outputs: Sequence[Tensor], derivatives: int
+) -> list[dict[str, Tensor]]:
+    """By leaf, the gradients of the scores with respect to each output, and where the score is
+    differentiated twice the Hessian times the output; nothing where they do not depend on it."""
+    gradients = differentiate(scores, outputs, create_graph=derivatives > 1)
+    found = []
+    for gradient, output in zip(gradients, outputs, strict=True):
+        if gradient is None:
+            found.append({})
+            continue
+        derived = {"gradients": gradient.detach()}
+        if derivatives > 1:
+            derived["hessian_product"] = _product(gradient, output)
+        found.append(derived)
+    return found
+
+
+def _product(gradient: Tensor, output: Tensor) -> Tensor:
+    """The Hessian of the scores times a layer's output."""
     product = None
-    if gradients.requires_grad:
-        weighted = (gradients * activations.detach()).sum()
-        (product,) = differentiate(weighted, [activations])
+    if gradient.requires_grad:
+        weighted = (gradient * output.detach()).sum()
+        (product,) = differentiate(weighted, [output], retain_graph=True)
     # Where the score is piecewise linear in the activations there is nothing to differentiate.
-    return gradients.detach(), torch.zeros_like(gradients) if product is None else product
+    return torch.zeros_like(gradient) if product is None else product

@@ -160,18 +160,15 @@ class CAM:
         ]
 
     def _heatmaps(self, images: Tensor, targets: Target, classifier: Classifier | None) -> Tensor:
-        measured = [
-            measure_leaves(
-                self.network,
-                layer,
-                Examples(images),
-                self.method.leaves,
-                targets,
-                batch=len(images),
-            )
-            for layer in self._layers
-        ]
-        evidence = measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
+        measured = measure_leaves(
+            self.network,
+            self._layers,
+            Examples(images),
+            self.method.leaves,
+            targets,
+            batch=len(images),
+        )
+        evidence = measured[0] if len(measured) == 1 else Stack(measured, self.fusion)
         if self._fused is not None:
             size = tuple(images.shape[2:])
             parts = [self._fused(layer.leaves, size, layer.depth) for layer in evidence.layers]

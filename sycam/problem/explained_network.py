@@ -29,7 +29,7 @@ from sycam.evidence import (
     as_layers,
     default_folder,
     find_layer,
-    measure,
+    measure_layers,
     measure_leaves,
     read_outputs,
     varies,
@@ -180,10 +180,9 @@ class ExplainedNetwork:
         cache = Cache(default_folder()) if cache is None else cache
         leaves = {*leaves, "gradients"} if gradients else leaves
         examples = Examples(pixels, images.labels, images.digests)
-        measured = [self._measure(layer, examples, notify, leaves, cache) for layer in self.layers]
+        evidence = self._stacked(self._measure(examples, notify, leaves, cache))
         if cache.trouble:
             notify(Note(cache.trouble))
-        evidence = measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
         self._say(evidence, images, notify)
         explained = resolve(self.target, evidence.outputs, len(images), images.labels)
         # By the same fast copy that sees the perturbed images.
@@ -232,42 +231,37 @@ class ExplainedNetwork:
         """
         cache = Cache(default_folder() if keep else None)
         leaves = {*leaves, "gradients"} if gradients else leaves
-        measured = []
-        for layer in self.layers:
-            if network is not None:
-                layer = replace(layer, module=network.get_submodule(layer.name))
-            measured.append(
-                measure_leaves(
-                    self.network if network is None else network,
-                    layer,
-                    Examples(images),
-                    leaves,
-                    self.target if target is None else read_as(target, self.reading),
-                    cache=cache,
-                )
-            )
-        return measured[0] if len(measured) == 1 else Stack(tuple(measured), self.fusion)
+        layers = self.layers
+        if network is not None:
+            layers = tuple(replace(la, module=network.get_submodule(la.name)) for la in layers)
+        measured = measure_leaves(
+            self.network if network is None else network,
+            layers,
+            Examples(images),
+            leaves,
+            self.target if target is None else read_as(target, self.reading),
+            cache=cache,
+        )
+        return self._stacked(measured)
+
+    def _stacked(self, measured: tuple[Evidence, ...]) -> Evidence | Stack:
+        return measured[0] if len(measured) == 1 else Stack(measured, self.fusion)
 
     def _measure(
-        self,
-        layer: Layer,
-        examples: Examples,
-        notify: Notify,
-        leaves: Collection[str],
-        cache: Cache,
-    ) -> Evidence:
-        shown = "activations"  # whose stage began before the first layer's
+        self, examples: Examples, notify: Notify, leaves: Collection[str], cache: Cache
+    ) -> tuple[Evidence, ...]:
+        shown = "activations", ""  # whose stage has begun
 
-        def progress(name: str, done: int, count: int) -> None:
+        def progress(name: str, layer: str, done: int, count: int) -> None:
             nonlocal shown
-            if name != shown:
-                shown = name
+            if (name, layer) != shown:
+                shown = name, layer
                 symbol = OPERATORS[name].symbol if name in OPERATORS else name
-                notify(Stage(f"Measuring {symbol} at {layer.name}", count))
+                notify(Stage(f"Measuring {symbol} at {layer}", count))
             notify(Step(done))
 
         return measure_leaves(
-            self.network, layer, examples, leaves, self.target, cache=cache, progress=progress
+            self.network, self.layers, examples, leaves, self.target, cache=cache, progress=progress
         )
 
     def lacking(self, images: ImageSet, leaves: Collection[str]) -> list[Leaf]:
@@ -278,7 +272,7 @@ class ExplainedNetwork:
             return asked
         probes = images.images[:PROBES].to(self.classifier.device)
         predicted = read_as("predicted", self.reading)
-        seen = [measure(self.network, layer, probes, predicted) for layer in self.layers]
+        seen = measure_layers(self.network, self.layers, probes, predicted)
         return [leaf for leaf in asked if not all(leaf.had_by(self.network, one) for one in seen)]
 
     def _say(self, evidence: Evidence | Stack, images: ImageSet, notify: Notify) -> None:

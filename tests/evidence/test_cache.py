@@ -130,7 +130,7 @@ def test_a_damaged_file_is_measured_again(small_network, small_images, tmp_path,
 def test_an_interrupted_measurement_goes_on(small_network, small_images, tmp_path):
     network = Counting(small_network)
 
-    def stop(_name: str, done: int, _count: int) -> None:
+    def stop(_name: str, _layer: str, done: int, _count: int) -> None:
         if done == 4:
             raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, NetworkError
-from sycam.evidence import measure
+from sycam.evidence import measure, measure_layers
 
 
 def reference(network: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor):
@@ -330,3 +330,42 @@ def test_images_of_another_shape(small_network):
 def test_no_images(small_network):
     with pytest.raises(DataError, match="no images"):
         measure(small_network, small_network[3], torch.empty(0, 3, 16, 16))
+
+
+@pytest.mark.parametrize("derivatives", [0, 1, 2])
+def test_several_layers_in_one_pass_are_as_each_alone(small_network, small_images, derivatives):
+    calls = []
+    with small_network[0].register_forward_hook(lambda *_: calls.append(1)):
+        together = measure_layers(
+            small_network, [small_network[3], small_network[1]], small_images, batch=4,
+            derivatives=derivatives,
+        )  # fmt: skip
+    assert len(calls) == 2  # 7 images in batches of 4
+    for layer, found in zip((3, 1), together, strict=True):
+        alone = measure(small_network, small_network[layer], small_images, derivatives=derivatives)
+        assert found.leaves.keys() == alone.leaves.keys()
+        for name, tensor in alone.leaves.items():
+            torch.testing.assert_close(found.leaves[name], tensor, equal_nan=True)
+        assert found.targets.equal(alone.targets)
+
+
+def test_layers_of_parallel_branches_in_one_pass(small_images):
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.other = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 5, padding=2)
+            self.join, self.head = nn.Conv2d(8, 5, 3), nn.Linear(5, 3)
+
+        def forward(self, x):
+            joined = torch.cat([self.one(x).relu_(), self.other(x).relu_()], 1)
+            return self.head(self.join(joined).relu_().mean((2, 3)))
+
+    network = Branches().eval()
+    layers = [network.join, network.one, network.other]
+    together = measure_layers(network, layers, small_images)
+    for layer, found in zip(layers, together, strict=True):
+        alone = measure(network, layer, small_images)
+        torch.testing.assert_close(found.gradients, alone.gradients)
+        assert found.activations.equal(alone.activations)
+    assert all(p.grad is None for p in network.parameters())

@@ -224,7 +224,7 @@ def test_progress_is_told_image_by_image(small_network, small_images):
         Examples(small_images),
         progress=lambda *step: seen.append(step),
     )
-    assert seen == [(name, i, 7) for name in names for i in range(1, 8)]
+    assert seen == [(name, "3", i, 7) for name in names for i in range(1, 8)]
 
 
 def test_the_table_of_leaves_has_each_of_the_language():
@@ -246,7 +246,7 @@ def test_a_leaf_depends_on_the_target_where_its_row_says_so(small_images):
     network = pooled(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
     layer, examples = Layer("1", network[1]), Examples(small_images)
     one, other = (
-        measure_leaves(network, layer, examples, MEASURED, target)
+        measure_leaves(network, [layer], examples, MEASURED, target)[0]
         for target in (Probability(0), Probability(1))
     )
     for name, row in MEASURED.items():

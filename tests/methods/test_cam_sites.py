@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from sycam import CAM, evaluate
 from sycam.data.images import ImageSet
 from sycam.errors import ExpressionError, OptionError, UnknownNameError
-from sycam.evidence import Stack, measure_leaves
+from sycam.evidence import Examples, Stack, measure_leaves
 from sycam.evidence.layers import find_layer
 from sycam.heatmaps import maps_of, norm01
 from sycam.language import parse
@@ -17,7 +17,7 @@ from sycam.language import parse
 
 def stacked(network, images, *names):
     layers = [find_layer(network, name, images[:1]) for name in names]
-    return Stack(tuple(measure_leaves(network, one, images, ["gradients"], 2) for one in layers))
+    return Stack(measure_leaves(network, layers, Examples(images), ["gradients"], 2))
 
 
 def by_hand(network, images, name, weights):

@@ -13,7 +13,7 @@ import sycam
 from sycam import CAM
 from sycam.cli import app
 from sycam.errors import NetworkError, OptionError
-from sycam.evidence import layer_gradients, read_outputs
+from sycam.evidence import measure, read_outputs
 from sycam.inference import Classifier
 from sycam.networks.forward import forward
 from sycam.networks.readings import Reading
@@ -159,10 +159,10 @@ def test_each_label_of_several_has_the_sigmoid_for_its_probability():
         classifier.probability(IMAGES, torch.tensor([[0, 3]] * 6)), outputs[:, [0, 3]].sigmoid()
     )
     target = Probability(reading=reading)
-    found = layer_gradients(network, network[1], IMAGES, target)
+    found = measure(network, network[1], IMAGES, target)
     torch.testing.assert_close(found.probability, expected)
     torch.testing.assert_close(found.others["score"].flatten(), expected)
-    rest = layer_gradients(network, network[1], IMAGES, ReST(reading=reading))
+    rest = measure(network, network[1], IMAGES, ReST(reading=reading))
     own = outputs.gather(1, index[:, None])[:, 0]
     torch.testing.assert_close(rest.others["score"].flatten(), own + F.logsigmoid(own))
 

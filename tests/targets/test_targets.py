@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sycam import CAM
 from sycam.errors import DataError, NetworkError, OptionError, SycamError
-from sycam.evidence import Examples, Layer, layer_gradients, measure, measure_leaves
+from sycam.evidence import Examples, Layer, measure, measure_leaves
 from sycam.heatmaps import evaluate
 from sycam.language import parse
 from sycam.networks.outputs import rows
@@ -133,7 +133,7 @@ def test_unknown_target_word(small_network, small_images):
 
 
 def test_scores_are_those_of_the_targets(small_network, small_images):
-    evidence = layer_gradients(small_network, small_network[3], small_images, 4)
+    evidence = measure(small_network, small_network[3], small_images, 4)
     assert torch.equal(evidence.leaves["score"].flatten(), evidence.outputs[:, 4])
     chance = evidence.outputs.softmax(1)[:, 4]
     torch.testing.assert_close(evidence.leaves["probability"].flatten(), chance)
@@ -381,7 +381,7 @@ def test_float32_explains_confident_probabilities_as_float64_does(gap, classes, 
     single, double = (confident(t, classes, gap) for t in (torch.float32, torch.float64))
     names = ["ablation_drops", "hessian_product"]
     found, exact = (
-        measure_leaves(n, Layer("3", n[3]), Examples(i), names, target)
+        measure_leaves(n, [Layer("3", n[3])], Examples(i), names, target)[0]
         for n, i in ((single, images), (double, images.double()))
     )
     for name in ("gradients", "hessian_product", "ablation_drops"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError
 from sycam.evidence.cache import Cache, key_of
-from sycam.evidence.capture import BATCH, Evidence, measure
+from sycam.evidence.capture import BATCH, Evidence, measure_layers
 from sycam.evidence.layers import Layer
 from sycam.evidence.leaves.rerun import Rerun
 from sycam.evidence.leaves.table import MEASURED, Leaf
@@ -19,7 +19,7 @@ from sycam.support.content_digest import network_digest, tensor_digest
 from sycam.targets.resolve import Target, resolve
 from sycam.targets.resolved import Resolved
 
-Progress = Callable[[str, int, int], None]  # a leaf's name, images done and their number
+Progress = Callable[[str, str, int, int], None]  # leaf, layer, images done and their number
 
 
 @dataclass(frozen=True)
@@ -43,35 +43,40 @@ class Examples:
 
 def measure_leaves(
     network: nn.Module,
-    layer: Layer,
+    layers: Sequence[Layer],
     examples: Examples,
     leaves: Collection[str],
     target: Target = "predicted",
     batch: int = BATCH,
     cache: Cache | None = None,
     progress: Progress | None = None,
-) -> Evidence:
-    """Evidence at a layer with all the leaves named: :func:`measure`, then :func:`add_leaves`.
+) -> tuple[Evidence, ...]:
+    """Evidence at each layer with all the leaves named: :func:`measure_layers`, then
+    :func:`add_leaves`.
 
     Args:
-        network, target, batch: as for :func:`measure`.
-        layer: of :func:`sycam.evidence.find_layer`.
+        network, target, batch: as for :func:`measure_layers`.
+        layers: of :func:`sycam.evidence.find_layer`.
         examples: the images.
         leaves: what to measure beside the activations; the score is differentiated as often as
             they need it, not at all where none does.
         cache: as for :func:`add_leaves`.
-        progress: as there; what the pass gives that all leaves share counts as ``"activations"``.
+        progress: as there; what the pass gives that all share counts as ``"activations"``, of no
+            layer.
     """
 
     def measured(done: int) -> None:
         if progress:
-            progress("activations", done, len(examples))
+            progress("activations", "", done, len(examples))
 
     derivatives = max((MEASURED[n].derivatives for n in leaves if n in MEASURED), default=0)
-    evidence = measure(
-        network, layer, examples.images, target, examples.labels, batch, measured, derivatives
+    evidence = measure_layers(
+        network, layers, examples.images, target, examples.labels, batch, measured, derivatives
     )
-    return add_leaves(evidence, leaves, network, layer, examples, target, cache, progress)
+    return tuple(
+        add_leaves(one, leaves, network, layer, examples, target, cache, progress)
+        for layer, one in zip(layers, evidence, strict=True)
+    )
 
 
 @torch.inference_mode(False)  # a reshape is differentiated to find a channel's entries
@@ -95,7 +100,7 @@ def add_leaves(
         names: leaves to have; those that are there already cost nothing.
         network, layer, examples, target: of the evidence.
         cache: where measurements are kept; nowhere if None, or where a callable is explained.
-        progress: called with the leaf's name, the images done and their number.
+        progress: called with the leaf's name, the layer's, the images done and their number.
 
     Raises:
         LayerError: the network has no such leaf at this layer.
@@ -126,7 +131,7 @@ def add_leaves(
                 with untouched(network), torch.no_grad():
                     columns.append(cached.get(leaf, digest, rerun))
                 if progress:
-                    progress(leaf.name, i + 1, len(examples))
+                    progress(leaf.name, layer.name, i + 1, len(examples))
             found[leaf.name] = _weight(torch.stack(columns), evidence)
     return replace(evidence, others=found)
 
