@@ -11,6 +11,7 @@ from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import explain, export, report, verify
+from sycam.cli.spelling import Command
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
 from sycam.support.terminal import open_console, shown
@@ -24,7 +25,7 @@ app = typer.Typer(
 
 # In the order of the help page.
 for command in (synthesize, report, explain, evaluate, verify, export, doctor):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")
 app.add_typer(grammars_app, name="grammars")

@@ -53,8 +53,8 @@ def _options(kind: type, without: Collection[str]) -> dict[str, Declared]:
     return {name: one for name, one in said if one.help and name not in without}
 
 
-def _flag(name: str, said: Declared) -> str:
-    return said.flag or said.keyword or name
+def _keyword(name: str, said: Declared) -> str:
+    return said.keyword or name
 
 
 def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]:
@@ -62,16 +62,19 @@ def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]
     found = []
     for name, said in _options(kind, without).items():
         text, default = said.text or hints[name], defaults[name]
-        flag = _flag(name, said)
         if typing.get_origin(text) is list:
             text, default = text | None, None
-        # A switch that is off needs no flag that switches it off.
-        names = [f"--{flag.replace('_', '-')}"] if default is False else []
+        # Typer makes a flag of the keyword. A switch that is off needs none that switches it off.
+        flag = said.flag or _keyword(name, said)
+        names = [f"--{flag.replace('_', '-')}"] if said.flag or default is False else []
         told = typer.Option(*names, help=said.help, **said.more)
         annotation = Annotated[text, told]  # type: ignore[valid-type]
         found.append(
             inspect.Parameter(
-                flag, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                _keyword(name, said),  # by which messages name it, see sycam.cli.spelling
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=annotation,
             )
         )
     return found
@@ -81,7 +84,7 @@ def _object(kind: type, given: dict[str, Any], without: Collection[str]) -> Any:
     """The option object of what was typed, which is taken out of ``given``."""
     values: dict[str, Any] = {}
     for name, said in _options(kind, without).items():
-        value = given.pop(_flag(name, said))
+        value = given.pop(_keyword(name, said))
         if value is None:  # the field's own default
             continue
         values[name] = value if said.read is None else said.read(value)

@@ -8,6 +8,7 @@ import typer
 
 from sycam.cli import completion
 from sycam.cli.options import AsJson, Operators, declare_operators
+from sycam.cli.spelling import Command, Group
 from sycam.grammar import grammar_names, load_grammar
 from sycam.methods import METHODS, find_method
 from sycam.metrics import METRICS, find_metric
@@ -16,7 +17,7 @@ from sycam.report import methods as show_methods
 from sycam.report import metrics as show_metrics
 from sycam.support.terminal import json_text, open_console, shown
 
-metrics_app = typer.Typer(invoke_without_command=True)
+metrics_app = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @metrics_app.callback()
@@ -31,7 +32,7 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
         open_console().print(show_metrics.listing(found))
 
 
-@metrics_app.command("show", context_settings={"ignore_unknown_options": True})
+@metrics_app.command("show", cls=Command, context_settings={"ignore_unknown_options": True})
 def show_metric(
     metric: Annotated[
         str,
@@ -55,7 +56,7 @@ def show_metric(
         open_console().print(show_metrics.detail(found))
 
 
-methods_app = typer.Typer(invoke_without_command=True)
+methods_app = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @methods_app.callback()
@@ -69,7 +70,7 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
         open_console().print(show_methods.listing(METHODS.values()))
 
 
-@methods_app.command("show")
+@methods_app.command("show", cls=Command)
 def show_method(
     name: Annotated[
         str,
@@ -88,7 +89,7 @@ def show_method(
         open_console().print(show_methods.detail(method))
 
 
-grammars_app = typer.Typer(invoke_without_command=True)
+grammars_app = typer.Typer(cls=Group, invoke_without_command=True)
 MaxCost = Annotated[int, typer.Option(min=1, max=30, help="count trees up to this cost")]
 
 
@@ -111,7 +112,7 @@ def grammars(
         open_console().print(show_grammars.listing(found, max_cost))
 
 
-@grammars_app.command("show")
+@grammars_app.command("show", cls=Command)
 def show_grammar(
     grammar: Annotated[
         str, typer.Argument(help="NAME or FILE.lark", autocompletion=completion.grammars)

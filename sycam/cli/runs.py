@@ -60,7 +60,7 @@ def explain(
     ] = USUAL.opacity,
     operators: Operators = None,
     device: Device = None,
-    metric_file: MetricFiles = None,
+    metric_files: MetricFiles = None,
     trust: Trust = False,
 ) -> None:
     """Draw heatmaps on images, one PNG per image, methods side by side.
@@ -77,7 +77,7 @@ def explain(
     style = Style(colour_map, opacity)
     found = draw(
         sycam.load(run), images or (), network, out, device, method or (), style, together, animate,
-        metric_file or (), trust,
+        metric_files or (), trust,
     )  # fmt: skip
     for path in found:
         print(printable(path))
@@ -105,7 +105,7 @@ def verify(
     network: RunNetwork = None,
     operators: Operators = None,
     device: Device = None,
-    metric_file: MetricFiles = None,
+    metric_files: MetricFiles = None,
     trust: Trust = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -124,7 +124,7 @@ def verify(
     declare_operators(operators)
     with Watcher(None if quiet else console) as watch:
         done = sycam.verify(
-            run, network, device=device, notify=watch, metric_files=metric_file or (), trust=trust
+            run, network, device=device, notify=watch, metric_files=metric_files or (), trust=trust
         )
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]

@@ -70,9 +70,11 @@ def synthesize(
     class_names: ClassNames = None,
     layer: LayerNames = None,
     images: Source = DEMO,
-    heldout: Annotated[
+    heldout_source: Annotated[
         str | None,
-        typer.Option(help="FOLDER, FILE.csv or FILE.npz to validate on; else part of --images"),
+        typer.Option(
+            "--heldout", help="FOLDER, FILE.csv or FILE.npz to validate on; else part of --images"
+        ),
     ] = None,
     require: Annotated[
         list[str] | None,
@@ -119,9 +121,9 @@ def synthesize(
 
         known = network_of(network, checkpoint, class_names, watch)
         image_set = image_set_of(images, known, watch, **files.given())
-        if heldout is not None:
+        if heldout_source is not None:
             # Masks and boxes beside it are of a table's own columns.
-            unseen = image_set_of(heldout, known, watch, **files.given({"masks", "boxes"}))
+            unseen = image_set_of(heldout_source, known, watch, **files.given({"masks", "boxes"}))
             data = replace(data, heldout=unseen)
         result = sycam.synthesize(
             known,

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from sycam.data.tables import listed
 from sycam.errors import DataError, OptionError
+from sycam.support.arguments import argument
 
 WAYS = ("auto", "names", "sorted", "numbers", "none")
 """How the names of subfolders become classes."""
@@ -53,7 +54,7 @@ def labels_of_folders(
         DataError: the folders are not what the way says.
     """
     if way not in WAYS:
-        raise OptionError(f"labels {way!r} is not known; expected {', '.join(WAYS)}")
+        raise OptionError(f"{argument('labels')} {way!r} is not known; expected {', '.join(WAYS)}")
     if way == "none":
         return FolderLabels()
     folders = [_folder(name) for name in names]
@@ -74,7 +75,7 @@ def labels_of_folders(
             raise DataError(
                 f"there are {len(found)} folders ({listed(found)}), the network has {classes} "
                 "classes, so that their sorted order is not the order of the classes; name the "
-                "folders as the classes (--class-names FILE --labels names)"
+                f"folders as the classes ({_names()})"
             )
         index = {folder: i for i, folder in enumerate(found)}
     said = tuple(found) if way == "sorted" else None
@@ -98,8 +99,8 @@ def check_classes(
     if found is None:
         return
     mend = (
-        "name the folders as its classes (--class-names FILE --labels names), or leave the labels "
-        "out (--labels none)"
+        f"name the folders as its classes ({_names()}), or leave the labels out "
+        f"({argument('labels', 'none')})"
     )
     if classes is not None and len(found) != max(classes, 2):
         raise DataError(
@@ -113,6 +114,11 @@ def check_classes(
             f"the images' classes are the network's in another order: class {i} is {found[i]!r} "
             f"by their labels, {class_names[i]!r} in the network; {mend}"
         )
+
+
+def _names() -> str:
+    """How to say that folders are called as the network's classes."""
+    return f"{argument('class_names', metavar='FILE')} and {argument('labels', 'names')}"
 
 
 def _auto(
@@ -145,7 +151,8 @@ def _by_name(found: Sequence[str], class_names: Sequence[str] | None) -> dict[st
     if class_names is None:
         raise DataError(
             "the names of the network's classes are not known, so that folders cannot be matched "
-            "with them; give --class-names FILE, or --labels sorted"
+            f"with them; give {argument('class_names', metavar='FILE')}, or "
+            f"{argument('labels', 'sorted')}"
         )
     known = _spelt(class_names, found)
     strange = [folder for folder in found if folder not in known]
@@ -155,7 +162,7 @@ def _by_name(found: Sequence[str], class_names: Sequence[str] | None) -> dict[st
         raise DataError(
             f"{shared[0]!r} is the name of {len(numbers)} classes of the network, "
             f"{' and '.join(map(str, numbers))}: call the folders by the numbers of their classes "
-            "(--labels numbers)"
+            f"({argument('labels', 'numbers')})"
         )
     if strange:
         spelt = {_plain(name): name for name in class_names}

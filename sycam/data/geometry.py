@@ -39,7 +39,7 @@ class Geometry:
 
     @classmethod
     def centred(cls, width: int, height: int, size: int | None) -> Geometry:
-        """The map of ``--size``: short side to ``size``, centre crop; None leaves all as it is."""
+        """The short side to ``size``, then the centre cut out; None leaves all as it is."""
         if size is None:
             return cls(0, 0, width, height, width, height)
         side = min(width, height)

@@ -18,6 +18,7 @@ from sycam.data.source import ImageSource, Reader
 from sycam.data.splits import choose, split
 from sycam.data.tables import listed
 from sycam.errors import DataError, OptionError
+from sycam.support.arguments import argument
 
 __all__ = [
     "ImageSet",
@@ -88,7 +89,7 @@ def open_images(  # noqa: PLR0913 (public)
     source = Path(source)
     for name, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) not in (1, 3):
-            raise OptionError(f"{name} has {len(values)} numbers; expected 1 or 3")
+            raise OptionError(f"{argument(name)} has {len(values)} numbers; expected 1 or 3")
     reading = Preprocessing(
         size,
         resize,
@@ -101,8 +102,8 @@ def open_images(  # noqa: PLR0913 (public)
     _check_options(source, masks, boxes, labels)
     if groups is not None and source.suffix.lower() not in (".csv", ".npz"):
         raise OptionError(
-            f"groups {groups!r} name a column of a table of images, or an array of an .npz file; "
-            f"{source} is neither: give a FILE.csv with columns path and {groups}"
+            f"{argument('groups')} {groups!r} name a column of a table of images, or an array of "
+            f"an .npz file; {source} is neither: give a FILE.csv with columns path and {groups}"
         )
     found: Sequence[str] | None = None
     notes: Sequence[str] = ()
@@ -198,7 +199,10 @@ def _check_options(
             f"{source} is neither a folder of images nor a .csv table of them nor an .npz file"
         )
     if masks is not None and boxes is not None:
-        raise OptionError("--masks and --boxes both say where the objects are; give one of them")
+        raise OptionError(
+            f"{argument('masks')} and {argument('boxes')} both say where the objects are; give one "
+            "of them"
+        )
     if source.is_dir():
         return
     if masks is not None or boxes is not None:
@@ -208,9 +212,11 @@ def _check_options(
             else "as array 'masks' or 'boxes_xyxy_rel'"
         )
         raise OptionError(
-            f"--masks and --boxes belong to a folder of images; {source} holds its own, {holds}"
+            f"{argument('masks')} and {argument('boxes')} belong to a folder of images; {source} "
+            f"holds its own, {holds}"
         )
     if labels != "auto":
         raise OptionError(
-            f"--labels {labels} belongs to a folder of images; {source} holds its own labels"
+            f"{argument('labels', labels)} belongs to a folder of images; {source} holds its own "
+            "labels"
         )

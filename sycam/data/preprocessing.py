@@ -11,6 +11,7 @@ from PIL import Image
 
 from sycam.data.geometry import Geometry
 from sycam.errors import OptionError
+from sycam.support.arguments import argument
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -54,15 +55,16 @@ class Preprocessing:
         for name in ("size", "resize"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= LARGEST:
-                raise OptionError(f"{name} is {value}; expected 1 to {LARGEST} pixels")
+                raise OptionError(f"{argument(name)} is {value}; expected 1 to {LARGEST} pixels")
         if self.resize is not None and (self.size is None or self.resize < self.size):
             raise OptionError(
-                f"resize is {self.resize}, size (the side of the centre crop) {self.size}; "
-                "expected a size not above it"
+                f"{argument('resize')} is {self.resize}, {argument('size')} (the side of the "
+                f"centre crop) {self.size}; expected a size not above it"
             )
         if self.interpolation not in FILTERS:
             raise OptionError(
-                f"interpolation {self.interpolation!r} is not known; expected {', '.join(FILTERS)}"
+                f"{argument('interpolation')} {self.interpolation!r} is not known; expected "
+                f"{', '.join(FILTERS)}"
             )
         for name in ("mean", "std"):
             values = getattr(self, name)
@@ -96,12 +98,12 @@ class Preprocessing:
             if len(numbers) not in (1, channels):
                 expected = "1" if channels == 1 else f"1 or {channels}"
                 raise OptionError(
-                    f"{name} has {len(numbers)} numbers, the images {channels} channels; "
+                    f"{argument(name)} has {len(numbers)} numbers, the images {channels} channels; "
                     f"expected {expected}"
                 )
             if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
                 raise OptionError(
-                    f"{name} is {_numbers(numbers)}; "
+                    f"{argument(name)} is {_numbers(numbers)}; "
                     + ("expected finite numbers" if name == "mean" else "expected numbers above 0")
                 )
             found.append(tuple(numbers * (channels // len(numbers))))

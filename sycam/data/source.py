@@ -21,6 +21,7 @@ from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed
 from sycam.errors import DataError
+from sycam.support.arguments import argument
 from sycam.support.mapped_tensor import blank
 
 AT_ONCE = 32  # images that are decoded before the first of them is handed on
@@ -291,7 +292,8 @@ class _Gathering:
         first = self.reader.names[self.indices[0]]
         raise DataError(
             f"the images differ in size: {first} is {width}×{height}, {name} "
-            f"{other_width}×{other_height}; give --size S (short side to S, then centre crop)"
+            f"{other_width}×{other_height}; give {argument('size', metavar='S')} (what the short "
+            "side becomes, before the centre is cut out)"
         )
 
     def known(self, digests: list[str], looks: list[np.ndarray]) -> _Known:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sycam.drawing.plot import written
 from sycam.errors import OptionError
+from sycam.support.arguments import argument
 
 # Their lightness rises evenly, so that they also print in grey.
 COLOUR_MAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray")
@@ -41,7 +42,9 @@ class Style:
                 f"lightness rises evenly: {', '.join(COLOUR_MAPS)}"
             )
         if not 0 < self.opacity <= 1:
-            raise OptionError(f"opacity must be above 0 and at most 1, got {self.opacity!r}")
+            raise OptionError(
+                f"{argument('opacity')} must be above 0 and at most 1, got {self.opacity!r}"
+            )
 
 
 USUAL = Style()

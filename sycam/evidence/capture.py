@@ -30,6 +30,7 @@ from sycam.networks.readings import (
 )
 from sycam.networks.reshaping import Reshape, folded, looks_channels_last, to_map
 from sycam.networks.untouched import device_of, dtype_of, untouched
+from sycam.support.arguments import argument
 from sycam.support.mapped_tensor import blank
 from sycam.targets.resolve import Target, is_callable, part_of, reading_of, resolve
 from sycam.targets.resolved import Resolved
@@ -237,7 +238,7 @@ class _Cut:
         if self.layer.reshape is None and looks_channels_last(output, self.network):
             raise LayerError(
                 f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
-                "channels last: say reshape='channels-last' (--reshape channels-last), or give "
+                f"channels last: say {argument('reshape', 'channels-last')}, or in Python "
                 "reshape=lambda output: output where its channels are first all the same"
             )
         if not output.is_floating_point():
@@ -306,7 +307,7 @@ def _batch(
         if not all(bool(torch.isfinite(tensor).all()) for tensor in (maps, *measured.values())):
             raise LayerError(
                 "the target layer's activations or gradients are NaN or infinite on these images; "
-                "check the images' scale (--mean, --std) and the weights"
+                f"check the images' scale ({argument('mean')}, {argument('std')}) and the weights"
             )
         measured = {name: folded(tensor) for name, tensor in measured.items()}
         activations = folded(maps)
@@ -337,7 +338,7 @@ def _check_map(maps: Tensor, images: Tensor, reshape: Reshape) -> None:
         raise LayerError(
             f"the target layer returned {tuple(maps.shape)} for images of shape "
             f"{tuple(images.shape)}; expected {said}, with as many sides: choose another layer, "
-            "or say by reshape how its output lies over the images"
+            f"or say by {argument('reshape')} how its output lies over the images"
         )
     if reshape == "tokens" and images.shape[-1] != images.shape[-2]:
         raise LayerError(

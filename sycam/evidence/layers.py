@@ -14,6 +14,7 @@ from sycam.networks.forward import forward
 from sycam.networks.passes import hooked
 from sycam.networks.reshaping import Reshape, find_reshape, looks_channels_last
 from sycam.networks.untouched import COMPILED, device_of, uncompiled, untouched
+from sycam.support.arguments import argument
 from sycam.targets.resolve import Target, is_callable, read_as, reading_of, resolve
 
 _TOGETHER = 32  # images whose gradients are looked at together
@@ -167,7 +168,7 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     if not varying:
         raise LayerError(
             "at every layer with spatial output the gradients are zero or constant over places; "
-            "name a layer with --layer"
+            f"name a layer by {argument('layer')}"
         )
     leaf = accumulator(pixels)
     whole = [n for n in varying if not reaches(scores.grad_fn, leaf, outputs[n].grad_fn)]
@@ -175,8 +176,8 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     if looks_channels_last(outputs[chosen], network):
         raise LayerError(
             f"the deepest layer with places, {chosen}, returns {tuple(outputs[chosen].shape)}, "
-            "which looks like (N,h,w,K), channels last: name a layer, with "
-            "reshape='channels-last' (--layer, --reshape)"
+            "which looks like (N,h,w,K), channels last: name a layer by "
+            f"{argument('layer')}, with {argument('reshape', 'channels-last')}"
         )
     note = f"deepest layer with gradients that vary over places: {chosen}"
     if constant:

@@ -25,6 +25,7 @@ from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
 from sycam.runs.record import RunRecord
+from sycam.support.arguments import argument
 from sycam.support.files import check_target, place_of
 
 CLOSE = 1e-4  # within which the graph must give the network's own scores and heatmaps
@@ -67,7 +68,8 @@ class GraphTarget:
                 return OptionError(
                     f"{expression} cannot be one graph with the network: leaf {leaf.symbol} is "
                     f"{leaf.no_graph}. Formulas of {listed([leaf.symbol for leaf in able])} can; "
-                    f"for this one export a class (--base {listed(classes(targets), 'or')})"
+                    f"for this one export a class ({argument('base')} "
+                    f"{listed(classes(targets), 'or')})"
                 )
         if not _of_the_class(expression):
             return None
@@ -76,13 +78,13 @@ class GraphTarget:
         if output not in (AUTO, LOGITS, str(USUAL)):
             return OptionError(
                 f"the run's network returns {output}; in one graph {listed(of_the_class)} are "
-                "those of a network that returns logits of classes; export a class (--base torch)"
+                f"those of a network that returns logits of classes; {_a_class()}"
             )
         if target not in ("predicted", "label") and not target.isdecimal():
             return OptionError(
                 f"the run explains {target!r}; in one graph a formula of "
                 f"{listed(of_the_class, 'or')} explains the predicted class or one that is always "
-                "the same; export a class (--base torch)"
+                f"the same; {_a_class()}"
             )
         return None
 
@@ -128,6 +130,11 @@ class GraphTarget:
             raise RunError(f"cannot write '{path}': {error}") from None
 
 
+def _a_class() -> str:
+    """What to do where network and heatmaps cannot be one graph."""
+    return f"export a class ({argument('base', 'torch')})"
+
+
 def _leaves(expression: Expression) -> list[Leaf]:
     """What the expression reads, in the table's order."""
     return [leaf for leaf in MEASURED.values() if leaf.name in expression.leaves]
@@ -152,8 +159,8 @@ def _network(
     reshape = record.network.reshape
     if network is None:
         raise RunError(
-            "the run was started from Python, so its network is not on record; give --network, or "
-            "sycam.export.export(..., network=network)"
+            "the run was started from Python, so its network is not on record; give it by "
+            f"{argument('network')}, or in Python by sycam.export.export(..., network=network)"
         )
     if not record.network.reshape_recorded:
         raise RunError(
@@ -195,7 +202,7 @@ def refusing(what: str) -> Iterator[None]:
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise RunError(
             f"{what} cannot say this network or formula for any batch: {type(error).__name__}: "
-            f"{reason}; export a class (--base torch)"
+            f"{reason}; {_a_class()}"
         ) from error
 
 

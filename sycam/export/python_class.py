@@ -12,6 +12,7 @@ from sycam.export.class_template import ClassTemplate
 from sycam.export.target import ExportTarget, Winner, listed
 from sycam.language import Expression
 from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
+from sycam.support.arguments import argument
 from sycam.support.files import write_whole
 
 
@@ -50,8 +51,8 @@ class ClassTarget:
         if winner.network is not None:
             graphs = [name for name, target in targets.items() if target.writes_network]
             return OptionError(
-                f"base {self.name!r} writes a class for any network: network is for "
-                f"{listed(graphs)}"
+                f"base {self.name!r} writes a class for any network: {argument('network')} is "
+                f"for {listed(graphs)}"
             )
         record = winner.result.record
         layers, fusion = record.network.layers, record.network.fusion

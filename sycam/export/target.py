@@ -38,7 +38,7 @@ class ExportTarget(Protocol):
     :data:`sycam.export.targets.TARGETS`, and nowhere else.
 
     Attributes:
-        name: how users choose it (``--base``).
+        name: how users choose it, the ``base`` of an export.
         suffix: how the name of the written file ends.
         file: what is written, with its article, for people.
         summary: what it is for, for people.

@@ -13,6 +13,7 @@ from sycam.heatmaps.evaluate import KeptValues
 from sycam.heatmaps.heatmaps import Heatmaps, heatmaps, norm01
 from sycam.heatmaps.sites import sited_heatmaps
 from sycam.language import Expression
+from sycam.support.arguments import argument
 
 FUSIONS = ("mean", "max", "product")
 Fusion = str | Sequence[float]
@@ -42,13 +43,14 @@ def check_fusion(fusion: Fusion, layers: int) -> str | tuple[float, ...]:
         weights = tuple(float(w) for w in fusion)
     except (TypeError, ValueError):
         raise OptionError(
-            f"fusion must be {', '.join(FUSIONS)} or one number per layer, got {fusion!r}"
+            f"{argument('fusion')} must be {', '.join(FUSIONS)} or one number per layer, got "
+            f"{fusion!r}"
         ) from None
     usable = len(weights) == layers and all(0 <= w < float("inf") for w in weights)
     if not usable or not sum(weights):
         raise OptionError(
-            f"fusion weights must be {layers} numbers that are not negative, one per layer, "
-            f"got {weights}"
+            f"weights of {argument('fusion')} must be {layers} numbers that are not negative, one "
+            f"per layer, got {weights}"
         )
     return weights
 

@@ -27,6 +27,7 @@ from sycam.networks.forward import forward
 from sycam.networks.outputs import check_outputs, probabilities, rows
 from sycam.networks.readings import USUAL, Reading
 from sycam.networks.untouched import copied, device_of, dtype_of, moved, untouched
+from sycam.support.arguments import argument
 
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "bfloat16")
@@ -74,7 +75,8 @@ class Classifier:
     ):
         if precision not in PRECISIONS:
             raise OptionError(
-                f"precision {precision!r} is not known; expected {' or '.join(PRECISIONS)}"
+                f"{argument('precision')} {precision!r} is not known; expected "
+                f"{' or '.join(PRECISIONS)}"
             )
         self.score, self.precision, self.reading = score, precision, reading
         self.device = torch.device(device) if device is not None else device_of(network)

@@ -47,6 +47,7 @@ from sycam.language.signatures import (
     Overload,
 )
 from sycam.language.sites import CAM, cam_at, site_of
+from sycam.support.arguments import argument
 
 
 def _leaf(name: str, symbol: str, sort: str, latex: str, meaning: str, price: str) -> Operator:
@@ -463,8 +464,10 @@ def place(op: Operator) -> tuple[float | str, ...]:
 
 def unknown_operator(name: str) -> UnknownNameError:
     """The error for an operator that does not exist, or that its user has not declared yet."""
-    hint = "sycam grammars show NAME lists a grammar's; one of your own needs --operators FILE.py, "
-    hint += "or in Python the import of the file that declares it"
+    declaring = argument(
+        "operators", metavar="FILE.py", python="the import of the file that declares it"
+    )
+    hint = f"sycam grammars show NAME lists a grammar's; one of your own needs {declaring}"
     return unknown_name("operator", name, OPERATORS, hint)
 
 

@@ -14,6 +14,7 @@ from sycam.networks.checkpoint import file_digest, put, read_weights
 from sycam.networks.named import NamedNetwork, read_class_names
 from sycam.networks.untouched import uncompiled
 from sycam.networks.user_file import load_network
+from sycam.support.arguments import argument
 
 __all__ = ["NamedNetwork", "open_network", "read_class_names"]
 
@@ -57,8 +58,8 @@ def open_network(
     if checkpoint is not None:
         if weights is not None:
             raise NetworkError(
-                f"network {source!r} names its weights already, and --checkpoint is {checkpoint}; "
-                "give one of them"
+                f"network {source!r} names its weights already, and {argument('checkpoint')} is "
+                f"{checkpoint}; give one of them"
             )
         weights = str(checkpoint)
         if not Path(weights).is_file():

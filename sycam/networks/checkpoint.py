@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sycam.data.weights import COUNTER
 from sycam.errors import NetworkError
+from sycam.support.arguments import argument
 from sycam.support.files import open_plain
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
@@ -96,7 +97,7 @@ def put(network: nn.Module, weights: Mapping[str, Tensor], what: str, file: Path
         raise NetworkError(
             f"the checkpoint {file} does not fit {what}: {said}. Where the network was changed "
             "(another head, another first layer), build it in a file of your own: "
-            "--network FILE.py:FACTORY --checkpoint FILE"
+            f"{argument('network', 'FILE.py:FACTORY@FILE')}"
         )
     network.load_state_dict(weights, strict=False)
 

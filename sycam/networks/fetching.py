@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 import torch
 
 from sycam.errors import NetworkError
+from sycam.support.arguments import argument
 
 PATIENCE = 10  # seconds until a server that does not answer counts as out of reach
 
@@ -20,6 +21,7 @@ def downloaded(url: str, what: str) -> Path:
     Raises:
         NetworkError: it is not there and cannot be downloaded; the message says where to put it.
     """
+    own = argument("network", f"{what.partition('@')[0]}@FILE")
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if file.is_file():
         return file
@@ -33,6 +35,6 @@ def downloaded(url: str, what: str) -> Path:
         raise NetworkError(
             f"the weights of {what} are not on this machine and cannot be downloaded ({reason}). "
             f"Download {url} where there is a connection, and put the file at {file}; or give "
-            "your own weights by --checkpoint FILE"
+            f"your own weights by {own}"
         ) from error
     return file

@@ -17,6 +17,7 @@ from sycam.errors import NetworkError, unknown_name
 from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.named import WORD, NamedNetwork
 from sycam.networks.untouched import seeded
+from sycam.support.arguments import argument
 
 PREFIX = "timm:"
 HUB = "hf-hub:"
@@ -99,7 +100,7 @@ def _pretrained(timm: ModuleType, name: str, source: str) -> nn.Module:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NetworkError(
             f"the published weights of {source} are not on this machine and cannot be downloaded "
-            f"({reason}). {get} give the file by --checkpoint FILE"
+            f"({reason}). {get} give the file by {argument('network', f'{source}@FILE')}"
         ) from error
 
 

@@ -18,6 +18,7 @@ from sycam.networks.checkpoint import file_digest, fitted, read_weights
 from sycam.networks.fetching import downloaded
 from sycam.networks.named import WORD, NamedNetwork
 from sycam.networks.untouched import seeded
+from sycam.support.arguments import argument
 
 PREFIX = "torchvision:"
 
@@ -85,8 +86,8 @@ def load(name: str, weights: str | None) -> NamedNetwork:
     if name in IMPLICIT:
         raise NetworkError(
             f"a checkpoint does not say whether {name} transforms its input, so that it may not "
-            "be built from the name alone; build it in a file of your own: --network "
-            "FILE.py:FACTORY --checkpoint FILE"
+            "be built from the name alone; build it in a file of your own: "
+            f"{argument('network', 'FILE.py:FACTORY@FILE')}"
         )
     digest = file_digest(file)
     network = fitted(build, read_weights(file), source, file)

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sycam.errors import NetworkError, OptionError
+from sycam.support.arguments import argument
 
 SOFTMAX, SIGMOID = LINKS = ("softmax", "sigmoid")
 AUTO, LOGITS, PROBABILITIES = FORMS = ("auto", "logits", "probabilities")
+_OF_LABELS = f"{PROBABILITIES}:{SIGMOID}"
 PROBES = 8  # images on which the network is looked at, its outputs and layers
 SUMS = 1e-2  # by which a row of probabilities may miss the sum 1: half precision does
 _SUMS_SEEN = 1e-4  # the same, where the sum is the only sign
@@ -68,14 +70,15 @@ class Reading:
         low, high = float(outputs.min()), float(outputs.max())
         if low < -SUMS or high > 1 + SUMS:
             raise NetworkError(
-                f"output={str(self)!r} says that the network returns probabilities, but its "
-                f"outputs go from {low:.4g} to {high:.4g}; say output='logits' (--output logits)"
+                f"{argument('output', str(self))} says that the network returns probabilities, "
+                f"but its outputs go from {low:.4g} to {high:.4g}; say "
+                f"{argument('output', LOGITS)}"
             )
         if self.link == SOFTMAX and outputs.shape[1] > 1 and not _sum_to_one(outputs, SUMS):
             raise NetworkError(
-                f"output={str(self)!r} says that the network's probabilities are of classes of "
-                "which one is right, but they do not sum to 1; say output='probabilities:sigmoid' "
-                "if each output is a label of its own"
+                f"{argument('output', str(self))} says that the network's probabilities are of "
+                "classes of which one is right, but they do not sum to 1; say "
+                f"{argument('output', _OF_LABELS)} if each output is a label of its own"
             )
 
     def predicted(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -112,9 +115,9 @@ def parse_output(text: str) -> tuple[str, str | None]:
         form, link = AUTO, form
     if form not in FORMS or link not in (*LINKS, ""):
         raise OptionError(
-            f"output {text!r} is not understood; expected 'auto', 'logits' or 'probabilities', "
-            "and as wanted ':softmax' (one class is right) or ':sigmoid' (each output is a label "
-            "of its own), like 'logits:sigmoid'"
+            f"{argument('output')} {text!r} is not understood; expected 'auto', 'logits' or "
+            "'probabilities', and as wanted ':softmax' (one class is right) or ':sigmoid' (each "
+            "output is a label of its own), like 'logits:sigmoid'"
         )
     return form, link or None
 
@@ -197,7 +200,7 @@ def told(outputs: object, watched: Watched, wanted: tuple[str, str | None]) -> t
         raise NetworkError(
             f"the network's outputs on {len(values)} images go from {float(values.min()):.4g} to "
             f"{float(values.max()):.4g}: they may be probabilities or logits; say which by "
-            "output='probabilities:sigmoid' or output='logits' (--output)"
+            f"{argument('output', _OF_LABELS)} or {argument('output', LOGITS)}"
         )
     else:
         found, own = False, SOFTMAX

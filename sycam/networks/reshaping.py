@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError, unknown_name
+from sycam.support.arguments import argument
 
 EXTRA = 8  # class, distillation and register tokens in front of the places, at most
 Reshape = str | Callable[[Tensor], Tensor] | None
@@ -71,7 +72,7 @@ def to_map(output: object, reshape: Reshape, layer: nn.Module) -> Tensor:
     elif type(layer) is nn.LayerNorm and isinstance(output, Tensor) and output.ndim > 3:
         raise LayerError(
             f"the target layer (LayerNorm) returned {tuple(output.shape)}, and a layer norm has "
-            "its channels last: say reshape='channels-last' (--reshape channels-last)"
+            f"its channels last: say {argument('reshape', 'channels-last')}"
         )
     if (
         not isinstance(output, Tensor)
@@ -79,7 +80,8 @@ def to_map(output: object, reshape: Reshape, layer: nn.Module) -> Tensor:
         or math.prod(output.shape[2:]) < 2
     ):
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        hint = "; for a transformer's tokens say reshape='tokens'" if _is_tokens(output) else ""
+        tokens = argument("reshape", "tokens")
+        hint = f"; for a transformer's tokens say {tokens}" if _is_tokens(output) else ""
         raise LayerError(
             f"the target layer ({type(layer).__name__}) returned {shape}, which has no places; "
             "expected (N,K,h,w) or (N,K,d,h,w) with more than one place: choose a convolutional "

@@ -46,6 +46,7 @@ from sycam.networks.reshaping import Reshape
 from sycam.networks.steadiness import unsteadiness
 from sycam.networks.untouched import copied, device_of, moved
 from sycam.problem.options import ExplainOptions
+from sycam.support.arguments import argument
 from sycam.support.content_digest import content_digest, network_digest
 from sycam.targets.class_targets import ClassTarget, parse_target
 from sycam.targets.resolve import Target, is_callable, read_as, resolve
@@ -106,7 +107,7 @@ class ExplainedNetwork:
             SycamError: for anything given that cannot be used.
         """
         if not isinstance(seed, Integral):
-            raise OptionError(f"seed must be an integer, got {seed!r}")
+            raise OptionError(f"{argument('seed')} must be an integer, got {seed!r}")
         target = checked_target(explain.target)
         wanted = as_layers(layer)
         fusion = check_fusion(explain.fusion, len(wanted))
@@ -307,8 +308,8 @@ class ExplainedNetwork:
                     Note(
                         f"at layer {layer.name!r} the gradients are constant over places (global "
                         "average pooling): Grad-CAM, XGrad-CAM, HiResCAM and CAM coincide and "
-                        "much of the grammar collapses; an earlier layer, or --layer auto, gives "
-                        "more"
+                        "much of the grammar collapses; an earlier layer, or "
+                        f"{argument('layer', 'auto')}, gives more"
                     )
                 )
 
@@ -319,7 +320,7 @@ class ExplainedNetwork:
 
     @cached_property
     def target_text(self) -> str:
-        """What is explained, in the words of the command line."""
+        """What is explained, as text."""
         return target_text(self.target)
 
 
@@ -397,5 +398,7 @@ def device_for(device: str | torch.device | None, network: nn.Module) -> torch.d
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise OptionError(f"device {str(device)!r} cannot be used: {reason}") from None
+        raise OptionError(
+            f"{argument('device')} {str(device)!r} cannot be used: {reason}"
+        ) from None
     return found

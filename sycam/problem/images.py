@@ -29,6 +29,7 @@ from sycam.evidence import read_outputs
 from sycam.networks import DEMO, NamedNetwork
 from sycam.networks.readings import AUTO, PROBES
 from sycam.problem.correctness import classified_correctly
+from sycam.support.arguments import argument
 
 Images = Tensor | np.ndarray | ImageSet | ImageSource | Dataset | DataLoader | str | Path
 
@@ -141,7 +142,8 @@ def _scale(network: NamedNetwork | None, reading: dict) -> tuple[dict, str]:
     elif given:
         whose = "as given"
     else:
-        whose = "no preprocessing is known of the network; --size, --mean and --std set it"
+        asked = f"{argument('size')}, {argument('mean')} and {argument('std')}"
+        whose = f"no preprocessing is known of the network; {asked} set it"
     return found.to_dict(), f"{found} ({whose})"
 
 
@@ -174,7 +176,7 @@ def check_counts(search_images: int, heldout: object) -> None:
     """OptionError where fewer than two images are wanted; images themselves are no number."""
     for name, number in (("search_images", search_images), ("heldout", heldout)):
         if isinstance(number, int) and number < 2:
-            raise OptionError(f"{name} must be at least 2, got {number}")
+            raise OptionError(f"{argument(name)} must be at least 2, got {number}")
 
 
 def divide(
@@ -204,7 +206,8 @@ def divide(
         for name, number in (("search_images", search_images), ("heldout", heldout)):
             if isinstance(number, int) and number > MOST_SCENES:
                 raise OptionError(
-                    f"{name} is {number}; of the embedded scenes at most {MOST_SCENES} are made"
+                    f"{argument(name)} is {number}; of the embedded scenes at most {MOST_SCENES} "
+                    "are made"
                 )
         count = search_images if only is None else 2 * search_images + AT_ONCE
         images = choose_demo("search", count, search_images, seed, fit)
@@ -219,7 +222,7 @@ def divide(
     if heldout.shape != images.shape:
         raise DataError(
             f"held-out images are {heldout.shape}, search images {images.shape}; they must have "
-            "one size (--size)"
+            f"one size ({argument('size')})"
         )
     if (images.groups is None) != (heldout.groups is None):
         which = "search" if images.groups is None else "held-out"
@@ -287,8 +290,8 @@ def _correct(network: nn.Module, output: str) -> Fit:
             noted = f". Of these images: {'; '.join(images.notes)}" if images.notes else ""
             raise DataError(
                 "which images the network classifies correctly is not known without labels; give "
-                "labels.csv, a folder per class (--labels), a column or an array 'labels', or "
-                f"leave --correct-only out{noted}"
+                f"labels.csv, a folder per class ({argument('labels')}), a column or an array "
+                f"'labels', or leave {argument('correct_only')} out{noted}"
             )
         nonlocal reading
         if reading is None:
@@ -313,8 +316,9 @@ def with_masks(images: ImageSet | ImageSource, needed: bool) -> ImageSet | Image
     marked = images.marked
     if marked is None:
         raise DataError(
-            "the metric needs ground-truth masks, but the images have none; give --masks, --boxes, "
-            "a table with a column mask or box, or an .npz file with 'masks'"
+            "the metric needs ground-truth masks, but the images have none; give "
+            f"{argument('masks')}, {argument('boxes')}, a table with a column mask or box, or an "
+            ".npz file with 'masks'"
         )
     if len(marked) == len(images):
         return images

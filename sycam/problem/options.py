@@ -16,6 +16,7 @@ from sycam.inference import FLOAT32
 from sycam.networks.readings import AUTO, parse_output
 from sycam.networks.reshaping import Reshape
 from sycam.problem.images import Images, check_counts
+from sycam.support.arguments import argument
 from sycam.support.options import option
 from sycam.targets.resolve import Target
 
@@ -65,7 +66,7 @@ def _numbers(name: str) -> Callable[[str | None], list[float] | None]:
             return [float(part) for part in text.split(",")]
         except ValueError:
             raise OptionError(
-                f"--{name} {text!r} is not understood; expected one number or several like "
+                f"{argument(name)} {text!r} is not understood; expected one number or several like "
                 "0.485,0.456,0.406"
             ) from None
 

@@ -23,6 +23,7 @@ from sycam.runs.record import DEMO_ORIGIN, RunRecord
 from sycam.runs.recorded import recorded_heldout
 from sycam.runs.result import Result
 from sycam.runs.trust import file_of_network
+from sycam.support.arguments import argument
 from sycam.support.permission import reading_a_run
 from sycam.validation.validate import Validation
 
@@ -105,7 +106,8 @@ def _again(
     network = network or record.network.source
     if network is None:
         raise RunError(
-            "the run was started from Python, so its network is not on record; give --network"
+            "the run was started from Python, so its network is not on record; give it by "
+            f"{argument('network')}"
         )
     found = _read(images, record, network) if images else _first_heldout(result, network)
     asked = ExplainOptions(

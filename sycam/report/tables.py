@@ -8,6 +8,7 @@ from rich.table import Table as RichTable
 from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
 from sycam.report.progress import duration
 from sycam.runs.result import Result
+from sycam.support.arguments import argument
 from sycam.support.terminal import shown
 from sycam.validation.validate import Row, Validation, Verdict
 
@@ -185,7 +186,7 @@ def verdict(result: Result) -> str:
         said += (
             f"\n[bold red]Do not trust it as an explanation[/]: "
             f"{shown(' and '.join(validation.concerns))}. "
-            '--require "class-sensitivity>0.2" searches for one that does.'
+            f"{shown(argument('require', ['class-sensitivity>0.2']))} searches for one that does."
         )
     return said
 

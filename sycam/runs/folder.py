@@ -9,6 +9,7 @@ from sycam.problem.problem import Problem
 from sycam.runs.result import RESULT_FILE
 from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
 from sycam.search.proposals.optuna_study import STUDY_FILE
+from sycam.support.arguments import argument
 from sycam.support.files import check_target
 
 
@@ -28,6 +29,6 @@ def open_folder(out: str | Path | None, problem: Problem) -> Path:
     if strangers:
         raise RunError(
             f"'{folder}' holds other files ({', '.join(sorted(strangers)[:3])}); "
-            "choose an empty or new folder with --out"
+            f"choose an empty or new folder by {argument('out')}"
         )
     return folder

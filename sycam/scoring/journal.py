@@ -18,6 +18,7 @@ from sycam.errors import RunError
 from sycam.metrics import Metric
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.scorer import Score
+from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, parse_json
 from sycam.support.files import open_plain, read_plain
 from sycam.support.schema import from_plain
@@ -111,7 +112,7 @@ class Journal:
         if not lock_descriptor(self._lock_file.fileno(), blocking=False):
             raise RunError(
                 f"another process is at work on the run in '{self.path.parent}'; wait for it, or "
-                "choose another --out"
+                f"choose another folder by {argument('out')}"
             )
 
     def _content(self) -> bytes:
@@ -126,12 +127,13 @@ class Journal:
         if first is None:
             raise RunError(
                 f"journal '{self.path}' is damaged in its first line, so that it cannot be told "
-                "whose scores it holds; choose another --out, or delete it to begin again"
+                f"whose scores it holds; choose another folder by {argument('out')}, or delete it "
+                "to begin again"
             )
         if first != header:
             raise RunError(
                 f"'{self.path.parent}' holds another run (other network, images, metric, grammar "
-                "or options, or another version's); choose another --out"
+                f"or options, or another version's); choose another folder by {argument('out')}"
             )
         for text in lines[1:]:
             line = self._line(text)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from sycam.errors import OptionError
+from sycam.support.arguments import argument
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -34,8 +35,8 @@ class Budget:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
         if not found or float(found[1]) <= 0 or (not found[2] and "." in found[1]):
             raise OptionError(
-                f"budget {text!r} is not understood; expected a time like 90s, 20m or 2h, "
-                "or a number of candidates like 500"
+                f"{argument('budget')} {text!r} is not understood; expected a time like 90s, 20m "
+                "or 2h, or a number of candidates like 500"
             )
         if found[2]:
             return cls(seconds=float(found[1]) * _UNITS[found[2]])

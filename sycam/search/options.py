@@ -13,6 +13,7 @@ from sycam.metrics import Metric
 from sycam.search.budget import Budget
 from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
 from sycam.search.selection.select import DEFAULT_RULE, RULES
+from sycam.support.arguments import argument
 from sycam.support.options import option
 from sycam.support.schema import Bounds
 
@@ -94,28 +95,33 @@ class SearchOptions:
             ("scope", self.scope, SCOPES),
         ):
             if value not in known:
-                raise OptionError(f"{name} {value!r} is not known; expected {', '.join(known)}")
+                raise OptionError(
+                    f"{argument(name)} {value!r} is not known; expected {', '.join(known)}"
+                )
         if not isinstance(self.max_cost, Integral) or not 1 <= self.max_cost <= COSTLIEST:
             raise OptionError(
-                f"max_cost must be an integer from 1 to {COSTLIEST}, got {self.max_cost!r}; the "
-                "number of expressions grows some tenfold with each"
+                f"{argument('max_cost')} must be an integer from 1 to {COSTLIEST}, got "
+                f"{self.max_cost!r}; the number of expressions grows some tenfold with each"
             )
         if not isinstance(self.delta, Real) or not 0 < self.delta < 1:
             raise OptionError(
-                f"delta is a probability between 0 and 1, like 0.05; got {self.delta!r}"
+                f"{argument('delta')} is a probability between 0 and 1, like 0.05; got "
+                f"{self.delta!r}"
             )
         if self.tolerance is not None and not (
             isinstance(self.tolerance, Real) and 0 <= self.tolerance < float("inf")
         ):
-            raise OptionError(f"tolerance must be a number from 0 on, got {self.tolerance!r}")
+            raise OptionError(
+                f"{argument('tolerance')} must be a number from 0 on, got {self.tolerance!r}"
+            )
         if not isinstance(self.budget, Budget):
             object.__setattr__(self, "budget", Budget.parse(self.budget))
         object.__setattr__(self, "threshold", parse_threshold(self.threshold))
         object.__setattr__(self, "guesses", _guesses(self.guesses))
         if self.forgets and self.mode != EXACT:
             raise OptionError(
-                f"equivalence {self.equivalence!r} compares scores on all search images, which a "
-                f"{self.mode} does not measure; use mode exact"
+                f"{argument('equivalence')} {self.equivalence!r} compares scores on all search "
+                f"images, which a {self.mode} does not measure; use {argument('mode', EXACT)}"
             )
 
     @property
@@ -175,6 +181,7 @@ def parse_threshold(text: str | float | None) -> float | str | None:
             raise ValueError
     except (TypeError, ValueError):
         raise OptionError(
-            f"threshold {text!r} is not understood; expected a number, or {BEST_PUBLISHED}"
+            f"{argument('threshold')} {text!r} is not understood; expected a number, or "
+            f"{BEST_PUBLISHED}"
         ) from None
     return number

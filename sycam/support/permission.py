@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from sycam.errors import TrustError
+from sycam.support.arguments import argument
 
 _allowed: ContextVar[frozenset[Path] | None] = ContextVar("allowed", default=None)  # None: all
 
@@ -40,13 +41,13 @@ def permit(path: Path, kind: str) -> None:
     """
     allowed = _allowed.get()
     if allowed is not None and path.resolve() not in allowed:
+        again = (
+            f"name it again by {argument('network')}"
+            if kind == "network"
+            else f"give {argument('metric_files', [str(path)])}"
+        )
         raise TrustError(
             f"the run names the Python file '{path}' ({kind}), which would be imported and run as "
-            "a program; nothing of it was run. Read it first; then "
-            + (
-                "name it again with --network"
-                if kind == "network"
-                else f"give --metric-file {path}"
-            )
-            + ", or say --trust for all files of this run (in Python: trust=True)"
+            f"a program; nothing of it was run. Read it first; then {again}, or say "
+            f"{argument('trust', True)} for all files of this run"
         )

@@ -70,7 +70,7 @@ def test_auto_takes_names_that_all_fit_and_says_what_it_did():
 @pytest.mark.parametrize(
     ("way", "known", "error", "said"),
     [
-        ("names", {}, DataError, "--class-names FILE, or --labels sorted"),
+        ("names", {}, DataError, "class_names, or labels='sorted'"),
         ("names", {"class_names": NAMES}, DataError, "folders are called as no class"),
         ("alphabetical", {}, OptionError, "expected auto, names, sorted, numbers, none"),
     ],

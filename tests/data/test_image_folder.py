@@ -164,7 +164,7 @@ def test_one_mean_makes_grey(tmp_path):
 def test_sizes_that_differ_need_size(tmp_path):
     save(tmp_path / "a.png")
     save(tmp_path / "b.png", size=(10, 12))
-    with pytest.raises(DataError, match=r"a\.png is 8×6, b\.png 10×12; give --size S"):
+    with pytest.raises(DataError, match=r"a\.png is 8×6, b\.png 10×12; give size"):
         load_images(tmp_path)
     assert load_images(tmp_path, size=5).images.shape == (2, 3, 5, 5)
 

@@ -153,7 +153,7 @@ def test_without_a_connection_one_message_says_what_to_do(torchvision, no_connec
     said = str(error.value)
     assert "unreachable" in said
     assert f"put the file at {tmp_path / 'cache'}" in said
-    assert "--checkpoint FILE" in said
+    assert f"your own weights by network='torchvision:{SMALL}@FILE'" in said
 
 
 def test_timm_without_a_connection(timm, monkeypatch):
@@ -162,7 +162,7 @@ def test_timm_without_a_connection(timm, monkeypatch):
         "load_state_dict_from_hf",
         lambda *_, **__: (_ for _ in ()).throw(OSError("unreachable")),
     )
-    with pytest.raises(NetworkError, match=r"timm/test_resnet.* --checkpoint FILE"):
+    with pytest.raises(NetworkError, match=r"timm/test_resnet.* network='timm:test_resnet@FILE'"):
         open_network("timm:test_resnet")
 
 

@@ -88,7 +88,7 @@ def test_no_command_runs_the_network_that_a_run_names(finished, tmp_path, files,
     said = CliRunner().invoke(app, command(run))
     assert isinstance(said.exception, TrustError)
     assert "nets.py" in str(said.exception)
-    assert "--network" in str(said.exception)
+    assert "by --network, or say --trust" in str(said.exception)
     assert ran(files) == []
 
 
@@ -114,7 +114,7 @@ def test_metrics_and_requirements_are_refused_before_anything_is_measured(
 ):
     file = files / "metrics.py"
     run = edited(finished, tmp_path, lambda data: change(data, file))
-    with pytest.raises(TrustError, match=r"metrics\.py.*--metric-file"):
+    with pytest.raises(TrustError, match=r"metrics\.py.*give metric_files=\['.*trust=True"):
         sycam.verify(run)
     assert ran(files) == []
     # Named by the user it is run, and the run proves to be another one.

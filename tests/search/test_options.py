@@ -85,7 +85,7 @@ def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
         ({"select": "luck"}, "lower-bound"),
         ({"delta": 0}, "between 0 and 1"),
         ({"tolerance": -1}, "from 0 on"),
-        ({"equivalence": "metric"}, "use mode exact"),
+        ({"equivalence": "metric"}, "use mode='exact'"),
         ({"threshold": "high"}, "best-published"),
         ({"guess": "mean(Q)"}, "Q"),
         ({"scope": "local"}, "per-class"),

@@ -152,8 +152,8 @@ def metric(  # noqa: PLR0913 (public)
 ) -> Function | Callable[[Function], Function]:
     """Declare a function as a metric.
 
-    From then on its name serves wherever a metric is named in Python; the command line takes
-    ``--metric path/to/file.py:function``. Keyword-only parameters with defaults become options
+    From then on its name serves wherever a metric is named in Python; commands take it as
+    ``path/to/file.py:function``. Keyword-only parameters with defaults become options
     (``centre:sigma=0.3``). The function must score each candidate and each image on its own, give
     the same each time, and not change its arguments: :func:`sycam.testing.check_metric` tests
     that, and what is declared here.

@@ -243,8 +243,8 @@ class Composite(MetricGroup):
     family = "composite"
     traps = (
         "A search buys what is cheap: it raises the term that varies most between formulas, not "
-        "the one that weighs most. Watch each term beside the whole (evaluate with several "
-        "--metric), and prefer harmonic or min where none may fail."
+        "the one that weighs most. Watch each term beside the whole (evaluate under each of "
+        "them), and prefer harmonic or min where none may fail."
     )
 
     def __init__(self, mixture: Mixture):

@@ -51,7 +51,7 @@ class Objectives(MetricGroup):
         if len(texts) < 2:
             raise OptionError(
                 f"several goals are two or more metrics, got {', '.join(texts) or 'none'}; give "
-                "--metric once for each, or use the metric alone"
+                "another one, or use the metric alone"
             )
         if nested := [m.text for m in self.metrics if isinstance(m, Objectives)]:
             raise OptionError(f"{nested[0]} is several goals already; list each metric by itself")

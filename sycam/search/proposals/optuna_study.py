@@ -21,6 +21,7 @@ from sycam.errors import OptionError, RunError
 from sycam.language import Expression
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Values
+from sycam.support.arguments import argument
 from sycam.support.files import check_target
 
 STUDY_FILE = "study.log"  # of a run's folder
@@ -186,8 +187,8 @@ def _opened(storage: str | Path | BaseStorage | None, again: bool) -> BaseStorag
                     time.sleep(wait)
                     continue
                 raise OptionError(
-                    f"storage {storage!r} cannot be opened: {error}; expected a file or a URL "
-                    "like sqlite:///study.db"
+                    f"{argument('storage')} {storage!r} cannot be opened: {error}; expected a file "
+                    "or a URL like sqlite:///study.db"
                 ) from None
     path = Path(storage)
     try:
