@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 
 from sycam.data import demo
-from sycam.methods import find_method, scored_along
+from sycam.methods import find_method, shown_methods
 from sycam.methods.method import RIVALS
 from sycam.metrics import Road
 from sycam.problem.explained_network import ExplainedNetwork
@@ -80,7 +80,7 @@ def scorers(part: str, layers: Iterable[str], count: int, seed: int) -> dict[str
 
 def published(scorer: Scorer) -> dict[str, Score]:
     """The published CAMs and baselines under a scorer."""
-    methods = (m for m in scored_along() if m.kind in RIVALS)
+    methods = (m for m in shown_methods() if m.kind in RIVALS)
     return {method.name: scorer.score_method(method) for method in methods}
 
 

@@ -27,7 +27,7 @@ from sycam.data.images import ImageSet, load_images
 from sycam.evidence.cache import default_folder
 from sycam.grammar import load_grammar
 from sycam.language import Expression, parse
-from sycam.methods import find_method, scored_along
+from sycam.methods import find_method, shown_methods
 from sycam.metrics import find_metric
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images, with_masks
@@ -155,7 +155,7 @@ def compute(setting: Setting) -> Table:
     probe = {name: tensor[:PROBES] for name, tensor in evidence.layers[0].leaves.items()}
     enumerator = Enumerator(grammar, probe, metric.invariance, context.size)
     formulas = _some(enumerator.candidates(setting.max_cost), setting)
-    known = [m for m in scored_along(grammar.leaves) if m.kind in PUBLISHED]
+    known = [m for m in shown_methods(grammar.leaves) if m.kind in PUBLISHED]
     scorer = Scorer(metric, evidence, context)
     scorer.prepare(len(formulas) + len(known))
     scored: list[tuple[Expression, Score]] = []

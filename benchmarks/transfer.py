@@ -41,7 +41,7 @@ import sycam
 from sycam.data.images import ImageSet, choose, load_files, load_images
 from sycam.data.near_copies import near
 from sycam.errors import unknown_name
-from sycam.methods import find_method, scored_along
+from sycam.methods import find_method, shown_methods
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
 from sycam.problem.images import demo_images, with_masks
@@ -218,7 +218,7 @@ def cells_of(
         with_object: whether these were under a metric that needs masks.
     """
     subject = SUBJECTS[name]
-    rivals = [m for m in scored_along() if m.kind in RIVALS]
+    rivals = [m for m in shown_methods() if m.kind in RIVALS]
     found = []
     for needs_masks in (False, True):  # with masks needed, images without an object are left out
         chosen = [m for m in metrics if m.needs_masks == needs_masks]

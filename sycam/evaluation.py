@@ -14,7 +14,7 @@ from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Layers
 from sycam.inference import sharing_cores
-from sycam.methods import Method, find_method, scored_along
+from sycam.methods import Method, find_method, shown_methods
 from sycam.metrics import Metric, find_metric
 from sycam.networks import DEMO, NamedNetwork, open_network
 from sycam.problem.explained_network import (
@@ -34,8 +34,8 @@ from sycam.support.options import with_keywords
 class _Named(dict):
     """By the metrics' names as they were asked for; found by their full texts, too."""
 
-    def __init__(self, found: dict, names: dict[str, str]):
-        super().__init__(found)
+    def __init__(self, entries: dict, names: dict[str, str]):
+        super().__init__(entries)
         self._names = names  # of full texts
 
     def __missing__(self, key: str | tuple[str, str]) -> Any:
@@ -102,8 +102,8 @@ class Table:
         """Means with their intervals, for notebooks."""
 
         def cell(method: str, metric: str) -> str:
-            found = self.cells[method, metric]
-            return f"{found.mean:.4f} [{found.low:.3f}, {found.high:.3f}]"
+            figure = self.cells[method, metric]
+            return f"{figure.mean:.4f} [{figure.low:.3f}, {figure.high:.3f}]"
 
         head = [f"{m} {'↑' if self.directions[m] else '↓'}" for m in self.metrics]
         rows = [(method, *(cell(method, m) for m in self.metrics)) for method in self.methods]
@@ -178,8 +178,8 @@ def evaluate(  # noqa: PLR0913 (public)
         asked.setdefault(metric.text, one if isinstance(one, str) else metric.text)
     if methods is None:
         of_weights = any(m.of_weights for m in chosen.values())
-        methods = [m for m in scored_along() if m.has_weights or not of_weights]
-    found = {m.name: m for m in map(find_method, methods)}
+        methods = [m for m in shown_methods() if m.has_weights or not of_weights]
+    compared = {m.name: m for m in map(find_method, methods)}
     known = on_device(open_network(network), device)
     image_set = (
         demo_images("heldout", 64, seed)
@@ -193,10 +193,10 @@ def evaluate(  # noqa: PLR0913 (public)
         notify(Note(line))
     for metric in chosen.values():
         check_volumes(metric, image_set)
-        check_scorable(metric, found.values())
+        check_scorable(metric, compared.values())
     explained = ExplainedNetwork.prepare(known, layer, image_set, explain, seed, device, notify)
     notify(Stage("Measuring activations and gradients", len(image_set)))
-    leaves = frozenset().union(*(one.leaves for one in (*found.values(), *chosen.values())))
+    leaves = frozenset().union(*(one.leaves for one in (*compared.values(), *chosen.values())))
     evidence, context = explained.measure(image_set, notify, leaves, gradients=False)
     for metric in chosen.values():
         metric.check(context)
@@ -205,9 +205,9 @@ def evaluate(  # noqa: PLR0913 (public)
     scorer = Scorer(under[0], evidence, context)
     with sharing_cores(lambda text: notify(Note(text))):
         notify(Stage("Preparing the network"))
-        scorer.prepare(len(found), under)
-        notify(Stage("Scoring", len(found)))
-        for done, (name, method) in enumerate(found.items(), 1):
+        scorer.prepare(len(compared), under)
+        notify(Stage("Scoring", len(compared)))
+        for done, (name, method) in enumerate(compared.items(), 1):
             for metric, score in zip(under, scorer.score_under(under, method), strict=True):
                 scores[name, asked[metric.text]] = metric.per_image(score.values)
                 cells[name, asked[metric.text]] = interval(score.values, metric, seed)
@@ -216,7 +216,7 @@ def evaluate(  # noqa: PLR0913 (public)
     if said := caution(list(scores.values())):
         notify(Note(said))
     return Table(
-        methods=tuple(found),
+        methods=tuple(compared),
         metrics=tuple(asked.values()),
         cells=_Named(cells, asked),
         scores=_Named(scores, asked),

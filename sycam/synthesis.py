@@ -89,8 +89,8 @@ def synthesize(  # noqa: PLR0913 (public)
     with sharing_cores(lambda text: notify(Note(text))):
         problem = Problem.of(asked, notify)
         folder = open_folder(out, problem)  # nothing is written before
-        found = run_search(problem, search, folder, notify=notify)
-        tell(found, problem, search, notify)
-        result = derived(problem, search, found, folder, notify)
+        searched = run_search(problem, search, folder, notify=notify)
+        tell(searched, problem, search, notify)
+        result = derived(problem, search, searched, folder, notify)
         result.save(folder)
         return result

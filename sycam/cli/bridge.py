@@ -59,7 +59,7 @@ def _keyword(name: str, said: Declared) -> str:
 
 def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]:
     hints, defaults = typing.get_type_hints(kind), {f.name: f.default for f in fields(kind)}
-    found = []
+    parameters = []
     for name, said in _options(kind, without).items():
         text, default = said.text or hints[name], defaults[name]
         if typing.get_origin(text) is list:
@@ -69,7 +69,7 @@ def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]
         names = [f"--{flag.replace('_', '-')}"] if said.flag or default is False else []
         told = typer.Option(*names, help=said.help, **said.more)
         annotation = Annotated[text, told]  # type: ignore[valid-type]
-        found.append(
+        parameters.append(
             inspect.Parameter(
                 _keyword(name, said),  # by which messages name it, see sycam.cli.spelling
                 inspect.Parameter.KEYWORD_ONLY,
@@ -77,7 +77,7 @@ def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]
                 annotation=annotation,
             )
         )
-    return found
+    return parameters
 
 
 def _object(kind: type, given: dict[str, Any], without: Collection[str]) -> Any:

@@ -92,7 +92,7 @@ def diagnose() -> Diagnosis:
     cuda = torch.cuda.is_available()
     works = native_available()
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    found = Diagnosis(
+    diagnosis = Diagnosis(
         versions=versions,
         optional=_optional(),
         device=torch.cuda.get_device_name() if cuda else "cpu",
@@ -105,13 +105,13 @@ def diagnose() -> Diagnosis:
         cxx=next(filter(None, map(shutil.which, ("g++", "c++", "clang++"))), None),
         cache=_cache(default_folder()),
     )
-    found.slow.extend(_slow(found, cuda, compiler))
-    found.checks.update(_checks(works))
-    return found
+    diagnosis.slow.extend(_slow(diagnosis, cuda, compiler))
+    diagnosis.checks.update(_checks(works))
+    return diagnosis
 
 
 def _optional() -> dict[str, dict[str, str | None]]:
-    found = {}
+    packages = {}
     for name, (extra, purpose) in OPTIONAL.items():
         try:
             version, trouble = metadata.version(name), None
@@ -123,8 +123,8 @@ def _optional() -> dict[str, dict[str, str | None]]:
                 library.library()
             except NetworkError as error:
                 trouble = str(error)
-        found[name] = {"version": version, "extra": extra, "for": purpose, "trouble": trouble}
-    return found
+        packages[name] = {"version": version, "extra": extra, "for": purpose, "trouble": trouble}
+    return packages
 
 
 def _cpu_bf16() -> bool:
@@ -143,32 +143,32 @@ def _cache(folder: Path | None) -> dict[str, Any]:
     return {"folder": str(folder), "files": len(sizes), "bytes": sum(sizes)}
 
 
-def _slow(found: Diagnosis, cuda: bool, compiler: str | None) -> list[str]:
+def _slow(diagnosis: Diagnosis, cuda: bool, compiler: str | None) -> list[str]:
     said = []
     if not cuda:
         said.append(
             "no CUDA device: networks run on the CPU; for 224×224 images expect minutes for what "
             "a GPU does in seconds. Fewer images (--search-images 32) and a larger --budget help"
         )
-    if found.threads < found.cores:
+    if diagnosis.threads < diagnosis.cores:
         said.append(
-            f"torch uses {found.threads} of {found.cores} cores: OMP_NUM_THREADS or "
+            f"torch uses {diagnosis.threads} of {diagnosis.cores} cores: OMP_NUM_THREADS or "
             "torch.set_num_threads holds it back"
         )
-    if found.compiler is None:
+    if diagnosis.compiler is None:
         why = "the C compiler fails" if compiler else "there is no C compiler"
         said.append(
             f"{why}: ROAD's imputer runs in torch, some times slower, and so do 3x3 convolutions, "
             "at up to half the speed; install gcc or clang"
         )
-    if found.cxx is None and not cuda:
+    if diagnosis.cxx is None and not cuda:
         said.append(
             "there is no C++ compiler: networks are not compiled, so that long runs take up to "
             "1.7 times as long; install g++ or clang++"
         )
-    if not found.bfloat16:
+    if not diagnosis.bfloat16:
         said.append("bfloat16 is emulated here: --precision bfloat16 gains nothing")
-    if found.cache["folder"] is None:
+    if diagnosis.cache["folder"] is None:
         said.append(
             "SYCAM_CACHE is off: leaves S and D (K forward passes per image) are measured again in "
             "each run"

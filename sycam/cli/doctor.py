@@ -24,34 +24,34 @@ def doctor(as_json: AsJson = False) -> None:
 
       sycam doctor --json
     """
-    found = diagnose()
+    diagnosis = diagnose()
     if as_json:
-        print(json_text(found.to_dict()))
+        print(json_text(diagnosis.to_dict()))
     else:
-        _show(found, open_console())
-    if not found.sound:
+        _show(diagnosis, open_console())
+    if not diagnosis.sound:
         raise typer.Exit(1)
 
 
-def _show(found: Diagnosis, console: Console) -> None:
+def _show(diagnosis: Diagnosis, console: Console) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
-    for said, text in _rows(found):
+    for said, text in _rows(diagnosis):
         table.add_row(said, shown(text))
     console.print(table)
     console.print("\n[bold]Slow here[/]")
-    for line in found.slow or ["nothing that this machine could do better"]:
+    for line in diagnosis.slow or ["nothing that this machine could do better"]:
         console.print(f"  · {shown(line)}", soft_wrap=True)
     console.print("\n[bold]Self-check[/]")
-    for claim, fault in found.checks.items():
+    for claim, fault in diagnosis.checks.items():
         mark = f"[bold red]fails:[/] {shown(fault)}" if fault else "holds"
         console.print(f"  · {shown(claim)}: {mark}", soft_wrap=True)
 
 
-def _rows(found: Diagnosis) -> list[tuple[str, str]]:
-    rows = [("versions", ", ".join(f"{name} {v}" for name, v in found.versions.items()))]
-    for name, facts in found.optional.items():
+def _rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    rows = [("versions", ", ".join(f"{name} {v}" for name, v in diagnosis.versions.items()))]
+    for name, facts in diagnosis.optional.items():
         if facts["trouble"]:
             text = f"{facts['version']}, but: {facts['trouble']}"
         elif facts["version"]:
@@ -59,21 +59,24 @@ def _rows(found: Diagnosis) -> list[tuple[str, str]]:
         else:
             text = f"not installed; for {facts['for']}: pip install 'sycam[{facts['extra']}]'"
         rows.append((name, text))
-    cache = found.cache
+    cache = diagnosis.cache
     kept = (
         f"{cache['folder']}, {cache['files']:,} files, {cache['bytes'] / GIBIBYTE:.2f} GiB; it may "
         "be deleted at any time"
     )
     return [
         *rows,
-        ("device", f"{found.device}, bfloat16 {'native' if found.bfloat16 else 'emulated'}"),
-        ("threads", f"{found.threads} of {found.cores} cores"),
+        (
+            "device",
+            f"{diagnosis.device}, bfloat16 {'native' if diagnosis.bfloat16 else 'emulated'}",
+        ),
+        ("threads", f"{diagnosis.threads} of {diagnosis.cores} cores"),
         (
             "memory",
-            f"{found.memory / GIBIBYTE:.1f} GiB; tensors above "
-            f"{found.mapped_from / GIBIBYTE:.2f} GiB are kept on disk ($SYCAM_MEMORY)",
+            f"{diagnosis.memory / GIBIBYTE:.1f} GiB; tensors above "
+            f"{diagnosis.mapped_from / GIBIBYTE:.2f} GiB are kept on disk ($SYCAM_MEMORY)",
         ),
-        ("C compiler", found.compiler or "none that works"),
-        ("C++ compiler", found.cxx or "none"),
+        ("C compiler", diagnosis.compiler or "none that works"),
+        ("C++ compiler", diagnosis.cxx or "none"),
         ("cache", kept if cache["folder"] else "off ($SYCAM_CACHE)"),
     ]

@@ -25,11 +25,11 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
     """List the metrics by what they ask of a heatmap, or show one."""
     if context.invoked_subcommand:
         return
-    found = [find_metric(name) for name in METRICS]
+    all_metrics = [find_metric(name) for name in METRICS]
     if as_json:
-        print(json_text([show_metrics.summary(m) for m in found]))
+        print(json_text([show_metrics.summary(m) for m in all_metrics]))
     else:
-        open_console().print(show_metrics.listing(found))
+        open_console().print(show_metrics.listing(all_metrics))
 
 
 @metrics_app.command("show", cls=Command, context_settings={"ignore_unknown_options": True})
@@ -49,11 +49,11 @@ def show_metric(
 
       sycam metrics show "0.7*road + 0.3*iou"
     """
-    found = find_metric(metric)
+    chosen = find_metric(metric)
     if as_json:
-        print(json_text(show_metrics.description(found)))
+        print(json_text(show_metrics.description(chosen)))
     else:
-        open_console().print(show_metrics.detail(found))
+        open_console().print(show_metrics.detail(chosen))
 
 
 methods_app = typer.Typer(cls=Group, invoke_without_command=True)
@@ -104,12 +104,12 @@ def grammars(
     declare_operators(operators)
     if context.invoked_subcommand:
         return
-    found = [load_grammar(name) for name in grammar_names()]
-    found.sort(key=lambda g: g.tree_counts(max_cost)[::-1])
+    all_grammars = [load_grammar(name) for name in grammar_names()]
+    all_grammars.sort(key=lambda g: g.tree_counts(max_cost)[::-1])
     if as_json:
-        print(json_text([show_grammars.summary(g, max_cost) for g in found]))
+        print(json_text([show_grammars.summary(g, max_cost) for g in all_grammars]))
     else:
-        open_console().print(show_grammars.listing(found, max_cost))
+        open_console().print(show_grammars.listing(all_grammars, max_cost))
 
 
 @grammars_app.command("show", cls=Command)
@@ -123,10 +123,10 @@ def show_grammar(
 ) -> None:
     """Show one grammar: its text, leaves with prices, operators, published CAMs."""
     declare_operators(operators)
-    found = load_grammar(grammar)
+    chosen = load_grammar(grammar)
     if as_json:
-        print(json_text(show_grammars.description(found, max_cost)))
+        print(json_text(show_grammars.description(chosen, max_cost)))
     else:
         console = open_console()
-        console.print(shown(found.text, lines=True), soft_wrap=True)
-        console.print(show_grammars.detail(found, max_cost))
+        console.print(shown(chosen.text, lines=True), soft_wrap=True)
+        console.print(show_grammars.detail(chosen, max_cost))

@@ -100,13 +100,13 @@ def network_of(
     network: str, checkpoint: Path | None, class_names: Path | None, notify: Notify
 ) -> NamedNetwork:
     """The network with its weights and class names, told of."""
-    found = open_network(network, checkpoint)
+    opened = open_network(network, checkpoint)
     if class_names is not None:
-        found = found.with_class_names(read_class_names(class_names))
-    if found.weights:
-        classes = f", {found.classes} classes" if found.classes else ""
-        notify(Note(f"network {found.name}: {found.weights}{classes}"))
-    return found
+        opened = opened.with_class_names(read_class_names(class_names))
+    if opened.weights:
+        classes = f", {opened.classes} classes" if opened.classes else ""
+        notify(Note(f"network {opened.name}: {opened.weights}{classes}"))
+    return opened
 
 
 def image_set_of(

@@ -25,10 +25,10 @@ This page is written by `python -m sycam.cli.reference`, from the commands thems
 def page() -> str:
     """The page in Markdown: each command with its arguments, options and defaults."""
     root = typer.main.get_command(app)
-    found = list(_commands(root, "sycam"))
-    rows = [f"| [`{name}`](#{name.replace(' ', '-')}) | {_first(c)} |" for name, c in found]
+    commands = list(_commands(root, "sycam"))
+    rows = [f"| [`{name}`](#{name.replace(' ', '-')}) | {_first(c)} |" for name, c in commands]
     table = "\n".join(["| command | what it does |", "|---|---|", *rows])
-    return "\n".join([_INTRODUCTION, table, "", *(_section(name, c) for name, c in found)])
+    return "\n".join([_INTRODUCTION, table, "", *(_section(name, c) for name, c in commands)])
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:

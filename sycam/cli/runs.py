@@ -75,11 +75,11 @@ def explain(
     """
     declare_operators(operators)
     style = Style(colour_map, opacity)
-    found = draw(
+    files = draw(
         sycam.load(run), images or (), network, out, device, method or (), style, together, animate,
         metric_files or (), trust,
     )  # fmt: skip
-    for path in found:
+    for path in files:
         print(printable(path))
 
 

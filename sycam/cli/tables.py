@@ -67,7 +67,7 @@ def _blocks(
             left = room
         groups[-1].append(column)
         left -= need
-    found = []
+    tables = []
     for group in groups:
         table = RichTable(**PLAIN)
         table.add_column(name, overflow="fold", max_width=_LONGEST)
@@ -82,8 +82,8 @@ def _blocks(
             )
         for row in rows:
             table.add_row(shown(row), *(cells[row, column] for column in group))
-        found.append(table)
-    return found
+        tables.append(table)
+    return tables
 
 
 def verification_table(done: Verification) -> RenderableType:

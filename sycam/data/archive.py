@@ -186,12 +186,12 @@ def _groups(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) ->
     groups = arrays[name]
     if groups.shape != (count,) or groups.dtype.kind not in "iuU":
         raise _wrong(name, groups, path, f"expected whole numbers or text [{count}], one per image")
-    found = tuple(str(group).strip() for group in groups.tolist())
-    if "" in found:
+    names = tuple(str(group).strip() for group in groups.tolist())
+    if "" in names:
         raise DataError(
-            f"{path}: array {name!r} is empty at {found.index('')}; every image belongs to a group"
+            f"{path}: array {name!r} is empty at {names.index('')}; every image belongs to a group"
         )
-    return found
+    return names
 
 
 def _masks(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:

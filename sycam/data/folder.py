@@ -111,13 +111,13 @@ def folder_reader(
         truth = truth_of_boxes(boxes, folder, names)
     table = folder / LABELS
     known: Sequence[int | None] | None = None
-    found: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     if table.is_file() and labels == "auto":
         known = match(read_labels(table, class_names), names, folder, table)
     else:
         said = labels_of_folders(names, labels, class_names, classes)
-        known, found = said.labels, said.class_names
+        known, label_names = said.labels, said.class_names
         notes = (said.note,) if said.note else ()
     reader = FileReader(
         place=str(folder),
@@ -128,7 +128,7 @@ def folder_reader(
         label_table=table,
         truth=truth,
     )
-    return reader, found, notes
+    return reader, label_names, notes
 
 
 def table_reader(
@@ -149,7 +149,7 @@ def table_reader(
     Raises:
         DataError: a table that cannot be read, holds no image, or contradicts itself.
     """
-    found: dict[str, tuple[int | None, Path | list]] = {}
+    entries: dict[str, tuple[int | None, Path | list]] = {}
     belongs: dict[str, str] = {}
     listing = rows(table, required=())
     columns = listing[0][1].keys() if listing else ()
@@ -180,26 +180,26 @@ def table_reader(
             raise DataError(f"{where}: {name} has no {groups}; every image belongs to a group")
         if belongs.setdefault(name, group) != group:
             raise DataError(f"{where}: {name} has two values of {groups}")
-        if name not in found:
-            found[name] = (label, mask or boxes)
+        if name not in entries:
+            entries[name] = (label, mask or boxes)
             continue
-        before, marks = found[name]
+        before, marks = entries[name]
         if before != label:
             raise DataError(f"{where}: {name} has two labels")
         if mask is not None or isinstance(marks, Path):
             raise DataError(f"{where}: {name} stands twice in the table; one mask per image")
         marks.extend(boxes)
-    marks = [marks for _, marks in found.values()]
+    marks = [marks for _, marks in entries.values()]
     truth = Truth(marks, str(table), lambda names, count: no_row(table, names, count))
     return FileReader(
         place=str(table),
-        names=tuple(found),
-        files=tuple(table.parent / name for name in found),
+        names=tuple(entries),
+        files=tuple(table.parent / name for name in entries),
         reading=reading,
-        labels=[label for label, _ in found.values()] if "label" in columns else None,
+        labels=[label for label, _ in entries.values()] if "label" in columns else None,
         label_table=table,
         truth=truth if boxed or masked else None,
-        groups=None if groups is None else [belongs[name] for name in found],
+        groups=None if groups is None else [belongs[name] for name in entries],
     )
 
 

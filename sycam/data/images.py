@@ -105,12 +105,12 @@ def open_images(  # noqa: PLR0913 (public)
             f"{argument('groups')} {groups!r} name a column of a table of images, or an array of "
             f"an .npz file; {source} is neither: give a FILE.csv with columns path and {groups}"
         )
-    found: Sequence[str] | None = None
+    label_names: Sequence[str] | None = None
     notes: Sequence[str] = ()
     reader: Reader
     if source.is_dir():
         reading.scale(reading.wanted_channels)  # refuse what does not fit before all is read
-        reader, found, notes = folder_reader(
+        reader, label_names, notes = folder_reader(
             source,
             reading,
             masks=None if masks is None else Path(masks),
@@ -134,7 +134,7 @@ def open_images(  # noqa: PLR0913 (public)
     if groups is not None:
         origin["groups"] = groups
     origin["class_names"] = list(class_names) if class_names and named else None
-    return ImageSource(reader, origin, notes, found, progress)
+    return ImageSource(reader, origin, notes, label_names, progress)
 
 
 def load_images(source: str | Path, **options: Any) -> ImageSet:
@@ -183,10 +183,10 @@ def load_files(
     if not files:
         raise DataError("no image files were given")
     reading = Preprocessing(size, resize, tuple(mean), tuple(std), interpolation, len(mean), squash)
-    found = ImageSource(files_reader([Path(file) for file in files], reading)).whole()
-    if found.skipped:
-        raise DataError(f"cannot read {listed(found.skipped)}")
-    return replace(found, skipped=())
+    images = ImageSource(files_reader([Path(file) for file in files], reading)).whole()
+    if images.skipped:
+        raise DataError(f"cannot read {listed(images.skipped)}")
+    return replace(images, skipped=())
 
 
 def _check_options(

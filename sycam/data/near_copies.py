@@ -30,13 +30,13 @@ def look_of(image: Tensor) -> np.ndarray:
     grey = image.detach().float().cpu().mean(0, keepdim=True)
     side = _SMALL[grey.ndim - 1]
     small = (adaptive_avg_pool2d if grey.ndim == 3 else adaptive_avg_pool3d)(grey, side)[0]
-    found = dctn(small.double().numpy(), norm="ortho")
-    found = found[(slice(_LOWEST),) * found.ndim].copy()
-    constant = abs(found.flat[0])
-    found.flat[0] = 0.0
-    length = float(np.linalg.norm(found))
+    frequencies = dctn(small.double().numpy(), norm="ortho")
+    frequencies = frequencies[(slice(_LOWEST),) * frequencies.ndim].copy()
+    constant = abs(frequencies.flat[0])
+    frequencies.flat[0] = 0.0
+    length = float(np.linalg.norm(frequencies))
     flat = length <= _FLAT * max(1.0, constant) or min(image.shape[-2:]) < _LOWEST
-    return (np.zeros_like(found) if flat else found / length).astype(np.float32)
+    return (np.zeros_like(frequencies) if flat else frequencies / length).astype(np.float32)
 
 
 def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
@@ -48,7 +48,7 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
         groups: one per image, or None.
     """
     count = len(looks)
-    found = units(count, groups)
+    numbers = units(count, groups)
     for start, alike in _alike(looks, looks):
         one, other = np.nonzero(np.triu(alike, start + 1))
         if not len(one):
@@ -56,11 +56,11 @@ def clusters(looks: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarr
         # What is known so far is linked to one image a cluster, so that no list of all pairs,
         # of which there are N * N in a video of a still camera, has to be kept.
         one = np.concatenate([one + start, np.arange(count)])
-        other = np.concatenate([other, found])
+        other = np.concatenate([other, numbers])
         links = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
         number = connected_components(links, directed=False)[1]
-        found = np.unique(number, return_index=True)[1][number]
-    return found
+        numbers = np.unique(number, return_index=True)[1][number]
+    return numbers
 
 
 def units(count: int, groups: Sequence[str] | None) -> np.ndarray:
@@ -73,12 +73,12 @@ def units(count: int, groups: Sequence[str] | None) -> np.ndarray:
 
 def near(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
     """bool ``[N]``: which of the first set's images are near copies of one of the other's."""
-    found = np.zeros(len(looks), bool)
+    copies = np.zeros(len(looks), bool)
     if not len(looks) or not len(others):
-        return found
+        return copies
     for start, alike in _alike(looks, others):
-        found[start : start + len(alike)] |= alike.any(1)
-    return found
+        copies[start : start + len(alike)] |= alike.any(1)
+    return copies
 
 
 def _alike(looks: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -92,7 +92,7 @@ class Preprocessing:
 
     def scale(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and std with one finite number per channel."""
-        found = []
+        scales = []
         for name, values, default in (("mean", self.mean, 0.0), ("std", self.std, 1.0)):
             numbers = [default] if values is None else list(values)
             if len(numbers) not in (1, channels):
@@ -106,8 +106,8 @@ class Preprocessing:
                     f"{argument(name)} is {_numbers(numbers)}; "
                     + ("expected finite numbers" if name == "mean" else "expected numbers above 0")
                 )
-            found.append(tuple(numbers * (channels // len(numbers))))
-        return found[0], found[1]
+            scales.append(tuple(numbers * (channels // len(numbers))))
+        return scales[0], scales[1]
 
     def but(
         self,

@@ -178,11 +178,11 @@ class ImageSource:
 
     def only(self, indices: Sequence[int], note: str) -> ImageSource:
         """The source without the other images; a line says what was left out."""
-        found = ImageSource(self.reader, self.origin, self.notes, self.class_names, self.progress)
-        found._known = self._all
-        found._kept = [self._indices[i] for i in indices]
-        found._left_out = (*self._left_out, note)
-        return found
+        source = ImageSource(self.reader, self.origin, self.notes, self.class_names, self.progress)
+        source._known = self._all
+        source._kept = [self._indices[i] for i in indices]
+        source._left_out = (*self._left_out, note)
+        return source
 
     def subset(self, indices: Iterable[int]) -> ImageSet:
         """Read the images at these indices, in this order.
@@ -203,8 +203,8 @@ class ImageSource:
                 f"ago: {listed(changed)}; were they overwritten, or does a data set change its "
                 "images at random? Give it without augmentation"
             )
-        found = gathered.whole(self.origin, self.notes, self.class_names)
-        return replace(found, skipped=self.skipped)
+        images = gathered.whole(self.origin, self.notes, self.class_names)
+        return replace(images, skipped=self.skipped)
 
     def whole(self) -> ImageSet:
         """Read all images, in one pass; large ones lie on disk."""
@@ -222,14 +222,14 @@ class ImageSource:
     @property
     def _all(self) -> _Known:
         if self._known is None:
-            found = _Gathering(self.reader, 0)
+            gathering = _Gathering(self.reader, 0)
             digests: list[str] = []
             looks: list[np.ndarray] = []
             for i, frame in _frames(self.reader, range(len(self.reader.names)), self.progress):
-                if found.add(i, frame):
+                if gathering.add(i, frame):
                     digests.append(image_digest(frame.image))
                     looks.append(look_of(frame.image))
-            self._known = found.known(digests, looks)
+            self._known = gathering.known(digests, looks)
         return self._known
 
 

@@ -108,8 +108,8 @@ def split(
     distinct, notes = _distinct(image_set, set())
     order = sorted(distinct, key=lambda i: _draw(seed, image_set.digests[i]))
     groups = None if image_set.groups is None else [image_set.groups[i] for i in order]
-    found = clusters(image_set.looks[order], groups)
-    together = dict(zip(order, found.tolist(), strict=True))
+    cluster = clusters(image_set.looks[order], groups)
+    together = dict(zip(order, cluster.tolist(), strict=True))
     sizes = Counter(together.values())
     if groups is not None:
         notes.append(f"{_images(len(order))} of {len(set(groups))} groups: none is on both sides")
@@ -226,17 +226,17 @@ class _Fits:
         """The first ``count`` images that fit, as few as possible being looked at."""
         if self.fit is None:
             return list(order[:count])
-        found: list[int] = []
+        fitting: list[int] = []
         for start in range(0, len(order), AT_ONCE):
             part = order[start : start + AT_ONCE]
             asked = [i for i in part if i not in self.known]
             if asked:
                 fits = self.fit(self.image_set.subset(asked))
                 self.known.update(zip(asked, map(bool, fits), strict=True))
-            found += [i for i in part if self.known[i]]
-            if len(found) >= count:
+            fitting += [i for i in part if self.known[i]]
+            if len(fitting) >= count:
                 break
-        return found[:count]
+        return fitting[:count]
 
 
 def once(image_set: ImageSet | ImageSource) -> ImageSet | ImageSource:
@@ -246,8 +246,8 @@ def once(image_set: ImageSet | ImageSource) -> ImageSet | ImageSource:
         return image_set
     if not isinstance(image_set, ImageSet):
         return image_set.only(sorted(left), notes[0])
-    found = image_set.subset(sorted(left))
-    return replace(found, skipped=(*found.skipped, *notes))
+    images = image_set.subset(sorted(left))
+    return replace(images, skipped=(*images.skipped, *notes))
 
 
 def _distinct(image_set: ImageSet | ImageSource, taken: set[str]) -> tuple[list[int], list[str]]:
@@ -274,10 +274,10 @@ def _apart(
     """Those that are no near copy of another set's image, and of none of its groups."""
     if image_set.groups is not None and other.groups is not None:
         theirs = set(other.groups)
-        found = [i for i in left if image_set.groups[i] not in theirs]
-        if len(found) < len(left):
-            notes.append(f"{_images(len(left) - len(found))} of the other set's groups left out")
-        left = found
+        kept = [i for i in left if image_set.groups[i] not in theirs]
+        if len(kept) < len(left):
+            notes.append(f"{_images(len(left) - len(kept))} of the other set's groups left out")
+        left = kept
     if left and other.looks.shape[1:] == image_set.looks.shape[1:]:
         copies = near(image_set.looks[left], other.looks)
         if count := int(copies.sum()):

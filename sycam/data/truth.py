@@ -92,8 +92,8 @@ def truth_of_boxes(table: Path, folder: Path, names: Sequence[str]) -> Truth:
     Raises:
         DataError: a table that cannot be read, or one row for two images.
     """
-    found = match(read_boxes(table), names, folder, table)
-    return Truth(found, str(table), lambda missing, count: no_row(table, missing, count))
+    boxes = match(read_boxes(table), names, folder, table)
+    return Truth(boxes, str(table), lambda missing, count: no_row(table, missing, count))
 
 
 def no_row(table: Path, missing: Sequence[str], count: int) -> str:

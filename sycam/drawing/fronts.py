@@ -297,8 +297,8 @@ def _edge(points: np.ndarray, directions: Sequence[bool]) -> np.ndarray:
         if turned[i, 1] > best:
             best = turned[i, 1]
             kept.append(i)
-    found = points[kept]
-    return found[np.argsort(found[:, 0], kind="stable")]
+    edge = points[kept]
+    return edge[np.argsort(edge[:, 0], kind="stable")]
 
 
 def _better(goal: str, higher: bool) -> str:

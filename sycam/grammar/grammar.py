@@ -121,12 +121,12 @@ class Grammar:
         counts: dict[str, list[int]] = {s: [0] * (max_cost + 1) for s in self.symbols}
         for cost in range(1, max_cost + 1):
             for p in self.productions:
-                found = sum(
+                trees = sum(
                     prod(counts[a][c] for a, c in zip(p.arguments, split, strict=True))
                     for split in splits(cost - p.operator.cost, len(p.arguments))
                 )
                 for owner in p.owners:
-                    counts[owner][cost] += found
+                    counts[owner][cost] += trees
         return counts[self.start][1:]
 
     @cached_property

@@ -123,10 +123,10 @@ class _Reader:
             raise PlacedError(
                 f"there is nothing to {manner}: {unknown_name('rule', str(name), self.rules)}", name
             )
-        found = tuple(_alternatives(name, body))
+        alternatives = tuple(_alternatives(name, body))
         if manner == "extend":
-            found = (*self.rules[name], *found)
-        self.rules[str(name)] = found
+            alternatives = (*self.rules[name], *alternatives)
+        self.rules[str(name)] = alternatives
         if sum(map(len, self.rules.values())) > MOST_ALTERNATIVES:
             raise PlacedError(
                 f"the grammar is too large: more than {MOST_ALTERNATIVES} alternatives", name
@@ -256,12 +256,12 @@ def _written_out(body: Tree, place: Token, depth: int = 1) -> list[tuple[Token, 
     """Every sequence of tokens that alternatives inside parentheses stand for."""
     if depth > _DEEPEST:
         raise PlacedError(f"parentheses nest more than {_DEEPEST} levels deep", place)
-    found: list[tuple[Token, ...]] = []
+    sequences: list[tuple[Token, ...]] = []
     for written in body.children:
-        found += _product(written.children, place, depth)
-        if len(found) > MOST_ALTERNATIVES:
+        sequences += _product(written.children, place, depth)
+        if len(sequences) > MOST_ALTERNATIVES:
             raise PlacedError(f"more than {MOST_ALTERNATIVES} alternatives, written out", place)
-    return found
+    return sequences
 
 
 def _product(items: list, place: Token, depth: int = 1) -> list[tuple[Token, ...]]:

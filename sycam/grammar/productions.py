@@ -68,8 +68,8 @@ def productions(rules: Rules) -> tuple[str, tuple[Production, ...]]:
     sorts = _sorts(owners, origin, dict.fromkeys(symbol.values()), rules, start)
     order = {name: i for i, name in enumerate(OPERATORS)}
     made = [
-        Production(OPERATORS[name], arguments, frozenset(found), sorts[name, arguments])
-        for (name, arguments), found in owners.items()
+        Production(OPERATORS[name], arguments, frozenset(makers), sorts[name, arguments])
+        for (name, arguments), makers in owners.items()
     ]
     made.sort(key=lambda p: (order[p.operator.name], p.arguments))
     return start, tuple(made)
@@ -107,7 +107,7 @@ def _check_operator(alternative: Alternative) -> None:
 
 
 def _check_reachable(rules: Rules) -> None:
-    edges = {name: {str(r) for a in found for r in a.rules} for name, found in rules.items()}
+    edges = {name: {str(r) for a in choices for r in a.rules} for name, choices in rules.items()}
     reached = _reachable(START, edges) | {START}
     for name, alternatives in rules.items():
         if name not in reached:
@@ -132,10 +132,10 @@ def _check_same_text(rules: Rules) -> None:
 def _check_circles(rules: Rules) -> None:
     """Refuse rules that stand for each other with no character between: a text of many trees."""
     bare = {
-        name: [a for a in found if len(a.symbols) == len(a.rules) == 1]
-        for name, found in rules.items()
+        name: [a for a in choices if len(a.symbols) == len(a.rules) == 1]
+        for name, choices in rules.items()
     }
-    edges = {name: {str(a.rules[0]) for a in found} for name, found in bare.items()}
+    edges = {name: {str(a.rules[0]) for a in choices} for name, choices in bare.items()}
     reach = {name: _reachable(name, edges) for name in edges}
     for name, alternatives in bare.items():
         for alternative in alternatives:
@@ -168,7 +168,7 @@ def _sorts(
     changed = True
     while changed:
         changed = False
-        for key, found in owners.items():
+        for key, makers in owners.items():
             name, arguments = key
             if key in done or any(a not in sorts for a in arguments):
                 continue
@@ -182,7 +182,7 @@ def _sorts(
                 )
             done[key] = overload.result
             changed = True
-            for owner in found:
+            for owner in makers:
                 sorts.setdefault(owner, set()).add(overload.result)
     for name in sorted(symbols, key=lambda n: n == start):
         if name not in sorts:
@@ -190,10 +190,10 @@ def _sorts(
                 f"rule {name!r} can derive no expression: every alternative needs itself",
                 rules[name][0].owner,
             )
-    for name, found in sorted(sorts.items()):
+    for name, of_rule in sorted(sorts.items()):
         used_inside = any(name in arguments for _, arguments in owners)
-        if len(found) > 1 and (name != start or used_inside):
-            mixed = ", ".join(sorted(found))
+        if len(of_rule) > 1 and (name != start or used_inside):
+            mixed = ", ".join(sorted(of_rule))
             raise PlacedError(f"rule {name!r} mixes the sorts {mixed}", rules[name][0].owner)
     if SCALAR in sorts[start]:
         raise PlacedError(

@@ -27,12 +27,10 @@ class TreeSampler:
         for cost in range(1, max_cost + 1):
             for p in grammar.productions:
                 for split in splits(cost - p.operator.cost, len(p.arguments)):
-                    found = prod(
-                        self._counts[pair] for pair in zip(p.arguments, split, strict=True)
-                    )
-                    for owner in p.owners if found else ():
-                        self._ways.setdefault((owner, cost), []).append((p, split, found))
-                        self._counts[owner, cost] += found
+                    ways = prod(self._counts[pair] for pair in zip(p.arguments, split, strict=True))
+                    for owner in p.owners if ways else ():
+                        self._ways.setdefault((owner, cost), []).append((p, split, ways))
+                        self._counts[owner, cost] += ways
 
     def count(self, cost: int) -> int:
         """Number of derivation trees of complete expressions of exactly that cost."""

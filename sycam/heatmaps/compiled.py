@@ -99,8 +99,8 @@ def graph_of(program: Program) -> fx.GraphModule:
 
 
 def _finished(sums: Tensor, size: tuple[int, ...], depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    found = from_sums(sums[None], size, depth)
-    return found.maps, found.degenerate, found.finite
+    heatmaps = from_sums(sums[None], size, depth)
+    return heatmaps.maps, heatmaps.degenerate, heatmaps.finite
 
 
 class _CompiledOrNot:
@@ -115,11 +115,11 @@ class _CompiledOrNot:
         if self._run is self._graph:
             return self._graph(*arguments)
         try:
-            found = self._run(*arguments)
+            value = self._run(*arguments)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            found = self._graph(*arguments)  # raises as well, if the arguments are what is wrong
+            value = self._graph(*arguments)  # raises as well, if the arguments are what is wrong
             self._run = self._graph
             reason = (str(error).strip() or "no reason given").splitlines()[0]
             warnings.warn(
@@ -128,4 +128,4 @@ class _CompiledOrNot:
                 RuntimeWarning,
                 stacklevel=3,
             )
-        return found
+        return value

@@ -71,18 +71,18 @@ def _nodes(
     expressions: Sequence[Expression], known: Mapping[Expression, Tensor]
 ) -> list[Expression]:
     """The distinct subexpressions whose values are not known, children before parents."""
-    found: dict[Expression, None] = {}
+    nodes: dict[Expression, None] = {}
 
     def walk(node: Expression) -> None:
-        if node in found or node in known:
+        if node in nodes or node in known:
             return
         for child in node.children:
             walk(child)
-        found[node] = None
+        nodes[node] = None
 
     for expression in expressions:
         walk(expression)
-    return list(found)
+    return list(nodes)
 
 
 def weighted_sums(

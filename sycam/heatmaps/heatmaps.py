@@ -90,11 +90,11 @@ def upsample(maps: Tensor, size: tuple[int, ...], depth: int = 1) -> Tensor:
         mode = "trilinear" if len(size) == 3 else "bilinear"
         return F.interpolate(grid, size, mode=mode, align_corners=False)
     rows, columns = (_interpolation(grid.shape[i], size[i], maps) for i in (-2, -1))
-    found = rows @ (grid @ columns.T)
+    larger = rows @ (grid @ columns.T)
     if len(size) == 3:
         slices = _interpolation(grid.shape[-3], size[0], maps)
-        found = (slices @ found.flatten(-2)).unflatten(-1, size[1:])
-    return found
+        larger = (slices @ larger.flatten(-2)).unflatten(-1, size[1:])
+    return larger
 
 
 def _interpolation(cells: int, pixels: int, like: Tensor) -> Tensor:

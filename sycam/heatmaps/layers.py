@@ -105,11 +105,11 @@ def maps_of(
         return sited_heatmaps(expressions, evidence, size, kept)
     if any(sited):
         return _in_order(expressions, sited, evidence, size, kept)
-    found = [
+    parts = [
         heatmaps(expressions, e.leaves, size, e.depth, store)
         for e, store in zip(evidence.layers, kept or [None] * len(evidence.layers), strict=True)
     ]
-    return fuse(found, evidence.fusion)
+    return fuse(parts, evidence.fusion)
 
 
 def _in_order(

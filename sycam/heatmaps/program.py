@@ -71,10 +71,10 @@ class Program:
     def constants(self) -> dict[str, Operator]:
         """The numbers that the expression names, in the order of expressions, by the names that
         the program gives them."""
-        found = {n.operator for n in self.expression.nodes() if n.operator.value is not None}
+        numbers = {n.operator for n in self.expression.nodes() if n.operator.value is not None}
         index = count()
         return {
-            f"c{next(index)}" if is_number(op) else op.name: op for op in sorted(found, key=place)
+            f"c{next(index)}" if is_number(op) else op.name: op for op in sorted(numbers, key=place)
         }
 
     @cached_property

@@ -114,10 +114,10 @@ class Classifier:
         if self.score is not None and targets.ndim > 1:
             raise OptionError("a callable target has one value per image, not one per class")
         targets = targets.to(self.device)
-        found = targets.new_empty(targets.shape, dtype=torch.float32)
+        chances = targets.new_empty(targets.shape, dtype=torch.float32)
         for part, outputs in self._run(images):
-            found[part] = self._confidence(outputs, targets[part])
-        return found
+            chances[part] = self._confidence(outputs, targets[part])
+        return chances
 
     def predictions(self, images: Tensor) -> Tensor:
         """``[B]`` int64, the likeliest class of each image (of one output: whether it is
@@ -128,10 +128,12 @@ class Classifier:
         """
         if self.score is not None:
             raise OptionError("a callable target says nothing of classes, so none is predicted")
-        found = torch.empty(len(images), dtype=torch.int64, device=self.device)
+        classes = torch.empty(len(images), dtype=torch.int64, device=self.device)
         for part, outputs in self._run(images):
-            found[part] = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
-        return found
+            classes[part] = (
+                outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
+            )
+        return classes
 
     def plan(self, passes: int) -> str:
         """Prepare for many passes on images like those of the last call; not for under 16 batches.
@@ -230,15 +232,15 @@ class Classifier:
             self._compiled, self.form, self._gain = fast, "compiled", slow / quick
 
     def _agrees(self, fast: Callable[[Tensor], Tensor], batch: Tensor) -> bool:
-        plain, found = self.network(batch), fast(batch)
-        if not isinstance(found, Tensor) or found.shape != plain.shape:
+        plain, quick = self.network(batch), fast(batch)
+        if not isinstance(quick, Tensor) or quick.shape != plain.shape:
             return False
-        plain, found = self._chances(plain), self._chances(found)
-        if _distance(found, plain) <= AGREEMENT:
+        plain, quick = self._chances(plain), self._chances(quick)
+        if _distance(quick, plain) <= AGREEMENT:
             return True
         with torch.autocast(self.device.type, enabled=False), exact_convolutions():
             exact = self._chances(self.network(batch))
-        return _distance(found, exact) <= LENIENT * _distance(plain, exact)
+        return _distance(quick, exact) <= LENIENT * _distance(plain, exact)
 
     def _chances(self, outputs: Tensor) -> Tensor:
         """Of what the network returned."""
@@ -319,9 +321,9 @@ class Classifier:
     def _confidence(self, outputs: object, targets: Tensor) -> Tensor:
         if self.score is not None:
             return torch.stack([self.score(row).reshape(()) for row in rows(outputs, len(targets))])
-        found = probabilities(outputs, self.reading.link)
-        found = found.gather(1, targets.view(len(targets), -1)).float()
-        return found.view(targets.shape)
+        chances = probabilities(outputs, self.reading.link)
+        chances = chances.gather(1, targets.view(len(targets), -1)).float()
+        return chances.view(targets.shape)
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -168,12 +168,12 @@ def _fastest(
     """
     doubtful = gain == LARGE
     for other in others:
-        found = _seconds(other, work)
-        if found * gain < seconds and doubtful:  # it may have been a hitch
+        taken = _seconds(other, work)
+        if taken * gain < seconds and doubtful:  # it may have been a hitch
             seconds = min(seconds, _seconds(count, work))
-        if found * gain < seconds:
-            count, seconds = other, found
-        elif found > SLOWER * seconds or (found > LONG and doubtful):
+        if taken * gain < seconds:
+            count, seconds = other, taken
+        elif taken > SLOWER * seconds or (taken > LONG and doubtful):
             break
     return count, seconds
 
@@ -195,9 +195,9 @@ def _seconds(count: int, work: Callable[[], object]) -> float:
 
 def _waits() -> dict[str, float]:
     """Seconds that each of this process's threads has waited for a core; empty but on Linux."""
-    found = {}
+    waits = {}
     with suppress(OSError):
         for problem in os.listdir(_TASKS):
             with suppress(OSError, ValueError, IndexError):  # the thread has ended
-                found[problem] = int((_TASKS / problem / "schedstat").read_text().split()[1]) / 1e9
-    return found
+                waits[problem] = int((_TASKS / problem / "schedstat").read_text().split()[1]) / 1e9
+    return waits

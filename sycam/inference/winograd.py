@@ -82,13 +82,13 @@ def with_minimal_filters(network: nn.Module, image: Tensor) -> nn.Module | None:
         network: on a CPU; it is left as it is, and gradients do not pass through the copy.
         image: ``[1,...]``, that it takes.
     """
-    found = [(name, module) for name, module in network.named_modules() if suits(module)]
-    if not found:
+    suited = [(name, module) for name, module in network.named_modules() if suits(module)]
+    if not suited:
         return None
-    if not found[0][0]:  # it is one itself
+    if not suited[0][0]:  # it is one itself
         return MinimalConvolution(network)
     twin = copied(network)
-    for name, module in found:
+    for name, module in suited:
         twin.set_submodule(name, MinimalConvolution(module))
     try:
         return _joined(twin, image)
@@ -105,10 +105,10 @@ class _Kinds(fx.Interpreter):
     """Notes the shape and dtype of what each node makes."""
 
     def run_node(self, n: fx.Node) -> Any:
-        found = super().run_node(n)
-        if isinstance(found, Tensor):
-            n.meta["kind"] = found.shape, found.dtype
-        return found
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            n.meta["kind"] = value.shape, value.dtype
+        return value
 
 
 def _joined(network: nn.Module, image: Tensor) -> nn.Module:
@@ -211,16 +211,16 @@ def _through(convolve: Callable[..., int]) -> Callable[..., Tensor]:
         fits = x.ndim == 4 and x.shape[1] == packed.shape[1]
         if not fits or any(one.dtype != torch.float32 for one in given):
             raise TypeError(f"float32 of {packed.shape[1]} channels, not {x.dtype} of {x.shape}")
-        found = _empty(x, packed, bias, more, relu)
+        result = _empty(x, packed, bias, more, relu)
         x = x.contiguous(memory_format=torch.channels_last)
         if more is not None:
-            more = more.expand(found.shape).contiguous(memory_format=torch.channels_last)
-        tensors = (x, packed, bias, more, found)
+            more = more.expand(result.shape).contiguous(memory_format=torch.channels_last)
+        tensors = (x, packed, bias, more, result)
         (count, _, height, width), (_, channels, filters) = x.shape, packed.shape
         sizes = (count, height, width, channels, filters, relu, torch.get_num_threads())
         if convolve(*map(_address, tensors), *map(int, sizes)) < 0:
             raise MemoryError("no memory left to convolve")
-        return found
+        return result
 
     return minimal_convolution
 

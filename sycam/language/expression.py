@@ -120,9 +120,9 @@ def apply(name: str, *children: Expression) -> Expression:
     # By the operator itself: a user may replace one of the same name. What the interned node
     # holds stays alive with it, so that no identity is used twice.
     key = (id(op), *map(id, children))
-    found = _interned.get(key)
-    if found is not None:
-        return found
+    interned = _interned.get(key)
+    if interned is not None:
+        return interned
     overload = op.overload(tuple(child.sort for child in children))
     if overload is None:
         raise ExpressionError(_mistyped(op, children))

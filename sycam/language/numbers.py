@@ -77,11 +77,11 @@ def constant(name: str, latex: str, value: float) -> Operator:
 
 def number_operator(value: float) -> Operator:
     """The leaf of a number of :func:`rounded`, always the same object; its text is its name."""
-    found = _operators.get(value)
-    if found is None:
+    operator = _operators.get(value)
+    if operator is None:
         text = number_text(value)
-        found = _operators.setdefault(value, constant(text, _latex(text), value))
-    return found
+        operator = _operators.setdefault(value, constant(text, _latex(text), value))
+    return operator
 
 
 def _latex(text: str) -> str:

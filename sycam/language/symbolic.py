@@ -81,10 +81,10 @@ def from_sympy(
     made: dict[sympy.Basic, Expression] = dict(named or {})
 
     def build(node: sympy.Basic) -> Expression:
-        found = made.get(node)
-        if found is None:
-            found = made[node] = apply(_name(node), *map(build, node.args))
-        return found
+        expression = made.get(node)
+        if expression is None:
+            expression = made[node] = apply(_name(node), *map(build, node.args))
+        return expression
 
     try:
         return build(tree)
@@ -133,8 +133,8 @@ def simplify(expression: Expression) -> sympy.Expr:
             made[node] = operation(op.name)(*arguments)
         else:
             made[node] = op.algebra(sympy, *arguments)
-    found = sympy.simplify(made[expression], ratio=1)  # never longer than it was
+    simple = sympy.simplify(made[expression], ratio=1)  # never longer than it was
     if not any(is_number(node.operator) for node in made):
-        return found
-    fractions = (r for r in found.atoms(sympy.Rational) if r.q > 2)  # 37/100, as sympy sees 0.37
-    return found.xreplace({r: sympy.Float(r, DIGITS) for r in fractions})
+        return simple
+    fractions = (r for r in simple.atoms(sympy.Rational) if r.q > 2)  # 37/100, as sympy sees 0.37
+    return simple.xreplace({r: sympy.Float(r, DIGITS) for r in fractions})

@@ -2,7 +2,7 @@
 
 from sycam.methods.cam import CAM
 from sycam.methods.method import KINDS, Method
-from sycam.methods.published import ALWAYS, METHODS, find_expression, find_method, scored_along
+from sycam.methods.published import ALWAYS, METHODS, find_expression, find_method, shown_methods
 
 __all__ = [
     "ALWAYS",
@@ -12,5 +12,5 @@ __all__ = [
     "Method",
     "find_expression",
     "find_method",
-    "scored_along",
+    "shown_methods",
 ]

@@ -172,7 +172,7 @@ class CAM:
         if self._fused is not None:
             size = tuple(images.shape[2:])
             parts = [self._fused(layer.leaves, size, layer.depth) for layer in evidence.layers]
-            found = fuse(parts, evidence.fusion)
+            made = fuse(parts, evidence.fusion)
         else:
             context = Context(
                 images,
@@ -183,13 +183,13 @@ class CAM:
                 () if self.method.direct is None else [tensor_digest(image) for image in images],
                 explained=resolve(targets, evidence.outputs, len(images)),
             )
-            found = self.method.heatmaps(evidence, context)
-        if not found.finite.all():
+            made = self.method.heatmaps(evidence, context)
+        if not made.finite.all():
             raise ExpressionError(
                 f"{self.method.formula} overflows on these images: its values leave the floating "
                 "range; use a tamer formula (symlog, normalize), or float64"
             )
-        return found.maps[0]
+        return made.maps[0]
 
     def _compiled(self) -> Any:
         if self.expression is None:

@@ -109,8 +109,8 @@ class Method:
             return maps_of([self.expression], evidence, context.size)
         if not self.measures:  # it does not look at the layer: once is enough
             return self.direct(evidence.layers[0], context)
-        found = [self.direct(layer, context) for layer in evidence.layers]
-        return fuse(found, evidence.fusion)
+        parts = [self.direct(layer, context) for layer in evidence.layers]
+        return fuse(parts, evidence.fusion)
 
 
 def from_weights(weights: Tensor, evidence: Evidence, context: Context) -> Heatmaps:

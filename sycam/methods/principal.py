@@ -67,8 +67,8 @@ def _component(points: Tensor, scores: Callable[[Tensor], Tensor]) -> Tensor:
     centred = points - points.mean(0)
     if centred.abs().amax() <= FLAT * largest:  # rounding errors of constants
         return torch.zeros_like(points[:, 0])
-    found = scores(centred)
-    return -found if -found.min() > found.max() else found
+    component = scores(centred)
+    return -component if -component.min() > component.max() else component
 
 
 def _linear_scores(points: Tensor) -> Tensor:

@@ -265,7 +265,7 @@ _TABLE = (
 METHODS: Mapping[str, Method] = MappingProxyType({m.name: m for m in _TABLE})
 
 
-def scored_along(measured: Collection[str] = ALWAYS) -> list[Method]:
+def shown_methods(measured: Collection[str] = ALWAYS) -> list[Method]:
     """The published CAMs, baselines and controls that a search or validation shows.
 
     Args:

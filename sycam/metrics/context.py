@@ -117,12 +117,12 @@ class Scale:
     @classmethod
     def of(cls, values: Tensor) -> Scale:
         """Of a callable target's values; 1 where they tell nothing (all 0, or not finite)."""
-        found = values.double().flatten()
-        found = found[found.isfinite()]
-        if not len(found) or not found.any():
+        finite = values.double().flatten()
+        finite = finite[finite.isfinite()]
+        if not len(finite) or not finite.any():
             return cls()
-        low, high = found.quantile(found.new_tensor([0.05, 0.95])).tolist()
-        return cls(float(found.abs().max()), high - low)
+        low, high = finite.quantile(finite.new_tensor([0.05, 0.95])).tolist()
+        return cls(float(finite.abs().max()), high - low)
 
 
 @dataclass(frozen=True)
@@ -215,11 +215,11 @@ class Context:
         for :meth:`once`."""
         if self.work is None:
             return make()
-        found = self.work.get((key, id(maps)))
-        if found is None:
+        entry = self.work.get((key, id(maps)))
+        if entry is None:
             # The maps are kept beside it, so that no other tensor takes their id.
-            found = self.work[key, id(maps)] = (maps, make())
-        return found[1]
+            entry = self.work[key, id(maps)] = (maps, make())
+        return entry[1]
 
     def class_scores(self, metric: str) -> Tensor:
         """``[N,classes]`` the outputs.

@@ -98,8 +98,8 @@ def _fitted(text: str, kind: object) -> object:
                 continue
         raise _MisfitError
     if origin is typing.Literal:
-        found = [value for value in arms if written(value) == text]
-        return found[0] if found else _misfit()
+        values = [value for value in arms if written(value) == text]
+        return values[0] if values else _misfit()
     held = origin or kind
     if isinstance(held, type) and issubclass(held, Collection) and held is not str:
         return _several(text, held, arms)

@@ -50,9 +50,9 @@ class Requirement:
                 f"requirement {text!r} holds {turned[0]!r}, which is no sign; did you mean "
                 f"{meant!r}?"
             )
-        found = _PARTS.fullmatch(text.strip()) if isinstance(text, str) else None
+        match = _PARTS.fullmatch(text.strip()) if isinstance(text, str) else None
         try:
-            threshold = float(found["threshold"])
+            threshold = float(match["threshold"])
             if math.isnan(threshold):
                 raise ValueError
         except (TypeError, ValueError):
@@ -60,7 +60,7 @@ class Requirement:
                 f"requirement {text!r} is not understood; expected a metric, one of < <= > >= and "
                 "a number, like class-sensitivity>0.2"
             ) from None
-        required = cls(find_metric(found["metric"].strip()), found["sign"], threshold)
+        required = cls(find_metric(match["metric"].strip()), match["sign"], threshold)
         if not any(map(required.met, required.metric.range)):
             low, high = required.metric.range
             raise OptionError(

@@ -155,10 +155,10 @@ class _Steps:
         elif within and not self.cut and not self.path:
             self.cut = f"{kind}: {CUT}"
 
-    def _depends(self, found: object) -> bool:
+    def _depends(self, values: object) -> bool:
         return any(
             t is self.tensor or (t.grad_fn is not None and reaches(t.grad_fn, self.leaf))
-            for t in tensors(found)
+            for t in tensors(values)
         )
 
     def said(self) -> str:

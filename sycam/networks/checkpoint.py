@@ -44,12 +44,12 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         raise NetworkError(f"no checkpoint at {file}")
     if file.suffix == ".safetensors":
         try:
-            found = load_file(file)
+            weights = load_file(file)
         except (OSError, SafetensorError) as error:
             raise NetworkError(f"cannot read the checkpoint {file}: {error}") from error
     else:
-        found = _state_dict(_loaded(file), file)
-    return {n: t.float() if t.is_floating_point() else t for n, t in found.items()}
+        weights = _state_dict(_loaded(file), file)
+    return {n: t.float() if t.is_floating_point() else t for n, t in weights.items()}
 
 
 def file_digest(file: Path) -> str:
@@ -131,26 +131,28 @@ def _loaded(file: Path) -> object:
         raise NetworkError(f"cannot read the checkpoint {file}: {reason}") from error
 
 
-def _state_dict(found: object, file: Path) -> dict[str, Tensor]:
-    if _is_state_dict(found):
-        return dict(found)
-    if isinstance(found, Mapping):
+def _state_dict(loaded: object, file: Path) -> dict[str, Tensor]:
+    if _is_state_dict(loaded):
+        return dict(loaded)
+    if isinstance(loaded, Mapping):
         for name in WRAPPERS:
-            if _is_state_dict(found.get(name)):
-                return dict(found[name])
+            if _is_state_dict(loaded.get(name)):
+                return dict(loaded[name])
         raise NetworkError(
             f"the checkpoint {file} has no state dict; its entries are "
-            f"{_some([str(key) for key in found])}, expected weights by name, or one of "
+            f"{_some([str(key) for key in loaded])}, expected weights by name, or one of "
             f"{', '.join(WRAPPERS)}"
         )
-    raise NetworkError(f"the checkpoint {file} holds {type(found).__name__}, expected a state dict")
+    raise NetworkError(
+        f"the checkpoint {file} holds {type(loaded).__name__}, expected a state dict"
+    )
 
 
-def _is_state_dict(found: object) -> bool:
+def _is_state_dict(loaded: object) -> bool:
     return (
-        isinstance(found, Mapping)
-        and bool(found)
-        and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
+        isinstance(loaded, Mapping)
+        and bool(loaded)
+        and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in loaded.items())
     )
 
 
@@ -174,9 +176,9 @@ def _classes(usual: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> 
         for name, tensor in weights.items()
         if name in usual and usual[name] != tensor.shape
     }
-    counts = {found[0] for _, found in other.values() if len(found)}
+    counts = {theirs[0] for _, theirs in other.values() if len(theirs)}
     rows = all(
-        len(own) == len(found) and own[1:] == found[1:] for own, found in other.values()
+        len(own) == len(theirs) and own[1:] == theirs[1:] for own, theirs in other.values()
     ) and len({own[0] for own, _ in other.values() if len(own)})
     return counts.pop() if len(counts) == 1 and rows == 1 else None
 

@@ -21,7 +21,7 @@ def contents(network: nn.Module) -> Held:
     generators, and the attributes of objects that a module holds. Of those, objects further down
     are not followed: a module may know the whole program.
     """
-    found: dict[int, tuple[Any, Any]] = {}
+    held: dict[int, tuple[Any, Any]] = {}
     waiting = []
     for module in network.modules():
         for name, value in vars(module).items():
@@ -31,24 +31,24 @@ def contents(network: nn.Module) -> Held:
                     waiting.append(vars(value))
     while waiting:
         value = waiting.pop()
-        if id(value) in found:
+        if id(value) in held:
             continue
         if isinstance(value, tuple):
             waiting.extend(value)
         elif isinstance(value, dict):
-            found[id(value)] = value, dict(value)
+            held[id(value)] = value, dict(value)
             waiting.extend(value.values())
         elif isinstance(value, list | deque | set):
-            found[id(value)] = value, list(value)
+            held[id(value)] = value, list(value)
             waiting.extend(value)
         elif isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             if not value.is_meta:
-                found[id(value)] = value, value.detach().clone()
+                held[id(value)] = value, value.detach().clone()
         elif isinstance(value, np.ndarray):
-            found[id(value)] = value, value.copy()
+            held[id(value)] = value, value.copy()
         elif isinstance(value, torch.Generator):
-            found[id(value)] = value, value.get_state()
-    return list(found.values())
+            held[id(value)] = value, value.get_state()
+    return list(held.values())
 
 
 def refill(held: Held) -> None:

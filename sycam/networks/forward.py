@@ -67,20 +67,20 @@ def _of_which(outputs: object, again: Callable[[int], Any], levels: int = LEVELS
         again: what the network returns in the same place for so many images.
     """
     if not isinstance(outputs, list):
-        found = (levels and entries(outputs)) or {}
+        other = (levels and entries(outputs)) or {}
         told = {
             k: _of_which(v, lambda n, k=k: (entries(again(n)) or {})[k], levels - 1)
-            for k, v in found.items()
+            for k, v in other.items()
         }
-        same = all(told[k] is v for k, v in found.items())
+        same = all(told[k] is v for k, v in other.items())
         return outputs if same else rebuilt(outputs, told)
     if not either(outputs):
         return outputs
     count = 2 if len(outputs) == 1 else 1
-    found = again(count)
-    if not isinstance(found, list) or len(found) not in (count, len(outputs)):
+    other = again(count)
+    if not isinstance(other, list) or len(other) not in (count, len(outputs)):
         return outputs
-    return Images(outputs) if len(found) == count else Heads(outputs)
+    return Images(outputs) if len(other) == count else Heads(outputs)
 
 
 def _pass_apart(network: nn.Module, images: Tensor, count: int) -> object:

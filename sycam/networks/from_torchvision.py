@@ -76,8 +76,8 @@ def load(name: str, weights: str | None) -> NamedNetwork:
         network = models.get_model(name, weights=None, **_arguments(entry, name))
         tensors = read_weights(file)
         network = fitted(lambda _: network, tensors, source, file)
-        found = _named(network, name, f"{source}@{entry.name}", f"weights {entry.name}", entry)
-        return _with_names(found, entry)
+        named = _named(network, name, f"{source}@{entry.name}", f"weights {entry.name}", entry)
+        return _with_names(named, entry)
     file = Path(weights)
     if not file.is_file():
         if re.fullmatch(r"\w+", weights):
@@ -92,11 +92,11 @@ def load(name: str, weights: str | None) -> NamedNetwork:
     digest = file_digest(file)
     network = fitted(build, read_weights(file), source, file)
     published = next((w for w in known if _is_file_of(w.url, file, digest)), None)
-    found = _named(
+    named = _named(
         network, name, f"{source}@{file.resolve()}", f"checkpoint {file.name}",
         published or next(iter(known)), (file.resolve(), digest),
     )  # fmt: skip
-    return _with_names(found, published) if published else found
+    return _with_names(named, published) if published else named
 
 
 def weights_of(name: str) -> list[str]:
@@ -139,8 +139,8 @@ def _named(
     )
 
 
-def _with_names(found: NamedNetwork, entry: Any) -> NamedNetwork:
-    return found.with_class_names(entry.meta["categories"])
+def _with_names(network: NamedNetwork, entry: Any) -> NamedNetwork:
+    return network.with_class_names(entry.meta["categories"])
 
 
 def _preprocessing(transforms: Any) -> Preprocessing:

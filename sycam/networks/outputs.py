@@ -13,15 +13,15 @@ from sycam.errors import NetworkError
 from sycam.networks.readings import SIGMOID, SOFTMAX
 
 
-def tensors(found: object) -> Iterator[Tensor]:
+def tensors(outputs: object) -> Iterator[Tensor]:
     """The tensors in what a network or module returned: one, or in tuples, lists and mappings."""
-    if isinstance(found, Tensor):
-        yield found
-    elif isinstance(found, Mapping):
-        for value in found.values():
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, Mapping):
+        for value in outputs.values():
             yield from tensors(value)
-    elif isinstance(found, list | tuple):
-        for value in found:
+    elif isinstance(outputs, list | tuple):
+        for value in outputs:
             yield from tensors(value)
 
 
@@ -151,15 +151,15 @@ def rows(outputs: object, count: int) -> list:
     Raises:
         NetworkError: the outputs have no row per image.
     """
-    found = _cut(outputs, count)
-    if found is None:
+    cut = _cut(outputs, count)
+    if cut is None:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise NetworkError(
             f"the network returned {shape} for {count} images: not one row per image; wrap it in a "
             "module that returns tensors with the images first, or a tuple, list, mapping or "
             "object of such"
         )
-    return found
+    return cut
 
 
 def _cut(outputs: object, count: int, levels: int = LEVELS) -> list | None:
@@ -176,12 +176,12 @@ def _cut(outputs: object, count: int, levels: int = LEVELS) -> list | None:
     return [rebuilt(outputs, {k: column[i] for k, column in columns.items()}) for i in range(count)]
 
 
-def _columns(found: dict, count: int, levels: int) -> dict | None:
+def _columns(entries: dict, count: int, levels: int) -> dict | None:
     """The entries cut by image; None where none of them is a batch."""
-    cut = {key: _cut(value, count, levels - 1) for key, value in found.items()}
+    cut = {key: _cut(value, count, levels - 1) for key, value in entries.items()}
     if all(column is None for column in cut.values()):
         return None
-    return {k: [found[k]] * count if c is None else c for k, c in cut.items()}
+    return {k: [entries[k]] * count if c is None else c for k, c in cut.items()}
 
 
 def _of_list(outputs: list, count: int, levels: int) -> list | None:
@@ -210,35 +210,35 @@ def entries(outputs: object) -> dict | None:
     return _attributes(outputs) or None
 
 
-def rebuilt(outputs: Any, found: dict) -> Any:
+def rebuilt(outputs: Any, entries: dict) -> Any:
     """A tuple, mapping or object of the same type and attributes with other entries.
 
     Constructors of objects are not run: they may want other arguments.
     """
     if isinstance(outputs, tuple):
         whole = outputs._make if hasattr(outputs, "_make") else tuple  # named tuples stay so
-        return whole(found.values())
+        return whole(entries.values())
     if isinstance(outputs, Mapping) and (type(outputs) is dict or not isinstance(outputs, dict)):
-        return found
+        return entries
     made = type(outputs).__new__(type(outputs))
     if not isinstance(outputs, dict):
-        for name, value in found.items():
+        for name, value in entries.items():
             object.__setattr__(made, name, value)  # frozen ones, too
         return made
     for name, value in _attributes(outputs).items():
         same = name in outputs and value is outputs[name]
-        object.__setattr__(made, name, found[name] if same else value)
-    for key, value in found.items():
+        object.__setattr__(made, name, entries[name] if same else value)
+    for key, value in entries.items():
         made[key] = value
     return made
 
 
 def _attributes(thing: object) -> dict:
     """An object's own attributes, and those that its class has slots for."""
-    found = dict(getattr(thing, "__dict__", {}))
+    attributes = dict(getattr(thing, "__dict__", {}))
     for kind in type(thing).__mro__:
         slots = vars(kind).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
-                found[name] = getattr(thing, name)
-    return found
+                attributes[name] = getattr(thing, name)
+    return attributes

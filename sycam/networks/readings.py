@@ -191,11 +191,11 @@ def told(outputs: object, watched: Watched, wanted: tuple[str, str | None]) -> t
     values = outputs.detach().float()
     sums = not single and _within(values) and _sum_to_one(values, _SUMS_SEEN)
     if directly and seen in LINKS:
-        found, own = True, SIGMOID if seen == SIGMOID or not sums else SOFTMAX
+        are_probabilities, own = True, SIGMOID if seen == SIGMOID or not sums else SOFTMAX
     elif directly and seen == LOGITS:
-        found, own = False, SOFTMAX
+        are_probabilities, own = False, SOFTMAX
     elif sums:
-        found, own = True, SOFTMAX
+        are_probabilities, own = True, SOFTMAX
     elif form == AUTO and seen != LOGITS and _within(values):
         raise NetworkError(
             f"the network's outputs on {len(values)} images go from {float(values.min()):.4g} to "
@@ -203,12 +203,12 @@ def told(outputs: object, watched: Watched, wanted: tuple[str, str | None]) -> t
             f"{argument('output', _OF_LABELS)} or {argument('output', LOGITS)}"
         )
     else:
-        found, own = False, SOFTMAX
+        are_probabilities, own = False, SOFTMAX
     if form != AUTO:
-        if form == PROBABILITIES and not found and not sums:
+        if form == PROBABILITIES and not are_probabilities and not sums:
             own = SIGMOID
-        found = form == PROBABILITIES
-    if not found:
+        are_probabilities = form == PROBABILITIES
+    if not are_probabilities:
         return Reading(False, link or SOFTMAX), ""
     reading = Reading(True, SIGMOID if single else link or own)
     by = "the input of its softmax or sigmoid stands for its logits"

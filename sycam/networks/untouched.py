@@ -34,12 +34,12 @@ def device_of(network: nn.Module) -> torch.device:
     Raises:
         NetworkError: all are on the meta device.
     """
-    found = None
+    device = None
     for tensor in chain(network.parameters(), network.buffers()):
-        found = tensor.device
-        if found.type != "meta":
-            return found
-    if found is not None:
+        device = tensor.device
+        if device.type != "meta":
+            return device
+    if device is not None:
         raise NetworkError(
             f"the weights of {type(network).__name__} are on the meta device, which holds no "
             "values; load them first (to_empty and load_state_dict)"

@@ -131,15 +131,15 @@ class ExplainedNetwork:
         if said:
             notify(Note(said))
         target = read_as(target, reading)
-        found = tuple(find_layer(network, one, probes, explain.reshape, target) for one in wanted)
-        for one in found:
+        layers = tuple(find_layer(network, one, probes, explain.reshape, target) for one in wanted)
+        for one in layers:
             if one.note:
                 notify(Note(one.note))
         score = target if is_callable(target) else None
         classifier = Classifier(network, place, score=score, reading=reading)
         names = known.class_names or images.class_names
         return cls(
-            network, known, found, target, seed, classifier, fusion, names, reading, unsteady
+            network, known, layers, target, seed, classifier, fusion, names, reading, unsteady
         )
 
     @property
@@ -394,11 +394,11 @@ def device_for(device: str | torch.device | None, network: nn.Module) -> torch.d
         own = device_of(network)
         return torch.device("cuda") if own.type == "cpu" and torch.cuda.is_available() else own
     try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(
             f"{argument('device')} {str(device)!r} cannot be used: {reason}"
         ) from None
-    return found
+    return chosen

@@ -60,10 +60,10 @@ def read_images(
     Raises:
         DataError: no images, or the classes of their labels are not the network's.
     """
-    found = _read(images, labels, masks, network, notify, groups)
+    opened = _read(images, labels, masks, network, notify, groups)
     if network is not None:
-        check_classes(found.class_names, network.classes, network.class_names)
-    return found
+        check_classes(opened.class_names, network.classes, network.class_names)
+    return opened
 
 
 def check_groups_of_scenes(groups: object) -> None:
@@ -123,10 +123,10 @@ def open_source(
     if network is not None:
         known = {"class_names": network.class_names, "classes": network.classes}
     scale, said = _scale(network, reading)
-    found = open_images(source, **known | reading | scale, progress=_progress(notify))
+    opened = open_images(source, **known | reading | scale, progress=_progress(notify))
     if network is not None:
         notify(Note(f"{source}: {said}"))
-    return found
+    return opened
 
 
 def _scale(network: NamedNetwork | None, reading: dict) -> tuple[dict, str]:
@@ -134,7 +134,7 @@ def _scale(network: NamedNetwork | None, reading: dict) -> tuple[dict, str]:
     names = ("size", "resize", "mean", "std", "interpolation")
     given = {name: reading[name] for name in names if reading.get(name) is not None}
     own = network.preprocessing if network is not None else None
-    found = (own or Preprocessing()).but(**given)
+    applied = (own or Preprocessing()).but(**given)
     if own is not None and given:
         whose = f"{', '.join(given)} as given, else the network's own"
     elif own is not None:
@@ -144,7 +144,7 @@ def _scale(network: NamedNetwork | None, reading: dict) -> tuple[dict, str]:
     else:
         asked = f"{argument('size')}, {argument('mean')} and {argument('std')}"
         whose = f"no preprocessing is known of the network; {asked} set it"
-    return found.to_dict(), f"{found} ({whose})"
+    return applied.to_dict(), f"{applied} ({whose})"
 
 
 def _progress(notify: Notify) -> Callable[[int, int], None]:
@@ -240,10 +240,10 @@ def divide(
 
 def choose_demo(split_name: str, made: int, count: int, seed: int, fit: Fit | None) -> ImageSet:
     """Embedded scenes: the first ``count``, of those that fit where not all may be taken."""
-    found = demo_images(split_name, made, seed)
+    scenes = demo_images(split_name, made, seed)
     if fit is None:
-        return found
-    kept = whole(found, fit)
+        return scenes
+    kept = whole(scenes, fit)
     if len(kept) < count:
         raise DataError(f"only {len(kept)} of {made} embedded scenes are classified correctly")
     return kept.subset(range(count))
@@ -305,8 +305,8 @@ def without(images: ImageSet | ImageSource, kept: Sequence[int], note: str) -> I
     """The images at these indices; a line says what was left out."""
     if isinstance(images, ImageSource):
         return images.only(kept, note).whole()
-    found = images.subset(kept)
-    return replace(found, skipped=(*found.skipped, note))
+    left = images.subset(kept)
+    return replace(left, skipped=(*left.skipped, note))
 
 
 def with_masks(images: ImageSet | ImageSource, needed: bool) -> ImageSet | ImageSource:

@@ -123,8 +123,8 @@ class FileOptions:
 
     def given(self, without: Collection[str] = ()) -> dict[str, Any]:
         """Arguments of :func:`sycam.problem.images.open_source`: those that were given."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

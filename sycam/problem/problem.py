@@ -13,7 +13,7 @@ from sycam.events import Note, Notify, Stage, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.grammar import Grammar, load_grammar
 from sycam.inference import FLOAT32, Classifier
-from sycam.methods import Method, scored_along
+from sycam.methods import Method, shown_methods
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.metrics.requirement import Requirement, need_masks
@@ -87,11 +87,11 @@ class Problem:
         evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
-        along = scored_along(grammar.leaves)
-        along = [m for m in along if m.has_weights or not metric.of_weights]
+        shown = shown_methods(grammar.leaves)
+        shown = [m for m in shown if m.has_weights or not metric.of_weights]
         if asked.explain.precision != FLOAT32:
             scorer = Scorer(metric, evidence, context)
-            context = _in_precision(asked.explain.precision, explained, scorer, along)
+            context = _in_precision(asked.explain.precision, explained, scorer, shown)
         return cls(
             explained=explained,
             searched=searched,
@@ -102,7 +102,7 @@ class Problem:
             precision=asked.explain.precision,
             evidence=evidence,
             context=context,
-            known=along,
+            known=shown,
             correct_only=asked.data.correct_only,
         )
 

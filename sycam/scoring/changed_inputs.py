@@ -78,11 +78,11 @@ class ChangedInputs:
 
     def heatmaps_each(self, images: Tensor) -> Tensor:
         """Heatmaps ``[P,N,H,W]`` of each candidate's own inputs ``[P,N,C,H,W]``."""
-        found = [
+        maps = [
             self._zeroed(make(*self._measure(own, None, None, keep=False)))
             for make, own in zip(self._makers, images, strict=True)
         ]
-        return torch.cat(found)
+        return torch.cat(maps)
 
     def heatmap_of(
         self,
@@ -152,9 +152,9 @@ class ChangedInputs:
         return evidence, changed
 
     @staticmethod
-    def _zeroed(found: Heatmaps) -> Tensor:
-        sides = (None,) * (found.maps.ndim - 2)
-        return found.maps.masked_fill(found.degenerate[(..., *sides)], 0.0)
+    def _zeroed(heatmaps: Heatmaps) -> Tensor:
+        sides = (None,) * (heatmaps.maps.ndim - 2)
+        return heatmaps.maps.masked_fill(heatmaps.degenerate[(..., *sides)], 0.0)
 
 
 def _size(evidence: Evidence | Stack) -> int:

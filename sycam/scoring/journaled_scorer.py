@@ -83,10 +83,10 @@ class JournaledScorer:
         if missing:
             # All together, also where an interruption left a part of them on record: what is
             # computed together decides the last bits, and with them the order of tied pixels.
-            found = self._measured(
+            measured = self._measured(
                 stage, missing[0], lambda: self._scorers[stage].score(expressions), len(missing)
             )
-            scores = dict(zip(expressions, found, strict=True))
+            scores = dict(zip(expressions, measured, strict=True))
             self.journal.append(stage, list(map(str, missing)), [scores[e] for e in missing])
         return [self.of(str(e), stage) for e in expressions]
 
@@ -98,10 +98,10 @@ class JournaledScorer:
         name = method.name if method.expression is None else str(method.expression)
         for stage, scorer in enumerate(self._scorers):
             if not self.has(name, stage):
-                found = self._measured(
+                measured = self._measured(
                     stage, name, lambda scorer=scorer: [scorer.score_method(method)], 1
                 )
-                self.journal.append(stage, [name], found)
+                self.journal.append(stage, [name], measured)
         return self.of(name, len(self.stages) - 1)
 
     def _measured(
@@ -113,10 +113,10 @@ class JournaledScorer:
                 f"{self.stages[stage].start} to {self.stages[stage].stop}"
             )
         started = time.monotonic()
-        found = work()
+        scores = work()
         self.busy += time.monotonic() - started
         self.fresh += count * (self.stages[stage].stop - self.stages[stage].start)
-        return found
+        return scores
 
     def prepare(self, scores: int) -> None:
         """Make the network as fast as pays for so many scores of one candidate on one image."""

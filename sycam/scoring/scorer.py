@@ -109,7 +109,7 @@ class Scorer:
     def score_under(self, metrics: Sequence[Metric], method: Any) -> list[Score]:
         """The scores of a named method under several metrics; its heatmaps are made once."""
         weights = [] if method.expression is None else [method.expression]
-        found = self._scored(
+        by_metric = self._scored(
             1,
             lambda b: method.heatmaps(b.evidence, b.context),
             lambda b: b.again(
@@ -117,7 +117,7 @@ class Scorer:
             ),
             metrics,
         )
-        return [scores[0] for scores in found]
+        return [scores[0] for scores in by_metric]
 
     def _scored(
         self,
@@ -128,9 +128,9 @@ class Scorer:
     ) -> list[list[Score]]:
         columns: list[list[Tensor]] = [[] for _ in metrics]
         flat, finite = [], []
-        for found, scores in self._of_blocks(count, make, again, metrics):
-            flat.append(found.degenerate)
-            finite.append(found.finite)
+        for heatmaps, scores in self._of_blocks(count, make, again, metrics):
+            flat.append(heatmaps.degenerate)
+            finite.append(heatmaps.finite)
             for column, score in zip(columns, scores, strict=True):
                 column.append(score)
         where = torch.cat(flat, 1).cpu().numpy()
@@ -164,9 +164,9 @@ class Scorer:
         while done < len(self.context):
             block = next(block for block in blocks if block.start == done)
             try:
-                found = make(block)
-                context = block.context.scoring(again(block), found.degenerate)
-                maps = ranking_maps(found, context)
+                heatmaps = make(block)
+                context = block.context.scoring(again(block), heatmaps.degenerate)
+                maps = ranking_maps(heatmaps, context)
                 scores = [metric.score(maps, context) for metric in metrics]
             except Exception as error:
                 if len(block.context) == 1 or not out_of_memory(error):
@@ -175,7 +175,7 @@ class Scorer:
                 blocks = self._blocks(count)
                 continue
             done += len(block.context)
-            yield found, scores
+            yield heatmaps, scores
 
     def _blocks(self, count: int) -> list[_Block]:
         """The images in parts; kept, so that noise and permutations are drawn once."""
@@ -245,8 +245,8 @@ def _maker(expressions: Sequence[Expression]) -> Make:
     return lambda evidence, context: maps_of(expressions, evidence, context.size)
 
 
-def ranking_maps(found: Heatmaps, context: Context) -> Tensor:
+def ranking_maps(heatmaps: Heatmaps, context: Context) -> Tensor:
     """Heatmaps ``[P,N,H,W]`` with a random ranking, common to all candidates, for degenerate
     ones."""
-    flat = found.degenerate[(..., *(None,) * (found.maps.ndim - 2))]
-    return torch.where(flat, context.random_maps, found.maps) if flat.any() else found.maps
+    flat = heatmaps.degenerate[(..., *(None,) * (heatmaps.maps.ndim - 2))]
+    return torch.where(flat, context.random_maps, heatmaps.maps) if flat.any() else heatmaps.maps

@@ -213,11 +213,11 @@ def swap_p(one: Scored, other: Scored, seed: int = 0) -> float:
     else:
         swaps = np.random.default_rng(seed).random((RESAMPLES, count)) < 0.5
     parts = np.array_split(swaps, -(-len(swaps) // _AT_ONCE))
-    found = np.concatenate([apart(part) for part in parts])
+    differences = np.concatenate([apart(part) for part in parts])
     # As scipy has it: what rounding alone puts below counts.
-    nearer = found < seen * (1 - 1e-12)
-    reached = len(found) - int(nearer.sum())
-    return reached / len(found) if exact else (reached + 1) / (len(found) + 1)
+    nearer = differences < seen * (1 - 1e-12)
+    reached = len(differences) - int(nearer.sum())
+    return reached / len(differences) if exact else (reached + 1) / (len(differences) + 1)
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:

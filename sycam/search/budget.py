@@ -32,15 +32,15 @@ class Budget:
         >>> Budget.parse("5m").seconds
         300.0
         """
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
-        if not found or float(found[1]) <= 0 or (not found[2] and "." in found[1]):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
+        if not match or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
             raise OptionError(
                 f"{argument('budget')} {text!r} is not understood; expected a time like 90s, 20m "
                 "or 2h, or a number of candidates like 500"
             )
-        if found[2]:
-            return cls(seconds=float(found[1]) * _UNITS[found[2]])
-        return cls(candidates=int(found[1]))
+        if match[2]:
+            return cls(seconds=float(match[1]) * _UNITS[match[2]])
+        return cls(candidates=int(match[1]))
 
     def start(self) -> None:
         """Start the clock."""

@@ -280,12 +280,12 @@ class Search:
             _StoppedError: nothing more fits into the budget, or the threshold is exceeded.
         """
         fitting = batch[: self._room(batch, phase)]
-        found = self.race.enter(fitting) if fitting else []
+        entered = self.race.enter(fitting) if fitting else []
         self.outcome.phases[phase] = self.outcome.phases.get(phase, 0) + len(fitting)
         if self.forgets:
-            self._forget(found)
-        if found:
-            self._report(phase, found[-1].expression.cost)
+            self._forget(entered)
+        if entered:
+            self._report(phase, entered[-1].expression.cost)
         leader, metric = self.race.leader, self.race.metric
         if (
             self.threshold is not None
@@ -295,7 +295,7 @@ class Search:
             raise _StoppedError("threshold")
         if len(fitting) < len(batch):
             raise _StoppedError("budget")
-        return found
+        return entered
 
     def _room(self, batch: Sequence[Expression], phase: str) -> int:
         """How many of a batch may enter."""
@@ -333,8 +333,8 @@ class Search:
         entered = len(self.race.standings)
         return self.race.spent / entered if entered else float(self.board.images)
 
-    def _forget(self, found: Sequence[Standing]) -> None:
-        for standing in found:
+    def _forget(self, standings: Sequence[Standing]) -> None:
+        for standing in standings:
             if standing.dropped is None:
                 last = len(self.board.stages) - 1
                 pattern = self.board.of(str(standing.expression), last).values.tobytes()
@@ -359,23 +359,23 @@ class Search:
         else:
             reach = self.budget.candidates or 0
         ahead: list[Expression | Level] = []
-        found, exhausted = 0, False
-        while found <= reach:
+        candidates, exhausted = 0, False
+        while candidates <= reach:
             item = next(stream, None)
             if item is None:
                 exhausted = True
                 break
             ahead.append(item)
-            found += not isinstance(item, Level)
+            candidates += not isinstance(item, Level)
             if self.forgets and isinstance(item, Level):
                 break  # which larger ones there are depends on the scores of these
-        self._planned = min(found, reach)
+        self._planned = min(candidates, reach)
         metric = self.race.metric
         self.notify(
             Plan(
                 levels=tuple(self.enumerator.levels),
                 trees=tuple(self.enumerator.grammar.tree_counts(self.max_cost)),
-                candidates=found,
+                candidates=candidates,
                 images=self.board.images,
                 passes=metric.passes,
                 measurements=metric.measurements,

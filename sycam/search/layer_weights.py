@@ -115,8 +115,8 @@ def learn_fusion(  # noqa: PLR0913 (public)
             notify(Step(len(means)))
         best = tried[int(np.argmax(means))]
         maps, context = layer_maps(unseen, "held-out")
-        found = _scores([best, equal, *corners], maps, metric, context)
-    figures = [interval(scores, metric, seed) for scores in found]
+        trials = _scores([best, equal, *corners], maps, metric, context)
+    figures = [interval(scores, metric, seed) for scores in trials]
     return LayerWeights(
         best,
         names,

@@ -10,26 +10,26 @@ from sycam.search.run import SearchResult
 _SAID = 5  # refused candidates that are told
 
 
-def tell(found: SearchResult, problem: Problem, search: SearchOptions, notify: Notify) -> None:
+def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: Notify) -> None:
     """Notes on the refused, on a known CAM that won, and on images that are too few."""
-    for refusal in found.refused[:_SAID]:
+    for refusal in result.refused[:_SAID]:
         notify(
             Note(
                 f"{refusal.expression} is refused: {refusal.requirement} is required, it has "
                 f"{refusal.figure:.4g}"
             )
         )
-    if found.new is None:
+    if result.new is None:
         without = "meets the requirements and differs" if problem.requirements else "differs"
-        then = "no winner" if found.winner is None else f"use {found.known_as}"
+        then = "no winner" if result.winner is None else f"use {result.known_as}"
         notify(Note(f"no eligible candidate {without} from the published CAMs: {then}"))
-    elif found.known_as is not None:
+    elif result.known_as is not None:
         notify(
             Note(
-                f"no new formula is ahead of {found.known_as} on the search images by rule "
-                f"{search.rule}: {found.known_as} is the answer, and the best new "
-                f"formula, {found.new.name}, stands beside it"
+                f"no new formula is ahead of {result.known_as} on the search images by rule "
+                f"{search.rule}: {result.known_as} is the answer, and the best new "
+                f"formula, {result.new.name}, stands beside it"
             )
         )
-    if found.confidence and found.confidence.power.warning:
-        notify(Note(found.confidence.power.warning))
+    if result.confidence and result.confidence.power.warning:
+        notify(Note(result.confidence.power.warning))

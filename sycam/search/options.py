@@ -163,8 +163,8 @@ class SearchOptions:
 
 def _guesses(given: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
     given = [given] if isinstance(given, str) else given
-    found = [parse_weights(one) if isinstance(one, str) else one for one in given]
-    return tuple(dict.fromkeys(found))
+    expressions = [parse_weights(one) if isinstance(one, str) else one for one in given]
+    return tuple(dict.fromkeys(expressions))
 
 
 def parse_threshold(text: str | float | None) -> float | str | None:

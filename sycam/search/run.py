@@ -203,18 +203,18 @@ def _dropping(
 ) -> dict[str, Dropping]:
     """When candidates drop out; never where no mean over all images decides who wins."""
     metric = problem.metric
-    found: dict[str, Dropping] = {}
+    dropping: dict[str, Dropping] = {}
     if metric.components or options.scope == PER_CLASS or options.forgets:
-        return found
+        return dropping
     bounds = metric.oriented(metric.bound(problem.context).double().cpu().numpy())
     if options.mode != EXACT or options.rule in Bounds.sound:
         worst = metric.range[0] if metric.higher_is_better else metric.range[1]
-        found[BOUND] = Bounds(bounds, metric.oriented(worst))
+        dropping[BOUND] = Bounds(bounds, metric.oriented(worst))
     if options.mode != EXACT:
         ends = tuple(block.stop for block in blocks)
         tolerance = options.tolerance_of(metric, problem.context.scale.spread)
-        found[OUTPERFORMED] = SequentialTest(options.delta, tolerance, ends, bounds)
-    return found
+        dropping[OUTPERFORMED] = SequentialTest(options.delta, tolerance, ends, bounds)
+    return dropping
 
 
 def _best_first(

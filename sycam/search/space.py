@@ -39,12 +39,12 @@ def _probe(problem: Problem) -> dict[str, Tensor]:
     """
     first, leaves = problem.evidence.layers[0], problem.grammar.leaves
     count = probe_images(problem)
-    found = {name: tensor[:count] for name, tensor in first.leaves.items()}
+    probe = {name: tensor[:count] for name, tensor in first.leaves.items()}
     several = first.outputs is not None and first.outputs.shape[1] > 1
     if problem.metric.looks_elsewhere and several and not is_callable(problem.explained.target):
         classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
         images = problem.context.images[:count]
         other = problem.explained.remeasure(images, leaves, classes[:count]).layers[0].leaves
-        found = {name: torch.cat([other[name], tensor]) for name, tensor in found.items()
+        probe = {name: torch.cat([other[name], tensor]) for name, tensor in probe.items()
                  if name in other}  # fmt: skip
-    return found
+    return probe

@@ -39,13 +39,13 @@ def limit() -> int:
 def memory() -> int:
     """Bytes of memory that this process may use."""
     try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # no POSIX
-        found = 8 << 30
+        machine = 8 << 30
     try:
-        return min(found, int(_CGROUP.read_text()))
+        return min(machine, int(_CGROUP.read_text()))
     except (OSError, ValueError):  # no container, or "max"
-        return found
+        return machine
 
 
 def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:

@@ -63,12 +63,12 @@ def with_keywords(
     Raises:
         OptionError, UnknownNameError: a keyword that is a field of none of them.
     """
-    rest, found = dict(given), []
+    rest, changed = dict(given), []
     for one in objects:
         known = {k: v for k, v in keywords(type(one)).items() if k not in without}
         changes = {v: rest.pop(k) for k, v in known.items() if k in rest}
-        found.append(replace(one, **changes) if changes else one)
+        changed.append(replace(one, **changes) if changes else one)
     if rest:
         names = {k for one in objects for k in keywords(type(one))}.difference(without)
         raise unknown_name("option", next(iter(rest)), sorted(names))
-    return tuple(found)
+    return tuple(changed)

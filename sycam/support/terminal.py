@@ -57,10 +57,10 @@ def json_text(value: Any, **options: Any) -> str:
     return _LINES.sub(_json_code, json.dumps(value, **options))
 
 
-def _code(found: re.Match[str]) -> str:
-    number = ord(found[0])
+def _code(match: re.Match[str]) -> str:
+    number = ord(match[0])
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _json_code(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1]  # beyond the first plane a pair
+def _json_code(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]  # beyond the first plane a pair

@@ -48,12 +48,12 @@ class ClassTarget:
             for i, f in zip(index.tolist(), fixed.tolist(), strict=True)
         )
 
-        def score(found: object, images: Tensor) -> Tensor:
-            found = check_outputs(found, len(images))
-            return self._scores(found, index[images], fixed[images])
+        def score(given: object, images: Tensor) -> Tensor:
+            given = check_outputs(given, len(images))
+            return self._scores(given, index[images], fixed[images])
 
-        def logarithm(found: object, images: Tensor) -> Tensor:
-            return self._logarithm(check_outputs(found, len(images)), index[images])
+        def logarithm(given: object, images: Tensor) -> Tensor:
+            return self._logarithm(check_outputs(given, len(images)), index[images])
 
         return Resolved(
             index, keys, score, None if self._logarithm is None else logarithm, self.reading

@@ -46,9 +46,9 @@ def resolve(target: Target, outputs: object, count: int, labels: Tensor | None =
     classes = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1
     index = outputs.detach().argmax(1) if classes else torch.zeros(count, dtype=torch.int64)
 
-    def score(found: object, images: Tensor) -> Tensor:
+    def score(given: object, images: Tensor) -> Tensor:
         made = []
-        for i, row in zip(images.tolist(), rows(found, len(images)), strict=True):
+        for i, row in zip(images.tolist(), rows(given, len(images)), strict=True):
             try:
                 made.append(callables[i](row))
             except (SycamError, torch.OutOfMemoryError):

@@ -153,7 +153,7 @@ class _Trial:
         """Scores of heatmaps; what the metric raises is its fault."""
         bench = self.bench if bench is None else bench
         try:
-            found = self.metric.score(maps, bench.scoring(maps))
+            scores = self.metric.score(maps, bench.scoring(maps))
         except DataError as error:
             raise self.fault(str(error)) from error
         except Exception as error:
@@ -161,12 +161,12 @@ class _Trial:
         expected = list(maps.shape[:2])
         if self.metric.components:
             expected.append(len(self.metric.components))
-        if not isinstance(found, Tensor) or list(found.shape) != expected:
-            got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(scores, Tensor) or list(scores.shape) != expected:
+            got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise self.fault(f"gave {got}, expected scores {expected}")
-        if not found.is_floating_point():
-            raise self.fault(f"gave {found.dtype}, expected floating point")
-        return found
+        if not scores.is_floating_point():
+            raise self.fault(f"gave {scores.dtype}, expected floating point")
+        return scores
 
     def check_values(self) -> None:
         """Finite scores, the same twice, within the passes declared; arguments untouched."""

@@ -146,14 +146,14 @@ class Validation:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """Of each goal; none without a winner or without published methods."""
-        found = []
+        verdicts = []
         for goal in self.goals:
             sign = 1 if self.directions[goal] else -1
             rivals = [r for r in self.rows if r.kind in RIVALS and r.against is not None]
             if rivals:
                 best = max(rivals, key=lambda r: _known(sign * r.under(goal).heldout.mean))
-                found.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
-        return tuple(found)
+                verdicts.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
+        return tuple(verdicts)
 
     def row(self, name: str) -> Row:
         """The row of a method by name."""
@@ -380,16 +380,16 @@ def _guarded(
     if not usable or not wanted:
         return {}
     notify(Stage("Checking sanity", len(wanted)))
-    small, found = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
+    small, figures = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
     places = _first_alike(entrants)
     for done, i in enumerate(wanted, 1):
-        if places[i] in found:
-            found[i] = found[places[i]]
+        if places[i] in figures:
+            figures[i] = figures[places[i]]
         else:
             scores = small.score_under(usable, entrants[i].method)
-            found[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
+            figures[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
         notify(Step(done))
-    return found
+    return figures
 
 
 def _first_alike(entrants: Sequence[Entrant]) -> list[int]:

@@ -13,7 +13,7 @@ import torch
 import sycam
 from sycam.data.near_copies import near
 from sycam.errors import UnknownNameError
-from sycam.methods import scored_along
+from sycam.methods import shown_methods
 from sycam.methods.method import RIVALS
 from sycam.problem.images import demo_images, divide
 from sycam.scoring.statistics import mean_interval
@@ -41,7 +41,7 @@ def test_cells_are_paired_differences_to_the_best_published(transfer, tmp_path, 
         ("energy-pointing-game", "smooth(G)", ["demo"]), ("energy-pointing-game", "mean(G)", []),
     ]  # fmt: skip
     images = transfer.SUBJECTS["demo"].images(6, 50, 0, False)
-    rivals = [m for m in scored_along() if m.kind in RIVALS]
+    rivals = [m for m in shown_methods() if m.kind in RIVALS]
     table = sycam.evaluate("demo", "auto", images, [*rivals, "smooth(G)"], ["deletion"])
     best = min(rivals, key=lambda m: table.cells[m.name, "deletion"].mean).name  # lower is better
     assert cells[0]["published"] == best

@@ -9,7 +9,7 @@ from sycam import CAM
 from sycam.errors import DataError, ExpressionError, UnknownNameError
 from sycam.evidence import Stack, measure
 from sycam.language import parse
-from sycam.methods import KINDS, METHODS, Method, find_expression, find_method, scored_along
+from sycam.methods import KINDS, METHODS, Method, find_expression, find_method, shown_methods
 
 PUBLISHED = {
     "cam": "C",
@@ -49,9 +49,9 @@ def test_every_row_says_what_it_is():
 
 
 def test_nothing_dear_is_shown_unasked():
-    assert [m.name for m in scored_along()] == [*CHEAP, *DIRECT, *CONTROLS]
-    assert scored_along({"activations"}) == scored_along()  # gradients are always measured
-    assert scored_along(["score", "probability"]) == scored_along()
+    assert [m.name for m in shown_methods()] == [*CHEAP, *DIRECT, *CONTROLS]
+    assert shown_methods({"activations"}) == shown_methods()  # gradients are always measured
+    assert shown_methods(["score", "probability"]) == shown_methods()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_nothing_dear_is_shown_unasked():
     ],
 )
 def test_a_measured_leaf_brings_its_methods(leaf, more):
-    shown = {m.name for m in scored_along({"activations", "gradients", leaf})}
-    assert shown - {m.name for m in scored_along()} == more
+    shown = {m.name for m in shown_methods({"activations", "gradients", leaf})}
+    assert shown - {m.name for m in shown_methods()} == more
 
 
 def test_finding_methods():

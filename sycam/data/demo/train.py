@@ -74,12 +74,12 @@ def train(epochs: int, seed: int, say: Callable[[str], None] = print) -> DemoNet
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
-        found = accuracy(net.eval(), search)
-        if found >= best_accuracy:
-            best, best_accuracy = copy.deepcopy(net), found
+        reached = accuracy(net.eval(), search)
+        if reached >= best_accuracy:
+            best, best_accuracy = copy.deepcopy(net), reached
         say(
             f"epoch {epoch:3d}/{epochs}  loss {np.mean(losses):.4f}  "
-            f"search {found:.2%}  {time.perf_counter() - began:.0f} s"
+            f"search {reached:.2%}  {time.perf_counter() - began:.0f} s"
         )
     return _folded(best)
 
@@ -213,8 +213,8 @@ def main() -> None:
     net = train(options.epochs, options.seed)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     save_file(weights, options.out)
-    found = accuracy(net, _compose("heldout", HELDOUT_SCENES, options.seed))
-    print(f"held-out accuracy {found:.2%} on {HELDOUT_SCENES} scenes; weights in {options.out}")
+    reached = accuracy(net, _compose("heldout", HELDOUT_SCENES, options.seed))
+    print(f"held-out accuracy {reached:.2%} on {HELDOUT_SCENES} scenes; weights in {options.out}")
 
 
 if __name__ == "__main__":

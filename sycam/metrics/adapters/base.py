@@ -50,9 +50,9 @@ class Borrowed(Metric):
 
     @classmethod
     def parameters(cls) -> Mapping[str, inspect.Parameter]:
-        found = dict(signature(Borrowed.__init__).parameters)
-        del found["self"]
-        return found
+        parameters = dict(signature(Borrowed.__init__).parameters)
+        del parameters["self"]
+        return parameters
 
     @classmethod
     def usual_options(cls) -> Mapping[str, object]:

@@ -55,8 +55,8 @@ class Custom(Metric):
 
     @classmethod
     def parameters(cls) -> Mapping[str, inspect.Parameter]:
-        found = signature(cls.function).parameters
-        return {name: p for name, p in found.items() if p.kind is p.KEYWORD_ONLY}
+        parameters = signature(cls.function).parameters
+        return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
     @property
     def version(self) -> str:

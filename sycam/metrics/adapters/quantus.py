@@ -79,7 +79,7 @@ class Quantus(Borrowed):
     def parameters(cls) -> Mapping[str, inspect.Parameter]:
         """The options of the class of Quantus that text can set, and those of every borrowed
         metric."""
-        found: dict[str, inspect.Parameter] = {}
+        parameters: dict[str, inspect.Parameter] = {}
         for name, parameter in _parameters_of(cls.kind).items():
             function = "Callable" in str(parameter.annotation) or name.endswith("_func")
             function = function and name not in _FUNCTIONS
@@ -87,8 +87,8 @@ class Quantus(Borrowed):
                 continue
             if name in _FUNCTIONS:
                 parameter = parameter.replace(annotation=str | None, default=None)
-            found[name] = parameter
-        return found | Borrowed.parameters()
+            parameters[name] = parameter
+        return parameters | Borrowed.parameters()
 
     @property
     def options(self) -> dict[str, object]:
@@ -133,8 +133,8 @@ class Quantus(Borrowed):
         if self.looks_elsewhere:
             given["explain_func"] = self._explainer(candidate, image, context)
         with _quietly(), _seeded(context, image):
-            found = self._metric(**given)
-        return _one_number(found)
+            scores = self._metric(**given)
+        return _one_number(scores)
 
     def _explainer(self, candidate: int, image: int, context: Context) -> Callable:
         """Explains variants of the image by the candidate's formula, as Quantus asks for it."""
@@ -149,9 +149,9 @@ class Quantus(Borrowed):
             for one, target in zip(inputs, np.asarray(targets).flatten(), strict=True):
                 pixels = torch.as_tensor(one).to(context.images)[None]
                 other = None if target == int(context.targets[image]) else int(target)
-                found = candidates.heatmap_of(candidate, image, pixels, other, network)
-                flat = found.amax() == found.amin()
-                maps.append(context.random_maps[image].to(found) if flat else found)
+                heatmap = candidates.heatmap_of(candidate, image, pixels, other, network)
+                flat = heatmap.amax() == heatmap.amin()
+                maps.append(context.random_maps[image].to(heatmap) if flat else heatmap)
             return torch.stack(maps)[:, None].float().cpu().numpy()
 
         return explain
@@ -230,8 +230,8 @@ def library() -> ModuleType:
 @lru_cache
 def _classes() -> dict[str, type]:
     base = library().metrics.base.Metric
-    found = inspect.getmembers(library(), inspect.isclass)
-    return {n: kind for n, kind in found if issubclass(kind, base) and kind is not base}
+    members = inspect.getmembers(library(), inspect.isclass)
+    return {n: kind for n, kind in members if issubclass(kind, base) and kind is not base}
 
 
 @lru_cache
@@ -245,12 +245,12 @@ def _array(tensor: Tensor, count: int) -> np.ndarray:
     return np.repeat(tensor.detach().float().cpu().numpy()[None], count, axis=0)
 
 
-def _one_number(found: Any) -> float:
+def _one_number(scores: Any) -> float:
     """What Quantus says of the first image; a curve's mean."""
-    if isinstance(found, Mapping):  # by layer, or by share of removed pixels
-        rows = [np.ravel(v)[0] for k, v in found.items() if k != "original"]
+    if isinstance(scores, Mapping):  # by layer, or by share of removed pixels
+        rows = [np.ravel(v)[0] for k, v in scores.items() if k != "original"]
         return float(np.mean(rows)) if rows else float("nan")
-    first = found[0]
+    first = scores[0]
     if isinstance(first, Mapping):
         first = list(first.values())
     return float(np.mean(np.asarray(first, dtype=float)))

@@ -67,10 +67,10 @@ class Pair(Borrowed):
     @classmethod
     def parameters(cls) -> Mapping[str, inspect.Parameter]:
         """The options of every borrowed metric, and those of the class or function."""
-        found = dict(signature(Pair.__init__).parameters)
+        own = dict(signature(Pair.__init__).parameters)
         for name in ("self", "options"):
-            del found[name]
-        return _options_of(cls.thing) | found
+            del own[name]
+        return _options_of(cls.thing) | own
 
     @property
     def version(self) -> str:
@@ -89,11 +89,11 @@ class Pair(Borrowed):
         shape = shapes[self._layout]
         mask = context.masks[image].reshape(shape)
         mask = mask.long() if self._numbers == "int" else mask.to(heatmap.dtype)
-        found = self._judge(heatmap.detach().clone().reshape(shape), mask.clone())
-        found = torch.as_tensor(found)
-        if found.numel() != 1:
-            raise ValueError(f"it gave a tensor of shape {list(found.shape)}, expected one number")
-        return float(found)
+        score = self._judge(heatmap.detach().clone().reshape(shape), mask.clone())
+        score = torch.as_tensor(score)
+        if score.numel() != 1:
+            raise ValueError(f"it gave a tensor of shape {list(score.shape)}, expected one number")
+        return float(score)
 
     def _made(self, options: dict[str, Any]) -> Callable[[Tensor, Tensor], Any]:
         if not all(hasattr(self.thing, name) for name in _METHODS):

@@ -199,14 +199,14 @@ def _from_file(reference: str) -> Metric:
     """The metric of ``FILE.py:NAME`` with options; the file is run, once for each content."""
     path, name, options = _FILE.fullmatch(reference).groups("")
     path = Path(unquoted(path))
-    found = vars(_module(path))
+    names = vars(_module(path))
     known = {
         n: kind
-        for n, value in found.items()
+        for n, value in names.items()
         if (kind := _declared(value) or pair_metric(value, n)) is not None
     }
     if name not in known:
-        if name in found:
+        if name in names:
             raise OptionError(
                 f"{name!r} in '{path}' is no metric; declare the function with @sycam.metric, or "
                 "call its first parameters preds and target as torchmetrics does"

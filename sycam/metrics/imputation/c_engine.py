@@ -73,7 +73,7 @@ def solve_native(
     filled = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
     noise = None if noise is None else noise.to(images.dtype).contiguous()
     threads = max(1, min(torch.get_num_threads(), len(removed)))
-    found = _function(images.dtype, _together(shape[1:], images.dtype))(
+    steps = _function(images.dtype, _together(shape[1:], images.dtype))(
         images.data_ptr(),
         removed.data_ptr(),
         None if noise is None else noise.data_ptr(),
@@ -85,6 +85,6 @@ def solve_native(
         cycles,
         threads,
     )
-    if found < 0:
+    if steps < 0:
         raise MemoryError("no memory left to impute")
-    return filled, found
+    return filled, steps

@@ -151,11 +151,11 @@ def largest_value(images: Tensor) -> float:
 
 def _largest(images: Tensor, removed: Tensor, index: Tensor) -> float:
     """The largest absolute value of a known pixel; 0 where there is none that is finite."""
-    found = 0.0
+    largest = 0.0
     for part in torch.arange(len(removed), device=images.device).split(MIN_CHUNK):
         known = images.index_select(0, index[part]).masked_fill(removed[part].unsqueeze(1), 0)
-        found = max(found, largest_value(known.nan_to_num(0, 0, 0)))
-    return found
+        largest = max(largest, largest_value(known.nan_to_num(0, 0, 0)))
+    return largest
 
 
 def _compiled(images: Tensor, dtype: torch.dtype) -> Callable[..., tuple[Tensor, int]] | None:

@@ -235,8 +235,10 @@ def _areas(maps: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         step = max(1, _TOGETHER // order.pixels)
         keys, inside = order.keys.flatten(0, 1), order.inside.flatten(0, 1)
         parts = zip(keys.split(step), inside.split(step), strict=True)
-        found = zip(*(_curve_areas(*part) for part in parts), strict=True)
-        roc, precision = (torch.cat(areas).view(maps.shape[:2]).to(maps.dtype) for areas in found)
+        areas_of_parts = zip(*(_curve_areas(*part) for part in parts), strict=True)
+        roc, precision = (
+            torch.cat(areas).view(maps.shape[:2]).to(maps.dtype) for areas in areas_of_parts
+        )
         return roc, precision
 
     return context.shared((__name__, "areas"), maps, measure)

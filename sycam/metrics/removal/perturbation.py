@@ -56,8 +56,8 @@ def removal_probabilities(
     if missing:
         bounds = torch.tensor(missing, dtype=torch.int32, device=ranks.device)
         bounds = bounds.expand(*ranks.shape[:2], -1, -1)
-        found = removed_between(ranks, bounds, fill, context, targets)
-        known.update(zip(missing, found.unbind(2), strict=True))
+        measured = removed_between(ranks, bounds, fill, context, targets)
+        known.update(zip(missing, measured.unbind(2), strict=True))
     return torch.stack([known[interval] for interval in intervals], 2)
 
 
@@ -106,17 +106,17 @@ def masked_probabilities(maps: Tensor, context: Context, inverse: bool = False) 
 
     def forward() -> Tensor:
         N, size, rows = len(context), _round(context), maps.flatten(0, 1)
-        found = torch.empty(len(rows), device=maps.device)
+        chances = torch.empty(len(rows), device=maps.device)
         for start in range(0, len(rows), size):
             shown = rows[start : start + size]
             image = torch.arange(start, start + len(shown), device=maps.device) % N
             masked = (
                 context.images.index_select(0, image) * (1 - shown if inverse else shown)[:, None]
             )
-            found[start : start + size] = context.classifier.probability(
+            chances[start : start + size] = context.classifier.probability(
                 masked, context.targets[image]
             )
-        return found.view(-1, N)
+        return chances.view(-1, N)
 
     return context.shared((__name__, "masked", inverse), maps, forward)
 
@@ -145,7 +145,7 @@ def removed_between(
     first.scatter_reduce_(0, inverse, where, "amin")
     first = first.sort().values
     limits = bounds.reshape(-1, 2)
-    found = torch.empty(jobs, *targets.shape[1:], device=ranks.device)
+    chances = torch.empty(jobs, *targets.shape[1:], device=ranks.device)
     size = _round(context)
     rows = ranks.flatten(0, 1)
     for start in range(0, jobs, size):
@@ -153,10 +153,10 @@ def removed_between(
         image = job // M % N
         removed = ranked_between(rows, job // M, limits[job]).view(-1, *context.size)
         perturbed = fill(context.images, removed, image)
-        found[start : start + size] = context.classifier.probability(perturbed, targets[image])
+        chances[start : start + size] = context.classifier.probability(perturbed, targets[image])
     slot = torch.empty(jobs, dtype=torch.int64, device=ranks.device)
     slot[inverse[first]] = torch.arange(jobs, device=ranks.device)
-    return found[slot[inverse]].view(P, N, M, *targets.shape[1:])
+    return chances[slot[inverse]].view(P, N, M, *targets.shape[1:])
 
 
 def _round(context: Context) -> int:

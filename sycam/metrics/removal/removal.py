@@ -139,9 +139,9 @@ def _rivals(context: Context) -> tuple[Tensor, Tensor]:
             "use top-k-drop"
         )
     targets = context.targets[:, None]
-    found = probabilities(scores.float(), context.classifier.reading.link)
-    rival = found.scatter(1, targets, -1.0).argmax(1, keepdim=True)
+    chances = probabilities(scores.float(), context.classifier.reading.link)
+    rival = chances.scatter(1, targets, -1.0).argmax(1, keepdim=True)
     # The class's own is known by the fast copy of the network that sees the removals.
     return torch.cat([targets, rival], 1), torch.stack(
-        [context.clean, found.gather(1, rival)[:, 0]], 1
+        [context.clean, chances.gather(1, rival)[:, 0]], 1
     )

@@ -101,8 +101,8 @@ class _Removal(Metric):
     def curves(self, maps: Tensor, context: Context) -> dict[str, Tensor]:
         """``p(imputed) - p(clean)`` at each percentile, ``[P,N,M]``, by side (morf, lerf)."""
         find = self._ordered if self.ties == "blur" else self._plateaus
-        found = find(maps, context) - context.clean[:, None]
-        parts = found.split(len(self.percentiles), dim=-1)
+        changes = find(maps, context) - context.clean[:, None]
+        parts = changes.split(len(self.percentiles), dim=-1)
         return dict(zip(self._sides, parts, strict=True))
 
     def images_without(self, maps: Tensor, context: Context) -> Tensor:

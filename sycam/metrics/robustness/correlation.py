@@ -15,8 +15,8 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
     """
     first, second = (t.double() - t.double().mean(-1, keepdim=True) for t in (first, second))
     scale = first.square().sum(-1).sqrt() * second.square().sum(-1).sqrt()
-    found = (first * second).sum(-1) / torch.where(scale > 0, scale, 1.0)
-    return found.clamp(-1, 1).float()
+    correlation = (first * second).sum(-1) / torch.where(scale > 0, scale, 1.0)
+    return correlation.clamp(-1, 1).float()
 
 
 def average_ranks(values: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ class Noise:
 
     def _drawn(self, context: Context, draw: Callable[..., Tensor], *shape: int) -> Tensor:
         """``[N,*shape]`` of ``draw`` with each image's own generator."""
-        found = context.drawn(f"noise {self}", lambda g: draw(shape, generator=g))
-        return found.to(context.images.dtype)
+        drawn = context.drawn(f"noise {self}", lambda g: draw(shape, generator=g))
+        return drawn.to(context.images.dtype)
 
 
 def _limits(images: Tensor) -> tuple[Tensor, Tensor]:

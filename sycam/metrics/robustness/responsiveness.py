@@ -173,15 +173,15 @@ class Regions:
         Raises:
             OptionError: scikit-image is not installed.
         """
-        quickshift, found = _quickshift(), []
+        quickshift, regions = _quickshift(), []
         for image in images.double().cpu():
             colours = image if len(image) == 3 else image.mean(0).expand(3, *image.shape[1:])
             low, high = colours.min(), colours.max()
             scaled = (colours - low) / (high - low if high > low else 1.0)
             labels = quickshift(scaled.permute(1, 2, 0).numpy(), rng=0)
             # Consecutive numbers, in case one is missing.
-            found.append(torch.from_numpy(np.unique(labels, return_inverse=True)[1]).flatten())
-        labels = torch.stack(found).to(images.device)
+            regions.append(torch.from_numpy(np.unique(labels, return_inverse=True)[1]).flatten())
+        labels = torch.stack(regions).to(images.device)
         return cls(labels, labels.amax(1) + 1)
 
     def ranks(self, maps: Tensor) -> Tensor:

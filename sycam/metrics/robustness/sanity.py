@@ -167,8 +167,8 @@ class Randomisation(Metric):
             top = modules[: round(stage * len(modules) / stages)]
             network = partial(reinitialised, context.source.network, top, context.seed)
             key = f"{__name__}: randomised {self.scope} {len(top)}"
-            found = again.heatmaps(key, context.images, network=network)
-            total += pearson(ranks, _ranks(found))
+            randomised = again.heatmaps(key, context.images, network=network)
+            total += pearson(ranks, _ranks(randomised))
         return (total / stages).masked_fill(context.degenerate, 1.0)
 
     def _modules(self, context: Context) -> list[str]:
@@ -219,8 +219,8 @@ def modules_in_order(
             hooks.append((module.register_forward_pre_hook, begins(name)))
     with untouched(network), torch.no_grad(), hooked(*hooks):
         forward(network, images)
-    found = list(names)
-    return found[:last], found[last:]
+    order = list(names)
+    return order[:last], order[last:]
 
 
 @torch.inference_mode(False)

@@ -62,8 +62,8 @@ class MaxSensitivity(Metric):
         again = context.again(self.name)
         worst = maps.new_zeros(maps.shape[:2])
         for noise in self._noises:
-            found = again.heatmaps(f"{__name__}: {noise}", partial(noise.applied, context))
-            worst = torch.maximum(worst, _norm(found - maps))
+            noisy = again.heatmaps(f"{__name__}: {noise}", partial(noise.applied, context))
+            worst = torch.maximum(worst, _norm(noisy - maps))
         norm = _norm(maps)
         return worst / torch.where(norm > 0, norm, 1.0)
 
@@ -130,12 +130,12 @@ class Equivariance(Metric):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         again = context.again(self.name)
-        found = again.heatmaps(
+        turned = again.heatmaps(
             f"{__name__}: {self.transform} {self.amount!r}", lambda: self._moved(context.images)
         )
         inside = self._inside(maps)
         expected = self._moved(maps)
-        r = pearson(found[..., inside].flatten(2), expected[..., inside].flatten(2))
+        r = pearson(turned[..., inside].flatten(2), expected[..., inside].flatten(2))
         return (1 + r) / 2
 
     def _moved(self, t: Tensor) -> Tensor:

@@ -258,12 +258,12 @@ class Enumerator:
                 self._heats.put(expression, None)
                 continue
             if expression in self._heats:
-                found = self._heats.representative(expression)
+                representative = self._heats.representative(expression)
             else:
-                found = self._heats.find(*heat) if self._merges else None
-            if found is not None:
-                self._heats.put(expression, found)
-                level.anticipated += not proposed and self._heats.meet(found)
+                representative = self._heats.find(*heat) if self._merges else None
+            if representative is not None:
+                self._heats.put(expression, representative)
+                level.anticipated += not proposed and self._heats.meet(representative)
                 continue
             level.disagreements += self._heats.index(*heat, expression) and self._merges
             self._heats.begin(expression, proposed)

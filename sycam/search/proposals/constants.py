@@ -48,18 +48,18 @@ def tune(
     """
     if trials < 1:
         raise OptionError(f"trials must be at least 1, got {trials}")
-    found: dict[Expression, float] = {}
+    scores: dict[Expression, float] = {}
     made = [s for s in map(skeletons, dict.fromkeys(leaders)) if s.names]
     for i, skeleton in enumerate(made):
-        share = (trials - len(found)) // (len(made) - i)
-        _tune_one(skeleton, evaluate, found, len(found) + share, seed + i, stop)
-    return list(found.items())
+        share = (trials - len(scores)) // (len(made) - i)
+        _tune_one(skeleton, evaluate, scores, len(scores) + share, seed + i, stop)
+    return list(scores.items())
 
 
 def _tune_one(
     skeleton: Skeleton,
     evaluate: Callable[[Sequence[Expression]], Sequence[float]],
-    found: dict[Expression, float],
+    scores: dict[Expression, float],
     most: int,
     seed: int,
     stop: Callable[[], bool],
@@ -83,18 +83,18 @@ def _tune_one(
                 }
             )
         asked = 0
-        patience = _ASKED * (most - len(found))
-        while len(found) < most and asked < patience and not stop():
-            count = min(BATCH, most - len(found))
+        patience = _ASKED * (most - len(scores))
+        while len(scores) < most and asked < patience and not stop():
+            count = min(BATCH, most - len(scores))
             trials = []
             for study.sampler in samplers[:count]:
                 trials.append(study.ask(space))
             asked += count
             proposed = [skeleton.at([trial.params[n] for n in names]) for trial in trials]
-            new = [e for e in dict.fromkeys(proposed) if e not in found]
-            found.update(zip(new, map(float, evaluate(new) if new else ()), strict=True))
+            new = [e for e in dict.fromkeys(proposed) if e not in scores]
+            scores.update(zip(new, map(float, evaluate(new) if new else ()), strict=True))
             for trial, expression in zip(trials, proposed, strict=True):
-                score = found[expression]
+                score = scores[expression]
                 if math.isfinite(score):
                     study.tell(trial, score)
                 else:

@@ -93,16 +93,16 @@ class Derivations:
 
     def sites(self, expression: Expression) -> list[Site]:
         """The nodes of the derivation of a complete expression, parents before children."""
-        found: list[Site] = []
+        sites: list[Site] = []
 
         def walk(node: Expression, symbol: str, path: tuple[int, ...]) -> None:
-            found.append(Site(path, symbol, node))
+            sites.append(Site(path, symbol, node))
             p, children = self.step(node, symbol)
             for i, (child, argument) in enumerate(zip(children, p.arguments, strict=True)):
                 walk(child, argument, (*path, i))
 
         walk(expression, self.grammar.start, ())
-        return found
+        return sites
 
     def replaced(self, root: Expression, path: tuple[int, ...], new: Expression) -> Expression:
         """A complete expression with another node at a path of its derivation."""
@@ -142,18 +142,18 @@ class Derivations:
 
         Arguments of commutative operators may come in the other order.
         """
-        found: dict[str, str] = {}
+        choices: dict[str, str] = {}
 
         def follow(node: Expression, symbol: str, budget: int, path: str) -> None:
             p, children = self.step(node, symbol)
-            found[f"{path}:{symbol}:{budget}"] = _name(p)
+            choices[f"{path}:{symbol}:{budget}"] = _name(p)
             left = budget - p.operator.cost - sum(self.least[a] for a in p.arguments)
             for i, (child, argument) in enumerate(zip(children, p.arguments, strict=True)):
                 follow(child, argument, left + self.least[argument], f"{path}.{i}")
                 left -= child.cost - self.least[argument]
 
         follow(expression, self.grammar.start, self.max_cost, "root")
-        return found
+        return choices
 
 
 def _name(p: Production) -> str:

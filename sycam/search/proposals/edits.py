@@ -35,18 +35,18 @@ class Edits:
         joined with a partner by an operator of two arguments; a partner's part in its place.
         """
         room = self.derivations.max_cost
-        found: dict[Expression, None] = {}
+        neighbours: dict[Expression, None] = {}
         for site in self.derivations.sites(expression):
             budget = room - expression.cost + site.expression.cost
             for new in self._at(site, partners):
                 if new.cost <= budget and new is not site.expression:
                     made = self.derivations.replaced(expression, site.path, new)
-                    found[made] = None
+                    neighbours[made] = None
         for part in expression.nodes():
             if part is not expression and self.derivations.holds(part):
-                found[part] = None
-        found.pop(expression, None)
-        return found
+                neighbours[part] = None
+        neighbours.pop(expression, None)
+        return neighbours
 
     def _at(self, site: Site, partners: Sequence[Expression]) -> Iterator[Expression]:
         node, d = site.expression, self.derivations

@@ -61,19 +61,19 @@ class Archive:
 
         Best first value first.
         """
-        found = {s.expression: s for s in self._front}
+        elite = {s.expression: s for s in self._front}
         if self._front and len(self._front[0].values) == 1:
-            found |= {s.expression: s for _, s in self._ranked[: self.top]}
-        return sorted(found.values(), key=_best_first)
+            elite |= {s.expression: s for _, s in self._ranked[: self.top]}
+        return sorted(elite.values(), key=_best_first)
 
     def sample(self) -> list[Entry]:
         """The best by the first value, and the latest: half of the sample's size of each."""
-        found = {s.expression: s for _, s in self._ranked[: self.size // 2]}
+        sampled = {s.expression: s for _, s in self._ranked[: self.size // 2]}
         for expression in reversed(self.known):
-            if len(found) >= self.size:
+            if len(sampled) >= self.size:
                 break
-            found[expression] = self.known[expression]
-        return list(found.values())
+            sampled[expression] = self.known[expression]
+        return list(sampled.values())
 
 
 def _best_first(entry: Entry) -> tuple:

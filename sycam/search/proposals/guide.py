@@ -119,7 +119,7 @@ class Guide:
         several goals."""
         names = ("proposals", "duplicates", "no heatmap", "shared")
         counts = {name: self._counts[name] for name in names}
-        return counts | {"kinds": {kind: dict(found) for kind, found in self._kinds.items()}}
+        return counts | {"kinds": {kind: dict(counted) for kind, counted in self._kinds.items()}}
 
     def add(
         self, expression: Expression, value: float | Sequence[float] | None, complete: bool = True
@@ -132,25 +132,25 @@ class Guide:
             complete: whether the score is of all images.
         """
         inside = self._derivations.holds(expression)
-        found = self._represent(expression) if inside else expression
-        if found is not None:
-            self._note(found, value, complete, inside)
+        representative = self._represent(expression) if inside else expression
+        if representative is not None:
+            self._note(representative, value, complete, inside)
 
     def ask(self, count: int) -> list[Expression]:
         """At most ``count`` expressions to score, cheap to make; none if no new one is found."""
         for text, values in self._ledger.others(self._goals or 1):
             self._take(text, values)
-        found: list[Expression] = []
-        while len(found) < count:
+        asked: list[Expression] = []
+        while len(asked) < count:
             trial, expression, kind = self._next()
             if expression is None:
                 break
             new = self._settle(trial, expression, kind)
             if new is not None:
-                found.append(new)
+                asked.append(new)
             # After one in order, the sampler has some more tries.
             self._barren = self._barren + 1 if new is None else 0 if kind != ORDER else _AGAIN
-        return found
+        return asked
 
     def tell(
         self, expression: Expression, value: float | Sequence[float] | None, complete: bool = True
@@ -178,26 +178,26 @@ class Guide:
 
     def _settle(self, trial: Trial | None, expression: Expression, kind: str) -> Expression | None:
         """The expression to score for a proposal, or None where that is known."""
-        found = self._represent(expression)
-        if found is not None and not self._fits(found):
-            found = expression
-        repeated = found in self._known or found in self._pending
-        if found is None or repeated:
-            self._counts["no heatmap" if found is None else "duplicates"] += 1
+        representative = self._represent(expression)
+        if representative is not None and not self._fits(representative):
+            representative = expression
+        repeated = representative in self._known or representative in self._pending
+        if representative is None or repeated:
+            self._counts["no heatmap" if representative is None else "duplicates"] += 1
             if trial is not None:
-                self._ledger.describe(trial, found or expression, kind, repeated)
-            if found in self._pending:
-                self._pending[found][1].extend([trial] if trial else [])
+                self._ledger.describe(trial, representative or expression, kind, repeated)
+            if representative in self._pending:
+                self._pending[representative][1].extend([trial] if trial else [])
             elif trial is not None:
-                self._ledger.tell(trial, *self._known.get(found, (None, True)))
+                self._ledger.tell(trial, *self._known.get(representative, (None, True)))
             return None
         if trial is None:
-            trial, _ = self._ledger.ask(self._goals or 1, found)
-        self._ledger.describe(trial, found, kind, False)
-        self._pending[found] = kind, [trial]
+            trial, _ = self._ledger.ask(self._goals or 1, representative)
+        self._ledger.describe(trial, representative, kind, False)
+        self._pending[representative] = kind, [trial]
         self._counts["proposals"] += 1
         self._kinds.setdefault(kind, Counter(proposed=0, improved=0))["proposed"] += 1
-        return found
+        return representative
 
     def _fits(self, expression: Expression) -> bool:
         return expression.cost <= self.space.max_cost and self._derivations.holds(expression)

@@ -124,7 +124,7 @@ class GrammarProposer:
         if len(self._archive) < LEAST or not elite:
             return [Proposal(e, ORDER) for e in self._next()[:ROUND]] or self._drawn()[:ROUND]
         kinds = self._kinds()
-        found: dict[Expression, str] = {}
+        kind_of: dict[Expression, str] = {}
         self._fit()
         for kind, make in (
             (EDIT, lambda: self._edited(elite)),
@@ -134,11 +134,11 @@ class GrammarProposer:
             count = kinds.count(kind)
             if not count:
                 continue
-            pool = [e for e in make() if e not in found]
+            pool = [e for e in make() if e not in kind_of]
             chosen = pool[:1] if kind == ORDER and self._random.random() < _FIRST else []
             chosen += self._best([e for e in pool if e not in chosen], count - len(chosen))
-            found |= dict.fromkeys(chosen, kind)
-        made = [Proposal(e, kind) for e, kind in found.items()]
+            kind_of |= dict.fromkeys(chosen, kind)
+        made = [Proposal(e, kind) for e, kind in kind_of.items()]
         self._random.shuffle(made)
         return made or [Proposal(e, ORDER) for e in self._next()[:ROUND]]
 
@@ -156,7 +156,7 @@ class GrammarProposer:
     def _edited(self, elite: list[Expression]) -> list[Expression]:
         weights = [1 / (1 + place) for place in range(len(elite))]
         partners = tuple(elite[:_PARTNERS])
-        found: dict[Expression, None] = {}
+        edited: dict[Expression, None] = {}
         for parent in dict.fromkeys(self._random.choices(elite, weights, k=_PARENTS)):
             key = parent, partners
             if key not in self._neighbours:
@@ -164,17 +164,17 @@ class GrammarProposer:
                     self._neighbours.clear()
                 self._neighbours[key] = tuple(self._edits.neighbours(parent, partners))
             fresh = [e for e in self._neighbours[key] if e not in self._offered]
-            found |= dict.fromkeys(self._random.sample(fresh, min(len(fresh), _POOL // 2)))
-        return list(found)
+            edited |= dict.fromkeys(self._random.sample(fresh, min(len(fresh), _POOL // 2)))
+        return list(edited)
 
     def _drawn(self, elite: Sequence[Expression] = ()) -> list[Proposal]:
         self._learnt.learn(elite)
-        found = {}
+        drawn = {}
         for _ in range(2 * _POOL):
             expression = self._learnt.draw(self._random)
-            if expression not in self._offered and len(found) < _POOL:
-                found[expression] = Proposal(expression, LEARNT)
-        return list(found.values())
+            if expression not in self._offered and len(drawn) < _POOL:
+                drawn[expression] = Proposal(expression, LEARNT)
+        return list(drawn.values())
 
     def _next(self) -> list[Expression]:
         self._window = {e: None for e in self._window if e not in self._offered}

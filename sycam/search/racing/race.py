@@ -152,8 +152,8 @@ class Race:
             peers, average = self._peers()
             score = self.board.of(str(standing.expression), standing.stage)
             given = best, self._oriented(score.values), self.rule, peers, average
-            found = any(d.excludes(*given) for d in self.dropping.values())
-            self._ruled_out[standing.expression] = asked, found
+            excluded = any(d.excludes(*given) for d in self.dropping.values())
+            self._ruled_out[standing.expression] = asked, excluded
         return self._ruled_out[standing.expression][1]
 
     def choice(self) -> Candidate | None:
@@ -182,11 +182,11 @@ class Race:
         return [s.expression for s in self._scored(active, stage) if s.dropped is None]
 
     def _scored(self, active: Sequence[Expression], stage: int) -> list[Standing]:
-        last, found = stage == len(self.board.stages) - 1, []
+        last, standings = stage == len(self.board.stages) - 1, []
         for expression, score in zip(active, self.board.score(active, stage), strict=True):
             standing = Standing(expression, stage, float(self.metric.oriented(score.mean)))
             self.standings[expression] = standing
-            found.append(standing)
+            standings.append(standing)
             if not score.finite:
                 standing.dropped = OVERFLOW
             elif score.degenerate > DEGENERATE_SHARE * self.board.images:
@@ -196,7 +196,7 @@ class Race:
             elif self._lead is not None and self.dropping:
                 standing.dropped = self._reason(self._oriented(score.values))
                 standing.against = standing.dropped and self._lead.name
-        return found
+        return standings
 
     def _reason(self, seen: np.ndarray) -> str | None:
         """Why a candidate of these scores drops out before the leader, if it does."""

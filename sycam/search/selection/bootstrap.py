@@ -112,8 +112,8 @@ def stability(
     answers: dict[str, bool] = {}
     while True:
         costs = np.array([c.cost for c in field])
-        found = resampled(scores, costs, rule, seed, resamples)
-        won = np.flatnonzero(found.wins)
+        bootstrap = resampled(scores, costs, rule, seed, resamples)
+        won = np.flatnonzero(bootstrap.wins)
         refused = [
             i for i in won if field[i].name != winner.name and _asked(answers, field[i], is_known)
         ]
@@ -122,7 +122,7 @@ def stability(
         scores = np.delete(scores, refused, axis=0)
         field = [c for i, c in enumerate(field) if i not in set(refused)]
     place = next(i for i, c in enumerate(field) if c.name == winner.name)
-    others = sorted(set(won.tolist()) - {place}, key=lambda i: (-found.wins[i], i))
+    others = sorted(set(won.tolist()) - {place}, key=lambda i: (-bootstrap.wins[i], i))
     shown = [place, *others][:SHOWN]
     direction = 1.0 if metric.higher_is_better else -1.0
     return Stability(
@@ -134,14 +134,14 @@ def stability(
                 field[i].name,
                 field[i].cost,
                 field[i].mean,
-                float(found.wins[i] / resamples),
+                float(bootstrap.wins[i] / resamples),
                 _correlation(scores[i], scores[place]),
             )
             for i in shown
         ),
         winners=len(won),
-        optimism=found.optimism,
-        expected=winner.mean - direction * found.optimism,
+        optimism=bootstrap.optimism,
+        expected=winner.mean - direction * bootstrap.optimism,
     )
 
 

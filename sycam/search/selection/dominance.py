@@ -101,13 +101,13 @@ def _volume(sides: np.ndarray) -> float:
 
 def ranks(points: np.ndarray) -> np.ndarray:
     """``[n]`` 0 on the front, 1 on the front of the rest, and so on (non-dominated sorting)."""
-    found = np.zeros(len(points), dtype=int)
+    ranked = np.zeros(len(points), dtype=int)
     left, rank = np.arange(len(points)), 0
     while len(left):
         front = non_dominated(points[left])
-        found[left[front]] = rank
+        ranked[left[front]] = rank
         left, rank = left[~front], rank + 1
-    return found
+    return ranked
 
 
 def crowding(points: np.ndarray) -> np.ndarray:
@@ -117,14 +117,14 @@ def crowding(points: np.ndarray) -> np.ndarray:
     Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE Transactions
     on Evolutionary Computation 2002.
     """
-    found = np.zeros(len(points))
+    distances = np.zeros(len(points))
     for column in points.T:
         order = np.argsort(column, kind="stable")
         extent = column[order[-1]] - column[order[0]] if len(order) else 0.0
         if extent > 0:
-            found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / extent
-            found[order[[0, -1]]] = np.inf
-    return found
+            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / extent
+            distances[order[[0, -1]]] = np.inf
+    return distances
 
 
 def by_rank_and_crowding(points: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ def class_winners(
             answers[candidate.name] = is_known(candidate)
         return answers[candidate.name]
 
-    found = []
+    choices = []
     for label in np.unique(classes).tolist():
         part = np.flatnonzero(classes == label)
         baseline = None if winner is None else _restricted(winner, metric, part)
@@ -100,8 +100,8 @@ def class_winners(
         else:
             chosen = choose([_restricted(c, metric, part) for c in candidates], metric, refused)
             note = "" if chosen else "no eligible candidate differs from the published CAMs"
-        found.append(Choice(label, chosen or baseline, baseline, len(part), note))
-    return tuple(found)
+        choices.append(Choice(label, chosen or baseline, baseline, len(part), note))
+    return tuple(choices)
 
 
 def _restricted(candidate: Candidate, metric: Metric, part: np.ndarray) -> Candidate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sycam.methods import Method, find_method, scored_along
+from sycam.methods import Method, find_method, shown_methods
 from sycam.scoring.scorer import Scorer
 from sycam.search.selection.select import Candidate
 
@@ -22,7 +22,7 @@ class Rediscovery:
 
     def __init__(self, scorer: Scorer, leaves: frozenset[str]):
         self.scorer = scorer
-        self.known = scored_along(leaves)
+        self.known = shown_methods(leaves)
         self._maps: dict[tuple[str, int], Tensor] = {}  # of the known, made when first looked at
 
     def __call__(self, candidate: Candidate) -> bool:
