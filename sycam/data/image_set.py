@@ -164,7 +164,7 @@ class ImageSet:
 
 
 def groups_of(groups: Any, count: int) -> tuple[str, ...] | None:
-    """One a image, as text: what each belongs to; None for None. DataError where the length is
+    """One per image, as text: what each belongs to; None for None. DataError where the length is
     another, or one is empty."""
     if groups is None:
         return None

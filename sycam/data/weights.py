@@ -1,4 +1,4 @@
-"""A safetensors file into a network, with every name accounted for."""
+"""Loading a safetensors file into a network, with every name accounted for."""
 
 from __future__ import annotations
 

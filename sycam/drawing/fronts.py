@@ -91,7 +91,7 @@ def draw_goals(
     cloud: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """Goal against goal, one panel a pair, with the front and the published CAMs.
+    """Goal against goal, one panel per pair, with the front and the published CAMs.
 
     Of more than two goals, or where cost keeps a formula on the front, members of the front may
     lie inside in a panel; the line joins those that nothing beats in the panel's two goals.
@@ -161,7 +161,7 @@ def draw_agreement(
     if not len(names) or not len(search) == len(heldout) == len(names):
         raise OptionError(
             f"{len(names)} formulas with {len(search)} search and {len(heldout)} held-out "
-            "figures; expected one of each a formula"
+            "figures; expected one of each per formula"
         )
     marks = [Mark(n, (s, h)) for n, s, h in zip(names, search, heldout, strict=True)]
     others = [Mark(n, (s, h)) for n, s, h in known]

@@ -1,4 +1,4 @@
-"""What a grammar file says, as rules of alternatives that know their place.
+"""What a grammar file says, as rules of alternatives with their places in the file.
 
 Everything is refused here that has no place in a search space, before Lark compiles the text: what
 is left is bounded in size, so that compiling is fast, and means the same to Lark and to us.

@@ -46,7 +46,7 @@ class Classifier:
     Args:
         network: the user's network; it is copied, never changed.
         device: where to run; the network's own device if None.
-        batch: images a forward pass; found from the sizes of the layers' outputs if None. Halved
+        batch: images per forward pass; found from the sizes of the layers' outputs if None. Halved
             when memory runs out, then kept.
         score: where a callable target is explained, that callable: its value takes the place of
             the probability, and the network may return anything.

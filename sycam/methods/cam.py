@@ -106,7 +106,7 @@ class CAM:
             targets: what is explained: a class for all images, one per image, a target of
                 :mod:`sycam.targets` or its text, or callables from one row of outputs to a
                 scalar; the predicted class if None.
-            batch: images a forward pass; the result does not depend on it.
+            batch: images per forward pass; the result does not depend on it.
 
         Returns:
             Tensor[N,H,W] (``[N,D,H,W]``) in [0, 1] on the images' device; zeros where flat.

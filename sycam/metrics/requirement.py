@@ -1,4 +1,4 @@
-"""What a winner must be beside being good: thresholds on other metrics."""
+"""Requirements on a winner: thresholds on metrics that are not optimised."""
 
 from __future__ import annotations
 

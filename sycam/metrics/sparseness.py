@@ -1,4 +1,4 @@
-"""How concentrated a heatmap is: what the eye asks of it, without masks and without the network."""
+"""How concentrated a heatmap is, told without masks and without the network."""
 
 from __future__ import annotations
 

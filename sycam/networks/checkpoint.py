@@ -1,4 +1,4 @@
-"""A file of weights into a network of known architecture, with every name accounted for."""
+"""Loading a file of weights into a network of known architecture, every name accounted for."""
 
 from __future__ import annotations
 

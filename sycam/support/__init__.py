@@ -1,1 +1,1 @@
-"""The ground that all rooms stand on: digests, files, caches, checked JSON, compiled C."""
+"""What all rooms may use: digests, files, caches, checked JSON, compiled C."""

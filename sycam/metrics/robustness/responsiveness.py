@@ -1,4 +1,4 @@
-"""RM: heatmaps hold still while noise leaves the prediction, and move when it changes."""
+"""RM: whether heatmaps hold still while noise leaves the prediction, and move when it changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guided search's book: an Optuna study that others can open, resume and share."""
+"""The guided search's record: an Optuna study that others can open, resume and share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is still in: candidates enter in batches, are scored in stages, and drop out or finish."""
+"""A race: candidates enter in batches, are scored in stages, and drop out or finish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Would the same candidate win on other images: the selection repeated on bootstrap samples."""
+"""Whether the same candidate would win on other images: the selection on bootstrap samples."""
 
 from __future__ import annotations
 

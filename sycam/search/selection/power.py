@@ -1,4 +1,4 @@
-"""Are there images enough to tell the winner from its rivals, and how many would do."""
+"""Whether there are enough images to tell the winner from its rivals, and how many would do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which candidate wins, by a rule that knows that the best of thousands is partly lucky."""
+"""Which candidate wins, by a rule that allows for the luck of the best among thousands."""
 
 from __future__ import annotations
 
