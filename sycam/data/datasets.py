@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +32,14 @@ EXPECTED = (
 )
 
 
+class _Indexed(Protocol):
+    """A data set whose items are counted from 0."""
+
+    def __getitem__(self, index: int) -> object: ...
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(eq=False)
 class DatasetReader(Reader):
     """Reads a data set by index.
@@ -40,7 +49,7 @@ class DatasetReader(Reader):
         reading: what pictures that come as such are made into.
     """
 
-    dataset: Dataset
+    dataset: _Indexed
     reading: Preprocessing
     threads: int = 1  # a data set of the user's need not bear several
 
@@ -123,16 +132,17 @@ def open_dataset(
         if plain and dataset.collate_fn is default_collate:
             return open_dataset(dataset.dataset, reading, groups)
         return _gathered(dataset, groups)
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
         return _gathered(DataLoader(dataset, batch_size=32), groups)
-    whole = dataset
+    whole: Dataset = dataset
     while isinstance(whole, Subset):
         whole = whole.dataset
     names = getattr(whole, "classes", None)  # of torchvision's ImageFolder, CIFAR10 and others
-    named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        names = None
     reader = DatasetReader(dataset, reading)
     reader.groups = groups_of(groups, len(reader.names))
-    return ImageSource(reader, class_names=tuple(names) if named else None)
+    return ImageSource(reader, class_names=None if names is None else tuple(names))
 
 
 def _gathered(loader: DataLoader, groups: Sequence[object] | None) -> ImageSet:
@@ -145,10 +155,9 @@ def _gathered(loader: DataLoader, groups: Sequence[object] | None) -> ImageSet:
     if not batches:
         raise DataError("the data loader holds no image")
     try:
-        images, labels, masks = (
-            torch.cat([torch.as_tensor(part) for part in column]) if column[0] is not None else None
-            for column in zip(*batches, strict=True)
-        )
+        pictures, *rest = zip(*batches, strict=True)
+        images = _joined(pictures)
+        labels, masks = (None if column[0] is None else _joined(column) for column in rest)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"the batches of the data loader do not make one tensor ({error}); expected images "
@@ -157,7 +166,11 @@ def _gathered(loader: DataLoader, groups: Sequence[object] | None) -> ImageSet:
     return ImageSet.from_arrays(images, labels, masks, groups=groups)
 
 
-def _parts(item: object, where: str) -> tuple[object, object, object]:
+def _joined(parts: Sequence[Any]) -> Tensor:
+    return torch.cat([torch.as_tensor(part) for part in parts])
+
+
+def _parts(item: object, where: str) -> tuple[Any, Any, Any]:
     """Image, label and mask of an item."""
     if isinstance(item, Mapping):
         if "image" not in item:
@@ -170,5 +183,5 @@ def _parts(item: object, where: str) -> tuple[object, object, object]:
     raise DataError(f"{where} is {type(item).__name__}; {EXPECTED}")
 
 
-def _batched(value: object) -> object:
+def _batched(value: Any) -> Any:
     return value[None] if isinstance(value, Tensor | np.ndarray) else [value]

@@ -86,16 +86,21 @@ class Geometry:
         resampled, and pixels may differ by rounding.
         """
         if self.whole and self.whole[0] * self.whole[1] <= LONG * self.out_width * self.out_height:
-            left = int(self.left * self.whole[0] / image.width)
-            top = int(self.top * self.whole[1] / image.height)
+            x = int(self.left * self.whole[0] / image.width)
+            y = int(self.top * self.whole[1] / image.height)
             whole = image if image.size == self.whole else image.resize(self.whole, resample)
-            return whole.crop((left, top, left + self.out_width, top + self.out_height))
-        box = (self.left, self.top, self.left + self.width, self.top + self.height)
-        if self.is_identity and all(edge == int(edge) for edge in box):
-            return image.crop(tuple(map(int, box)))
+            return whole.crop((x, y, x + self.out_width, y + self.out_height))
+        left, top = self.left, self.top
+        right, bottom = left + self.width, top + self.height
+        if self.is_identity and all(edge == int(edge) for edge in (left, top, right, bottom)):
+            return image.crop((int(left), int(top), int(right), int(bottom)))
         # Rounding must not carry the box past the image, which Pillow refuses.
-        limits = (image.width, image.height) * 2
-        within = tuple(min(float(edge), limit) for edge, limit in zip(box, limits, strict=True))
+        within = (
+            float(left),
+            float(top),
+            min(float(right), image.width),
+            min(float(bottom), image.height),
+        )
         return image.resize((self.out_width, self.out_height), resample, box=within)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:

@@ -181,7 +181,7 @@ def groups_of(groups: Any, count: int) -> tuple[str, ...] | None:
 def image_digest(image: Tensor) -> str:
     """SHA-256 of an image's float32 values, as hexadecimal text."""
     values = image.cpu().contiguous().numpy().astype("<f4", copy=False)
-    return hashlib.sha256(values).hexdigest()
+    return hashlib.sha256(values.data).hexdigest()
 
 
 def _image_tensor(images: Tensor | np.ndarray) -> Tensor:

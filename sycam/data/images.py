@@ -105,7 +105,7 @@ def open_images(  # noqa: PLR0913 (public)
             f"{argument('groups')} {groups!r} name a column of a table of images, or an array of "
             f"an .npz file; {source} is neither: give a FILE.csv with columns path and {groups}"
         )
-    label_names: Sequence[str] | None = None
+    label_names: tuple[str, ...] | None = None
     notes: Sequence[str] = ()
     reader: Reader
     if source.is_dir():

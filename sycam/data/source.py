@@ -240,8 +240,8 @@ class _Known:
     indices: list[int]
     digests: list[str]
     looks: list[np.ndarray]
-    labels: list[int] | None
-    marked: list[bool] | None
+    labels: list[int | None] | None
+    marked: list[bool | None] | None
     skipped: tuple[str, ...]
     shape: tuple[int, ...]
 
@@ -330,7 +330,7 @@ class _Gathering:
             origin=origin,
             notes=notes,
             class_names=class_names,
-            groups=groups and tuple(groups[i] for i in self.indices),
+            groups=None if groups is None else tuple(groups[i] for i in self.indices),
         )
 
     def _check(self) -> None:

@@ -96,7 +96,7 @@ def truth_of_boxes(table: Path, folder: Path, names: Sequence[str]) -> Truth:
     return Truth(boxes, str(table), lambda missing, count: no_row(table, missing, count))
 
 
-def no_row(table: Path, missing: Sequence[str], count: int) -> str:
+def no_row(table: Path | None, missing: Sequence[str], count: int) -> str:
     """The message for images that a table does not have."""
     return f"{table} has no row for {len(missing)} of {count} images: {listed(missing)}"
 

@@ -201,7 +201,7 @@ def _compiled(text: str, rules: Rules) -> Lark:
         raise PlacedError(
             "the grammar is ambiguous: a text could be read in two ways; give each level of "
             f"precedence its own rule, as gradient.lark does ({message})",
-            place and place.place,
+            None if place is None else place.place,
         ) from None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any, TypeVar
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
@@ -58,6 +59,7 @@ class Alternative:
 
 
 Rules = Mapping[str, tuple[Alternative, ...]]
+Otherwise = TypeVar("Otherwise", Token, None)
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +80,8 @@ def read_rules(text: str) -> Rules:
     except UnexpectedInput as error:
         raise PlacedError(_complaint(error), _token_at(error)) from None
     reader = _Reader()
-    for statement in tree.children:
+    statements: list[Any] = tree.children
+    for statement in statements:
         reader.read(statement)
     return reader.checked()
 
@@ -93,12 +96,12 @@ class _Reader:
 
     def read(self, statement: Tree) -> None:
         kind = str(statement.data)
+        definition: Any = statement.children[0]
         if kind == "directive":
-            raise _foreign(statement.children[0])
+            raise _foreign(definition)
         if kind == "ignore":
-            self._ignore(statement.children[0])
+            self._ignore(definition)
             return
-        definition = statement.children[0]
         manner = kind if kind in ("extend", "override") else "define"
         if definition.data == "terminal":
             self._terminal(definition, manner)
@@ -106,10 +109,11 @@ class _Reader:
             self._rule(definition, manner)
 
     def _rule(self, definition: Tree, manner: str) -> None:
-        *head, body = definition.children
+        parts: list[Any] = definition.children
+        *head, body = parts
         for part in head:
             _check_head(part)
-        name = next(part for part in head if part.type == "RULE")
+        name: Token = next(part for part in head if part.type == "RULE")
         if name.startswith("_"):
             raise PlacedError(f"rule {str(name)!r}: a rule's name begins with a letter", name)
         known = name in self.rules
@@ -133,15 +137,17 @@ class _Reader:
             )
 
     def _terminal(self, definition: Tree, manner: str) -> None:
-        name, *head, body = definition.children
+        parts: list[Any] = definition.children
+        name, *head, body = parts
         for part in head:
             _check_head(part)
         if manner != "define" or name in self.terminals:
             raise PlacedError(f"terminal {str(name)!r} can be defined once only", name)
         if name.startswith("__"):
             raise PlacedError("names with two underscores are Lark's own", name)
-        tokens = [_only_token(written) for written in body.children]
-        for token, written in zip(tokens, body.children, strict=True):
+        tokens: list[Token] = []
+        for written in body.children:
+            token = _only_token(written)
             if token is None or token.type not in ("STRING", "REGEXP"):
                 place = _first(written.children, name)
                 raise PlacedError("a terminal is one quoted string, or one or another", place)
@@ -149,6 +155,7 @@ class _Reader:
                 raise PlacedError(_UNBOUNDED, token)
             if token.type == "STRING" and token.endswith("i"):
                 raise PlacedError(_EITHER_CASE, token)
+            tokens.append(token)
         self.terminals[str(name)] = tuple(tokens)
 
     def _ignore(self, body: Tree) -> None:
@@ -217,7 +224,7 @@ def _foreign(directive: Token) -> PlacedError:
 
 def _check_head(part: Tree | Token) -> None:
     if isinstance(part, Tree):
-        raise PlacedError(_REPETITION, part.children[0])
+        raise PlacedError(_REPETITION, _first([part], None))
     if part.type == "PRIORITY":
         raise PlacedError("a priority would hide an ambiguity; write the levels out as rules", part)
     if part.type == "MODIFIERS" and "!" in part:
@@ -241,7 +248,7 @@ def _alternatives(owner: Token, body: Tree) -> Iterator[Alternative]:
             yield Alternative(owner, option, alias, place)
 
 
-def _first(items: list, otherwise: Token | None) -> Token | None:
+def _first(items: list, otherwise: Otherwise) -> Token | Otherwise:
     """The first token inside, found without recursion: the text may nest as deep as it is long."""
     waiting = list(reversed(items))
     while waiting:

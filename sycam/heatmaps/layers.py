@@ -30,18 +30,14 @@ def check_fusion(fusion: Fusion, layers: int) -> str | tuple[float, ...]:
     Raises:
         UnknownNameError, OptionError: no such fusion, or weights that do not fit.
     """
-    if isinstance(fusion, str):
-        if fusion in FUSIONS:
-            return fusion
-        try:
-            fusion = [float(part) for part in fusion.split(",")]
-        except ValueError:
-            raise unknown_name(
-                "fusion", fusion, FUSIONS, "or one weight per layer, like 0.3,0.7"
-            ) from None
+    if isinstance(fusion, str) and fusion in FUSIONS:
+        return fusion
     try:
-        weights = tuple(float(w) for w in fusion)
+        weights = tuple(map(float, fusion.split(",") if isinstance(fusion, str) else fusion))
     except (TypeError, ValueError):
+        if isinstance(fusion, str):
+            listing = "or one weight per layer, like 0.3,0.7"
+            raise unknown_name("fusion", fusion, FUSIONS, listing) from None
         raise OptionError(
             f"{argument('fusion')} must be {', '.join(FUSIONS)} or one number per layer, got "
             f"{fusion!r}"

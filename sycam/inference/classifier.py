@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -154,6 +155,8 @@ class Classifier:
             The form of the network from now on: ``"eager"``, ``"folded"`` or ``"compiled"``.
         """
         if self._sample is None or self.score is not None or self._compiled is not None:
+            return self.form
+        if self.batch is None:
             return self.form
         if passes < FEW * self.batch:
             return self.form
@@ -310,15 +313,17 @@ class Classifier:
 
     def _forward(self, batch: Tensor) -> object:
         with self._arithmetic():
-            if self._compiled is not None and batch.shape[1:] == self._sample.shape[1:]:
-                short = len(self._sample) - len(batch)
+            sample = self._sample
+            if self._compiled is not None and sample is not None:
+                short = len(sample) - len(batch)
                 # Compiled for one number of images; where few are left, to fill it costs more.
-                if short >= 0 and len(self._sample) < len(batch) * self._gain:
-                    whole = torch.cat([batch, self._sample[:short]]) if short else batch
+                filled = short >= 0 and len(sample) < len(batch) * self._gain
+                if filled and batch.shape[1:] == sample.shape[1:]:
+                    whole = torch.cat([batch, sample[:short]]) if short else batch
                     return self._compiled(whole)[: len(batch)]
             return forward(self.network, batch)
 
-    def _confidence(self, outputs: object, targets: Tensor) -> Tensor:
+    def _confidence(self, outputs: Any, targets: Tensor) -> Tensor:
         if self.score is not None:
             return torch.stack([self.score(row).reshape(()) for row in rows(outputs, len(targets))])
         chances = probabilities(outputs, self.reading.link)

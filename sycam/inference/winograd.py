@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -53,7 +53,7 @@ class MinimalConvolution(nn.Module):
         return torch.ops.sycam.minimal_convolution(input, self.packed, self.bias, more, relu)
 
 
-def suits(module: nn.Module) -> bool:
+def suits(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that minimal filtering is fast for."""
     if type(module) is not nn.Conv2d or (library := _library()) is None:
         return False
@@ -86,7 +86,7 @@ def with_minimal_filters(network: nn.Module, image: Tensor) -> nn.Module | None:
     if not suited:
         return None
     if not suited[0][0]:  # it is one itself
-        return MinimalConvolution(network)
+        return MinimalConvolution(suited[0][1])
     twin = copied(network)
     for name, module in suited:
         twin.set_submodule(name, MinimalConvolution(module))
@@ -138,7 +138,7 @@ def _join(node: fx.Node, traced: fx.GraphModule) -> None:
     if last is node or _mutated_between(node, last, traced, done):
         return
     with traced.graph.inserting_before(last):
-        joined = traced.graph.call_module(node.target, (x, more, relu is not None))
+        joined = traced.graph.call_module(str(node.target), (x, more, relu is not None))
     joined.meta = last.meta
     last.replace_all_uses_with(joined)
     for one in reversed(done):
@@ -176,7 +176,7 @@ def _mutated_between(
 
 
 def _module(node: fx.Node, traced: fx.GraphModule) -> nn.Module | None:
-    return traced.get_submodule(node.target) if node.op == "call_module" else None
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _library() -> ctypes.CDLL | None:

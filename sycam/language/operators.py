@@ -488,6 +488,7 @@ def isolated() -> Iterator[None]:
     try:
         yield
     finally:
-        for table, kept in ((_OPERATORS, before), (_ORDER, order)):
-            table.clear()
-            table.update(kept)
+        _OPERATORS.clear()
+        _OPERATORS.update(before)
+        _ORDER.clear()
+        _ORDER.update(order)

@@ -67,6 +67,8 @@ def standalone_source(function: Callable) -> str:
                 raise _unfit(function, f"{f.__name__!r} uses {name!r} ({type(value).__name__})")
         definitions[f] = text
 
+    if not isinstance(function, FunctionType):
+        raise _unfit(function, "it is not written with def")
     collect(function)
     head = "\n".join([*imports, *constants])
     return "\n\n\n".join(filter(None, [head, *reversed(definitions.values())])) + "\n"

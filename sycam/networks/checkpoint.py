@@ -8,6 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ def _loaded(file: Path) -> object:
     # Plain data beside the weights: arguments of a training script, figures it kept.
     scalar = np.float64(0).__reduce__()[0]
     kinds = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool")}
-    plain = [argparse.Namespace, np.dtype, scalar, *kinds]
+    plain: list[Any] = [argparse.Namespace, np.dtype, scalar, *kinds]
     try:
         with torch.serialization.safe_globals(plain):
             return torch.load(file, map_location="cpu", weights_only=True)

@@ -116,7 +116,7 @@ def _address(timm: ModuleType, name: str) -> str:
 
 def _named(
     timm: ModuleType,
-    network: nn.Module,
+    network: Any,  # timm's, which knows its classes
     name: str,
     source: str,
     weights: str,

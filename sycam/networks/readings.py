@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,12 @@ class Reading:
 
     probabilities: bool = False
     link: str = SOFTMAX
+
+    @overload
+    def logits(self, outputs: Tensor, watched: Watched | None = None) -> Tensor: ...
+
+    @overload
+    def logits(self, outputs: object, watched: Watched | None = None) -> object: ...
 
     def logits(self, outputs: object, watched: Watched | None = None) -> object:
         """The outputs as logits.
@@ -181,9 +188,11 @@ def told(outputs: object, watched: Watched, wanted: tuple[str, str | None]) -> t
         NetworkError: values from 0 to 1 that may be either.
     """
     form, link = wanted
-    tensor = isinstance(outputs, Tensor) and outputs.is_floating_point()  # others are told later
-    if not tensor or outputs.ndim != 2 or not outputs.numel():
-        return Reading(form == PROBABILITIES, link or SOFTMAX), ""
+    unfit = Reading(form == PROBABILITIES, link or SOFTMAX), ""  # others are told later
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
+        return unfit
+    if outputs.ndim != 2 or not outputs.numel():
+        return unfit
     single = outputs.shape[1] == 1
     seen, directly = _maker(outputs)
     if watched.link is not None and watched.logits(outputs, watched.link) is not None:

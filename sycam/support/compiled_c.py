@@ -38,7 +38,7 @@ def c_library(package: str, name: str, *defined: str) -> ctypes.CDLL | None:
         source, library = Path(folder, f"{name}.c"), Path(folder, f"{name}.so")
         source.write_text(text, encoding="utf-8")
         for compiler, tuning in product(filter(None, map(shutil.which, _COMPILERS)), _TUNING):
-            command = [compiler, *_FLAGS, *tuning, *macros, source, "-o", library, "-lm"]
+            command = [compiler, *_FLAGS, *tuning, *macros, str(source), "-o", str(library), "-lm"]
             try:
                 subprocess.run(command, check=True, capture_output=True, timeout=60)
                 return ctypes.CDLL(str(library))

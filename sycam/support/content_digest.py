@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -136,8 +137,9 @@ class _Content:
             if value in self._told:
                 return f"again {self._told[value]}"
             self._told[value] = len(self._told)
-            tell = self._class if isinstance(value, type) else self._function
-            return tell(value, depth)
+            if isinstance(value, type):
+                return self._class(value, depth)
+            return self._function(value, depth)
         if isinstance(value, MethodType):
             return f"{self.of(value.__func__, depth)} {self.of(value.__self__, depth + 1)}"
         if isinstance(value, BuiltinFunctionType):
@@ -234,7 +236,7 @@ def _installed(name: str | None) -> bool:
     return "site-packages" in folders or "dist-packages" in folders
 
 
-def _code(function: object) -> str:
+def _code(function: Any) -> str:
     """The text of a function; its byte code where there is no text."""
     code = getattr(function, "__code__", None)
     if code is None:

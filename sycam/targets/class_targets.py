@@ -183,8 +183,7 @@ class Contrast(ClassTarget):
 
 def _class_numbers(given: object) -> tuple[int, ...]:
     values = given.tolist() if hasattr(given, "tolist") else given
-    usable = isinstance(values, Iterable) and not isinstance(values, str)
-    values = tuple(values) if usable else ()
+    values = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
     if not values or not all(isinstance(v, Integral) and not isinstance(v, bool) for v in values):
         raise OptionError(f"references must be one or several class numbers, got {given!r}")
     return tuple(int(v) for v in values)

@@ -101,7 +101,7 @@ def part_of(target: Target, count: int, part: slice) -> Target:
     if isinstance(target, Resolved):
         return target.subset(part)
     classes = target.of if isinstance(target, ClassTarget) else target
-    if classes is None or callable(classes) or isinstance(classes, str | Integral):
+    if classes is None or callable(classes) or isinstance(classes, str | int | Integral):
         return target
     if getattr(classes, "ndim", 1) == 0:
         return target

@@ -100,7 +100,7 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
         target = labels
     if isinstance(target, Integral) and not isinstance(target, bool):
         if classes == 1 or not 0 <= target < classes:
-            raise _no_such_class(target, classes)
+            raise _no_such_class(int(target), classes)
         target = torch.tensor(int(target))
     try:
         chosen = torch.as_tensor(target).clone()  # autograd refuses one made in inference mode
@@ -118,7 +118,7 @@ def class_indices(target: Classes, outputs: Tensor, labels: Tensor | None = None
     if classes == 1 and len(chosen):
         raise _no_such_class(int(chosen[0]), classes)
     if len(chosen) and (int(chosen.min()) < 0 or int(chosen.max()) >= classes):
-        raise _no_such_class(chosen[(chosen < 0) | (chosen >= classes)][0].item(), classes)
+        raise _no_such_class(int(chosen[(chosen < 0) | (chosen >= classes)][0]), classes)
     return chosen
 
 

@@ -68,7 +68,7 @@ def test_an_argument_with_a_value(images, tmp_path):
     assert said.startswith("--labels sorted belongs to a folder")
 
 
-def test_a_note_and_a_value_that_its_user_chooses(images, tmp_path, capsys):
+def test_a_note_and_a_value_that_its_user_chooses(images, tmp_path):
     notes: list[str] = []
     source = open_source(
         images, sycam.open_network(nn.Conv2d(3, 2, 1)), lambda event: notes.append(str(event))
