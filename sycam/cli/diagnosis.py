@@ -15,9 +15,11 @@ import torch
 from sycam.data import demo
 from sycam.errors import NetworkError, SycamError
 from sycam.evidence import default_folder
+from sycam.inference.winograd import convolution_library
 from sycam.methods import find_method
-from sycam.metrics.imputation.c_engine import native_available
+from sycam.metrics.imputation.c_engine import imputation_library
 from sycam.metrics.imputation.impute import impute
+from sycam.metrics.removal.pixel_ranks import ranks_library
 from sycam.networks import LIBRARIES
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
@@ -54,7 +56,9 @@ class Diagnosis:
         threads: that torch uses.
         memory: bytes that this process may use.
         mapped_from: bytes above which one tensor is kept on disk, mapped into memory.
-        compiler: path of a C compiler that works, or None.
+        compiled: helpers written in C, and of each whether its library was shipped with the
+            package or compiled here; None where torch does the work.
+        compiler: path of a C compiler, or None where there is none or it fails.
         cxx: path of a C++ compiler, which torch.compile needs on a CPU, or None.
         cache: folder of kept measurements (None: nothing is kept), its files and bytes.
         slow: what would be slow here, why, and what helps.
@@ -69,6 +73,7 @@ class Diagnosis:
     threads: int
     memory: int
     mapped_from: int
+    compiled: dict[str, str | None]
     compiler: str | None
     cxx: str | None
     cache: dict[str, Any]
@@ -90,7 +95,7 @@ def diagnose() -> Diagnosis:
     versions = {"sycam": __version__, "python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in REQUIRED}
     cuda = torch.cuda.is_available()
-    works = native_available()
+    compiled = _compiled()
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     diagnosis = Diagnosis(
         versions=versions,
@@ -101,13 +106,23 @@ def diagnose() -> Diagnosis:
         threads=torch.get_num_threads(),
         memory=memory(),
         mapped_from=limit(),
-        compiler=compiler if works else None,
+        compiled=compiled,
+        compiler=compiler if all(compiled.values()) else None,
         cxx=next(filter(None, map(shutil.which, ("g++", "c++", "clang++"))), None),
         cache=_cache(default_folder()),
     )
     diagnosis.slow.extend(_slow(diagnosis, cuda, compiler))
-    diagnosis.checks.update(_checks(works))
+    diagnosis.checks.update(_checks(compiled["imputer"] is not None))
     return diagnosis
+
+
+def _compiled() -> dict[str, str | None]:
+    libraries = {
+        "imputer": imputation_library(),
+        "ranks of pixels": ranks_library(),
+        "3x3 convolutions": convolution_library(),
+    }
+    return {name: library.origin if library else None for name, library in libraries.items()}
 
 
 def _optional() -> dict[str, dict[str, str | None]]:
@@ -155,11 +170,12 @@ def _slow(diagnosis: Diagnosis, cuda: bool, compiler: str | None) -> list[str]:
             f"torch uses {diagnosis.threads} of {diagnosis.cores} cores: OMP_NUM_THREADS or "
             "torch.set_num_threads holds it back"
         )
-    if diagnosis.compiler is None:
+    if not all(diagnosis.compiled.values()):
         why = "the C compiler fails" if compiler else "there is no C compiler"
         said.append(
-            f"{why}: ROAD's imputer runs in torch, some times slower, and so do 3x3 convolutions, "
-            "at up to half the speed; install gcc or clang"
+            f"SyCAM was installed without compiled helpers, and {why}: ROAD's imputer runs in "
+            "torch, some times slower, and so do 3x3 convolutions, at up to half the speed; "
+            "install gcc or clang"
         )
     if diagnosis.cxx is None and not cuda:
         said.append(

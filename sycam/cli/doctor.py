@@ -76,6 +76,7 @@ def _rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
             f"{diagnosis.memory / GIBIBYTE:.1f} GiB; tensors above "
             f"{diagnosis.mapped_from / GIBIBYTE:.2f} GiB are kept on disk ($SYCAM_MEMORY)",
         ),
+        *((name, origin or "in torch") for name, origin in diagnosis.compiled.items()),
         ("C compiler", diagnosis.compiler or "none that works"),
         ("C++ compiler", diagnosis.cxx or "none"),
         ("cache", kept if cache["folder"] else "off ($SYCAM_CACHE)"),

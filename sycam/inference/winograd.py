@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from sycam.inference.acceleration import OwnTracer
 from sycam.networks.untouched import copied
-from sycam.support.compiled_c import c_library
+from sycam.support.compiled_c import CLibrary, c_library
 
 PLACES = 16  # transformed weights of a 3x3 filter
 MOST = 128 * 128  # pairs of channels whose transformed weights the caches still hold
@@ -39,7 +39,8 @@ class MinimalConvolution(nn.Module):
         super().__init__()
         weight = plain.weight.detach().contiguous(memory_format=torch.contiguous_format)
         packed = torch.empty(PLACES, plain.in_channels, plain.out_channels)
-        _library().pack(_address(weight), _address(packed), plain.in_channels, plain.out_channels)
+        channels = plain.in_channels, plain.out_channels
+        convolution_library().pack(_address(weight), _address(packed), *channels)
         bias = torch.zeros(plain.out_channels) if plain.bias is None else plain.bias.detach()
         self.packed = nn.Parameter(packed, requires_grad=False)
         self.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
@@ -55,7 +56,7 @@ class MinimalConvolution(nn.Module):
 
 def suits(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that minimal filtering is fast for."""
-    if type(module) is not nn.Conv2d or (library := _library()) is None:
+    if type(module) is not nn.Conv2d or (library := convolution_library()) is None:
         return False
     channels = module.in_channels, module.out_channels
     return (
@@ -179,14 +180,14 @@ def _module(node: fx.Node, traced: fx.GraphModule) -> nn.Module | None:
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def _library() -> ctypes.CDLL | None:
-    """``winograd.c``, where there is a C compiler; with it the operator that calls it."""
+def convolution_library() -> CLibrary | None:
+    """``winograd.c``, or None; with it the operator that calls it."""
     with _registering:
         return _registered()
 
 
 @cache
-def _registered() -> ctypes.CDLL | None:
+def _registered() -> CLibrary | None:
     library = c_library(__package__, "winograd")
     if library is not None:
         torch.library.define(

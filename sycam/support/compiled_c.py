@@ -1,47 +1,74 @@
-"""C files of the package, compiled and loaded when they are first used."""
+"""C files of the package as libraries: those of the wheel, or compiled when they are first used."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import shutil
-import subprocess
 import tempfile
-from importlib.resources import files
-from itertools import product
+from importlib.resources import as_file, files
 from pathlib import Path
 
-# No -ffast-math: linking with it would change the whole process's floating-point mode.
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
-          "-fassociative-math", "-shared", "-fPIC")  # fmt: skip
-# The first that the compiler knows: gcc avoids the widest vectors unless asked; OpenMP finds the
-# pool of threads that torch uses, so that no two pools wait actively on the same cores.
-_TUNING = (("-fopenmp", "-mprefer-vector-width=512"), ("-fopenmp",), ())
-_COMPILERS = ("cc", "gcc", "clang")
+import torch
+
+from sycam.support.c_compiler import BASELINE, HERE, compiled, levels, library_name
+
+COMPILERS = ("cc", "gcc", "clang")
+# What torch calls a processor; each that has these vectors has the rest of the level, too.
+_CAPABILITIES = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
+
+
+class CLibrary(ctypes.CDLL):
+    """The functions of a C file.
+
+    Attributes:
+        origin: where the library comes from, in words.
+    """
+
+    def __init__(self, path: Path, origin: str):
+        super().__init__(str(path))
+        self.origin = origin
 
 
 @functools.cache
-def c_library(package: str, name: str, *defined: str) -> ctypes.CDLL | None:
-    """The functions of a C file, or None where no compiler makes a library of it.
-
-    The library lives in a temporary folder only while it is loaded: nothing is cached on disk
-    that another process could exchange.
+def c_library(package: str, name: str, *defined: str) -> CLibrary | None:
+    """The functions of a C file, or None where none came with the package and no compiler makes
+    a library of it.
 
     Args:
         package: that holds the file.
         name: of the file, without its ending.
         defined: macros, ``NAME=VALUE``.
     """
+    return _shipped(package, name, defined) or _compiled_here(package, name, defined)
+
+
+def _shipped(package: str, name: str, defined: tuple[str, ...]) -> CLibrary | None:
+    """The library of the wheel for the best level that this processor has."""
+    best = _CAPABILITIES.get(torch.backends.cpu.get_cpu_capability(), BASELINE)
+    known = levels()
+    for level in known[known.index(best) :]:
+        try:
+            with as_file(files(package).joinpath(library_name(name, defined, level))) as path:
+                return CLibrary(path, f"shipped, for {level}")
+        except OSError:  # a checkout, a pure wheel, or a library that does not fit this system
+            continue
+    return None
+
+
+def _compiled_here(package: str, name: str, defined: tuple[str, ...]) -> CLibrary | None:
+    """A library for this processor.
+
+    It lives in a temporary folder only while it is loaded: nothing is cached on disk that another
+    process could exchange. OpenMP finds the pool of threads that torch uses, so that no two pools
+    wait actively on the same cores.
+    """
     text = files(package).joinpath(f"{name}.c").read_text(encoding="utf-8")
-    macros = [f"-D{macro}" for macro in defined]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source, library = Path(folder, f"{name}.c"), Path(folder, f"{name}.so")
         source.write_text(text, encoding="utf-8")
-        for compiler, tuning in product(filter(None, map(shutil.which, _COMPILERS)), _TUNING):
-            command = [compiler, *_FLAGS, *tuning, *macros, str(source), "-o", str(library), "-lm"]
+        for path in compiled(source, library, defined, COMPILERS, HERE):
             try:
-                subprocess.run(command, check=True, capture_output=True, timeout=60)
-                return ctypes.CDLL(str(library))
-            except (OSError, subprocess.SubprocessError):
+                return CLibrary(path, "compiled here")
+            except OSError:
                 continue
     return None

@@ -22,6 +22,7 @@ def found() -> diagnosis.Diagnosis:
 
 def test_the_self_check_holds_here(found):
     assert found.sound
+    assert {"imputer", "ranks of pixels", "3x3 convolutions"} == set(found.compiled)
     assert len(found.checks) >= 1
     assert found.versions["torch"]
     assert found.threads >= 1
@@ -43,7 +44,8 @@ def test_what_is_missing_or_slow_is_said(monkeypatch, tmp_path):
     def fail():
         raise NetworkError("does not fit")
 
-    monkeypatch.setattr(diagnosis, "native_available", lambda: False)
+    for library in ("imputation_library", "ranks_library", "convolution_library"):
+        monkeypatch.setattr(diagnosis, library, lambda: None)
     monkeypatch.setattr(diagnosis.shutil, "which", lambda name: None)
     monkeypatch.setattr(diagnosis.LIBRARIES["timm:"], "library", fail)
     monkeypatch.setenv("SYCAM_CACHE", "off")
@@ -52,6 +54,7 @@ def test_what_is_missing_or_slow_is_said(monkeypatch, tmp_path):
     for reason in ("no C compiler", "no C++ compiler", "SYCAM_CACHE is off"):
         assert reason in said
     assert found.compiler is None
+    assert set(found.compiled.values()) == {None}
     if found.optional["timm"]["version"]:
         assert found.optional["timm"]["trouble"] == "does not fit"
     monkeypatch.setenv("SYCAM_CACHE", str(tmp_path))

@@ -42,7 +42,7 @@ def minimal(network: nn.Module) -> int:
 )
 def test_it_is_the_convolution(count, size, channels, rest, threads, seed):
     torch.manual_seed(seed)
-    lanes = winograd._library().lanes()
+    lanes = winograd.convolution_library().lanes()
     biased, summed, rectified = rest
     plain = conv(channels[0] * lanes, channels[1] * lanes, bias=biased)
     x = torch.randn(count, plain.in_channels, *size)
@@ -240,7 +240,7 @@ def test_networks_without_such_convolutions_are_left_alone(monkeypatch):
     images = torch.randn(1, 3, 9, 12)
     assert with_minimal_filters(conv(3, 16), images) is None
     assert with_minimal_filters(conv(16, 16), torch.randn(1, 16, 9, 9)) is not None
-    monkeypatch.setattr(winograd, "_library", lambda: None)  # no C compiler
+    monkeypatch.setattr(winograd, "convolution_library", lambda: None)  # no C compiler
     assert with_minimal_filters(Residual(), images) is None
 
 

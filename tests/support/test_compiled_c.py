@@ -9,18 +9,17 @@ import torch
 
 from sycam.metrics.imputation import c_engine
 from sycam.metrics.imputation.impute import impute
-from sycam.metrics.removal import pixel_ranks
 from sycam.metrics.removal.pixel_ranks import relevance_ranks
-from sycam.support import compiled_c
+from sycam.support import c_compiler, compiled_c
 
 
 @pytest.fixture
 def compilers(monkeypatch):
     """Sets what compilers there are; what was compiled with others is forgotten."""
-    kept = (compiled_c.c_library, c_engine._function, pixel_ranks._library)
+    kept = (compiled_c.c_library, c_engine._function)
 
     def found(path: str | None) -> None:
-        monkeypatch.setattr(compiled_c.shutil, "which", lambda _name: path)
+        monkeypatch.setattr(c_compiler.shutil, "which", lambda _name: path)
         for function in kept:
             function.cache_clear()
 

@@ -1,4 +1,4 @@
-"""The imputer's compiled engine: ``imputation.c``, for machines with a C compiler."""
+"""The imputer's compiled engine: ``imputation.c``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sycam.support.compiled_c import c_library
+from sycam.support.compiled_c import CLibrary, c_library
 
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
 TOGETHER = 4  # colours that are solved together, at most
@@ -20,22 +20,26 @@ CACHE = 1_000_000  # bytes of seven fields of all colours, beyond which they are
 def native_available(
     shape: Sequence[int] = (3, 64, 64), dtype: torch.dtype = torch.float32
 ) -> bool:
-    """Whether the compiled engine can be used here for images of a shape ``[C, H, W]``; compiles
-    it when first asked (a second)."""
+    """Whether the compiled engine can be used here for images of a shape ``[C, H, W]``; where it
+    did not come with the package, it is compiled when first asked (a second)."""
     return _function(dtype, _together(shape, dtype)) is not None
 
 
 def _together(shape: Sequence[int], dtype: torch.dtype) -> int:
-    """How many colours are solved at once."""
+    """How many colours are solved at once: one, where there is no library for as many."""
     fits = 7 * dtype.itemsize * math.prod(shape) <= CACHE
-    return shape[0] if fits and shape[0] <= TOGETHER else 1
+    together = shape[0] if fits and shape[0] <= TOGETHER else 1
+    return together if imputation_library(dtype, together) else 1
+
+
+def imputation_library(dtype: torch.dtype = torch.float32, together: int = 3) -> CLibrary | None:
+    """``imputation.c`` for a dtype and colours that are solved together, or None."""
+    return c_library(__package__, "imputation", f"REAL={C_TYPES[dtype]}", f"COLOURS={together}")
 
 
 @functools.cache
 def _function(dtype: torch.dtype, together: int) -> Callable[..., int] | None:
-    """The compiled solver for a dtype and colours together, or None where there is no compiler."""
-    library = c_library(__package__, "imputation", f"REAL={C_TYPES[dtype]}", f"COLOURS={together}")
-    if library is None:
+    if (library := imputation_library(dtype, together)) is None:
         return None
     function = library.impute
     function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int] * 4

@@ -79,10 +79,11 @@ def impute(
         index: ``[B]`` int64, which image each mask is of; each of its own if None.
         tolerance: the error aimed at, in the unit of the images. Float32 images are solved in
             float64 where it is less than 2e-4 of the largest value.
-        native: use the compiled engine of the device. The first such call in a process compiles
-            for about a second, so it pays from some thousands of images on. Where there is none
-            (no C compiler, a device that is neither a CPU nor CUDA), and for images more than 64
-            times as long as wide, the torch engine serves; they agree within the tolerance.
+        native: use the compiled engine of the device. Where it did not come with the package, the
+            first such call in a process compiles for about a second, so it pays from some
+            thousands of images on. Where there is none (no C compiler either, a device that is
+            neither a CPU nor CUDA), and for images more than 64 times as long as wide, the torch
+            engine serves; they agree within the tolerance.
         noise: like ``images``, added to the removed pixels once they are filled.
         largest: that value, at most; found among the known pixels if None.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from sycam.support.compiled_c import c_library
+from sycam.support.compiled_c import CLibrary, c_library
 
 WIDTH = 1 / 8  # sigma of the tie-breaking blur, as a share of the image's shorter side
 
@@ -90,14 +90,13 @@ def mask_keys(ranks: Tensor, bounds: Tensor) -> Tensor:
     return sums.gather(-1, high) - sums.gather(-1, low) + tokens[:, pixels:]
 
 
-@cache
-def _library() -> ctypes.CDLL | None:
-    """``pixel_ranks.c``, where there is a C compiler."""
+def ranks_library() -> CLibrary | None:
+    """``pixel_ranks.c``, or None."""
     return c_library(__package__, "pixel_ranks")
 
 
-def _library_for(tensor: Tensor) -> ctypes.CDLL | None:
-    return _library() if tensor.device.type == "cpu" else None
+def _library_for(tensor: Tensor) -> CLibrary | None:
+    return ranks_library() if tensor.device.type == "cpu" else None
 
 
 def _call(function: Callable[..., int], tensors: tuple[Tensor, ...], *sizes: int) -> None:
@@ -109,7 +108,7 @@ def _call(function: Callable[..., int], tensors: tuple[Tensor, ...], *sizes: int
         raise MemoryError("no memory left to rank pixels")
 
 
-def _ranks_by_c(library: ctypes.CDLL, maps: Tensor, shuffles: Tensor) -> Tensor:
+def _ranks_by_c(library: CLibrary, maps: Tensor, shuffles: Tensor) -> Tensor:
     values, start = maps.float().flatten(2).contiguous(), shuffles.int().contiguous()
     P, N, pixels = values.shape
     order, ranks = (torch.empty(values.shape, dtype=torch.int32) for _ in range(2))

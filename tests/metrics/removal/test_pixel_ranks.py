@@ -22,7 +22,7 @@ from sycam.metrics.removal.pixel_ranks import (
 
 def in_torch():
     """Within this context no function of the C file serves."""
-    return mock.patch.object(pixel_ranks, "_library", return_value=None)
+    return mock.patch.object(pixel_ranks, "ranks_library", return_value=None)
 
 
 def by_definition(maps: torch.Tensor, shuffles: torch.Tensor, blurred: torch.Tensor) -> np.ndarray:
