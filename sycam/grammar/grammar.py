@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 
@@ -192,7 +192,7 @@ def _grammar(source: Source) -> Grammar:
 
 def _compiled(text: str, rules: Rules) -> Lark:
     try:
-        return Lark(text, parser="lalr", strict=True, maybe_placeholders=False)
+        return _parser(text)
     except Exception as error:  # Lark does not say which errors a grammar's text may raise
         message = " ".join(str(error).replace(". [strict-mode]", ":").split())
         if "onflict" not in message and "ollision" not in message:
@@ -203,6 +203,12 @@ def _compiled(text: str, rules: Rules) -> Lark:
             f"precedence its own rule, as gradient.lark does ({message})",
             None if place is None else place.place,
         ) from None
+
+
+@lru_cache(maxsize=16)
+def _parser(text: str) -> Lark:
+    """Kept, as making it takes a third of a second and each search of a session makes the same."""
+    return Lark(text, parser="lalr", strict=True, maybe_placeholders=False)
 
 
 def _in_conflict(message: str, rules: Rules) -> Iterator[Alternative]:
