@@ -132,6 +132,17 @@ def small_images() -> Tensor:
     return torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(3))
 
 
+def draw_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Let ``sycam synthesize`` write no picture, which takes longer than a small search."""
+    patch.setattr(importlib.import_module("sycam.cli.synthesize"), "_pictures", lambda *_: {})
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """``sycam synthesize`` writes no pictures."""
+    draw_nothing(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> Callable[..., Result]:
     """``small_run(out, *more, pictures=True)``: ``sycam synthesize`` on a very small network.
@@ -155,9 +166,7 @@ def small_run(tmp_path_factory) -> Callable[..., Result]:
     def run(out: Path, *more: str, pictures: bool = True) -> Result:
         with pytest.MonkeyPatch.context() as patch:
             if not pictures:
-                patch.setattr(
-                    importlib.import_module("sycam.cli.synthesize"), "_pictures", lambda *_: {}
-                )
+                draw_nothing(patch)
             return CliRunner().invoke(app, [*arguments, "--out", str(out), *more])
 
     return run

@@ -43,7 +43,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_synthesize_prints_winner_formula_and_every_published_cam(run, capsys):
+def test_synthesize_prints_winner_formula_and_every_published_cam(run, capsys, no_pictures):
     code, out, _ = sycam(capsys, "synthesize", *FAST, "--out", run)
     assert code == 0
     result = json.loads((run / "result.json").read_text())
@@ -61,7 +61,7 @@ def test_the_overview_is_a_picture(run):
     assert pixels.std() > 20
 
 
-def test_json_goes_to_standard_output_alone(run, capsys):
+def test_json_goes_to_standard_output_alone(run, capsys, no_pictures):
     code, out, err = sycam(capsys, "synthesize", *FAST, "--out", run, "--json")
     assert code == 0
     assert json.loads(out)["best"]["expression"]
@@ -309,7 +309,7 @@ def test_a_table_of_many_metrics_fits_the_terminal(capsys, monkeypatch):
         assert out.count(" [0.") == len(methods) * len(names)
 
 
-def test_the_requirement_that_left_no_winner_is_named(tmp_path, capsys):
+def test_the_requirement_that_left_no_winner_is_named(tmp_path, capsys, no_pictures):
     options = ["--require", "class-sensitivity>0.9999", "--out", tmp_path / "run", "--quiet"]
     code, out, _ = sycam(capsys, "synthesize", *FAST, *options)
     assert code == 0

@@ -87,12 +87,10 @@ def test_it_is_read_back_verified_exported_and_used_like_any_other(known, tmp_pa
         torch.testing.assert_close(cam(images), ours, rtol=0, atol=1e-5)
 
 
-def test_a_requirement_that_only_published_cams_fail_leaves_them_out(tmp_path):
-    free = sycam.synthesize(
-        "demo", "auto", "demo", metric="iou", out=tmp_path / "a", **SEARCH, **NOTHING_NEW
-    )
+def test_a_requirement_that_only_published_cams_fail_leaves_them_out(known, tmp_path):
+    free, _ = known
     bound = sycam.synthesize(
-        "demo", "auto", "demo", metric="iou", out=tmp_path / "b",
+        "demo", "auto", "demo", metric="iou", out=tmp_path,
         require=["class-sensitivity>0.3"], **SEARCH, **NOTHING_NEW,
     )  # fmt: skip
     guard = bound.validation.winner.guards["class-sensitivity"]

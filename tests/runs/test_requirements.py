@@ -13,7 +13,7 @@ from sycam.errors import OptionError, UnknownNameError
 from sycam.events import Note
 from sycam.metrics.requirement import Requirement
 
-FEW = {"search_images": 8, "heldout": 8, "budget": 40, "max_cost": 4, "metric": "iou"}
+FEW = {"search_images": 8, "heldout": 4, "budget": 40, "max_cost": 4, "metric": "iou"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def energy(result, expression):
     from sycam.problem.images import divide
     from sycam.scoring.scorer import Scorer
 
-    searched, _ = divide("demo", 8, 8, 0, True)
+    searched, _ = divide("demo", 4, 8, 0, True)
     explained = ExplainedNetwork.prepare("demo", demo.LAYER, searched)
     scorer = Scorer(find_metric("energy-pointing-game"), *explained.measure(searched))
     return scorer.score_method(find_method(expression)).mean

@@ -27,13 +27,19 @@ COMMAND = (
 )
 
 
+def command() -> None:
+    """The command without its pictures."""
+    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "_pictures", return_value={}):
+        main()
+
+
 def start(out: Path, *more: str):
     """The command in a process of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sycam.cli"])
     arguments = ["sycam", *COMMAND.split(), *more, "--out", str(out)]
     with mock.patch.object(sys, "argv", arguments):
-        process = context.Process(target=main)
+        process = context.Process(target=command)
         process.start()
     return process
 

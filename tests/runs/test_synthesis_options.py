@@ -21,7 +21,7 @@ from sycam.report.explain import explain
 from sycam.report.tables import verdict
 from sycam.targets import Contrast, Logit, Similarity
 
-FEW = {"search_images": 8, "heldout": 8, "budget": 24, "max_cost": 3, "metric": "iou"}
+FEW = {"search_images": 8, "heldout": 4, "budget": 24, "max_cost": 3, "metric": "iou"}
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +46,9 @@ def test_a_search_over_dear_leaves(tmp_path, own_cache):
     names = {row.name for row in result.published}
     assert {"score-cam", "ablation-cam", "grad-cam"} <= names
     assert "mi-cam" not in names  # nobody pays for a leaf that the grammar does not name
-    assert len(list(own_cache.rglob("*.safetensors"))) == 2 * 16
+    assert len(list(own_cache.rglob("*.safetensors"))) == 2 * 12
     # Heatmaps of the reusable class, which measures for itself, score what the run reports.
-    unseen = demo_images("heldout", 8, 0)
+    unseen = demo_images("heldout", 4, 0)
     cam = result.best.cam(demo.network(), demo.LAYER)
     hot = cam(unseen.images) >= 0.5
     both = (hot & unseen.masks).flatten(1).sum(1) / (hot | unseen.masks).flatten(1).sum(1)
@@ -92,7 +92,7 @@ def test_a_callable_is_what_metrics_watch(tmp_path):
 
     result = search(tmp_path, target=margin, metric="deletion")
     assert result.record.settings.target.startswith("callable ")
-    unseen = demo_images("heldout", 8, 0)
+    unseen = demo_images("heldout", 4, 0)
     table = sycam.evaluate(
         "demo", demo.LAYER, unseen, [result.best.expression], ["deletion"], target=margin
     )
@@ -160,7 +160,7 @@ def test_several_layers_in_a_run(tmp_path):
     layers = ["features.5", "features.8"]
     result = search(tmp_path, layer=layers, fusion="product")
     assert result.record.network.layers == tuple(layers)
-    unseen = demo_images("heldout", 8, 0)
+    unseen = demo_images("heldout", 4, 0)
     cam = result.best.cam(demo.network(), layers, fusion="product")
     hot = cam(unseen.images) >= 0.5
     both = (hot & unseen.masks).flatten(1).sum(1) / (hot | unseen.masks).flatten(1).sum(1)
@@ -187,7 +187,7 @@ def test_an_interrupted_measurement_is_not_repeated(tmp_path, monkeypatch):
         Cache, "write", lambda self, *args: (written.append(args[0]), whole(self, *args))
     )
     again = search(tmp_path, grammar="perturbation")
-    assert len(written) == len(set(written)) == 2 * 16
+    assert len(written) == len(set(written)) == 2 * 12
     assert again.best is not None
 
 

@@ -1,7 +1,7 @@
 """Planted winners: when the metric is the distance to a hidden heatmap, the search finds it.
 
 Fifty hidden expressions are found among candidates that are enumerated, and whose heatmaps are
-made, once for all; five more go through the whole synthesis, each on its own.
+made, once for all; three more go through the whole synthesis, each on its own.
 """
 
 from __future__ import annotations
@@ -135,10 +135,8 @@ def test_fifty_hidden_expressions_are_found_among_all_that_are_enumerated(networ
 @pytest.mark.parametrize(
     "hidden",
     [
-        "mean(relu(G)) * max(A)",
-        "relu(G - A) * G",
-        "std(G) * (A - G)",
         "max(abs(G)) / std(A)",
+        "relu(G - A) * G",
         "square(relu(A) + G)",
     ],
 )
