@@ -382,8 +382,9 @@ def test_volumes_have_their_grid(module_of, captum, torchcam):
 
 def run_of(text="mean(G)", layers=("a",), fusion="mean", reshape=None) -> SimpleNamespace:
     """What export reads of a run before it writes."""
-    network = {"layers": list(layers), "fusion": fusion, "reshape": reshape}
-    return SimpleNamespace(best=SimpleNamespace(expression=text), record={"network": network})
+    network = SimpleNamespace(layers=tuple(layers), fusion=fusion, reshape=reshape)
+    record = SimpleNamespace(network=network)
+    return SimpleNamespace(best=SimpleNamespace(expression=text), record=record)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sycam.evidence import MEASURED, Layer
 from sycam.export import TARGETS, Winner
 from sycam.export.explained import Explained
 from sycam.language import heatmap_latex, parse
+from sycam.runs.record import Settings
 
 
 class Pooled(nn.Module):
@@ -37,9 +38,15 @@ class Pooled(nn.Module):
 
 def run_of(layers=("last",), target="predicted", fusion="mean", reshape=None) -> SimpleNamespace:
     """What export reads of a run."""
-    network = {"source": None, "layers": list(layers), "fusion": fusion, "reshape": reshape}
-    data, settings = {"shape": [3, 16, 20]}, {"target": target}
-    record = {"network": network, "data": data, "settings": settings}
+    network = SimpleNamespace(
+        source=None, layers=tuple(layers), fusion=fusion, reshape=reshape, reshape_recorded=True
+    )
+    settings = Settings(
+        metric="road", metrics=("road",), metric_options={}, grammar="gradient", seed=0,
+        precision="float32", search={}, target=target,
+    )  # fmt: skip
+    data = SimpleNamespace(shape=(3, 16, 20))
+    record = SimpleNamespace(network=network, data=data, settings=settings)
     return SimpleNamespace(record=record, path=None)
 
 

@@ -10,13 +10,18 @@ import pytest
 from sycam.export import TARGETS, Winner
 from sycam.export.target import classes
 from sycam.language import parse
+from sycam.runs.record import Settings
 
 CLASSES, GRAPHS = {"torch", "grad-cam", "torchcam", "captum", "quantus"}, {"onnx", "torch-export"}
 
 
 def winner_of(text, layers=("a",), fusion="mean", reshape=None, **settings) -> Winner:
-    network = {"layers": list(layers), "fusion": fusion, "reshape": reshape}
-    record = {"network": network, "settings": {"target": "predicted", **settings}}
+    network = SimpleNamespace(layers=tuple(layers), fusion=fusion, reshape=reshape)
+    asked = Settings(
+        metric="road", metrics=("road",), metric_options={}, grammar="gradient", seed=0,
+        precision="float32", search={}, **{"target": "predicted", **settings},
+    )  # fmt: skip
+    record = SimpleNamespace(network=network, settings=asked)
     return Winner(SimpleNamespace(record=record), parse(text))
 
 
