@@ -2,13 +2,25 @@
 
 from sycam.evidence.cache import Cache, default_folder
 from sycam.evidence.capture import Evidence, measure, measure_layers, read_outputs
-from sycam.evidence.layers import SOUGHT, Layer, Layers, as_layers, find_layer, varies
+from sycam.evidence.layers import (
+    AUTO,
+    SITES,
+    SOUGHT,
+    Layer,
+    Layers,
+    as_layers,
+    find_layer,
+    find_sites,
+    varies,
+)
 from sycam.evidence.leaves.measure import Examples, add_leaves, measure_leaves
 from sycam.evidence.leaves.table import MEASURED, Leaf
 from sycam.evidence.stack import Stack
 
 __all__ = [
+    "AUTO",
     "MEASURED",
+    "SITES",
     "SOUGHT",
     "Cache",
     "Evidence",
@@ -21,6 +33,7 @@ __all__ = [
     "as_layers",
     "default_folder",
     "find_layer",
+    "find_sites",
     "measure",
     "measure_layers",
     "measure_leaves",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import DataError, LayerError, OptionError
+from sycam.errors import DataError, LayerError, OptionError, unknown_name
 from sycam.evidence.layers import Layer, layer_of
 from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
 from sycam.networks.forward import forward, returned
@@ -36,6 +36,18 @@ from sycam.targets.resolve import Target, is_callable, part_of, reading_of, reso
 from sycam.targets.resolved import Resolved
 
 BATCH = 32
+
+
+def layer_named(layers: Sequence[Evidence], name: str) -> Evidence:
+    """The evidence of the layer of a name.
+
+    Raises:
+        UnknownNameError: it was not measured.
+    """
+    for layer in layers:
+        if layer.name == name:
+            return layer
+    raise unknown_name("layer", name, [layer.name for layer in layers], "measure it as well")
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,14 @@ class Evidence:
     def layers(self) -> tuple[Evidence, ...]:
         """This evidence as that of one layer: see :class:`sycam.evidence.stack.Stack`."""
         return (self,)
+
+    def at(self, name: str) -> Evidence:
+        """The evidence of the layer of a name.
+
+        Raises:
+            UnknownNameError: it was not measured.
+        """
+        return layer_named(self.layers, name)
 
     @property
     def fusion(self) -> str:

@@ -44,7 +44,9 @@ def layer_of(layer: Layer | nn.Module) -> Layer:
 
 
 Layers = str | nn.Module | Sequence[str | nn.Module]
-SOUGHT = ("auto", "last")  # layers that are found by looking at what the network does
+AUTO, LAST, SITES = "auto", "last", "sites"
+SOUGHT = (AUTO, LAST)  # a layer that is found by looking at what the network does
+LEAST_SITES, MOST_SITES = 3, 6  # layers that a search of the whole network looks at
 
 
 def as_layers(layer: Layers) -> list[str | nn.Module]:
@@ -128,51 +130,67 @@ def _as_compiled(layer: str, modules: Iterable[str]) -> str:
 
 
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
+def find_sites(network: nn.Module, images: Tensor, target: Target = None) -> tuple[Layer, ...]:
+    """The layers that a search of the whole network looks at, the deepest first.
+
+    Of each resolution the deepest layer that a CAM can weight sensibly, as for ``"auto"``, and
+    always the deepest of all, be its gradients constant or not; where there are few resolutions,
+    the next deepest. At most :data:`MOST_SITES`.
+
+    Args:
+        network: the classifier.
+        images: a few probe images ``[n,C,H,W]``.
+        target: what is explained on those images; classes count as the predicted ones.
+
+    Raises:
+        LayerError: no layer suits.
+    """
+    seen = _look(network, images, target)
+    outputs, constant, whole = seen.outputs, seen.constant, seen.sensible
+    by_grid: dict[tuple[int, ...], list[str]] = {}
+    for name in whole:
+        by_grid.setdefault(tuple(outputs[name].shape[2:]), []).append(name)
+    chosen = [_after_relu(names, outputs) for names in by_grid.values()]
+    chosen = list(dict.fromkeys([*filter(None, [constant]), *chosen]))
+    for name in whole:
+        further = outputs[name].min() >= 0 and len(chosen) < LEAST_SITES
+        if further and not any(_same(outputs[name], outputs[other]) for other in chosen):
+            chosen.append(name)
+    order = list(outputs)
+    chosen = sorted(chosen, key=order.index, reverse=True)[:MOST_SITES]
+    if scraps := [name for name in chosen if looks_channels_last(outputs[name], network)]:
+        raise LayerError(
+            f"layer {scraps[0]} returns {tuple(outputs[scraps[0]].shape)}, which looks like "
+            f"(N,h,w,K), channels last: name the layers, with "
+            f"{argument('reshape', 'channels-last')}"
+        )
+    note = f"{len(chosen)} layers are searched, the deepest first: {', '.join(chosen)}"
+    notes = [note, *[""] * (len(chosen) - 1)]
+    return tuple(
+        Layer(name, network.get_submodule(name), said)
+        for name, said in zip(chosen, notes, strict=True)
+    )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two layers return the same, as a block and its last part do."""
+    return one.shape == other.shape and bool(torch.equal(one, other))
+
+
+@torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
 def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: bool) -> Layer:
     """The deepest layer whose gradients vary over places, and that a CAM can weight sensibly.
-
-    Two kinds of layer are passed over while another suits. One inside a residual branch explains
-    only what that branch adds: each path from the image to the score should run through the layer.
-    One before its ReLU has negative activations, which the formulas do not expect; it gives way to
-    a layer after a ReLU unless that is more than twice as fine.
 
     Args:
         any_gradients: take the deepest layer that the score depends on, whatever its gradients.
     """
-    outputs, scores, pixels, severed = _trace(network, images, target)
-    if not outputs and not severed:
-        scripts = [name for name, module in network.named_modules() if scripted(module)]
-        raise LayerError(
-            "no layer of the network has a spatial output (N,K,h,w); class activation maps need a "
-            "convolutional network"
-            + (f" ({scripts[0]!r} is TorchScript, which cannot be watched)" if scripts else "")
+    seen = _look(network, images, target)
+    if any_gradients and (deepest := seen.deepest):
+        return Layer(
+            deepest, network.get_submodule(deepest), f"deepest layer with places: {deepest}"
         )
-    names = list(outputs)
-    tensors = [outputs[name] for name in names]
-    gradients = differentiate(scores, tensors, retain_graph=True)
-    if all(gradient is None for gradient in gradients):
-        raise LayerError(
-            "the gradient of the explained score reaches no layer with spatial output: "
-            + where_lost(network, images)
-        )
-    varying, constant = [], ""
-    for name, gradient in zip(reversed(names), reversed(gradients), strict=True):
-        if gradient is None or not gradient.abs().max() > 0:
-            continue
-        if any_gradients:
-            return Layer(name, network.get_submodule(name), f"deepest layer with places: {name}")
-        if not varies(gradient):
-            constant = constant or name
-            continue
-        varying.append(name)
-    if not varying:
-        raise LayerError(
-            "at every layer with spatial output the gradients are zero or constant over places; "
-            f"name a layer by {argument('layer')}"
-        )
-    leaf = accumulator(pixels)
-    whole = [n for n in varying if not reaches(scores.grad_fn, leaf, outputs[n].grad_fn)]
-    chosen = _after_relu(whole or varying, outputs)
+    outputs, constant = seen.outputs, seen.constant
+    chosen = _after_relu(seen.sensible, outputs)
     if looks_channels_last(outputs[chosen], network):
         raise LayerError(
             f"the deepest layer with places, {chosen}, returns {tuple(outputs[chosen].shape)}, "
@@ -188,8 +206,84 @@ def _deepest(network: nn.Module, images: Tensor, target: Target, any_gradients: 
     return Layer(chosen, network.get_submodule(chosen), note)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Layers with spatial output on which the score depends, by their gradients.
+
+    Attributes:
+        outputs: of all modules with spatial output that run once, in the order of execution.
+        deepest: of all; empty where the score depends on none.
+        constant: the deepest whose gradients are constant over places; empty where none is.
+        varying: the others, the deepest first.
+        whole: those of them that no path from the image to the score goes round.
+    """
+
+    outputs: dict[str, Tensor]
+    deepest: str
+    constant: str
+    varying: list[str]
+    whole: list[str]
+
+    @property
+    def sensible(self) -> list[str]:
+        """What a CAM can weight sensibly, the deepest first.
+
+        A layer inside a residual branch explains only what that branch adds: each path from the
+        image to the score should run through the layer, if there is such a one.
+
+        Raises:
+            LayerError: there is none.
+        """
+        if not self.varying:
+            raise LayerError(
+                "at every layer with spatial output the gradients are zero or constant over "
+                f"places; name a layer by {argument('layer')}"
+            )
+        return self.whole or self.varying
+
+
+def _look(network: nn.Module, images: Tensor, target: Target) -> _Seen:
+    """The layers of a network, by what their gradients look like on some images.
+
+    Raises:
+        LayerError: no layer has spatial output, or no gradient reaches one.
+    """
+    outputs, scores, pixels, severed = _trace(network, images, target)
+    if not outputs and not severed:
+        scripts = [name for name, module in network.named_modules() if scripted(module)]
+        raise LayerError(
+            "no layer of the network has a spatial output (N,K,h,w); class activation maps need a "
+            "convolutional network"
+            + (f" ({scripts[0]!r} is TorchScript, which cannot be watched)" if scripts else "")
+        )
+    gradients = differentiate(scores, list(outputs.values()), retain_graph=True)
+    if all(gradient is None for gradient in gradients):
+        raise LayerError(
+            "the gradient of the explained score reaches no layer with spatial output: "
+            + where_lost(network, images)
+        )
+    felt = {
+        name: varies(gradient)
+        for name, gradient in zip(reversed(outputs), reversed(gradients), strict=True)
+        if gradient is not None and gradient.abs().max() > 0
+    }
+    varying = [name for name, vary in felt.items() if vary]
+    leaf = accumulator(pixels)
+    return _Seen(
+        outputs,
+        deepest=next(iter(felt), ""),
+        constant=next((name for name, vary in felt.items() if not vary), ""),
+        varying=varying,
+        whole=[n for n in varying if not reaches(scores.grad_fn, leaf, outputs[n].grad_fn)],
+    )
+
+
 def _after_relu(names: list[str], outputs: dict[str, Tensor]) -> str:
-    """The first name whose output is nowhere negative, if its grid is close to the first's."""
+    """The first name whose output is nowhere negative, if its grid is close to the first's.
+
+    Before its ReLU a layer has negative activations, which the formulas do not expect; it gives way
+    to a layer after a ReLU unless that is more than twice as fine.
+    """
     side = outputs[names[0]].shape[-1]
     for name in names:
         if outputs[name].shape[-1] <= 2 * side and outputs[name].min() >= 0:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sycam.evidence.capture import Evidence
+from sycam.evidence.capture import Evidence, layer_named
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class Stack:
     def probability(self) -> Tensor:
         """``[N]`` probability of the class explained."""
         return self.first.probability
+
+    def at(self, name: str) -> Evidence:
+        """The evidence of the layer of a name.
+
+        Raises:
+            UnknownNameError: it was not measured.
+        """
+        return layer_named(self.layers, name)
 
     def subset(self, index: Tensor | slice) -> Stack:
         """The evidence on some of the images."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
@@ -19,11 +19,12 @@ from lark.exceptions import UnexpectedInput
 
 from sycam.errors import ExpressionError, GrammarError
 from sycam.grammar.notation import Alternative, PlacedError, Rules, read_rules
-from sycam.grammar.productions import Production, productions
+from sycam.grammar.productions import Production, at_sites, productions
 from sycam.grammar.source import Source, find, source_of_file, source_of_text
-from sycam.language.expression import Expression
+from sycam.language.expression import Expression, apply
 from sycam.language.parsing import LONGEST, build_aliased, caret, complaint, quoted
-from sycam.language.signatures import COMMUTATIVE
+from sycam.language.signatures import COMMUTATIVE, HEAT, MAP, WEIGHT
+from sycam.language.sites import CAM
 from sycam.language.sources import version_text
 
 
@@ -63,6 +64,21 @@ class Grammar:
         ops = (p.operator for p in self.productions)
         return frozenset(op.name for op in ops if op.is_leaf and op.value is None)
 
+    @property
+    def spans_layers(self) -> bool:
+        """Whether it combines saliency maps, which may be those of several layers."""
+        return any(p.operator is CAM or p.operator.site for p in self.productions)
+
+    def at(self, sites: Sequence[str]) -> Grammar:
+        """The space whose saliency maps are those of named layers; itself where it has none.
+
+        Args:
+            sites: names of the layers.
+        """
+        if not any(p.operator is CAM for p in self.productions):
+            return self
+        return replace(self, productions=at_sites(self.start, self.productions, sites))
+
     def without(self, leaves: Collection[str]) -> Grammar:
         """The space without some leaves, and without what can only be built from them.
 
@@ -98,6 +114,14 @@ class Grammar:
     def __contains__(self, expression: Expression) -> bool:
         """Whether the space holds the expression, up to the order of commutative arguments."""
         return self.start in self._symbols_of(expression, {})
+
+    def holds(self, expression: Expression) -> bool:
+        """Whether the space holds the expression, or the saliency map of it."""
+        if expression in self:
+            return True
+        at_one = [p.operator for p in self.productions if p.operator is CAM or p.operator.site]
+        weighs = expression.sort in (WEIGHT, MAP, HEAT)
+        return weighs and any(apply(op.name, expression) in self for op in at_one)
 
     def _symbols_of(self, expression: Expression, known: dict) -> frozenset[str]:
         if expression in known:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sycam.errors import UnknownNameError
 from sycam.grammar.notation import Alternative, PlacedError, Rules
 from sycam.language.operators import OPERATORS, operator
 from sycam.language.signatures import SCALAR, Operator
+from sycam.language.sites import CAM, cam_at
 
 START = "start"
 
@@ -22,12 +23,15 @@ class Production:
         arguments: symbols of the arguments.
         owners: symbols that the result belongs to.
         sort: sort of the result, from the operator table.
+        site: name of the layer whose leaves it computes from; empty where there is one layer, or
+            where saliency maps are combined.
     """
 
     operator: Operator
     arguments: tuple[str, ...]
     owners: frozenset[str]
     sort: str
+    site: str = ""
 
 
 def productions(rules: Rules) -> tuple[str, tuple[Production, ...]]:
@@ -73,6 +77,49 @@ def productions(rules: Rules) -> tuple[str, tuple[Production, ...]]:
     ]
     made.sort(key=lambda p: (order[p.operator.name], p.arguments))
     return start, tuple(made)
+
+
+def at_sites(
+    start: str, made: Sequence[Production], sites: Sequence[str]
+) -> tuple[Production, ...]:
+    """Productions whose saliency maps are those of named layers.
+
+    What stands below ``cam`` is repeated for each layer, with symbols of its own: the same formula
+    has other values at another layer.
+
+    Args:
+        start: the symbol of complete expressions.
+        made: of a grammar whose operator ``cam`` reads the only layer.
+        sites: names of the layers.
+    """
+    outside = _used(made, {start}, lambda p: p.operator is not CAM)
+    below = {a for p in made if p.operator is CAM for a in p.arguments}
+    inside = _used(made, below, lambda _: True)
+    found: list[Production] = []
+    for p in made:
+        if owners := p.owners & outside:
+            if p.operator is not CAM:
+                found.append(replace(p, owners=owners))
+            for site in sites if p.operator is CAM else ():
+                arguments = tuple(f"{a}@{site}" for a in p.arguments)
+                found.append(Production(cam_at(site), arguments, owners, p.sort, site))
+        for site in sites if p.owners & inside else ():
+            arguments = tuple(f"{a}@{site}" for a in p.arguments)
+            owners = frozenset(f"{owner}@{site}" for owner in p.owners & inside)
+            found.append(Production(p.operator, arguments, owners, p.sort, site))
+    return tuple(found)
+
+
+def _used(
+    made: Sequence[Production], symbols: set[str], follow: Callable[[Production], bool]
+) -> frozenset[str]:
+    """The symbols that derivations of some symbols use, through the productions followed."""
+    used: set[str] = set()
+    waiting = set(symbols)
+    while waiting:
+        used |= waiting
+        waiting = {a for p in made if p.owners & waiting and follow(p) for a in p.arguments} - used
+    return frozenset(used)
 
 
 def _unit(alternative: Alternative) -> str:

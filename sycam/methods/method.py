@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,8 +11,9 @@ from torch import Tensor
 from sycam.errors import DataError
 from sycam.evidence import Evidence, Stack
 from sycam.heatmaps import Heatmaps, combine, from_sums, fuse, maps_of, norm01
-from sycam.language import Expression, heatmap_latex
+from sycam.language import Expression, apply, heatmap_latex
 from sycam.language.signatures import HEAT, WEIGHT, WEIGHTING
+from sycam.language.sites import cam_at
 from sycam.metrics import Context
 
 PUBLISHED, BASELINE, CONTROL = "published", "baseline", "control"
@@ -43,6 +44,7 @@ class Method:
         runs: whether a direct method runs the network itself.
         definition: the formula of a direct method, for people.
         definition_latex: the same in LaTeX.
+        site: name of the layer that a direct method looks at; empty for each one there is.
     """
 
     name: str
@@ -55,6 +57,15 @@ class Method:
     runs: bool = False
     definition: str = ""
     definition_latex: str = ""
+    site: str = ""
+
+    def at(self, site: str) -> Method:
+        """The method at the layer of a name, called ``NAME@LAYER``; itself where it does not look
+        at a layer."""
+        if self.expression is not None:
+            expression = apply(cam_at(site).name, self.expression)
+            return replace(self, name=f"{self.name}@{site}", expression=expression)
+        return replace(self, name=f"{self.name}@{site}", site=site) if self.measures else self
 
     @property
     def leaves(self) -> frozenset[str]:
@@ -109,6 +120,8 @@ class Method:
             return maps_of([self.expression], evidence, context.size)
         if not self.measures:  # it does not look at the layer: once is enough
             return self.direct(evidence.layers[0], context)
+        if self.site:
+            return self.direct(evidence.at(self.site), context)
         parts = [self.direct(layer, context) for layer in evidence.layers]
         return fuse(parts, evidence.fusion)
 

@@ -265,19 +265,24 @@ _TABLE = (
 METHODS: Mapping[str, Method] = MappingProxyType({m.name: m for m in _TABLE})
 
 
-def shown_methods(measured: Collection[str] = ALWAYS) -> list[Method]:
+def shown_methods(measured: Collection[str] = ALWAYS, sites: Collection[str] = ()) -> list[Method]:
     """The published CAMs, baselines and controls that a search or validation shows.
 
     Args:
         measured: names of the leaves that are measured anyway (those that always are need not be
             named); a method that reads another is left out, so that nobody pays for it unasked.
+        sites: names of layers at each of which a method that looks at one is shown; if none, as it
+            is.
     """
     shown, had = (PUBLISHED, BASELINE, CONTROL), ALWAYS.union(measured)
-    return [m for m in METHODS.values() if m.kind in shown and m.leaves <= had]
+    methods = [m for m in METHODS.values() if m.kind in shown and m.leaves <= had]
+    if not sites:
+        return methods
+    return list({m.name: m for one in methods for m in (one.at(site) for site in sites)}.values())
 
 
 def find_method(text: str | Expression | Method) -> Method:
-    """A named method, or any expression as one.
+    """A named method, one at a layer (``grad-cam@layer4``), or any expression as one.
 
     Raises:
         UnknownNameError, ExpressionError: neither a name nor an expression.
@@ -292,6 +297,9 @@ def find_method(text: str | Expression | Method) -> Method:
         )
     if text in METHODS:
         return METHODS[text]
+    name, at, site = text.partition("@")
+    if at and name in METHODS:
+        return METHODS[name].at(site)
     words = re.findall(r"\w+", text)
     if not any(c in text for c in "()*/ ") and not all(word in LEAVES for word in words):
         raise unknown_name("method", text, METHODS, "sycam methods lists all; or an expression")

@@ -18,6 +18,7 @@ from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (
     MEASURED,
+    SITES,
     SOUGHT,
     Cache,
     Evidence,
@@ -29,6 +30,7 @@ from sycam.evidence import (
     as_layers,
     default_folder,
     find_layer,
+    find_sites,
     measure_layers,
     measure_leaves,
     read_outputs,
@@ -119,7 +121,7 @@ class ExplainedNetwork:
         if place != device_of(network):
             # By name, so that the copy's layers are found.
             wanted = [
-                one if one in SOUGHT else find_layer(network, one, images.images[:0]).name
+                one if one in (*SOUGHT, SITES) else find_layer(network, one, images.images[:0]).name
                 for one in wanted
             ]
             network = moved(copied(network), place)
@@ -131,7 +133,12 @@ class ExplainedNetwork:
         if said:
             notify(Note(said))
         target = read_as(target, reading)
-        layers = tuple(find_layer(network, one, probes, explain.reshape, target) for one in wanted)
+        if wanted == [SITES]:
+            layers = find_sites(network, probes, target)
+        else:
+            layers = tuple(
+                find_layer(network, one, probes, explain.reshape, target) for one in wanted
+            )
         for one in layers:
             if one.note:
                 notify(Note(one.note))

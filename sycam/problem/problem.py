@@ -10,7 +10,7 @@ from pathlib import Path
 from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
-from sycam.evidence import Evidence, Stack
+from sycam.evidence import AUTO, SITES, Evidence, Stack, as_layers
 from sycam.grammar import Grammar, load_grammar
 from sycam.inference import FLOAT32, Classifier
 from sycam.methods import Method, shown_methods
@@ -75,19 +75,23 @@ class Problem:
         grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
         known = on_device(open_network(asked.network), asked.device)
         searched, unseen = read_and_divide(asked, known, watched, notify)
+        whole = grammar.spans_layers and as_layers(asked.layer) == [AUTO]
+        layer = SITES if whole else asked.layer
         explained = ExplainedNetwork.prepare(
-            known, asked.layer, searched, asked.explain, asked.seed, asked.device, notify
+            known, layer, searched, asked.explain, asked.seed, asked.device, notify
         )
         if explained.unsteady:
             raise NetworkError(f"no search on a network that is not steady: {explained.unsteady}")
         notify(Stage("Measuring activations and gradients", len(searched)))
         grammar = _available(grammar, explained, searched, notify)
+        grammar = grammar.at([layer.name for layer in explained.layers])
         read = (grammar, *watched, *asked.guesses)
         leaves = frozenset().union(*(one.leaves for one in read))
         evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
-        shown = shown_methods(grammar.leaves)
+        sites = [one.name for one in explained.layers] if grammar.spans_layers else []
+        shown = shown_methods(grammar.leaves, sites)
         shown = [m for m in shown if m.has_weights or not metric.of_weights]
         if asked.explain.precision != FLOAT32:
             scorer = Scorer(metric, evidence, context)
@@ -105,6 +109,12 @@ class Problem:
             known=shown,
             correct_only=asked.data.correct_only,
         )
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the layers that formulas choose among; empty where all read the same ones."""
+        names = tuple(layer.name for layer in self.explained.layers)
+        return names if self.grammar.spans_layers else ()
 
     @property
     def goals(self) -> tuple[Metric, ...]:

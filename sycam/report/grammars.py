@@ -28,7 +28,7 @@ def summary(grammar: Grammar, max_cost: int) -> dict[str, Any]:
         "leaves": [leaf.symbol for leaf in _measured(grammar)],
         "operators": [op.name for op in _operators(grammar)],
         "published": [m.name for m in METHODS.values() if m.kind == PUBLISHED
-                      and m.expression is not None and m.expression in grammar],
+                      and m.expression is not None and grammar.holds(m.expression)],
     }  # fmt: skip
 
 

@@ -67,13 +67,15 @@ class Formula:
         """The whole heatmap in LaTeX."""
         return heatmap_latex(parse_weights(self.expression))
 
-    def cam(self, network: nn.Module, layer: Layers, **options: Any) -> CAM:
+    def cam(self, network: nn.Module, layer: Layers | None = None, **options: Any) -> CAM:
         """The formula as a reusable class activation map of a network.
 
         Args:
-            network, layer: as for :class:`sycam.CAM`.
+            network, layer: as for :class:`sycam.CAM`; no layer where the formula names its own.
             options: its ``reshape`` and ``fusion``.
         """
+        if layer is None:
+            return CAM(network, parse_weights(self.expression), **options)
         return CAM(network, layer, self.expression, **options)
 
 

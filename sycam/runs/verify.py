@@ -194,7 +194,7 @@ def _grammar(done: Verification, result: Result) -> Grammar | None:
     with done.claim(
         "the grammar has the digest and the trees that the certificate states"
     ) as fault:
-        grammar = read_grammar(recorded.text, recorded.name)
+        grammar = read_grammar(recorded.text, recorded.name).at(result.record.network.layers)
         if {grammar.digest} != {recorded.digest, result.certificate.grammar}:
             fault(f"its digest is {grammar.digest}")
         levels = result.certificate.levels

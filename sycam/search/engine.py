@@ -14,6 +14,7 @@ from sycam.metrics.composition.objectives import Objectives
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Plan, Scored
 from sycam.search.options import SearchOptions
+from sycam.search.proposals.combinations import combined
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.guide import Guide
 from sycam.search.racing.race import BATCH, Race, Standing
@@ -188,6 +189,7 @@ class Search:
             if known.expression is not None and known.expression in self.enumerator.grammar:
                 guide.add(known.expression, oriented_figures(known.score.values, metric), True)
         try:
+            self._combine(guide)
             while batch := guide.ask(BATCH):
                 for standing in self._enter(batch, GUIDED):
                     figures = self._figures(standing)
@@ -202,6 +204,27 @@ class Search:
             self.outcome.guided = dict(guide.statistics)
         if self.constants:
             self._constants()
+
+    def _combine(self, guide: Guide) -> None:
+        """Score combinations of what leads at each layer, before anything is proposed."""
+        worth, last = self._worth(), len(self.board.stages) - 1
+        standings = list(self.race.standings.values())
+        standings += [
+            Standing(known.expression, last, float(self.race.metric.oriented(known.mean)))
+            for known in self.outcome.known
+            if known.expression is not None and known.eligible
+        ]
+        standings.sort(
+            key=lambda s: (-s.stage, s.dropped is not None, -worth(s), s.expression.sort_key())
+        )
+        ranked = [standing.expression for standing in standings]
+        proposals = combined(ranked, self.enumerator.grammar)
+        new = dict.fromkeys(self.enumerator.represent_all(proposals))
+        fresh = [e for e in new if e is not None and e not in self.race.standings]
+        for start in range(0, len(fresh), BATCH):
+            for standing in self._enter(fresh[start : start + BATCH], GUIDED):
+                figures = self._figures(standing)
+                guide.add(standing.expression, figures, standing.dropped is None)
 
     def _constants(self) -> None:
         self.notify(Stage("Tuning constants of the leaders"))

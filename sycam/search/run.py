@@ -10,7 +10,7 @@ from pathlib import Path
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
 from sycam.language import Expression
-from sycam.methods import find_method
+from sycam.methods import find_method, shown_methods
 from sycam.methods.method import PUBLISHED, RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
@@ -107,7 +107,9 @@ def run_search(
         board = JournaledScorer(metric, problem.evidence, problem.context, journal, blocks, writes)
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
-        admission = Admission(gate, Rediscovery(problem.scorer, problem.grammar.leaves))
+        admission = Admission(
+            gate, Rediscovery(problem.scorer, shown_methods(problem.grammar.leaves, problem.sites))
+        )
         race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
         guide = _guide_of(problem, options, enumerator, folder if writes else None)

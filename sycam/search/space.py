@@ -15,7 +15,8 @@ PROBE_BYTES = 1 << 20  # of one map's values on all probe images, which are two 
 def probe_images(problem: Problem) -> int:
     """How many of the search images tell candidates apart."""
     first = problem.evidence.layers[0]
-    one = first.activations[0].numel() * 8
+    layers = problem.evidence.layers if problem.grammar.spans_layers else (first,)
+    one = max(layer.activations[0].numel() for layer in layers) * 8
     return min(len(first), max(2, min(5, PROBE_BYTES // one)))
 
 
@@ -31,20 +32,26 @@ def enumerator_of(problem: Problem, equivalence: str) -> Enumerator:
     )
 
 
-def _probe(problem: Problem) -> dict[str, Tensor]:
-    """Measurements of some of the search images.
+def _probe(problem: Problem) -> dict[str, Tensor] | dict[str, dict[str, Tensor]]:
+    """Measurements of some of the search images; at several layers by the layer's name.
 
     Where the metric looks at other inputs, also those of each image's least likely class,
     whose score has mostly another sign.
     """
     first, leaves = problem.evidence.layers[0], problem.grammar.leaves
     count = probe_images(problem)
-    probe = {name: tensor[:count] for name, tensor in first.leaves.items()}
+    layers = problem.evidence.layers if problem.grammar.spans_layers else (first,)
+    probes = [{name: tensor[:count] for name, tensor in e.leaves.items()} for e in layers]
     several = first.outputs is not None and first.outputs.shape[1] > 1
     if problem.metric.looks_elsewhere and several and not is_callable(problem.explained.target):
         classes = first.outputs.scatter(1, first.targets[:, None], torch.inf).argmin(1)
         images = problem.context.images[:count]
-        other = problem.explained.remeasure(images, leaves, classes[:count]).layers[0].leaves
-        probe = {name: torch.cat([other[name], tensor]) for name, tensor in probe.items()
-                 if name in other}  # fmt: skip
-    return probe
+        others = problem.explained.remeasure(images, leaves, classes[:count]).layers
+        probes = [
+            {name: torch.cat([other.leaves[name], tensor]) for name, tensor in probe.items()
+             if name in other.leaves}
+            for other, probe in zip(others, probes, strict=False)
+        ]  # fmt: skip
+    if not problem.grammar.spans_layers:
+        return probes[0]
+    return {layer.name: probe for layer, probe in zip(layers, probes, strict=True)}

@@ -44,7 +44,7 @@ PUBLISHED = {
     "MI-Grad-CAM": "mean(G) * normalize(MI)",
     "FEM": "mean(above(A, 2))",
 }
-SHIPPED = ("perturbation", "information", "gradient", "spatial", "full")
+SHIPPED = ("perturbation", "information", "gradient", "spatial", "full", "network")
 GRAMMARS = {name: load_grammar(name) for name in SHIPPED}
 
 
@@ -63,7 +63,7 @@ def test_the_comment_of_a_shipped_grammar_says_what_it_holds(name):
     counts = re.search(r"// Trees of cost 1 to 6: ([\d, ]+)\n", own)[1]
     assert [int(n.replace(",", "")) for n in counts.split()] == grammar.tree_counts(6)
     named = re.search(r"// Published CAMs: ([^.]+)\.", own)[1].replace("\n//", "")
-    held = [cam for cam, text in PUBLISHED.items() if parse(text) in grammar]
+    held = [cam for cam, text in PUBLISHED.items() if grammar.holds(parse(text))]
     assert sorted(named.split(", ")) == sorted(held)
     assert held
 
@@ -72,7 +72,7 @@ def test_the_comment_of_a_shipped_grammar_says_what_it_holds(name):
 def test_every_published_cam_whose_leaves_a_large_grammar_has_is_in_it(name):
     grammar = GRAMMARS[name]
     expressions = {m.name: m.expression for m in METHODS.values() if m.kind == "published"}
-    written = {cam for cam, e in expressions.items() if e is not None and e in grammar}
+    written = {cam for cam, e in expressions.items() if e is not None and grammar.holds(e)}
     assert written
     if name == "full":
         assert len(written) >= 13

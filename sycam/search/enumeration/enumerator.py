@@ -74,7 +74,8 @@ class Enumerator:
     Args:
         grammar: the space.
         leaves: measurements on the probe images, ``[n,K,h,w]``; the last ``confirm`` of the n
-            images only confirm or contradict an equality seen on the others.
+            images only confirm or contradict an equality seen on the others. Of a grammar at
+            several layers, by the layer's name.
         invariance: the coarsest difference between candidates that the metric cannot see.
         size: (H, W) of the images, or (D, H, W) of volumes.
         confirm: number of confirming images.
@@ -91,7 +92,7 @@ class Enumerator:
     def __init__(
         self,
         grammar: Grammar,
-        leaves: Mapping[str, Tensor],
+        leaves: Mapping[str, Tensor] | Mapping[str, Mapping[str, Tensor]],
         invariance: str,
         size: tuple[int, ...],
         confirm: int = 1,
@@ -105,7 +106,7 @@ class Enumerator:
             )
         self.grammar, self.equivalence = grammar, equivalence
         self.invariance, self.size = invariance, size
-        self.probe = Probe(leaves, confirm, depth)
+        self.probe = _probe(leaves, confirm, depth)
         self.levels: list[Level] = []
         self._merges = equivalence in (BY_VALUES, BY_BOTH)
         self._bank: dict[str, dict[int, dict[Expression, None]]] = {s: {} for s in grammar.symbols}
@@ -125,7 +126,8 @@ class Enumerator:
             for production_ in self.grammar.productions:
                 combos = self._combinations(production_, cost)
                 while block := list(islice(combos, BLOCK)):
-                    yield from self._admit(production_, block, level)
+                    for part in self._on_same_grids(production_, block):
+                        yield from self._admit(production_, part, level)
             level.complete = True
             yield level
 
@@ -168,7 +170,7 @@ class Enumerator:
         sums = self.probe.sums(values, expression.sort)
         if not torch.isfinite(values).all() or is_degenerate(sums).all():
             return None
-        return portraits(sums)[0]
+        return portraits(sums, self.probe.finest)[0]
 
     def simplest(self, expression: Expression) -> Expression:
         """The cheapest expression seen so far of the class that an expression represents."""
@@ -204,11 +206,22 @@ class Enumerator:
                     continue
                 yield children
 
+    def _on_same_grids(
+        self, p: Production, block: list[tuple[Expression, ...]]
+    ) -> list[list[Expression]]:
+        """The expressions of a block, those together whose arguments lie on the same grids."""
+        parts: dict[tuple, list[Expression]] = {}
+        for children in block:
+            expression = apply(p.operator.name, *children)
+            grids = () if p.site else self.probe.grids(expression)
+            parts.setdefault(grids, []).append(expression)
+        return list(parts.values())
+
     def _admit(
-        self, p: Production, block: list[tuple[Expression, ...]], level: Level
+        self, p: Production, expressions: list[Expression], level: Level
     ) -> Iterator[Expression]:
-        expressions = [apply(p.operator.name, *children) for children in block]
-        values = self.probe.values_alike(expressions)
+        probe = self.probe.sites.get(p.site, self.probe)
+        values = probe.values_alike(expressions)
         level.built += len(expressions)
         finite = torch.isfinite(values).flatten(1).all(1)
         keys = value_keys(values[:, : self.probe.first])
@@ -234,7 +247,7 @@ class Enumerator:
                 if owner == self.grammar.start:
                     complete.append(i)
         level.values += len(fresh)
-        self.probe.keep([expressions[i] for i in fresh], values[fresh])
+        probe.keep([expressions[i] for i in fresh], values[fresh])
         if complete:
             chosen = [expressions[i] for i in complete]
             yield from self._distinct(chosen, values[complete], level)
@@ -275,3 +288,13 @@ class Enumerator:
         (key,) = value_keys(values[:, : self.probe.first]).tolist()
         (confirming,) = fingerprints(values[:, self.probe.first :])
         return self._values[self.grammar.start].find(key, confirming)
+
+
+def _probe(
+    leaves: Mapping[str, Tensor] | Mapping[str, Mapping[str, Tensor]], confirm: int, depth: int
+) -> Probe:
+    """The probe of one layer, or of several by their names."""
+    if "activations" in leaves:
+        return Probe(leaves, confirm, depth)
+    sites = {name: Probe(one, confirm, depth) for name, one in leaves.items()}
+    return Probe(next(iter(leaves.values())), confirm, depth, sites)

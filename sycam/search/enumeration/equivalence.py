@@ -84,17 +84,20 @@ def heat_keys(sums: Tensor, invariance: str, size: tuple[int, ...], depth: int =
     return (whole * _tokens(whole.shape[1])).sum(1)
 
 
-def portraits(sums: Tensor) -> np.ndarray:
+def portraits(sums: Tensor, grid: tuple[int, int] | None = None) -> np.ndarray:
     """Vectors that are near each other where heatmaps order their places alike.
 
     Args:
         sums: ``[B,n,h,w]`` float64 before the ReLU.
+        grid: on which portraits are compared; the sums' own if None.
 
     Returns:
         ``[B,F]``: of each image the places' mean ranks by ``relu(sums)``, from 0 to 1, on a grid
         of at most 16 by 16.
     """
     positive = sums.clamp(min=0)
+    if grid is not None:
+        positive = upsample(positive, grid)
     sides = tuple(min(side, _PORTRAIT) for side in positive.shape[-2:])
     if sides != positive.shape[-2:]:
         positive = F.adaptive_avg_pool2d(positive, sides)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from sycam.methods import Method, find_method, shown_methods
+from sycam.methods import Method, find_method
 from sycam.scoring.scorer import Scorer
 from sycam.search.selection.select import Candidate
 
@@ -17,12 +19,11 @@ class Rediscovery:
 
     Args:
         scorer: of the search images.
-        leaves: names of the leaves that are measured.
+        known: the published CAMs and controls.
     """
 
-    def __init__(self, scorer: Scorer, leaves: frozenset[str]):
-        self.scorer = scorer
-        self.known = shown_methods(leaves)
+    def __init__(self, scorer: Scorer, known: Sequence[Method]):
+        self.scorer, self.known = scorer, known
         self._maps: dict[tuple[str, int], Tensor] = {}  # of the known, made when first looked at
 
     def __call__(self, candidate: Candidate) -> bool:

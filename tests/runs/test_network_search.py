@@ -1,0 +1,88 @@
+"""Whole runs over the layers of a network: what wins, against whom, and that it can be derived."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import sycam
+from sycam.data.images import ImageSet
+from sycam.evidence import find_sites
+
+
+def network():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 3),
+    ).eval()  # fmt: skip
+
+
+def images(count=24):
+    generator = torch.Generator().manual_seed(0)
+    return ImageSet.from_arrays(torch.randn(count, 3, 16, 16, generator=generator))
+
+
+def test_the_layers_of_a_network_are_found_one_per_resolution():
+    assert [layer.name for layer in find_sites(network(), images().images[:4])] == ["7", "4", "1"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return sycam.synthesize(
+        network(), "auto", images(), "deletion", "network", mode="exact", max_cost=2, budget="5m",
+        search_images=14, heldout=10, out=tmp_path_factory.mktemp("runs") / "network",
+    )  # fmt: skip
+
+
+def test_published_cams_stand_at_every_layer(run):
+    names = {row.name for row in run.validation.rows}
+    for site in ("7", "4", "1"):
+        assert {f"grad-cam@{site}", f"layer-cam@{site}", f"eigen-cam@{site}"} <= names
+    assert "fullgrad" in names  # which looks at the whole network, once
+    assert "fullgrad@7" not in names
+    assert run.record.network.layers == ("7", "4", "1")
+
+
+def test_every_candidate_names_its_layer_and_the_winner_can_be_used(run):
+    assert {f.expression.partition("](")[0] for f in run.hall} <= {"cam[7", "cam[4", "cam[1"}
+    maps = run.best.cam(network())(images(4).images)
+    assert maps.shape == (4, 16, 16)
+
+
+def test_a_published_cam_at_another_layer_is_found_as_the_rival(run):
+    """The best of all layers, not of the one that --layer auto would take for one formula."""
+    published = [k for k in run.record.search.known if k.kind == "published"]
+    best = min(published, key=lambda known: known.score)  # lower is better for deletion
+    assert run.validation.chosen_published in {
+        k.name for k in run.record.search.known if k.score <= best.score + 1e-9
+    }
+    assert len({k.name.partition("@")[2] for k in published}) == 3
+
+
+def test_it_can_be_derived_again(run):
+    done = sycam.verify(run.path, network(), images())
+    assert done.holds, [check for check in done.checks if not check.holds]
+
+
+def test_products_of_layers_are_proposed_beyond_the_cost_bound(tmp_path):
+    out = tmp_path / "run"
+    sycam.synthesize(
+        network(), ["7", "1"], images(), "deletion", "network", mode="guided", max_cost=2,
+        budget=24, search_images=12, heldout=6, out=out,
+    )  # fmt: skip
+    scored = (out / "scores.jsonl").read_text()
+    assert re.search(r'"cam\[\d\]\([^"]*\) \* cam\[\d\]\(', scored)
+    assert re.search(r'"cam\[1\]\([^"]*\) \+ cam\[7\]\(|"cam\[7\]\([^"]*\) \+ cam\[1\]\(', scored)
+
+
+def test_one_layer_alone_is_named_too(tmp_path):
+    result = sycam.synthesize(
+        network(), "4", images(), "deletion", "network", mode="exact", max_cost=2,
+        search_images=12, heldout=6, out=tmp_path / "run",
+    )  # fmt: skip
+    assert all(f.expression.startswith("cam[4](") for f in result.hall)
