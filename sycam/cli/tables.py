@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sycam.evaluation import Table
-from sycam.report.front_tables import PLAIN
+from sycam.report.plain_table import plain_table
 from sycam.runs.verify import Verification
 from sycam.support.terminal import shown
 
@@ -69,7 +69,7 @@ def _blocks(
         left -= need
     tables = []
     for group in groups:
-        table = RichTable(**PLAIN)
+        table = plain_table()
         table.add_column(name, overflow="fold", max_width=_LONGEST)
         for column in group:
             least = max(cells[row, column].cell_len for row in rows)
@@ -88,7 +88,7 @@ def _blocks(
 
 def verification_table(done: Verification) -> RenderableType:
     """Each claim with what became of it, and what was not checked."""
-    table = RichTable(**PLAIN)
+    table = plain_table()
     table.add_column("")
     table.add_column("claim", overflow="fold")
     for check in done.checks:

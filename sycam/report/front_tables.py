@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from sycam.report.plain_table import plain_table
 from sycam.search.selection.pareto import Front
 from sycam.support.terminal import shown
 from sycam.validation.per_class import Specialisation
 
-PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left", "caption_justify": "left"}
 _SHOWN_GOALS = 12  # formulas of a front
 _SHOWN_CLASSES = 12
 
@@ -19,12 +18,11 @@ _SHOWN_CLASSES = 12
 def goals_table(goals: Front) -> Table:
     """The front of several goals; of a long one its ends and what lies evenly between them."""
     members = goals.members
-    table = Table(
+    table = plain_table(
         title=f"Front of {len(members)}: the best compromises of goals and cost, search images",
         caption=f"hypervolume {_figure(goals.hypervolume)}, of the published CAMs and controls "
         f"{_figure(goals.hypervolume_known)} (1: the best of them in every goal at once); "
         "bold: offered as the winner",
-        **PLAIN,
     )
     table.add_column("cost", justify="right")
     for goal, higher in zip(goals.goals, goals.directions, strict=True):
@@ -56,12 +54,11 @@ def classes_table(
     """
     rows = sorted(classes.classes, key=lambda r: (r.p is None, -r.heldout_images))
     left_out = len(rows) - _SHOWN_CLASSES
-    table = Table(
+    table = plain_table(
         title=f"Best formula of each class, {shown(classes.metric)} on held-out images ({better})",
         caption="gain: over the winner of all, positive favours the class's own; p: paired "
         "sign-flip test, Holm-corrected; *: the winner of all stands in"
         + (f"; {left_out} more classes in result.json" if left_out > 0 else ""),
-        **PLAIN,
     )
     for title in ("class", "images", "held-out", "of all", "gain", "p"):
         table.add_column(title, justify="right", no_wrap=True)

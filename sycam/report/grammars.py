@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,9 +13,8 @@ from sycam.grammar import Grammar
 from sycam.language import Operator
 from sycam.methods import METHODS
 from sycam.methods.published import PUBLISHED
+from sycam.report.plain_table import plain_table
 from sycam.support.terminal import shown
-
-_PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 
 
 def summary(grammar: Grammar, max_cost: int) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def description(grammar: Grammar, max_cost: int) -> dict[str, Any]:
 
 def listing(grammars: Sequence[Grammar], max_cost: int) -> RenderableType:
     """What each grammar measures, how many published CAMs it holds, its trees of each cost."""
-    made_of = Table(title="Grammars (sycam grammars show NAME says more)", **_PLAIN)
+    made_of = plain_table(title="Grammars (sycam grammars show NAME says more)")
     made_of.add_column("grammar", no_wrap=True)
     made_of.add_column("measures")
     made_of.add_column("operators", justify="right")
@@ -65,7 +63,7 @@ def listing(grammars: Sequence[Grammar], max_cost: int) -> RenderableType:
 
 
 def _trees(grammars: Sequence[Grammar], max_cost: int) -> Table:
-    table = Table(title="Trees by cost", **_PLAIN)
+    table = plain_table(title="Trees by cost")
     table.add_column("grammar", no_wrap=True)
     for cost in range(1, max_cost + 1):
         table.add_column(str(cost), justify="right", overflow="fold")
@@ -77,12 +75,12 @@ def _trees(grammars: Sequence[Grammar], max_cost: int) -> Table:
 def detail(grammar: Grammar, max_cost: int) -> RenderableType:
     """The grammar's size, leaves with their prices, operators and published CAMs."""
     said = description(grammar, max_cost)
-    leaves = Table(title="Leaves that are measured", **_PLAIN)
+    leaves = plain_table(title="Leaves that are measured")
     for title in ("leaf", "sort", "price", "meaning"):
         leaves.add_column(title, overflow="fold")
     for leaf in said["leaves"]:
         leaves.add_row(*(shown(leaf[key]) for key in ("written", "sort", "price", "meaning")))
-    operators = Table(title="Operators and constants", **_PLAIN)
+    operators = plain_table(title="Operators and constants")
     operators.add_column("written", no_wrap=True)
     operators.add_column("takes and gives", no_wrap=True)
     operators.add_column("cost", justify="right")

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -16,9 +15,8 @@ from sycam.evidence import MEASURED
 from sycam.language import Operator
 from sycam.methods import KINDS, Method
 from sycam.report.grammars import written
+from sycam.report.plain_table import plain_table
 from sycam.support.terminal import shown
-
-_PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 
 
 def summary(method: Method) -> dict[str, Any]:
@@ -81,14 +79,14 @@ def detail(method: Method) -> RenderableType:
             facts.add_row(title, shown(said[title]))
     parts: list[RenderableType] = [facts]
     if said["leaves"]:
-        leaves = Table(title="\nLeaves", **_PLAIN)
+        leaves = plain_table(title="\nLeaves")
         for title in ("leaf", "meaning", "price an image"):
             leaves.add_column(title, overflow="fold")
         for leaf in said["leaves"]:
             leaves.add_row(*(shown(leaf[key]) for key in ("written", "meaning", "price")))
         parts.append(leaves)
     if said["operators"]:
-        operators = Table(title="Operators", **_PLAIN)
+        operators = plain_table(title="Operators")
         for title in ("operator", "meaning"):
             operators.add_column(title, overflow="fold")
         for op in said["operators"]:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -20,9 +19,9 @@ from sycam.language.operators import OPERATORS
 from sycam.metrics import METRICS, Composite, Metric, find_metric
 from sycam.metrics.base import FAMILIES
 from sycam.metrics.option_text import expectation, written
+from sycam.report.plain_table import plain_table
 from sycam.support.terminal import shown
 
-_PLAIN = {"box": SIMPLE_HEAD, "title_justify": "left"}
 _INVARIANCES = {
     "weights": "formulas of equal weights are one to it",
     "exact": "formulas of equal maps before scaling are one to it",
@@ -68,7 +67,7 @@ def listing(metrics: Iterable[Metric]) -> RenderableType:
     """The metrics by family, a line each."""
     parts: list[RenderableType] = []
     for family, members in _by_family(metrics):
-        table = Table(title=f"[bold]{family}[/]: {FAMILIES[family]}", **_PLAIN)
+        table = plain_table(title=f"[bold]{family}[/]: {FAMILIES[family]}")
         for title in ("metric", "range", "needs", "what it measures"):
             table.add_column(title, no_wrap=title in ("metric", "range"), overflow="fold")
         for metric in members:
@@ -95,7 +94,7 @@ def detail(metric: Metric) -> RenderableType:
     options = _options(metric)
     if not options:
         return facts
-    table = Table(title="\nOptions, as in name:option=value,option=value", **_PLAIN)
+    table = plain_table(title="\nOptions, as in name:option=value,option=value")
     for title in ("option", "value", "default", "what it is"):
         table.add_column(title, overflow="fold")
     for option in options:

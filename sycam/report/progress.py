@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from sycam.events import Event, Note, Stage, Step
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
-from sycam.report.front_tables import PLAIN
+from sycam.report.plain_table import plain_table
 from sycam.search.events import Plan, Scored
 from sycam.support.terminal import shown
 
@@ -107,7 +107,7 @@ class Watcher:
 
 def plan_table(plan: Plan) -> RenderableType:
     """Candidates × images × passes, and the estimated time, before scoring starts."""
-    table = RichTable(title="Search space", **PLAIN)
+    table = plain_table(title="Search space")
     for title in ("cost", "trees", "distinct heatmaps"):
         table.add_column(title, justify="right")
     known = {level.cost: level for level in plan.levels}
@@ -141,7 +141,7 @@ def plan_table(plan: Plan) -> RenderableType:
 
 def board_table(event: Scored, metric: Metric) -> RichTable:
     """The front of score against cost, with the published CAMs in their place."""
-    table = RichTable(title="Best formula of each cost, and the published CAMs", **PLAIN)
+    table = plain_table(title="Best formula of each cost, and the published CAMs")
     table.add_column("cost", justify="right")
     table.add_column(shown(metric.text), justify="right")
     table.add_column("formula", overflow="fold")

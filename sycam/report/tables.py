@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 
-from sycam.report.front_tables import PLAIN, classes_table, gain_text, goals_table, p_text
+from sycam.report.front_tables import classes_table, gain_text, goals_table, p_text
+from sycam.report.plain_table import plain_table
 from sycam.report.progress import duration
 from sycam.runs.result import Result
 from sycam.support.arguments import argument
@@ -79,13 +80,12 @@ def _confidence(result: Result) -> list[str]:
 def _heldout_table(result: Result, goal: str) -> RichTable:
     validation, first = result.validation, goal == result.metric
     several = " over all goals" if len(validation.goals) > 1 else ""
-    table = RichTable(
+    table = plain_table(
         title=f"{shown(goal)} on {validation.images} held-out images ({_better(result, goal)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
         f"Holm-corrected{several}; flat: images on which the map ranks nothing"
         if first
         else None,
-        **PLAIN,
     )
     table.add_column("method", overflow="fold", min_width=14)
     if first:
@@ -110,9 +110,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
 def _panel_table(result: Result) -> RichTable:
     """The metrics that were not optimised: a winner that games its metric shows here."""
     panel = list(result.validation.rows[0].panel)
-    table = RichTable(
-        title=f"Not optimised, on the same {result.validation.images} images", **PLAIN
-    )
+    table = plain_table(title=f"Not optimised, on the same {result.validation.images} images")
     table.add_column("method", overflow="fold", min_width=14)
     for name in panel:
         arrow = "↑" if result.validation.directions[name] else "↓"
@@ -129,11 +127,10 @@ def _guards_table(result: Result) -> RichTable:
     validation = result.validation
     rows = [row for row in validation.rows if row.guards]
     names = list(rows[0].guards)
-    table = RichTable(
+    table = plain_table(
         title=f"Sanity, on {validation.guarded_images} held-out images",
         caption="class-sensitivity: 0 is the same heatmap for another class; randomisation: 1 is "
         "the same heatmap for a network with random upper layers",
-        **PLAIN,
     )
     table.add_column("method", overflow="fold", min_width=14)
     for name in names:
@@ -160,7 +157,7 @@ def _better(result: Result, goal: str | None = None) -> str:
 
 
 def _front_table(result: Result) -> RichTable:
-    table = RichTable(title="Best formula of each cost on the search images", **PLAIN)
+    table = plain_table(title="Best formula of each cost on the search images")
     table.add_column("cost", justify="right")
     table.add_column(shown(result.metric), justify="right")
     table.add_column("held-out", justify="right")
