@@ -83,7 +83,7 @@ def synthesize(  # noqa: PLR0913 (public)
     """
     search, data, explain = with_keywords(options, search, data, explain)
     asked = Request(
-        network, layer, images, metric, grammar, require, data, explain, search.guesses, seed,
+        network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
         device,
     )  # fmt: skip
     with sharing_cores(lambda text: notify(Note(text))):

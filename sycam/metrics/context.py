@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import OptionError
+from sycam.errors import DataError, OptionError
 from sycam.evidence import Evidence, Layer, Stack
 from sycam.inference import Classifier
 from sycam.targets.resolve import Target
@@ -85,8 +85,13 @@ class Candidates(Protocol):
 class Source(Protocol):
     """The network as it was given, to be measured again at its target layers."""
 
-    network: nn.Module
-    layers: Sequence[Layer]
+    @property
+    def network(self) -> nn.Module:
+        """As it was given."""
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """The target layers."""
 
     def remeasure(
         self,
@@ -173,6 +178,20 @@ class Context:
     def size(self) -> tuple[int, ...]:
         """Height and width of the images; depth, height and width of volumes."""
         return tuple(self.images.shape[2:])
+
+    @property
+    def ground_truth(self) -> Tensor:
+        """``[N,H,W]`` bool, the masks.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.masks is None:
+            raise DataError(
+                "the metric needs ground-truth masks, and the context holds none; give masks "
+                "beside the images, or set Context.masks"
+            )
+        return self.masks
 
     @property
     def extremes(self) -> tuple[float, float]:

@@ -46,7 +46,7 @@ def labelled_order(maps: Tensor, context: Context) -> LabelledOrder:
     """Sort heatmaps ``[P,N,H,W]`` in [0, 1]; shared by the metrics of one batch of heatmaps."""
 
     def sort() -> LabelledOrder:
-        labels = context.masks.flatten(1).int()
+        labels = context.ground_truth.flatten(1).int()
         heats = maps.flatten(2).float()
         keys = torch.empty(heats.shape, dtype=torch.int32, device=maps.device)
         inside = keys.new_zeros((*keys.shape[:2], keys.shape[-1] + 1))

@@ -59,18 +59,19 @@ def derived(
     """
     metric, explained, unseen = problem.metric, problem.explained, problem.unseen
     notify(Stage("Measuring held-out images", len(unseen)))
-    leaves = problem.grammar.leaves.union(metric.leaves, *(g.leaves for g in search.guesses))
+    leaves = problem.grammar.leaves.union(metric.leaves, *(g.leaves for g in search.guessed))
     measured = explained.measure(unseen, notify, leaves)
     validation = _validate(problem, found, measured, notify, settle)
     notify(Validated(explained, unseen, validation))
     front = pareto_front(found.outcome.candidates, metric)
     scored = _scored_unseen(problem, found, front, measured, notify)
-    best = found.winner and _formula(found.winner, metric, validation.winner.heldout)
-    if found.known_as is not None:
-        best = replace(best, known_as=found.known_as)
-        new = found.new and _formula(found.new, metric, validation.row(found.new.name).heldout)
-    else:
-        new = best
+    best = new = None
+    if found.winner is not None:
+        best = new = _formula(found.winner, metric, validation.winner.heldout)
+        if found.known_as is not None:
+            best, new = replace(best, known_as=found.known_as), None
+            if found.new is not None:
+                new = _formula(found.new, metric, validation.row(found.new.name).heldout)
     return Result(
         best=best,
         best_new=new,
@@ -100,12 +101,12 @@ def _scored_unseen(
     if found.classes:
         wanted += [c.candidate for c in found.classes if c.candidate]
         wanted += [found.winner] if found.winner else []
-    wanted = list(dict.fromkeys(c.expression for c in wanted))
-    if not wanted:
+    expressions = dict.fromkeys(c.require_expression() for c in wanted)
+    if not expressions:
         return {}
-    notify(Stage("Scoring the front on held-out images", len(wanted)))
+    notify(Stage("Scoring the front on held-out images", len(expressions)))
     scorer, values = Scorer(problem.metric, *measured), {}
-    for done, expression in enumerate(wanted, 1):
+    for done, expression in enumerate(expressions, 1):
         values[str(expression)] = scorer.score_method(find_method(expression)).values
         notify(Step(done))
     return values
@@ -162,9 +163,9 @@ def _validate(
 
     entrants = [entrant(find_method(c.name), c.kind, c) for c in found.outcome.known]
     if found.known_as is not None and found.new is not None:
-        entrants.insert(0, entrant(find_method(found.new.expression), NEW, found.new))
+        entrants.insert(0, entrant(find_method(found.new.require_expression()), NEW, found.new))
     if winner is not None:
-        entrants.insert(0, entrant(find_method(winner.expression), "winner", winner))
+        entrants.insert(0, entrant(find_method(winner.require_expression()), "winner", winner))
     goals = {goal.text for goal in problem.goals}
     panel = [find_metric(name) for name in PANEL if name not in goals]
     panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
@@ -183,7 +184,7 @@ def _hall(found: SearchResult, metric: Metric) -> list[Candidate]:
 def _formula(candidate: Candidate, metric: Metric, heldout: Interval | None = None) -> Formula:
     return Formula(
         expression=candidate.name,
-        cost=candidate.cost,
+        cost=candidate.require_expression().cost,
         score=candidate.mean,
         degenerate=candidate.score.degenerate,
         heldout=heldout,

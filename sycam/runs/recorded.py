@@ -64,7 +64,7 @@ def recorded_request(
         missing.append("target")
     if not record.network.reshape_recorded:
         missing.append("reshape")
-    if missing:
+    if missing or network is None or images is None:
         raise RunError(
             f"the run was started from Python, so its {' and '.join(missing)} are not on record; "
             "give them to sycam.verify"
@@ -88,7 +88,7 @@ def recorded_request(
             fusion=record.network.fusion,
             precision=settings.precision,
         ),
-        guesses=settings.options.guesses,
+        guesses=settings.options.guessed,
         seed=settings.seed,
         device=device,
     )
@@ -115,11 +115,12 @@ def recorded_heldout(result: Result, network: nn.Module | str) -> ImageSet:
     if data.search_origin is None or data.heldout_origin is None:
         raise RunError("the run's images were given from Python: name at least one image file")
     known = open_network(network)
-    images, heldout = (
-        DEMO if origin == DEMO_ORIGIN else read_images(open_images(**origin), network=known)
-        for origin in (data.search_origin, data.heldout_origin)
-    )
-    apart = data.heldout_images if data.search_origin == data.heldout_origin else heldout
+    images: ImageSet | ImageSource | str = DEMO
+    if data.search_origin != DEMO_ORIGIN:
+        images = read_images(open_images(**data.search_origin), network=known)
+    apart: int | ImageSet | ImageSource = data.heldout_images
+    if data.search_origin != data.heldout_origin:
+        apart = read_images(open_images(**data.heldout_origin), network=known)
     needs_masks = settings.needs_masks
     if needs_masks is None:  # a run of before this was on record
         required = [Requirement.parse(text).metric for text in result.record.required]

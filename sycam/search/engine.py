@@ -231,9 +231,9 @@ class Search:
         standings, worth = self.race.standings, self._worth()
         best = sorted(
             (c for c in self.race.finished if c.eligible),
-            key=lambda c: (-worth(standings[c.expression]), c.expression.sort_key()),
+            key=lambda c: (-worth(standings[c.expression]), c.require_expression().sort_key()),
         )
-        leaders = [c.expression for c in best[:TUNED]]
+        leaders = [c.require_expression() for c in best[:TUNED]]
 
         def evaluate(batch: Sequence[Expression]) -> list[float]:
             # What does not fit into the budget any more ends the phase.

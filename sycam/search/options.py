@@ -130,6 +130,11 @@ class SearchOptions:
         return min(self.max_cost, _FIRST_COSTS) if self.mode == GUIDED else self.max_cost
 
     @property
+    def guessed(self) -> tuple[Expression, ...]:
+        """The guesses, none of which is text once the options are made."""
+        return tuple(guess for guess in self.guesses if isinstance(guess, Expression))
+
+    @property
     def forgets(self) -> bool:
         """Whether candidates of equal scores build no larger ones."""
         return self.equivalence in (BY_METRIC, BY_BOTH)

@@ -115,7 +115,7 @@ def run_search(
         guide = _guide_of(problem, options, enumerator, folder if writes else None)
         threshold = _threshold(options, metric)
         search = Search(race, enumerator, options, guide, threshold, script, seed, notify)
-        outcome = search.run(problem.known, options.guesses)
+        outcome = search.run(problem.known, options.guessed)
         notify(Stage("Choosing the winner"))
         first, new, second = _chosen(problem, options, outcome, admission)
         classes = _of_classes(problem, options, outcome, first, admission)
@@ -155,7 +155,7 @@ class Admission:
         asked = candidate.kind, candidate.name
         if asked not in self._admitted:
             new = candidate.kind == PUBLISHED or not self._known_again(candidate)
-            self._admitted[asked] = new and self._gate(find_method(candidate.expression))
+            self._admitted[asked] = new and self._gate(find_method(candidate.require_expression()))
         return self._admitted[asked]
 
     @property
@@ -231,14 +231,15 @@ def _threshold(
     options: SearchOptions, metric: Metric
 ) -> Callable[[Sequence[Candidate]], float] | None:
     """From the known methods, what a candidate's mean must exceed to end the search."""
-    if options.threshold is None:
+    end = options.threshold
+    if end is None:
         return None
     if isinstance(metric, Objectives):
         raise OptionError("a threshold is of one metric; several goals end by the budget")
 
     def threshold(known: Sequence[Candidate]) -> float:
-        if options.threshold != BEST_PUBLISHED:
-            return float(options.threshold)
+        if end != BEST_PUBLISHED:
+            return float(end)
         figures = [c.mean for c in known if c.kind in RIVALS]
         return metric.oriented(max(map(metric.oriented, figures)))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import PurePath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, overload
 
 from sycam.errors import SycamError
 from sycam.support.bounded_json import SchemaError
@@ -77,7 +77,15 @@ def to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
-def from_plain(kind: type[Kind], data: Any, where: str = "") -> Kind:
+@overload
+def from_plain(kind: type[Kind], data: Any, where: str = "") -> Kind: ...
+
+
+@overload  # a union or an Annotated type is no class
+def from_plain(kind: Any, data: Any, where: str = "") -> Any: ...
+
+
+def from_plain(kind: Any, data: Any, where: str = "") -> Any:
     """The value that :func:`to_plain` wrote, checked against its type.
 
     A dataclass takes an object with its fields; of these a field with a default may be absent, and
@@ -109,7 +117,7 @@ def _read(kind: Any, data: Any, where: str, notes: tuple[Any, ...]) -> Any:
             return data
     if kind is Any:
         return data
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         values = _values(_named(kind), data, where)
         try:
             return kind(**values)

@@ -111,7 +111,7 @@ def specialisation(
                 f"{name} has {len(values.get(name, ()))} held-out scores for {len(classes)} "
                 "images; score every winner on all held-out images"
             )
-    fitted = winner and metric.fit(winner.score.values)
+    fitted = None if winner is None else metric.fit(winner.score.values)
     rows, differences = [], []
     for choice in choices:
         part = classes == choice.label
@@ -124,7 +124,7 @@ def specialisation(
     together = np.concatenate([differences[i] for i in tested]) if tested else None
     return Specialisation(
         metric=metric.text,
-        overall=winner and winner.name,
+        overall=None if winner is None else winner.name,
         classes=tuple(ClassWinner(**row) for row in rows),
         images=0 if together is None else len(together),
         unexplained=int((~np.isin(classes, [c.label for c in choices])).sum()),
@@ -155,7 +155,6 @@ def _row(
     if ours and winner and choice.own and count:
         added = [metric.per_image(values[c.name][part], f) for c, f in fits.values()]
         difference = metric.oriented(added[0]) - metric.oriented(added[1])
-    tested = difference is not None
     row = {
         "label": choice.label,
         "expression": ours and ours.name,
@@ -167,8 +166,8 @@ def _row(
         "search_overall": choice.baseline and choice.baseline.mean,
         "heldout_images": count,
         **figures,
-        "gain": mean_interval(difference, seed) if tested else None,
-        "p": sign_flip_p(difference, seed) if tested else None,
+        "gain": None if difference is None else mean_interval(difference, seed),
+        "p": None if difference is None else sign_flip_p(difference, seed),
         "p_holm": None,
     }
     return row, difference

@@ -20,6 +20,7 @@ from sycam.support.content_digest import version_digest
 
 _METHODS = ("update", "compute", "reset")
 _PAIR = ("preds", "target")
+_USUAL: dict[object, str] = {True: "higher", False: "lower"}  # by what the metric says of itself
 Layout = Literal["flat", "map", "image"]
 Numbers = Literal["int", "float"]
 
@@ -87,7 +88,7 @@ class Pair(Borrowed):
             "flat": (-1,), "map": (1, *side), "image": (1, 1, *side),
         }  # fmt: skip
         shape = shapes[self._layout]
-        mask = context.masks[image].reshape(shape)
+        mask = context.ground_truth[image].reshape(shape)
         mask = mask.long() if self._numbers == "int" else mask.to(heatmap.dtype)
         score = self._judge(heatmap.detach().clone().reshape(shape), mask.clone())
         score = torch.as_tensor(score)
@@ -130,7 +131,7 @@ def pair_metric(thing: Any, name: str | None = None) -> type[Metric] | None:
         "summary": doc.partition("\n")[0].replace("`", "") or f"{own} of heatmap and mask",
         "source": getattr(thing, "__module__", None) or type(thing).__module__,
         "definition": f"{own} of the heatmap (preds) and the mask (target), an image at a time.",
-        "usual": {True: "higher", False: "lower"}.get(higher),
+        "usual": _USUAL.get(higher),
     }
     return type(own, (Pair,), facts)
 

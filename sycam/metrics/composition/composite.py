@@ -253,7 +253,7 @@ class Composite(MetricGroup):
         mixture.check()
         self.mixture = mixture
         self._terms = {term.text: term.metric for term in mixture.terms()}
-        components = self._take(self._terms.values())
+        components = self._take(list(self._terms.values()))
         of_images = not any(m.components for m in self.metrics)
         self.name = self.summary = mixture.text
         self.formula = mixture.latex

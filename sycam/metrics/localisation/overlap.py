@@ -24,7 +24,7 @@ class Localisation(Metric):
     needs_masks = True
 
     def bound(self, context: Context) -> Tensor:
-        return context.masks.flatten(1).any(-1).float()
+        return context.ground_truth.flatten(1).any(-1).float()
 
 
 def checked_threshold(threshold: float) -> float:
@@ -55,7 +55,7 @@ class _Overlap(Localisation):
         """``[P,N]`` pixels that are hot and in the mask, ``[P,N]`` hot, ``[N]`` in the mask."""
 
         def count() -> tuple[Tensor, Tensor, Tensor]:
-            masks = context.masks.flatten(1)
+            masks = context.ground_truth.flatten(1)
             both, hot = [], []
             for heat in maps.flatten(2):  # a candidate at a time fits into the caches
                 chosen = heat >= self.threshold

@@ -62,11 +62,11 @@ class PointingGame(Localisation):
         return {"tolerance": self.tolerance}
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
-        targets = context.masks
+        targets = masks = context.ground_truth
         if self.tolerance:
             targets = context.once(
                 (__name__, "widened masks", self.tolerance),
-                lambda: _widened(targets, self.tolerance),
+                lambda: _widened(masks, self.tolerance),
             )
         targets = targets.flatten(1)
         scores = []
@@ -107,7 +107,7 @@ class EnergyPointingGame(Localisation):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         return context.shared(
-            (__name__, "energy inside"), maps, lambda: _energy_inside(maps, context.masks)
+            (__name__, "energy inside"), maps, lambda: _energy_inside(maps, context.ground_truth)
         )
 
 
@@ -156,7 +156,7 @@ class RelevanceRankAccuracy(Localisation):
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
         order = labelled_order(maps, context)
-        wanted = context.masks.flatten(1).sum(-1)[:, None]
+        wanted = context.ground_truth.flatten(1).sum(-1)[:, None]
         last = (order.pixels - wanted).clamp(max=order.pixels - 1).expand(len(maps), -1, -1)
         heat = order.keys.gather(-1, last) >> 1  # of the last pixel that is still among the K
         first, end = order.colder(heat), order.colder(heat + 1)
@@ -193,7 +193,7 @@ class AUC(Localisation):
         return _areas(maps, context)[0]
 
     def bound(self, context: Context) -> Tensor:
-        marks = context.masks.flatten(1)
+        marks = context.ground_truth.flatten(1)
         defined = marks.any(-1) & ~marks.all(-1)
         return torch.where(defined, 1.0, 0.5)
 

@@ -65,7 +65,7 @@ class HD95(Metric):
         return {"threshold": self.threshold, "percentile": self.percentile}
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
-        masks = context.once((__name__, "mask surfaces"), lambda: _surfaces(context.masks))
+        masks = context.once((__name__, "mask surfaces"), lambda: _surfaces(context.ground_truth))
         diagonal = math.hypot(*context.size)
         distances = [
             [

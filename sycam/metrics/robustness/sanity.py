@@ -72,7 +72,7 @@ class ClassSensitivity(Metric):
         )
         other = again.heatmaps(f"{__name__}: class {self.other}", context.images, target=classes)
         alike = pearson(maps.flatten(2), other.flatten(2)).clamp(min=0)
-        return (1 - alike).masked_fill(context.degenerate, 0.0)
+        return (1 - alike).masked_fill(_degenerate(context), 0.0)
 
     def _classes(self, context: Context) -> Tensor:
         """``[N]`` the other class of each image."""
@@ -169,7 +169,7 @@ class Randomisation(Metric):
             key = f"{__name__}: randomised {self.scope} {len(top)}"
             randomised = again.heatmaps(key, context.images, network=network)
             total += pearson(ranks, _ranks(randomised))
-        return (total / stages).masked_fill(context.degenerate, 1.0)
+        return (total / stages).masked_fill(_degenerate(context), 1.0)
 
     def _modules(self, context: Context) -> list[str]:
         """Names of the modules to initialise, the one that runs last in front."""
@@ -182,6 +182,11 @@ class Randomisation(Metric):
                 "none above it has parameters; choose an earlier layer, or scope 'all'"
             )
         return modules
+
+
+def _degenerate(context: Context) -> Tensor:
+    assert context.degenerate is not None  # it comes with the candidates, without which none scores
+    return context.degenerate
 
 
 def _ranks(maps: Tensor) -> Tensor:

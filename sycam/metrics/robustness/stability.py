@@ -173,6 +173,7 @@ class Equivariance(Metric):
 
     def _grid(self, t: Tensor) -> Tensor:
         """``[1,H,W,2]`` where each pixel comes from, in the coordinates of ``grid_sample``."""
+        assert self.amount is not None  # only a flip has none
         angle = math.radians(self.amount)
         y, x = torch.meshgrid(
             *(torch.arange(s, device=t.device, dtype=t.dtype) - (s - 1) / 2 for s in t.shape[-2:]),

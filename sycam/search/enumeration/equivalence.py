@@ -98,7 +98,8 @@ def portraits(sums: Tensor, grid: tuple[int, int] | None = None) -> np.ndarray:
     positive = sums.clamp(min=0)
     if grid is not None:
         positive = upsample(positive, grid)
-    sides = tuple(min(side, _PORTRAIT) for side in positive.shape[-2:])
+    height, width = positive.shape[-2:]
+    sides = min(height, _PORTRAIT), min(width, _PORTRAIT)
     if sides != positive.shape[-2:]:
         positive = F.adaptive_avg_pool2d(positive, sides)
     flat = positive.flatten(2)

@@ -51,6 +51,8 @@ class HeatClasses:
     def simplest(self, expression: Expression) -> Expression:
         """The cheapest expression seen of the class of one seen before, or else itself."""
         representative = self._representative.get(expression)
+        if representative is None:
+            return expression
         return self._simplest.get(representative, expression)
 
     def find(self, key: int, confirming: int) -> Expression | None:

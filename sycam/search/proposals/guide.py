@@ -189,7 +189,8 @@ class Guide:
             if representative in self._pending:
                 self._pending[representative][1].extend([trial] if trial else [])
             elif trial is not None:
-                self._ledger.tell(trial, *self._known.get(representative, (None, True)))
+                known = None if representative is None else self._known.get(representative)
+                self._ledger.tell(trial, *(known or (None, True)))
             return None
         if trial is None:
             trial, _ = self._ledger.ask(self._goals or 1, representative)

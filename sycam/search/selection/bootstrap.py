@@ -132,7 +132,7 @@ def stability(
         contenders=tuple(
             Contender(
                 field[i].name,
-                field[i].cost,
+                field[i].require_expression().cost,
                 field[i].mean,
                 float(bootstrap.wins[i] / resamples),
                 _correlation(scores[i], scores[place]),

@@ -63,7 +63,7 @@ def pareto_front(candidates: Sequence[Candidate], metric: Metric) -> tuple[Candi
     eligible = [c for c, good in zip(eligible, defined, strict=True) if good]
     if not eligible:
         return ()
-    costs = np.array([float(c.cost) for c in eligible])
+    costs = np.array([float(c.require_expression().cost) for c in eligible])
     points = np.column_stack([points[defined], -costs])
     front = np.flatnonzero(non_dominated(points))
     members = sorted(front, key=lambda i: (costs[i], *(-points[i, :-1])))
@@ -233,7 +233,10 @@ def describe(
     return Front(
         goals=tuple(goal.text for goal in goals),
         directions=tuple(goal.higher_is_better for goal in goals),
-        members=tuple(Member(c.name, c.cost, tuple(figures_of(c, metric).tolist())) for c in front),
+        members=tuple(
+            Member(c.name, c.require_expression().cost, tuple(figures_of(c, metric).tolist()))
+            for c in front
+        ),
         known=tuple(
             Rival(c.name, c.kind, c.cost, tuple(figures_of(c, metric).tolist())) for c in known
         ),
@@ -241,5 +244,5 @@ def describe(
         ideal=tuple((signs * scale.ideal).tolist()),
         hypervolume=scale.hypervolume(oriented_points(front, metric)),
         hypervolume_known=scale.hypervolume(others[defined]),
-        compromise=chosen and chosen.name,
+        compromise=None if chosen is None else chosen.name,
     )

@@ -135,7 +135,8 @@ def compared(other: Candidate, differences: np.ndarray) -> Rival:
     else:
         p = float(2 * stats.t.sf(abs(difference) / error, count - 1))
     verdict = APART if p < LEVEL else UNDECIDED if images is not None else ALIKE
-    return Rival(other.name, other.cost, difference, error, p, images, verdict)
+    cost = other.require_expression().cost
+    return Rival(other.name, cost, difference, error, p, images, verdict)
 
 
 def images_for(difference: float, deviation: float) -> int | None:

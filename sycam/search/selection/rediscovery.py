@@ -28,7 +28,7 @@ class Rediscovery:
 
     def __call__(self, candidate: Candidate) -> bool:
         """Whether it is a known method found again."""
-        method = find_method(candidate.expression)
+        method = find_method(candidate.require_expression())
         alike = list(self.known)
         for start in range(0, len(self.scorer.context), _PART):
             ours = self._heatmaps(method, start)

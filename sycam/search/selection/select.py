@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sycam.errors import ExpressionError
 from sycam.language import Expression
 from sycam.metrics import Metric
 from sycam.scoring.scorer import Score
@@ -46,6 +47,16 @@ class Candidate:
     def cost(self) -> int | None:
         """The expression's cost."""
         return None if self.expression is None else self.expression.cost
+
+    def require_expression(self) -> Expression:
+        """The expression, of a candidate that must have one.
+
+        Raises:
+            ExpressionError: it is a method that is computed directly.
+        """
+        if self.expression is None:
+            raise ExpressionError(f"{self.name!r} is computed directly: it has no expression")
+        return self.expression
 
     @property
     def mean(self) -> float:
@@ -96,7 +107,9 @@ def select(
 
 def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those that are eligible, in the language's own order: ties go to the first."""
-    return sorted((c for c in candidates if c.eligible), key=lambda c: c.expression.sort_key())
+    return sorted(
+        (c for c in candidates if c.eligible), key=lambda c: c.require_expression().sort_key()
+    )
 
 
 def paired_scores(candidates: Sequence[Candidate], metric: Metric) -> np.ndarray:
