@@ -29,7 +29,7 @@ def with_options(*, without: Collection[str] = ()) -> Callable[[Callable], Calla
         parameters, kinds = [], {}
         for parameter in signature.parameters.values():
             kind = parameter.annotation
-            if is_dataclass(kind):
+            if isinstance(kind, type) and is_dataclass(kind):
                 kinds[parameter.name] = kind
                 parameters += _parameters(kind, without)
             else:

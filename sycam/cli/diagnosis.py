@@ -102,7 +102,7 @@ def diagnose() -> Diagnosis:
         optional=_optional(),
         device=torch.cuda.get_device_name() if cuda else "cpu",
         bfloat16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_bf16(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cores=_cores(),
         threads=torch.get_num_threads(),
         memory=memory(),
         mapped_from=limit(),
@@ -114,6 +114,12 @@ def diagnose() -> Diagnosis:
     diagnosis.slow.extend(_slow(diagnosis, cuda, compiler))
     diagnosis.checks.update(_checks(compiled["imputer"] is not None))
     return diagnosis
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _compiled() -> dict[str, str | None]:

@@ -33,6 +33,7 @@ from sycam.cli.options import (
 )
 from sycam.data.images import ImageSet
 from sycam.errors import SycamError
+from sycam.events import Event
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
@@ -114,7 +115,7 @@ def synthesize(
     declare_operators(operators)
     with interruptible(), Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
 
-        def notify(event: object) -> None:
+        def notify(event: Event) -> None:
             if isinstance(event, Validated):
                 finished.append(event)
             watch(event)

@@ -58,11 +58,11 @@ def draw_cost_front(
         title: over the whole picture.
 
     Raises:
-        OptionError: an empty front.
+        OptionError: an empty front, or a formula of it without a cost.
     """
     _check(front, 1)
     figure, (axis,) = _panels(1, front, known)
-    costs = [mark.cost for mark in front]
+    costs = [_cost(mark) for mark in front]
     best = [mark.figures[0] for mark in front]
     last = max(costs + [mark.cost for mark in known if mark.cost is not None]) + 0.6
     axis.step([*costs, last], [*best, best[-1]], where="post", color=OURS, lw=1.4, zorder=3)
@@ -229,6 +229,12 @@ def _check(front: Sequence[Mark], goals: int) -> None:
             raise OptionError(f"{mark.name} has {len(mark.figures)} figures for {goals} goals")
 
 
+def _cost(mark: Mark) -> int:
+    if mark.cost is None:
+        raise OptionError(f"{mark.name} has no cost, which a front of costs is drawn by")
+    return mark.cost
+
+
 def _panels(count: int, front: Sequence[Mark], known: Sequence[Mark]) -> tuple[Figure, list[Axes]]:
     """Panels side by side, and the key at their right."""
     figure = Figure(figsize=(_SIDE * count + 3.8, _SIDE), layout="constrained")
@@ -261,7 +267,7 @@ def _letters(known: Sequence[Mark]) -> list[str]:
     return [ascii_lowercase[i] if i < len(ascii_lowercase) else "" for i in range(len(known))]
 
 
-def _ours(axis: Axes, xs: Sequence[float], ys: Sequence[float]) -> None:
+def _ours(axis: Axes, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray) -> None:
     axis.scatter(xs, ys, s=22, color=OURS, zorder=4)
     for number, (x, y) in enumerate(zip(xs, ys, strict=True), 1):
         if number <= LISTED:

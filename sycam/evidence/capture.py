@@ -255,6 +255,7 @@ class _Cut:
 
     def __call__(self, _module: nn.Module, _inputs: tuple, output: object) -> Tensor:
         _check_map(self.mapped(output), self.images, self.layer.reshape)
+        assert isinstance(output, Tensor)  # nothing else is a map, nor becomes one
         if self.layer.reshape is None and looks_channels_last(output, self.network):
             raise LayerError(
                 f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
@@ -331,11 +332,12 @@ def _batch(
             )
         measured = {name: folded(tensor) for name, tensor in measured.items()}
         activations = folded(maps)
-        unknown = torch.full_like(activations, torch.nan) if not derivatives else None
+        if not derivatives:
+            measured["gradients"] = torch.full_like(activations, torch.nan)
         evidence.append(
             Evidence(
                 activations,
-                measured.pop("gradients", unknown),
+                measured.pop("gradients"),
                 classes,
                 explained.index.to(maps.device),
                 measured | shared,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sycam.evidence import Layer, measure
 from sycam.evidence.leaves.head import class_weights
-from sycam.heatmaps import Heatmaps, fuse
+from sycam.heatmaps import Fusion, Heatmaps, fuse
 from sycam.heatmaps.compiled import graph_of
 from sycam.heatmaps.program import Program
 from sycam.language import Expression
@@ -34,7 +34,7 @@ class Explained(nn.Module):
         network: nn.Module,
         layers: list[Layer],
         expression: Expression,
-        fusion: str | list[float],
+        fusion: Fusion,
         size: tuple[int, ...],
         explained: int | None,
         images: Tensor,
@@ -48,6 +48,7 @@ class Explained(nn.Module):
         self.heads = []
         for layer in layers if "C" in self.names else []:
             seen = measure(network, layer, images)
+            assert seen.outputs is not None  # a class is explained, the predicted one
             every = torch.arange(seen.outputs.shape[1])
             self.heads.append(class_weights(network, seen.activations, seen.outputs, every))
 

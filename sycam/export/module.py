@@ -62,8 +62,10 @@ def module_source(
             )
     further = [leaf for leaf in read if not leaf.in_one_pass]
     measured = template.measures or not _RECORDED.issuperset(leaves)
-    formula = weighted_sum_source(
-        expression, **({"name": _MAPS, "summed": False} if template.by_maps else {})
+    formula = (
+        weighted_sum_source(expression, _MAPS, summed=False)
+        if template.by_maps
+        else weighted_sum_source(expression)
     )
     texts = [standalone_source(f) for f in (*template.helpers, *program.functions)]
     texts += [leaf.source() for leaf in further if leaf.source is not None]
@@ -180,7 +182,7 @@ def _merged(texts: Iterable[str], taken: set[str]) -> tuple[list[str], list[str]
     definitions: dict[str, str] = {}
     for text in texts:
         for node in ast.parse(text).body:
-            segment = ast.get_source_segment(text, node)
+            segment = ast.get_source_segment(text, node) or ""
             if isinstance(node, ast.Import | ast.ImportFrom):
                 imports.append(segment)
                 continue

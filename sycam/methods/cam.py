@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -151,7 +152,7 @@ class CAM:
             part = slice(start, start + batch)
             wanted = part_of(targets, len(images), part)
             pixels = images[part].to(device_of(self.network), dtype_of(self.network))
-            batches.append(self._heatmaps(pixels, wanted, classifier))
+            batches.append(self._heatmaps(self._layers, pixels, wanted, classifier))
         return torch.cat(batches).to(images.device)
 
     def _find(self, probes: Tensor, targets: Target = None) -> list[Layer]:
@@ -159,10 +160,16 @@ class CAM:
             find_layer(self.network, one, probes, self.reshape, targets) for one in self._wanted
         ]
 
-    def _heatmaps(self, images: Tensor, targets: Target, classifier: Classifier | None) -> Tensor:
+    def _heatmaps(
+        self,
+        layers: Sequence[Layer],
+        images: Tensor,
+        targets: Target,
+        classifier: Classifier | None,
+    ) -> Tensor:
         measured = measure_leaves(
             self.network,
-            self._layers,
+            layers,
             Examples(images),
             self.method.leaves,
             targets,
@@ -178,7 +185,7 @@ class CAM:
                 images,
                 evidence.targets,
                 evidence.probability,
-                classifier,
+                classifier,  # type: ignore[arg-type]  # only a method that runs it reads it
                 # Only random weights, a direct method, are drawn by an image's content.
                 () if self.method.direct is None else [tensor_digest(image) for image in images],
                 explained=resolve(targets, evidence.outputs, len(images)),

@@ -26,6 +26,7 @@ def identity_of(
 ) -> str:
     """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
     labels, masks = searched.labels, searched.masks
+    compares_masks = need_masks(metric, requirements)
     explains_labels = "label" in explained.target_text
     facts = {
         "network": explained.digest,
@@ -35,7 +36,7 @@ def identity_of(
         "images": searched.digests,
         "shape": list(searched.images.shape[1:]),
         "labels": labels.tolist() if explains_labels and labels is not None else None,
-        "masks": tensor_digest(masks) if need_masks(metric, requirements) else None,
+        "masks": tensor_digest(masks) if compares_masks and masks is not None else None,
         "target": explained.target_text,
         "metric": [metric.text, metric.options, metric.version],
         "grammar": grammar.digest,

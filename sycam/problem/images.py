@@ -94,7 +94,8 @@ def _read(
             )
         return images
     if isinstance(images, Dataset | DataLoader):
-        return open_dataset(images, network and network.preprocessing, groups)
+        preprocessing = None if network is None else network.preprocessing
+        return open_dataset(images, preprocessing, groups)
     if isinstance(images, str | Path):
         if groups is not None and not isinstance(groups, str):
             raise OptionError(

@@ -79,7 +79,7 @@ def classes_table(
 def gain_text(classes: Specialisation) -> str:
     """One sentence: what specialising to classes gains in all."""
     gain = classes.gain
-    if gain is None:
+    if gain is None or classes.p is None:
         return "No class has a formula of its own and held-out images: nothing to compare."
     interval = shown(f"[{gain.low:+.4f}, {gain.high:+.4f}]")
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -40,7 +41,7 @@ class Watcher:
 
     def __enter__(self) -> Watcher:
         if self.console is not None:
-            self._progress = Progress(
+            self._progress = progress = Progress(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(bar_width=30),
                 TextColumn("{task.percentage:>3.0f}%"),
@@ -51,7 +52,7 @@ class Watcher:
             if self.console.is_terminal:
                 self._live = Live(
                     console=self.console,
-                    get_renderable=lambda: Group(self._board, self._progress),
+                    get_renderable=lambda: Group(self._board, progress),
                     refresh_per_second=4,
                     transient=True,
                 )
@@ -73,7 +74,7 @@ class Watcher:
         if isinstance(event, Stage):
             self._stage(event)
         elif isinstance(event, Step):
-            self._progress.update(self._task, completed=event.done)
+            self._update(completed=event.done)
         elif isinstance(event, Note):
             self.console.print(f"[dim]·[/] {shown(event.text)}")
         elif isinstance(event, Plan):
@@ -89,14 +90,18 @@ class Watcher:
         if self._live is None:
             self.console.print(shown(event.text))
 
+    def _update(self, **fields: Any) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, **fields)
+
     def _scored(self, event: Scored) -> None:
         detail = f"{event.scored} candidates, {event.dropped} dropped, cost {event.cost}"
         if event.rate:
             detail += f", {event.rate:.1f}/s"
         if event.resumed:
             detail += f", {event.resumed} from the journal"
-        self._progress.update(self._task, total=1.0, completed=event.share, detail=detail)
-        if self._live is not None:
+        self._update(total=1.0, completed=event.share, detail=detail)
+        if self._live is not None and self.metric is not None:
             self._board = board_table(event, self.metric)
         elif time.monotonic() - self._last > _EVERY:
             self._last = time.monotonic()

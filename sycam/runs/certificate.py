@@ -104,7 +104,7 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
         complete_cost=outcome.complete_cost,
         entered=dict(outcome.phases),
         finished=len(outcome.candidates),
-        dropped=dict(sorted(Counter(s.dropped for s in outcome.dropped).items())),
+        dropped=dict(sorted(Counter(s.dropped for s in outcome.dropped if s.dropped).items())),
         settling=outcome.settling,
         brought_back=outcome.brought_back,
         unsettled=outcome.unsettled,

@@ -132,7 +132,7 @@ def heldout_figure(result: Pictured) -> Figure | None:
         [f.heldout.mean for f in shown.values()],
         list(shown),
         result.metric,
-        result.best and result.best.expression,
+        None if result.best is None else result.best.expression,
         [
             (row.name, row.search, row.heldout.mean)
             for row in result.published
@@ -151,7 +151,7 @@ def leaderboard_figure(result: Pictured) -> Figure | None:
         [(row.name, row.heldout.mean, row.heldout.low, row.heldout.high) for row in rows],
         result.metric,
         result.validation.directions[result.metric],
-        result.best and result.best.expression,
+        None if result.best is None else result.best.expression,
         {row.name for row in rows if row.kind == "control"},
         f"{_where(result)}: {result.validation.images} held-out images",
     )

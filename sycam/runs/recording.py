@@ -64,8 +64,8 @@ def record_of(
         required=tuple(map(str, problem.requirements)),
         refused=tuple(found.refused),
         certificate=certificate_of(problem, options, found),
-        stability=confidence and confidence.stability,
-        resolution=confidence and confidence.power,
+        stability=None if confidence is None else confidence.stability,
+        resolution=None if confidence is None else confidence.power,
         goals=goals,
         classes=classes,
     )
@@ -109,7 +109,7 @@ def _network(explained: ExplainedNetwork) -> NetworkRecord:
         source=explained.source,
         weights=known.weights,
         checkpoint=known.checkpoint and Checkpoint(*map(str, known.checkpoint)),
-        preprocessing=known.preprocessing and known.preprocessing.to_dict(),
+        preprocessing=None if known.preprocessing is None else known.preprocessing.to_dict(),
         class_names=explained.class_names and tuple(explained.class_names),
         digest=explained.digest,
         layer=explained.layer_names,
@@ -159,7 +159,7 @@ def _known(candidate: Candidate, metric: Metric) -> KnownRecord:
     return KnownRecord(
         name=candidate.name,
         kind=candidate.kind,
-        expression=candidate.expression and str(candidate.expression),
+        expression=None if candidate.expression is None else str(candidate.expression),
         score=candidate.mean,
         degenerate=candidate.score.degenerate,
         scores=tuple(metric.per_image(candidate.score.values).tolist()),

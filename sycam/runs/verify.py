@@ -143,6 +143,7 @@ def _verified(
 ) -> Verification:
     done = Verification()
     record, folder = result.record, result.path
+    assert folder is not None  # it was loaded from one
     with done.claim("the file is as it was written") as fault:
         data = read_json(folder / RESULT_FILE, LARGEST)
         if data.get("digest") != digest_of(data):

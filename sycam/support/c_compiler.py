@@ -60,11 +60,12 @@ def compiled(
     made = library.with_suffix(".o")
     for compiler, options in product(filter(None, map(shutil.which, compilers)), choices):
         linking = options if link_openmp else ()
+        commands: tuple[list[str | Path], ...] = (
+            [compiler, *compiling, *options, "-c", source, "-o", made],
+            [compiler, *linking, "-shared", made, "-o", library, "-lm"],
+        )
         try:
-            for command in (
-                [compiler, *compiling, *options, "-c", source, "-o", made],
-                [compiler, *linking, "-shared", made, "-o", library, "-lm"],
-            ):
+            for command in commands:
                 subprocess.run(command, check=True, capture_output=True, timeout=60)
         except (OSError, subprocess.SubprocessError):
             continue

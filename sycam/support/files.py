@@ -41,7 +41,7 @@ class NotPlainError(OSError):
 
 def open_plain(
     path: str | Path, mode: str = "rb", *, within: Path | None = None, limit: int | None = None
-) -> BinaryIO:
+) -> io.BufferedReader | io.FileIO:
     """Open a plain file, unbuffered where it is appended to.
 
     Args:
@@ -63,7 +63,8 @@ def open_plain(
             _require_alone(facts, path)
         if limit is not None and facts.st_size > limit:
             raise _too_large(path, limit)
-        return cast(BinaryIO, os.fdopen(handle, mode, buffering=0 if mode == "ab" else -1))
+        opened = os.fdopen(handle, mode, buffering=0 if mode == "ab" else -1)
+        return cast(io.BufferedReader | io.FileIO, opened)
     except BaseException:
         os.close(handle)
         raise

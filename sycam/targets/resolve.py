@@ -41,7 +41,7 @@ def resolve(target: Target, outputs: object, count: int, labels: Tensor | None =
         return target
     callables = _callable_targets(target, count)
     if callables is None:
-        kind = target if isinstance(target, ClassTarget) else Logit(target)
+        kind = target if isinstance(target, ClassTarget) else _logit(target)
         return kind.resolve(check_outputs(outputs, count), labels)
     classes = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1
     index = outputs.detach().argmax(1) if classes else torch.zeros(count, dtype=torch.int64)
@@ -80,7 +80,12 @@ def read_as(target: Target, reading: Reading) -> Target:
         return target
     if isinstance(target, ClassTarget):
         return replace(target, reading=reading)
-    return Logit(target, reading=reading)
+    return _logit(target, reading)
+
+
+def _logit(classes: Classes | Callable | Sequence[Callable], reading: Reading = USUAL) -> Logit:
+    assert not callable(classes)  # which explain something else, as the callers have asked
+    return Logit(classes, reading=reading)
 
 
 def is_callable(target: Target) -> bool:

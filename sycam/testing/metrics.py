@@ -292,7 +292,7 @@ class _Bench:
         flat = maps.flatten(2)
         degenerate = flat.amax(-1) == flat.amin(-1)
         context = replace(self.context, kept={})
-        return context.scoring(_Still(maps, degenerate, self.evidence), degenerate)
+        return context.scoring(_Still(maps, degenerate, self.evidence.layers[0]), degenerate)
 
     def engine(self, formulas: Sequence[str]) -> Tensor:
         """Scores ``[P,N]`` or ``[P,N,c]`` as a search takes them."""

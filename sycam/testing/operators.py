@@ -275,6 +275,7 @@ class _Typing:
             return [(at(*given.arguments[::-1]), value)]
         if law in (IDEMPOTENT, INVOLUTION):
             outer = self.op.overload((self.overload.result,))
+            assert outer is not None  # only an operator that takes what it gives declares these
             again = _Typing(self.op, outer).compute(Input(given.kind, (value,), given.activations))
             return [(again, value if law == IDEMPOTENT else given.arguments[0])]
         if law in (EVEN, ODD):

@@ -26,9 +26,15 @@ def to_file(whole: nn.Module, noise: Tensor, path: Path, facts: dict[str, str]) 
             ) from None
     program = exported(whole, noise)
     size = sum(p.numel() * p.element_size() for p in whole.parameters())
-    names = {"input_names": ["images"], "output_names": ["scores", "heatmaps"]}
     with quiet(), refusing("ONNX"):
-        made = torch.onnx.export(program, (noise,), dynamo=True, verbose=False, **names)
+        made = torch.onnx.export(
+            program,
+            (noise,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["scores", "heatmaps"],
+        )
         made.model.metadata_props.update({f"sycam.{k}": v for k, v in facts.items()})
         made.save(path, external_data=size > _WHOLE)
     try:
