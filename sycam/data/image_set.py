@@ -163,7 +163,9 @@ class ImageSet:
         )
 
 
-def groups_of(groups: Any, count: int) -> tuple[str, ...] | None:
+def groups_of(
+    groups: Sequence[object] | Tensor | np.ndarray | None, count: int
+) -> tuple[str, ...] | None:
     """One per image, as text: what each belongs to; None for None. DataError where the length is
     another, or one is empty."""
     if groups is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from sycam.errors import OptionError, unknown_name
 from sycam.heatmaps.evaluate import KeptValues
 from sycam.heatmaps.heatmaps import Heatmaps, heatmaps, norm01
+from sycam.heatmaps.measured import Measured
 from sycam.heatmaps.sites import sited_heatmaps
 from sycam.language import Expression
 from sycam.support.arguments import argument
@@ -81,7 +81,7 @@ def _combined(maps: Tensor, fusion: Fusion) -> Tensor:
 
 def maps_of(
     expressions: Sequence[Expression],
-    evidence: Any,
+    evidence: Measured,
     size: tuple[int, ...],
     kept: Sequence[KeptValues] | None = None,
 ) -> Heatmaps:
@@ -111,7 +111,7 @@ def maps_of(
 def _in_order(
     expressions: Sequence[Expression],
     sited: Sequence[bool],
-    evidence: Any,
+    evidence: Measured,
     size: tuple[int, ...],
     kept: Sequence[KeptValues] | None,
 ) -> Heatmaps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,12 +10,13 @@ from torch import Tensor
 from sycam.errors import ExpressionError, unknown_name
 from sycam.heatmaps.evaluate import KeptValues, evaluate
 from sycam.heatmaps.heatmaps import Heatmaps, from_sums
+from sycam.heatmaps.measured import Measured
 from sycam.language import Expression
 
 
 def sited_heatmaps(
     expressions: Sequence[Expression],
-    evidence: Any,
+    evidence: Measured,
     size: tuple[int, ...],
     kept: Sequence[KeptValues] | None = None,
 ) -> Heatmaps:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from sycam.evidence import (
     read_outputs,
 )
 from sycam.evidence.capture import BATCH
-from sycam.heatmaps import Fusion, check_fusion, fuse
+from sycam.heatmaps import Fusion, Heatmaps, check_fusion, fuse
 from sycam.inference import Classifier
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
@@ -198,7 +197,7 @@ class CAM:
             )
         return made.maps[0]
 
-    def _compiled(self) -> Any:
+    def _compiled(self) -> Callable[..., Heatmaps]:
         if self.expression is None:
             raise ExpressionError(
                 f"method {self.method.name!r} is computed directly: there is nothing to compile"

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ FAMILIES = {
     "custom": "metrics of your own",
 }
 _SLUG = 60  # characters of a folder's name, at most
+
+Scores = TypeVar("Scores", float, np.ndarray, Tensor)
 
 
 class Metric(ABC):
@@ -221,7 +223,7 @@ class Metric(ABC):
         """
         return values.round(digits - math.ceil(math.log10(self.unit(scale))))
 
-    def oriented(self, scores: Any) -> Any:
+    def oriented(self, scores: Scores) -> Scores:
         """Scores with their sign turned so that higher is better."""
         return scores if self.higher_is_better else -scores
 

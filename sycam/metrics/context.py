@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from sycam.evidence import Evidence, Layer, Stack
 from sycam.inference import Classifier
 from sycam.targets.resolve import Target
 from sycam.targets.resolved import Resolved
+
+Made = TypeVar("Made")
 
 
 class Candidates(Protocol):
@@ -220,7 +222,7 @@ class Context:
         """The context of one batch of heatmaps; what is kept is shared with this one."""
         return replace(self, candidates=candidates, degenerate=degenerate, work={})
 
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What ``make`` returns, made at most once for these images, whatever the candidates.
 
         All metrics share the keys; those of SyCAM's own are tuples that begin with a module's name.
@@ -229,7 +231,7 @@ class Context:
             self.kept[key] = make()
         return self.kept[key]
 
-    def shared(self, key: Hashable, maps: Tensor, make: Callable[[], Any]) -> Any:
+    def shared(self, key: Hashable, maps: Tensor, make: Callable[[], Made]) -> Made:
         """What ``make`` returns, made at most once for one batch of heatmaps by an engine; keys as
         for :meth:`once`."""
         if self.work is None:

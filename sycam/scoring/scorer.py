@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from sycam.evidence import Evidence, Stack
 from sycam.heatmaps import Heatmaps, KeptValues, channel_totals, maps_of
 from sycam.inference import out_of_memory
 from sycam.language import Expression
+from sycam.methods import Method
 from sycam.metrics import Context, Metric
 from sycam.scoring.changed_inputs import ChangedInputs, KeptEvidence, Make
 
@@ -102,11 +102,11 @@ class Scorer:
             [self.metric],
         )[0]
 
-    def score_method(self, method: Any) -> Score:
+    def score_method(self, method: Method) -> Score:
         """The score of a named method."""
         return self.score_under([self.metric], method)[0]
 
-    def score_under(self, metrics: Sequence[Metric], method: Any) -> list[Score]:
+    def score_under(self, metrics: Sequence[Metric], method: Method) -> list[Score]:
         """The scores of a named method under several metrics; its heatmaps are made once."""
         weights = [] if method.expression is None else [method.expression]
         by_metric = self._scored(

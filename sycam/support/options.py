@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVarTuple
 
 from sycam.errors import unknown_name
 
@@ -47,12 +47,12 @@ def keywords(kind: type) -> dict[str, str]:
     return {said.keyword or name: name for name, said in declared(kind).items()}
 
 
-Options = TypeVar("Options")
+Objects = TypeVarTuple("Objects")
 
 
 def with_keywords(
-    given: Mapping[str, Any], *objects: Any, without: Collection[str] = ()
-) -> tuple[Any, ...]:
+    given: Mapping[str, Any], *objects: *Objects, without: Collection[str] = ()
+) -> tuple[*Objects]:
     """Option objects, with single options given as keywords in place of theirs.
 
     Args:
@@ -63,7 +63,8 @@ def with_keywords(
     Raises:
         OptionError, UnknownNameError: a keyword that is a field of none of them.
     """
-    rest, changed = dict(given), []
+    rest = dict(given)
+    changed: list[Any] = []  # of the objects' types, in their order
     for one in objects:
         known = {k: v for k, v in keywords(type(one)).items() if k not in without}
         changes = {v: rest.pop(k) for k, v in known.items() if k in rest}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from sycam.language import Expression
+from sycam.metrics import Metric
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.selection.rules import leaders_average
 from sycam.search.selection.select import DEGENERATE_SHARE, Candidate, select
@@ -163,7 +164,7 @@ class Race:
         )
 
     @property
-    def metric(self) -> Any:
+    def metric(self) -> Metric:
         """What is scored."""
         return self.board.metric
 
