@@ -74,8 +74,7 @@ class Enumerator:
     Args:
         grammar: the space.
         leaves: measurements on the probe images, ``[n,K,h,w]``; the last ``confirm`` of the n
-            images only confirm or contradict an equality seen on the others. Of a grammar at
-            several layers, by the layer's name.
+            images only confirm or contradict an equality seen on the others.
         invariance: the coarsest difference between candidates that the metric cannot see.
         size: (H, W) of the images, or (D, H, W) of volumes.
         confirm: number of confirming images.
@@ -84,6 +83,7 @@ class Enumerator:
             expression is a candidate. ``"metric"``: nothing by itself; whoever scores calls
             :meth:`forget` for what scores as an earlier one did. ``"both"``: values, and what is
             forgotten.
+        sites: of a grammar at several layers, the leaves of each; ``leaves`` are those of any.
 
     Raises:
         OptionError: no such equivalence.
@@ -92,12 +92,13 @@ class Enumerator:
     def __init__(
         self,
         grammar: Grammar,
-        leaves: Mapping[str, Tensor] | Mapping[str, Mapping[str, Tensor]],
+        leaves: Mapping[str, Tensor],
         invariance: str,
         size: tuple[int, ...],
         confirm: int = 1,
         depth: int = 1,
         equivalence: str = BY_VALUES,
+        sites: Mapping[str, Mapping[str, Tensor]] | None = None,
     ):
         if equivalence not in EQUIVALENCES:
             raise OptionError(
@@ -106,7 +107,8 @@ class Enumerator:
             )
         self.grammar, self.equivalence = grammar, equivalence
         self.invariance, self.size = invariance, size
-        self.probe = _probe(leaves, confirm, depth)
+        layers = {name: Probe(one, confirm, depth) for name, one in (sites or {}).items()}
+        self.probe = Probe(leaves, confirm, depth, layers)
         self.levels: list[Level] = []
         self._merges = equivalence in (BY_VALUES, BY_BOTH)
         self._bank: dict[str, dict[int, dict[Expression, None]]] = {s: {} for s in grammar.symbols}
@@ -288,13 +290,3 @@ class Enumerator:
         (key,) = value_keys(values[:, : self.probe.first]).tolist()
         (confirming,) = fingerprints(values[:, self.probe.first :])
         return self._values[self.grammar.start].find(key, confirming)
-
-
-def _probe(
-    leaves: Mapping[str, Tensor] | Mapping[str, Mapping[str, Tensor]], confirm: int, depth: int
-) -> Probe:
-    """The probe of one layer, or of several by their names."""
-    if "activations" in leaves:
-        return Probe(leaves, confirm, depth)
-    sites = {name: Probe(one, confirm, depth) for name, one in leaves.items()}
-    return Probe(next(iter(leaves.values())), confirm, depth, sites)

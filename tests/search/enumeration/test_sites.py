@@ -25,18 +25,17 @@ def evidence(small_network, small_images):
     return _Stacked(measure_leaves(small_network, layers, Examples(small_images), ["gradients"]))
 
 
-def enumerator(evidence, **options):
-    leaves = {one.name: one.leaves for one in evidence.layers}
-    return Enumerator(load_grammar("network").at(["1", "3"]), leaves, "exact", (16, 16), **options)
+def enumerator(*layers):
+    sites = {one.name: one.leaves for one in layers}
+    grammar = load_grammar("network").at(list(sites))
+    return Enumerator(grammar, layers[0].leaves, "exact", (16, 16), sites=sites)
 
 
 def test_each_layer_has_its_own_candidates_and_none_merges_with_anothers(evidence):
-    found = [e for e in enumerator(evidence).candidates(3) if not isinstance(e, Level)]
+    found = [e for e in enumerator(*evidence.layers).candidates(3) if not isinstance(e, Level)]
     by_site = {site: {str(e.children[0]) for e in found if e.sites == (site,)} for site in "13"}
     assert {"A", "G"} <= by_site["1"] & by_site["3"]
-    alone = Enumerator(
-        load_grammar("network").at(["1"]), {"1": evidence.layers[0].leaves}, "exact", (16, 16)
-    )
+    alone = enumerator(evidence.layers[0])
     single = [e for e in alone.candidates(3) if not isinstance(e, Level)]
     assert {str(e) for e in single} == {str(e) for e in found if e.sites == ("1",)}
 
@@ -44,7 +43,7 @@ def test_each_layer_has_its_own_candidates_and_none_merges_with_anothers(evidenc
 def test_pairs_of_layers_follow_at_the_cost_of_both(evidence):
     levels = []
     pairs = set()
-    for one in enumerator(evidence).candidates(5):
+    for one in enumerator(*evidence.layers).candidates(5):
         if isinstance(one, Level):
             levels.append(one)
         elif len(one.sites) > 1:
@@ -56,7 +55,7 @@ def test_pairs_of_layers_follow_at_the_cost_of_both(evidence):
 def test_candidates_that_count_as_one_have_one_heatmap(evidence):
     names = ("cam[3](relu(relu(G)))", "cam[3](relu(G))", "cam[1](G) + cam[3](G)",
              "cam[3](G) + cam[1](G)")  # fmt: skip
-    made = enumerator(evidence)
+    made = enumerator(*evidence.layers)
     stands = [made.represent(parse(text)) for text in names]
     assert stands[0] is stands[1] is not stands[2]
     assert stands[2] is stands[3]
@@ -66,6 +65,6 @@ def test_candidates_that_count_as_one_have_one_heatmap(evidence):
 
 
 def test_portraits_of_all_layers_can_be_compared(evidence):
-    made = enumerator(evidence)
+    made = enumerator(*evidence.layers)
     portraits = [made.portrait(parse(t)) for t in ("cam[1](G)", "cam[3](G)", "cam[1](A)*cam[3](A)")]
     assert len({len(one) for one in portraits}) == 1
