@@ -19,7 +19,7 @@ Choose = Callable[[str, list[str]], str]
 
 
 @dataclass(frozen=True)
-class Site:
+class Position:
     """A node of a derivation.
 
     Attributes:
@@ -91,18 +91,18 @@ class Derivations:
         """Whether a symbol, by default that of complete expressions, derives the expression."""
         return self.step(expression, symbol or self.grammar.start) is not None
 
-    def sites(self, expression: Expression) -> list[Site]:
+    def positions(self, expression: Expression) -> list[Position]:
         """The nodes of the derivation of a complete expression, parents before children."""
-        sites: list[Site] = []
+        positions: list[Position] = []
 
         def walk(node: Expression, symbol: str, path: tuple[int, ...]) -> None:
-            sites.append(Site(path, symbol, node))
+            positions.append(Position(path, symbol, node))
             p, children = self.step(node, symbol)
             for i, (child, argument) in enumerate(zip(children, p.arguments, strict=True)):
                 walk(child, argument, (*path, i))
 
         walk(expression, self.grammar.start, ())
-        return sites
+        return positions
 
     def replaced(self, root: Expression, path: tuple[int, ...], new: Expression) -> Expression:
         """A complete expression with another node at a path of its derivation."""

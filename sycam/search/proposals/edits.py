@@ -7,7 +7,7 @@ from typing import Any
 
 from sycam.grammar.grammar import splits
 from sycam.language import Expression, apply
-from sycam.search.proposals.derivations import Derivations, Site
+from sycam.search.proposals.derivations import Derivations, Position
 
 SMALL = 2  # cost of the subtrees that edits bring in
 _MOST_SMALL = 200  # of one symbol
@@ -36,11 +36,11 @@ class Edits:
         """
         room = self.derivations.max_cost
         neighbours: dict[Expression, None] = {}
-        for site in self.derivations.sites(expression):
-            budget = room - expression.cost + site.expression.cost
-            for new in self._at(site, partners):
-                if new.cost <= budget and new is not site.expression:
-                    made = self.derivations.replaced(expression, site.path, new)
+        for position in self.derivations.positions(expression):
+            budget = room - expression.cost + position.expression.cost
+            for new in self._at(position, partners):
+                if new.cost <= budget and new is not position.expression:
+                    made = self.derivations.replaced(expression, position.path, new)
                     neighbours[made] = None
         for part in expression.nodes():
             if part is not expression and self.derivations.holds(part):
@@ -48,26 +48,26 @@ class Edits:
         neighbours.pop(expression, None)
         return neighbours
 
-    def _at(self, site: Site, partners: Sequence[Expression]) -> Iterator[Expression]:
-        node, d = site.expression, self.derivations
-        p, children = d.step(node, site.symbol)
-        for other in d.owned[site.symbol]:
+    def _at(self, position: Position, partners: Sequence[Expression]) -> Iterator[Expression]:
+        node, d = position.expression, self.derivations
+        p, children = d.step(node, position.symbol)
+        for other in d.owned[position.symbol]:
             if other.arguments == p.arguments:
                 yield apply(other.operator.name, *children)
             if len(other.arguments) == 1 and d.holds(node, other.arguments[0]):
                 yield apply(other.operator.name, node)
         for child in children:
-            if d.holds(child, site.symbol):
+            if d.holds(child, position.symbol):
                 yield child
-        yield from self._small[site.symbol]
-        for other in d.owned[site.symbol]:
+        yield from self._small[position.symbol]
+        for other in d.owned[position.symbol]:
             if len(other.arguments) == 2:
-                yield from self._joined(other, node, site.path == (), partners)
-        if not site.path:
+                yield from self._joined(other, node, position.path == (), partners)
+        if not position.path:
             return
         for partner in partners:
             for part in partner.nodes():
-                if d.holds(part, site.symbol):
+                if d.holds(part, position.symbol):
                     yield part
 
     def _joined(

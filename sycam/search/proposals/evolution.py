@@ -65,17 +65,19 @@ class EvolutionProposer:
         if len(self._population) < POPULATION:
             return self._fresh()
         d, parent = self.derivations, self._winner()
-        site = self._random.choice(d.sites(parent))
-        budget = d.max_cost - parent.cost + site.expression.cost
+        position = self._random.choice(d.positions(parent))
+        budget = d.max_cost - parent.cost + position.expression.cost
         if self._random.random() < _CROSSOVER:
-            other = [s.expression for s in d.sites(self._winner()) if s.expression.cost <= budget]
-            fitting = [e for e in other if d.holds(e, site.symbol)]
+            other = [
+                s.expression for s in d.positions(self._winner()) if s.expression.cost <= budget
+            ]
+            fitting = [e for e in other if d.holds(e, position.symbol)]
             if not fitting:
                 return self._fresh()
             new, kind = self._random.choice(fitting), CROSSED
         else:
-            new, kind = self._grow.draw(self._random, site.symbol, budget), MUTATED
-        return Proposal(d.replaced(parent, site.path, new), kind)
+            new, kind = self._grow.draw(self._random, position.symbol, budget), MUTATED
+        return Proposal(d.replaced(parent, position.path, new), kind)
 
     def _fresh(self) -> Proposal:
         cost = self._random.choice(self._costs)

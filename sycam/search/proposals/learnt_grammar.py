@@ -32,8 +32,8 @@ class LearntGrammar:
     def learn(self, best: Iterable[Expression]) -> None:
         """Count the productions of the best expressions, instead of those counted before."""
         d = self.derivations
-        sites = [site for expression in best for site in d.sites(expression)]
-        counts = Counter((s.symbol, id(d.step(s.expression, s.symbol)[0])) for s in sites)
+        positions = [position for expression in best for position in d.positions(expression)]
+        counts = Counter((s.symbol, id(d.step(s.expression, s.symbol)[0])) for s in positions)
         self._weighted = {
             (symbol, budget): (
                 possible,
