@@ -96,8 +96,10 @@ class Method:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Names of the layers that the formula reads; empty where it reads whichever is given."""
-        return () if self.expression is None else self.expression.sites
+        """Names of the layers that it reads; empty where it reads whichever is given."""
+        if self.expression is not None:
+            return self.expression.sites
+        return (self.site,) if self.site else ()
 
     @property
     def cost(self) -> int | None:

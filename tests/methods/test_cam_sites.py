@@ -87,6 +87,17 @@ def test_layers_are_said_once(small_network, arguments, said):
         CAM(small_network, *arguments)
 
 
+@pytest.mark.parametrize("name", ["grad-cam", "layer-cam", "eigen-cam", "kpca-cam"])
+def test_a_published_cam_at_a_layer_is_that_cam_there(small_network, small_images, name):
+    there = CAM(small_network, "3", name)(small_images)
+    torch.testing.assert_close(CAM(small_network, f"{name}@3")(small_images), there)
+    images = ImageSet.from_arrays(small_images)
+    table = evaluate(small_network, ["1", "3"], images, [f"{name}@3"], ["average-drop"])
+    alone = evaluate(small_network, "3", images, [name], ["average-drop"])
+    found = table.cells[f"{name}@3", "average-drop"].mean
+    assert found == pytest.approx(alone.cells[name, "average-drop"].mean)
+
+
 def test_what_cannot_be_is_told(small_network, small_images):
     with pytest.raises(UnknownNameError, match="layer 'layer9' is not known"):
         CAM(small_network, "cam[layer9](G)")
