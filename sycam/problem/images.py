@@ -29,6 +29,7 @@ from sycam.evidence import read_outputs
 from sycam.networks import DEMO, NamedNetwork
 from sycam.networks.readings import AUTO, PROBES
 from sycam.problem.correctness import classified_correctly
+from sycam.problem.shares import HELD_OUT, SEARCHED, shares
 from sycam.support.arguments import argument
 
 Images = Tensor | np.ndarray | ImageSet | ImageSource | Dataset | DataLoader | str | Path
@@ -173,7 +174,7 @@ def demo_images(split_name: str, count: int, seed: int) -> ImageSet:
     return replace(made, origin={"source": DEMO})
 
 
-def check_counts(search_images: int, heldout: object) -> None:
+def check_counts(search_images: int | None, heldout: object) -> None:
     """OptionError where fewer than two images are wanted; images themselves are no number."""
     for name, number in (("search_images", search_images), ("heldout", heldout)):
         if isinstance(number, int) and number < 2:
@@ -182,8 +183,8 @@ def check_counts(search_images: int, heldout: object) -> None:
 
 def divide(
     images: ImageSet | ImageSource | str,
-    heldout: int | ImageSet | ImageSource,
-    search_images: int,
+    heldout: int | ImageSet | ImageSource | None,
+    search_images: int | None,
     seed: int,
     needs_masks: bool,
     only: nn.Module | None = None,
@@ -192,6 +193,8 @@ def divide(
     """The images to search on and those held out; no image is in both.
 
     Args:
+        heldout: images, or how many; None as for :func:`sycam.problem.shares.shares`.
+        search_images: how many; None as there.
         only: a network; images that it classifies wrongly are left out.
         output: what its outputs are, see :func:`sycam.synthesize`.
 
@@ -204,6 +207,8 @@ def divide(
     if isinstance(images, str):
         if images != DEMO:
             raise DataError(f"images {images!r} are not known")
+        search_images = SEARCHED if search_images is None else search_images
+        heldout = HELD_OUT if heldout is None else heldout
         for name, number in (("search_images", search_images), ("heldout", heldout)):
             if isinstance(number, int) and number > MOST_SCENES:
                 raise OptionError(
@@ -216,9 +221,8 @@ def divide(
             count = heldout if only is None else 2 * heldout + AT_ONCE
             return images, choose_demo("heldout", count, heldout, seed, fit)
     images = with_masks(images, needs_masks)
-    if isinstance(heldout, int):
-        counts = {"search": search_images, "heldout": heldout}
-        return split(images, counts, seed, fit=fit, unfit=WRONG)
+    if heldout is None or isinstance(heldout, int):
+        return _split(images, search_images, heldout, seed, fit)
     heldout = with_masks(heldout, needs_masks)
     if heldout.shape != images.shape:
         raise DataError(
@@ -232,11 +236,37 @@ def divide(
             "sides cannot be told; give groups of both (a column of both tables), or of neither"
         )
     heldout = whole(heldout, fit)
+    wanted = min(SEARCHED, len(images)) if search_images is None else search_images
     searched = choose(
-        images, search_images, seed, apart_from=heldout, purpose="to search on", fit=fit,
+        images, wanted, seed, apart_from=heldout, purpose="to search on", fit=fit,
         unfit=WRONG,
     )  # fmt: skip
     return searched, heldout
+
+
+def _split(
+    images: ImageSet | ImageSource,
+    search_images: int | None,
+    heldout: int | None,
+    seed: int,
+    fit: Fit | None,
+) -> tuple[ImageSet, ImageSet]:
+    """The images divided into the numbers asked for, or as many as there are."""
+    refusal = DataError("there are no images")
+    for searched, held_out in shares(len(images), search_images, heldout):
+        counts = {"search": searched, "heldout": held_out}
+        try:
+            both = split(images, counts, seed, fit=fit, unfit=WRONG)
+        except DataError as error:
+            refusal = error
+            continue
+        usual = search_images or SEARCHED, heldout or HELD_OUT
+        if (searched, held_out) == usual:
+            return both
+        note = f"of {len(images)} images {searched} are searched on and {held_out} held out"
+        one, other = (replace(side, notes=(*side.notes, note)) for side in both)
+        return one, other
+    raise refusal
 
 
 def choose_demo(split_name: str, made: int, count: int, seed: int, fit: Fit | None) -> ImageSet:

@@ -26,9 +26,9 @@ class DataOptions:
     """Which images are searched on and which are held out.
 
     Attributes:
-        search_images: how many images to search on.
-        heldout: how many of the other images to validate on, or those images themselves, in any
-            form that images have.
+        search_images: how many images to search on; up to 64 if None, half of fewer than 128.
+        heldout: how many of the other images to validate on, up to 256 of them if None; or those
+            images themselves, in any form that images have.
         correct_only: leave images out that the network classifies wrongly; needs labels.
         labels: ``[N]`` true classes beside images that are a tensor.
         masks: ``[N,H,W]`` ground truth beside images that are a tensor.
@@ -40,9 +40,14 @@ class DataOptions:
         OptionError: a value that cannot be used.
     """
 
-    search_images: int = option(64, "how many images to search on")
-    heldout: int | Images = option(
-        256, "how many images to validate on", flag="heldout_images", text=int
+    search_images: int | None = option(
+        None, "how many images to search on; 64, or half of what there is, if none"
+    )
+    heldout: int | Images | None = option(
+        None,
+        "how many images to validate on; 256, or what is left, if none",
+        flag="heldout_images",
+        text=int | None,
     )
     correct_only: bool = option(
         False,

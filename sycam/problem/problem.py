@@ -173,7 +173,7 @@ def read_and_divide(
         images = read_images(images, data.labels, data.masks, known, notify, data.groups)
         for one in watched:
             check_volumes(one, images)
-    if not isinstance(heldout, int):
+    if heldout is not None and not isinstance(heldout, int):
         column = isinstance(data.groups, str) and isinstance(heldout, str | Path)
         groups = data.groups if column else None
         heldout = read_images(heldout, network=known, notify=notify, groups=groups)
