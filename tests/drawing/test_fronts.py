@@ -97,6 +97,7 @@ def test_the_line_joins_what_nothing_beats_in_the_two_goals(points, first, secon
     ("draw", "said"),
     [
         (lambda: draw_cost_front([], KNOWN, "road", True), "nothing to draw"),
+        (lambda: draw_cost_front(KNOWN[1:2], [], "road", True), "eigen-cam has no cost"),
         (lambda: draw_goals([], [], ["a", "b"], [True] * 2, [0, 0]), "nothing to draw"),
         (lambda: draw_goals(FRONT, [], ["a"], [True], [0]), "two or more goals, got 1"),
         (lambda: draw_goals([Mark("G", (1.0,))], [], ["a", "b"], [True] * 2, [0, 0]),

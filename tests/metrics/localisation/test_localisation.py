@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from scipy.spatial.distance import cdist, directed_hausdorff
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 from torch import Tensor
 
-from sycam.errors import OptionError
+from sycam.errors import DataError, OptionError
 from sycam.metrics import (
     AUC,
     HD95,
@@ -64,6 +65,13 @@ def drawn(seed: int, size: tuple[int, ...], levels: int = 5, candidates: int = 2
     for flat, values in ((maps.flatten(2), (0.0, 1.0)), (masks.flatten(1), (False, True))):
         flat[..., 0], flat[..., 1] = values
     return maps, masks
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_masks_the_error_says_what_to_give(name):
+    maps, masks = drawn(0, (6, 5))
+    with pytest.raises(DataError, match="give masks"):
+        METRICS[name]().score(maps, replace(marked(masks), masks=None))
 
 
 def each(maps: Tensor, masks: Tensor):
