@@ -1,10 +1,11 @@
-# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests; those
+# marked slow, nearly half of the time, are run by `make test-all`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +30,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 test: lint
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
+		-m 'not slow and not fuzz'
+	@echo "Tests marked slow were left out: make test-all runs them, too."
+
+test-all: lint
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 clean:

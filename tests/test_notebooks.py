@@ -38,7 +38,6 @@ def away(tmp_path, monkeypatch):
     monkeypatch.setenv("SYCAM_PROJECT", str(ROOT))
 
 
-@pytest.mark.slow
 def test_quick_start(away):
     space = run(ROOT / "notebooks" / "quick_start.ipynb")
     assert space["heatmaps"].shape == (4, 64, 64)

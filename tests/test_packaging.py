@@ -93,7 +93,6 @@ def installed(archives, tmp_path_factory) -> Path:
     return environment_with(archives["wheel"], tmp_path_factory.mktemp("home") / "venv")
 
 
-@pytest.mark.slow
 def test_the_wheel_runs_the_demo_in_an_environment_of_its_own(installed, tmp_path):
     where = run(installed, "-c", "import sycam; print(sycam.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(installed.parents[1])

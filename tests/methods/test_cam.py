@@ -227,7 +227,7 @@ def test_a_compiled_cam_agrees(small_network, small_images):
         (lambda net, x: CAM(net, None, "mean(G)"), "names or modules, got None"),
         (lambda net, x: CAM(net, [["3"]], "mean(G)"), "names or modules"),
         (lambda net, x: CAM(net, ["3", "3"], "mean(G)"), "different layers"),
-        (lambda net, x: CAM(net, "3", None), "a formula is text"),
+        (lambda net, x: CAM(net, "3", 7), "a formula is text"),
         (lambda net, x: CAM(net, ["1", "3"], "G", fusion=["a", "b"]), "one number per layer"),
         (lambda net, x: CAM(net, ["1", "3"], "G", fusion=None), "one number per layer"),
         (lambda net, x: CAM(net, "3", "G")(x, batch=0), "positive integer, got 0"),

@@ -74,7 +74,6 @@ def finish(out: Path) -> None:
     assert process.exitcode == 0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_random_moments_it_resumes_to_the_same_end(tmp_path):
     finish(tmp_path / "whole")
