@@ -313,16 +313,17 @@ def _batch(
         taken = [cut.output for cut in cuts]
         scores = explained.scores(outputs)
         backward = _backward(scores, taken, derivatives) if derivatives else [{} for _ in cuts]
-    classes, chance = _classes(outputs, scores, explained, target)
-    scalars = {"score": scores.detach(), "probability": chance.detach()}
-    shared = {name: tensor[:, None, None, None] for name, tensor in scalars.items()}
-    evidence = []
     for cut, derived in zip(cuts, backward, strict=True):
         if derivatives and not derived:
             raise LayerError(
                 "the explained score does not depend on the target layer's output, as far as its "
                 f"gradient tells: {where_lost(network, images, cut.layer.module)}"
             )
+    classes, chance = _classes(outputs, scores, explained, target)
+    scalars = {"score": scores.detach(), "probability": chance.detach()}
+    shared = {name: tensor[:, None, None, None] for name, tensor in scalars.items()}
+    evidence = []
+    for cut, derived in zip(cuts, backward, strict=True):
         maps = cut.mapped(cut.output.detach())
         measured = {name: cut.mapped(tensor) for name, tensor in derived.items()}
         if not all(bool(torch.isfinite(tensor).all()) for tensor in (maps, *measured.values())):

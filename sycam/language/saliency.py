@@ -15,7 +15,9 @@ def saliency(t: Tensor) -> Tensor:
     """The positive part of a heat, scaled to a maximum of 1; zeros where nothing is positive."""
     positive = t.clamp(min=0)
     peak = positive.amax((-2, -1), keepdim=True)
-    return positive / torch.where(peak > 0, peak, torch.ones_like(peak))
+    scaled = positive / torch.where(peak > 0, peak, torch.ones_like(peak))
+    # Beside a place that overflowed nothing can be told; like any overflow it becomes inf.
+    return scaled.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def saliency_weighted(t: Tensor, activations: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def shares(there: int, searched: int | None, held_out: int | None) -> Iterator[t
             fewer images half to search on.
 
     >>> list(shares(1000, None, None))[0], list(shares(100, None, None))[:2]
-    ((64, 256), ((50, 50), (45, 45)))
+    ((64, 256), [(50, 50), (45, 45)])
     >>> list(shares(100, 64, None))[0], list(shares(1000, 48, 100))
     ((64, 36), [(48, 100)])
     """

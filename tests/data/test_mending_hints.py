@@ -28,7 +28,7 @@ def test_class_names_may_come_twice_and_are_told_apart_by_number():
     with pytest.raises(DataError, match="the name of 2 classes, 0 and 2; give the class's number"):
         label_of("crane", NAMES, "line 2")
     for names in (["dog/a.png", "crane/b.png"], ["crane/b.png"]):
-        with pytest.raises(DataError, match=r"2 classes of the network, 0 and 2.*labels numbers"):
+        with pytest.raises(DataError, match=r"2 classes of the network, 0 and 2.*labels='numbers'"):
             labels_of_folders(names, "names", NAMES)
     auto = labels_of_folders(["dog/a.png", "crane/b.png"], "auto", NAMES)
     assert auto.labels is None

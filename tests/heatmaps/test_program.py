@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from sycam.language.numerics import *  # noqa: F403
+from sycam.language.saliency import *  # noqa: F403
 
 
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import textwrap
 from pathlib import Path
 
@@ -435,7 +436,9 @@ def test_degrees_of_the_table_hold(name):
     op = OPERATORS[name]
     for typing in op.overloads:
         values = [torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(7)) + 0.1]
-        values += [torch.full((2, 1, 1, 1), 0.5)] * (op.arity - 1)
+        ends = op.ranges[-1] if op.ranges else None
+        number = math.sqrt(math.prod(ends)) if ends else 0.5  # well inside what matters
+        values += [torch.full((2, 1, 1, 1), number)] * (op.arity - 1)
         before = typing.compute(values, values[0])
         for i, degree in enumerate(op.degrees):
             changed = [4 * v if i == j else v for j, v in enumerate(values)]
