@@ -66,7 +66,15 @@ def export(
     formula = result.best_new if new else result.best
     if formula is None:
         raise RunError(f"the run has no {'new formula' if new else 'winner'} to export")
-    winner = Winner(result, parse_weights(formula.expression), name, network)
+    expression = parse_weights(formula.expression)
+    if layer := expression.operator.site:  # the saliency map of one layer: its formula, there
+        (expression,) = expression.children
+    if expression.sites:
+        raise OptionError(
+            f"{expression} reads layers by name ({', '.join(expression.sites)}), which exported "
+            "files cannot say; use result.best.cam(network), or sycam.CAM(network, formula)"
+        )
+    winner = Winner(result, expression, name, network, layer or None)
     if (reason := target.supports(winner, TARGETS)) is not None:
         raise reason
     reads_network = target.writes_network

@@ -24,7 +24,6 @@ from sycam.language.signatures import BROADCAST
 from sycam.networks.readings import AUTO, LOGITS, USUAL
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
-from sycam.runs.record import RunRecord
 from sycam.support.arguments import argument
 from sycam.support.files import check_target, place_of
 
@@ -102,7 +101,7 @@ class GraphTarget:
         record, shape = result.record, result.record.data.shape
         explained = _explained_class(record.settings.target, expression)
         noise = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-        network, layers = _network(record, winner.network, noise)
+        network, layers = _network(winner, noise)
         fusion = record.network.fusion
         whole = Explained(network, layers, expression, fusion, tuple(shape[1:]), explained, noise)
         with torch.no_grad():
@@ -151,11 +150,10 @@ def _of_the_class(expression: Expression) -> bool:
     return any(leaf.of_target for leaf in _leaves(expression))
 
 
-def _network(
-    record: RunRecord, network: nn.Module | str | None, images: Tensor
-) -> tuple[nn.Module, list[Layer]]:
+def _network(winner: Winner, images: Tensor) -> tuple[nn.Module, list[Layer]]:
     """A copy of the run's network on the CPU, and its target layers."""
-    network = network or record.network.source
+    record = winner.result.record
+    network = winner.network or record.network.source
     reshape = record.network.reshape
     if network is None:
         raise RunError(
@@ -166,7 +164,7 @@ def _network(
         raise RunError(
             f"the run's reshape is {reshape!r}, which is not on record; use sycam.CAM in Python"
         )
-    names = record.network.layers
+    names = winner.layers
     explained = ExplainedNetwork.prepare(
         network,
         names,

@@ -55,7 +55,7 @@ class ClassTarget:
                 f"for {listed(graphs)}"
             )
         record = winner.result.record
-        layers, fusion = record.network.layers, record.network.fusion
+        layers, fusion = winner.layers, record.network.fusion
         if len(layers) > 1 and not (self.several_layers and fusion == "mean"):
             able = _able(targets, "several_layers", "takes", "take")
             return RunError(
@@ -84,7 +84,7 @@ class ClassTarget:
 
     def write(self, winner: Winner, path: Path, provenance: str) -> None:
         """Write the module."""
-        layer = winner.result.record.network.layers[0]
+        layer = winner.layers[0]
         said = _asked(winner) + provenance
         source = self.source(winner.expression, winner.name, said, layer)
         try:
@@ -110,7 +110,7 @@ def _asked(winner: Winner) -> str:
     class takes for logits."""
     network, (form, link) = winner.result.record.network, _outputs(winner)
     said = ""
-    if len(layers := network.layers) > 1:
+    if len(layers := winner.layers) > 1:
         said += f"It was found for the mean of layers {', '.join(layers)}: give all of them.\n"
     if reshape := network.reshape:
         said += f"It was found with reshape {reshape!r}: give that as reshape_transform.\n"

@@ -23,12 +23,19 @@ class Winner:
         expression: the formula.
         name: of the class that is written.
         network: for targets that write the network as well: of a run started from Python.
+        layer: that the formula reads, where a run over several layers chose one for it.
     """
 
     result: Result
     expression: Expression
     name: str = "SynthesisedCAM"
     network: nn.Module | str | None = None
+    layer: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the formula reads."""
+        return self.result.record.network.layers if self.layer is None else (self.layer,)
 
 
 class ExportTarget(Protocol):

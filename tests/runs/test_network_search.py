@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +12,10 @@ from torch import nn
 
 import sycam
 from sycam.data.images import ImageSet
+from sycam.errors import OptionError
 from sycam.evidence import find_sites
+from sycam.export import export
+from sycam.language import parse
 
 
 def network():
@@ -62,6 +67,21 @@ def test_a_published_cam_at_another_layer_is_found_as_the_rival(run):
         k.name for k in run.record.search.known if k.score <= best.score + 1e-9
     }
     assert len({k.name.partition("@")[2] for k in published}) == 3
+
+
+def test_a_winner_of_one_layer_is_exported_as_its_formula_there(run, tmp_path):
+    (site,) = parse(run.best.expression).sites
+    file = export(run, tmp_path / "best.py", "Best")
+    spec = importlib.util.spec_from_file_location("best", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    net, pixels = network(), images(4).images
+    maps = module.Best(net, site)(pixels)
+    torch.testing.assert_close(maps, run.best.cam(net)(pixels), rtol=0, atol=1e-5)
+    several = replace(run.best, expression="cam[7](G) * cam[1](G)")
+    with pytest.raises(OptionError, match=r"reads layers by name \(7, 1\)"):
+        export(replace(run, best=several), tmp_path / "several.py")
+    assert not (tmp_path / "several.py").exists()
 
 
 def test_it_can_be_derived_again(run):
