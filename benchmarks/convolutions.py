@@ -5,7 +5,8 @@
 
 Medians of rounds in turn, microseconds per image, and the largest error against float64. With
 networks, whole forward passes: torch's with folded batch norms, the same with our convolutions,
-that compiled, as scoring runs it, and ONNX Runtime's, where it is installed.
+that compiled, as scoring runs it, torch's compiled, and ONNX Runtime's and OpenVINO's, where they
+are installed.
 """
 
 from __future__ import annotations
@@ -94,6 +95,10 @@ def _whole(name: str, options: argparse.Namespace) -> None:
         works["ours, compiled"] = lambda: fast(x)
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
         works["ONNX Runtime"] = _onnx(network, usual, options.threads)
+    if importlib.util.find_spec("openvino"):
+        works["OpenVINO"] = _openvino(network, usual, options.threads)
+    if (alone := compiled(plain, x)) is not None:
+        works["torch, compiled"] = lambda: alone(x)
     times: dict[str, list[float]] = {label: [] for label in works}
     for _ in range(options.rounds):
         for label, work in works.items():
@@ -116,6 +121,17 @@ def _onnx(network: nn.Module, images: Tensor, threads: int) -> Callable[[], obje
     )
     given = {session.get_inputs()[0].name: images.numpy()}
     return lambda: session.run(None, given)
+
+
+def _openvino(network: nn.Module, images: Tensor, threads: int) -> Callable[[], object]:
+    """OpenVINO's forward pass of the network on these images, in float32."""
+    import openvino
+
+    core = openvino.Core()
+    core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
+    program = core.compile_model(openvino.convert_model(network, example_input=images), "CPU")
+    request, given = program.create_infer_request(), images.numpy()
+    return lambda: request.infer([given], share_inputs=True)
 
 
 if __name__ == "__main__":
