@@ -37,6 +37,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from genetic_programming import GeneticProgramming
 from scipy.stats import t
 from subjects import LAYERS, subject_of
 
@@ -51,6 +52,7 @@ from sycam.problem.images import divide
 from sycam.scoring.scorer import Score, Scorer
 from sycam.search import Enumerator, Level
 from sycam.search.proposals.guide import Guide, Space
+from sycam.search.proposals.proposer import MakeProposer
 from sycam.search.selection.select import DEGENERATE_SHARE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,8 +236,8 @@ def uniform(space: Space, seed: int) -> Iterator[Expression]:
             yield found
 
 
-def guide(space: Space, seed: int, sampler: str, portrays: bool = False) -> Guide:
-    """One of the package's samplers."""
+def guide(space: Space, seed: int, sampler: str | MakeProposer, portrays: bool = False) -> Guide:
+    """One of the package's samplers, or proposals of another kind."""
     return Guide(space if portrays else replace(space, portray=None), sampler, seed)
 
 
@@ -243,7 +245,7 @@ CONTESTANTS: dict[str, Callable[[Space, int], object]] = {
     "ours": partial(guide, sampler="grammar", portrays=True),
     "exact order": lambda space, seed: Ordered(space.stream),
     "random": lambda space, seed: Ordered(uniform(space, seed)),
-    "genetic programming": partial(guide, sampler="evolution"),
+    "genetic programming": partial(guide, sampler=GeneticProgramming),
     "ours, no surrogate": partial(guide, sampler="grammar"),
     "TPE": partial(guide, sampler="tpe"),
 }

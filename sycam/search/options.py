@@ -21,8 +21,8 @@ RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)
 GLOBAL, PER_CLASS = "global", "per-class"
 SCOPES = (GLOBAL, PER_CLASS)
-GRAMMAR, TPE, RANDOM, EVOLUTION = "grammar", "tpe", "random", "evolution"
-SAMPLERS = (GRAMMAR, TPE, RANDOM, EVOLUTION)
+GRAMMAR, TPE, RANDOM = "grammar", "tpe", "random"
+SAMPLERS = (GRAMMAR, TPE, RANDOM)
 BEST_PUBLISHED = "best-published"
 COSTLIEST = 64  # expressions enumerated, at most; none was ever searched to the end beyond 8
 _FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
@@ -81,7 +81,7 @@ class SearchOptions:
     equivalence: str = option(
         BY_VALUES, "which expressions count as one: values, metric, both or none"
     )
-    sampler: str = option(GRAMMAR, "beyond the cost bound: grammar, tpe, random or evolution")
+    sampler: str = option(GRAMMAR, "beyond the cost bound: grammar, tpe or random")
     storage: str | None = option(None, "URL of an Optuna storage that several runs share")
     constants: bool = option(True, "tune constants of the leaders at the end")
     scope: str = option(GLOBAL, "global, or per-class: also the best for each class")

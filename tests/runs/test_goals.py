@@ -172,7 +172,7 @@ def test_guided_proposals_cover_more_than_cost_order(guided, two, tmp_path):
     assert volumes[0] > 0.98 * volumes[1]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "evolution"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_every_sampler_takes_several_goals(sampler, tmp_path):
     found = run_with(tmp_path, metric=["deletion", "iou"], budget=70, max_cost=1, sampler=sampler,
                      heldout=8)  # fmt: skip

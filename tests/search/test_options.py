@@ -89,7 +89,7 @@ def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
         ({"threshold": "high"}, "best-published"),
         ({"guess": "mean(Q)"}, "Q"),
         ({"scope": "local"}, "per-class"),
-        ({"sampler": "magic"}, "evolution"),
+        ({"sampler": "magic"}, "random"),
     ],
 )
 def test_what_is_not_understood_is_said_before_anything_is_written(tmp_path, changes, words):

@@ -18,12 +18,18 @@ from sycam.errors import ExpressionError, OptionError, unknown_name
 from sycam.grammar import Grammar
 from sycam.language import Expression
 from sycam.search.enumeration.enumerator import Level
-from sycam.search.options import EVOLUTION, GRAMMAR, RANDOM, SAMPLERS, TPE
+from sycam.search.options import GRAMMAR, RANDOM, SAMPLERS, TPE
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Entry, Values
-from sycam.search.proposals.evolution import EvolutionProposer
 from sycam.search.proposals.optuna_study import ExpressionStudy, GrammarSampler
-from sycam.search.proposals.proposer import MIX, ORDER, GrammarProposer, Portray, Proposer
+from sycam.search.proposals.proposer import (
+    MIX,
+    ORDER,
+    GrammarProposer,
+    MakeProposer,
+    Portray,
+    Proposer,
+)
 from sycam.search.selection.dominance import covers
 
 _PATIENCE = 300  # proposals without a new class, after which the next in cost order is taken
@@ -62,8 +68,8 @@ class Guide:
     Args:
         space: what is proposed from.
         sampler: ``"grammar"`` (edits of the best, a grammar learnt from them, and cost order),
-            ``"tpe"`` or ``"random"`` (Optuna's), ``"evolution"`` (genetic programming), or any
-            sampler of Optuna's.
+            ``"tpe"`` or ``"random"`` (Optuna's), any sampler of Optuna's, or what makes a
+            :class:`~sycam.search.proposals.proposer.Proposer` from derivations and a seed.
         seed: of the sampler.
         storage, name, shared: of the study, see :class:`ExpressionStudy`.
         mix: shares of the kinds of proposals; for ``"grammar"``.
@@ -76,7 +82,7 @@ class Guide:
     def __init__(
         self,
         space: Space,
-        sampler: str | BaseSampler = GRAMMAR,
+        sampler: str | BaseSampler | MakeProposer = GRAMMAR,
         seed: int = 0,
         storage: str | Path | BaseStorage | None = None,
         name: str = "sycam",
@@ -91,14 +97,14 @@ class Guide:
         if sampler == GRAMMAR:
             self._proposer = GrammarProposer(self._derivations, seed, stream, space.portray, mix)
             stream = None  # it is the proposer's now
-        elif sampler == EVOLUTION:
-            self._proposer = EvolutionProposer(self._derivations, seed)
-        elif isinstance(sampler, str) and sampler in SAMPLERS:
+        elif isinstance(sampler, str):
+            if sampler not in SAMPLERS:
+                raise unknown_name("sampler", sampler, SAMPLERS)
             own = {TPE: TPESampler, RANDOM: RandomSampler}[sampler](seed=seed)
         elif isinstance(sampler, BaseSampler):
             own = sampler
         else:
-            raise unknown_name("sampler", str(sampler), SAMPLERS)
+            self._proposer = sampler(self._derivations, seed)
         self._kind = sampler if isinstance(sampler, str) else type(sampler).__name__
         self._ledger = ExpressionStudy(storage, name, own, self._derivations, shared)
         self._order = iter(()) if stream is None else stream

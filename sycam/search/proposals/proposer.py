@@ -53,6 +53,9 @@ class Proposer(Protocol):
         """The next proposal; None when there is nothing left."""
 
 
+MakeProposer = Callable[[Derivations, int], Proposer]  # from the space, and a seed
+
+
 class GrammarProposer:
     """Edits of the elite, draws from a grammar learnt from it, and plain order, in a fixed mix.
 

@@ -25,7 +25,7 @@ _TRIES = 50
 RANDOM, CROSSED, MUTATED = "random", "crossover", "mutation"
 
 
-class EvolutionProposer:
+class GeneticProgramming:
     """Steady-state genetic programming.
 
     Args:
