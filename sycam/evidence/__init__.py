@@ -15,7 +15,7 @@ from sycam.evidence.layers import (
 )
 from sycam.evidence.leaves.measure import Examples, add_leaves, measure_leaves
 from sycam.evidence.leaves.table import MEASURED, Leaf
-from sycam.evidence.stack import Stack
+from sycam.evidence.stack import Stack, stacked
 
 __all__ = [
     "AUTO",
@@ -38,5 +38,6 @@ __all__ = [
     "measure_layers",
     "measure_leaves",
     "read_outputs",
+    "stacked",
     "varies",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -57,3 +58,10 @@ class Stack:
     def subset(self, index: Tensor | slice) -> Stack:
         """The evidence on some of the images."""
         return Stack(tuple(layer.subset(index) for layer in self.layers), self.fusion)
+
+
+def stacked(
+    layers: Sequence[Evidence], fusion: str | tuple[float, ...] = "mean"
+) -> Evidence | Stack:
+    """The evidence of one layer itself; of several a :class:`Stack`."""
+    return layers[0] if len(layers) == 1 else Stack(tuple(layers), fusion)

@@ -69,6 +69,11 @@ class Grammar:
         """Whether it combines saliency maps, which may be those of several layers."""
         return any(p.operator is CAM or p.operator.site for p in self.productions)
 
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the layers that it is bound to; empty where formulas name none."""
+        return tuple(dict.fromkeys(p.site for p in self.productions if p.operator.site))
+
     def at(self, sites: Sequence[str]) -> Grammar:
         """The space whose saliency maps are those of named layers; itself where it has none.
 

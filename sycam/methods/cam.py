@@ -16,11 +16,11 @@ from sycam.evidence import (
     Examples,
     Layer,
     Layers,
-    Stack,
     as_layers,
     find_layer,
     measure_leaves,
     read_outputs,
+    stacked,
 )
 from sycam.evidence.capture import BATCH
 from sycam.heatmaps import Fusion, Heatmaps, check_fusion, fuse
@@ -174,7 +174,7 @@ class CAM:
             targets,
             batch=len(images),
         )
-        evidence = measured[0] if len(measured) == 1 else Stack(measured, self.fusion)
+        evidence = stacked(measured, self.fusion)
         if self._fused is not None:
             size = tuple(images.shape[2:])
             parts = [self._fused(layer.leaves, size, layer.depth) for layer in evidence.layers]

@@ -34,6 +34,7 @@ from sycam.evidence import (
     measure_layers,
     measure_leaves,
     read_outputs,
+    stacked,
     varies,
 )
 from sycam.heatmaps import check_fusion
@@ -188,7 +189,7 @@ class ExplainedNetwork:
         cache = Cache(default_folder()) if cache is None else cache
         leaves = {*leaves, "gradients"} if gradients else leaves
         examples = Examples(pixels, images.labels, images.digests)
-        evidence = self._stacked(self._measure(examples, notify, leaves, cache))
+        evidence = stacked(self._measure(examples, notify, leaves, cache), self.fusion)
         if cache.trouble:
             notify(Note(cache.trouble))
         self._say(evidence, images, notify)
@@ -250,10 +251,7 @@ class ExplainedNetwork:
             self.target if target is None else read_as(target, self.reading),
             cache=cache,
         )
-        return self._stacked(measured)
-
-    def _stacked(self, measured: tuple[Evidence, ...]) -> Evidence | Stack:
-        return measured[0] if len(measured) == 1 else Stack(measured, self.fusion)
+        return stacked(measured, self.fusion)
 
     def _measure(
         self, examples: Examples, notify: Notify, leaves: Collection[str], cache: Cache

@@ -90,8 +90,7 @@ class Problem:
         evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
-        sites = [one.name for one in explained.layers] if grammar.spans_layers else []
-        shown = shown_methods(grammar.leaves, sites)
+        shown = shown_methods(grammar.leaves, grammar.sites)
         shown = [m for m in shown if m.has_weights or not metric.of_weights]
         if asked.explain.precision != FLOAT32:
             scorer = Scorer(metric, evidence, context)
@@ -109,12 +108,6 @@ class Problem:
             known=shown,
             correct_only=asked.data.correct_only,
         )
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Names of the layers that formulas choose among; empty where all read the same ones."""
-        names = tuple(layer.name for layer in self.explained.layers)
-        return names if self.grammar.spans_layers else ()
 
     @property
     def goals(self) -> tuple[Metric, ...]:

@@ -183,13 +183,13 @@ class Search:
         self.notify(Stage("Searching beyond the cost bound"))
         guide = self.make_guide(self._stream)
         metric = self.race.metric
-        for standing in self.race.standings.values():
-            guide.add(standing.expression, self._figures(standing), standing.dropped is None)
-        for known in self.outcome.known:
-            if known.expression is not None and known.expression in self.enumerator.grammar:
-                guide.add(known.expression, oriented_figures(known.score.values, metric), True)
         try:
-            self._combine(guide)
+            self._combine()
+            for standing in self.race.standings.values():
+                guide.add(standing.expression, self._figures(standing), standing.dropped is None)
+            for known in self.outcome.known:
+                if known.expression is not None and known.expression in self.enumerator.grammar:
+                    guide.add(known.expression, oriented_figures(known.score.values, metric), True)
             while batch := guide.ask(BATCH):
                 for standing in self._enter(batch, GUIDED):
                     figures = self._figures(standing)
@@ -205,8 +205,10 @@ class Search:
         if self.constants:
             self._constants()
 
-    def _combine(self, guide: Guide) -> None:
-        """Score combinations of what leads at each layer, before anything is proposed."""
+    def _combine(self) -> None:
+        """Score combinations of what leads at each of several layers."""
+        if len(self.enumerator.grammar.sites) < 2:
+            return
         worth, last = self._worth(), len(self.board.stages) - 1
         standings = list(self.race.standings.values())
         standings += [
@@ -222,9 +224,7 @@ class Search:
         new = dict.fromkeys(self.enumerator.represent_all(proposals))
         fresh = [e for e in new if e is not None and e not in self.race.standings]
         for start in range(0, len(fresh), BATCH):
-            for standing in self._enter(fresh[start : start + BATCH], GUIDED):
-                figures = self._figures(standing)
-                guide.add(standing.expression, figures, standing.dropped is None)
+            self._enter(fresh[start : start + BATCH], GUIDED)
 
     def _constants(self) -> None:
         self.notify(Stage("Tuning constants of the leaders"))

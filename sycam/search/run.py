@@ -107,9 +107,8 @@ def run_search(
         board = JournaledScorer(metric, problem.evidence, problem.context, journal, blocks, writes)
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
-        admission = Admission(
-            gate, Rediscovery(problem.scorer, shown_methods(problem.grammar.leaves, problem.sites))
-        )
+        known = shown_methods(problem.grammar.leaves, problem.grammar.sites)
+        admission = Admission(gate, Rediscovery(problem.scorer, known))
         race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
         guide = _guide_of(problem, options, enumerator, folder if writes else None)

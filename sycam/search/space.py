@@ -30,7 +30,7 @@ def enumerator_of(problem: Problem, equivalence: str) -> Enumerator:
         problem.context.size,
         depth=problem.evidence.layers[0].depth,
         equivalence=equivalence,
-        sites=layers if problem.sites else None,
+        sites=layers if problem.grammar.sites else None,
     )
 
 
@@ -61,4 +61,4 @@ def _read(problem: Problem) -> tuple[Evidence, ...]:
     """The evidence that candidates are told apart on: of the first layer where all read the same
     ones."""
     layers = problem.evidence.layers
-    return layers if problem.sites else layers[:1]
+    return layers if problem.grammar.sites else layers[:1]

@@ -69,7 +69,7 @@ def class_winners(
         minimum: search images that a class needs to choose for itself.
 
     Returns:
-        One choice a class, in the order of the classes.
+        One choice per class, in the order of the classes.
 
     Raises:
         OptionError: another number of classes than of images, or a minimum below 2.
