@@ -19,13 +19,15 @@ from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem
 from sycam.problem.request import Request
-from sycam.runs.derive import derived
-from sycam.runs.folder import open_folder
+from sycam.runs.derive import derived, undecided
+from sycam.runs.folder import has_evidence, open_folder
+from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.result import Result
 from sycam.search import SearchOptions
 from sycam.search.notes import tell
 from sycam.search.run import run_search
 from sycam.support.options import with_keywords
+from sycam.validation.measures import budgeted
 
 
 def synthesize(  # noqa: PLR0913 (public)
@@ -76,12 +78,14 @@ def synthesize(  # noqa: PLR0913 (public)
 
     Returns:
         The winner, its rivals, the front and the held-out evidence. Ctrl-C ends the search early,
-        and what was found is validated all the same.
+        and what was found is validated all the same; a second one ends that, too, with what there
+        is. A budget in time is kept by all of it: ``validation.left_out`` says what it cut.
 
     Raises:
         SycamError: for anything given that cannot be used; the message says how to mend it.
     """
     search, data, explain = with_keywords(options, search, data, explain)
+    budget = search.budget.started()
     asked = Request(
         network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
         device,
@@ -89,8 +93,12 @@ def synthesize(  # noqa: PLR0913 (public)
     with sharing_cores(lambda text: notify(Note(text))):
         problem = Problem.of(asked, notify)
         folder = open_folder(out, problem)  # nothing is written before
+        search = budgeted(search, budget, problem)
         searched = run_search(problem, search, folder, notify=notify)
         tell(searched, problem, search, notify)
-        result = derived(problem, search, searched, folder, notify)
+        if not has_evidence(folder):
+            undecided(problem, search, searched, folder).save(folder)
+        conduct = conduct_of(problem, search, folder)
+        result = derived(problem, search, searched, folder, notify, conduct)
         result.save(folder)
         return result

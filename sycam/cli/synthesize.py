@@ -110,7 +110,7 @@ def synthesize(
 
       sycam synthesize --network nets.py:unet --images slices.csv --metric iou
     """
-    console = console_for(as_json)
+    console, budget = console_for(as_json), search.budget.started()
     finished: list[Validated] = []
     declare_operators(operators)
     with interruptible(), Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
@@ -146,7 +146,10 @@ def synthesize(
         print(json_text(result.to_dict(), default=str), flush=True)
     else:
         console.print(result_tables(result))
-    pictures = _pictures(result, finished[0].explained, finished[0].images)
+    pictures = {}
+    if result.validation.rows:
+        spent = budget.seconds is not None and budget.elapsed > budget.seconds
+        pictures = _pictures(result, finished[0].explained, finished[0].images, not spent)
     if not quiet and not as_json:
         console.print(f"\nKept in [bold]{shown(str(result.path))}[/]", soft_wrap=True)
         for said, picture in pictures.items():
@@ -160,8 +163,14 @@ def synthesize(
             )
 
 
-def _pictures(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> dict[str, object]:
+def _pictures(
+    result: Result, explained: ExplainedNetwork, unseen: ImageSet, curves: bool
+) -> dict[str, object]:
     """Draw what belongs to a finished run; what fails becomes a warning.
+
+    Args:
+        result, explained, unseen: of the run.
+        curves: whether there is time for those of removal, which take passes of their own.
 
     Returns:
         What was made, by what is said of it; the page, which holds the others, first.
@@ -174,6 +183,8 @@ def _pictures(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> 
         "the curves of removal": lambda: [keep_curves(result, explained, unseen)],
         PAGE: lambda: write_report(result),
     }
+    if not curves:
+        del works["the curves of removal"]
     if result.best is None:
         del works["heatmaps on held-out images"], works["the gallery"]
     made: dict[str, object] = {PAGE: None}

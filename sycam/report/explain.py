@@ -124,6 +124,11 @@ def _again(
 
 def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> Path:
     """Draw held-out images from the winner's best to its worst, evenly spread by rank."""
+    if result.validation.winner is None:
+        raise RunError(
+            "the run has no held-out evidence yet by which images could be chosen; the same sycam "
+            "synthesize command goes on"
+        )
     order = np.argsort(result.validation.winner.scores, kind="stable")[::-1]
     chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).round().astype(int)]
     columns = columns_of(result.best.expression, result.validation)

@@ -15,7 +15,7 @@ from sycam.events import Event, Note, Stage, Step
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
 from sycam.report.plain_table import plain_table
-from sycam.search.events import Plan, Scored
+from sycam.search.events import Forecast, Plan, Scored
 from sycam.support.terminal import shown
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
@@ -79,6 +79,8 @@ class Watcher:
             self.console.print(f"[dim]·[/] {shown(event.text)}")
         elif isinstance(event, Plan):
             self.console.print(plan_table(event))
+        elif isinstance(event, Forecast):
+            self.console.print(f"[dim]·[/] {shown(forecast_text(event))}", soft_wrap=True)
         elif isinstance(event, Scored):
             self._scored(event)
 
@@ -142,6 +144,27 @@ def plan_table(plan: Plan) -> RenderableType:
     if not plan.exhausted:
         line += ", which ends before the space does"
     return Group(table, line)
+
+
+def forecast_text(event: Forecast) -> str:
+    """What the whole command takes, in a sentence, and what of it does not fit into the budget."""
+    whole = duration(event.evidence)
+    known = duration(event.known)
+    if event.left is None:
+        return (
+            f"the published CAMs take about {known}, the candidates come on top, and held-out "
+            f"evidence about {whole}"
+        )
+    searched = max(0.0, event.left - event.kept)
+    said = f"{duration(searched)} for the search, in which the published CAMs take about {known}"
+    if event.known > searched / 2:
+        said = f"{duration(searched)} for the search; all published CAMs would take about {known}, "
+        said += "so that those that fall behind end early"
+    kept = f"about {whole} for held-out evidence"
+    if event.kept < event.evidence:
+        kept = f"{duration(event.kept)} for held-out evidence, of which all would take about "
+        kept += f"{whole}: the most important comes first"
+    return f"of the budget of {event.budget} {duration(event.left)} are left: {said}; {kept}"
 
 
 def board_table(event: Scored, metric: Metric) -> RichTable:

@@ -11,6 +11,7 @@ from sycam.report.progress import duration
 from sycam.runs.result import Result
 from sycam.support.arguments import argument
 from sycam.support.terminal import shown
+from sycam.validation.heldout_scores import INTERRUPT
 from sycam.validation.validate import Row, Validation, Verdict
 
 _STYLES = {"winner": "bold green", "new": "green", "control": "dim"}
@@ -38,8 +39,10 @@ def result_tables(result: Result) -> RenderableType:
             parts.append(f"Best new {shown(result.best_new.expression)}")
         parts.append(f"LaTeX    {shown(result.best.heatmap_latex)}")
         parts += map(shown, _confidence(result))
-    parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
-    parts.append(_panel_table(result))
+    if result.validation.rows:
+        parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
+    if panel_of(result.validation):
+        parts.append(_panel_table(result))
     if result.validation.guarded_images:
         parts.append(_guards_table(result))
     if goals := result.record.goals:
@@ -52,6 +55,8 @@ def result_tables(result: Result) -> RenderableType:
             gain_text(classes),
         ]
     parts.append(verdict(result))
+    if said := lacking(result.validation):
+        parts.append(f"[bold yellow]Incomplete[/]: {shown(said)}.")
     return Group(*parts)
 
 
@@ -109,7 +114,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
 
 def _panel_table(result: Result) -> RichTable:
     """The metrics that were not optimised: a winner that games its metric shows here."""
-    panel = list(result.validation.rows[0].panel)
+    panel = panel_of(result.validation)
     table = plain_table(title=f"Not optimised, on the same {result.validation.images} images")
     table.add_column("method", overflow="fold", min_width=14)
     for name in panel:
@@ -117,7 +122,9 @@ def _panel_table(result: Result) -> RichTable:
         short = name.replace("energy-pointing-game", "energy p. g.")
         table.add_column(f"{shown(short)} {arrow}", justify="right")
     for row in result.validation.rows:
-        cells = [f"{row.panel[m]:.3f}" for m in panel]
+        if not row.panel:
+            continue
+        cells = [f"{row.panel[m]:.3f}" if m in row.panel else "" for m in panel]
         table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
     return table
 
@@ -126,7 +133,7 @@ def _guards_table(result: Result) -> RichTable:
     """What every explanation should pass: a winner that ignores class or weights shows here."""
     validation = result.validation
     rows = [row for row in validation.rows if row.guards]
-    names = list(rows[0].guards)
+    names = guards_of(validation)
     table = plain_table(
         title=f"Sanity, on {validation.guarded_images} held-out images",
         caption="class-sensitivity: 0 is the same heatmap for another class; randomisation: 1 is "
@@ -137,9 +144,41 @@ def _guards_table(result: Result) -> RichTable:
         arrow = "↑" if validation.directions[name] else "↓"
         table.add_column(f"{shown(name)} {arrow}", justify="right")
     for row in rows:
-        cells = [f"{row.guards[m]:.3f}" for m in names]
+        cells = [f"{row.guards[m]:.3f}" if m in row.guards else "" for m in names]
         table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
     return table
+
+
+def panel_of(validation: Validation) -> list[str]:
+    """The metrics of the panel that any method was measured under."""
+    return list(dict.fromkeys(name for row in validation.rows for name in row.panel))
+
+
+def guards_of(validation: Validation) -> list[str]:
+    """The sanity guards that any method was measured under."""
+    return list(dict.fromkeys(name for row in validation.rows for name in row.guards))
+
+
+def lacking(validation: Validation) -> str:
+    """What the held-out evidence lacks and how to get it; empty where it is whole."""
+    left_out = validation.left_out
+    if left_out is None:
+        return ""
+    again = f"the same command with a longer {argument('budget')} goes on from here"
+    if left_out.why == INTERRUPT:
+        again = "the same command goes on from here"
+    if not validation.rows:
+        return f"there is no held-out evidence yet; {again}"
+    why = "it was interrupted" if left_out.why == INTERRUPT else "the budget ended"
+    if left_out.methods:
+        there = len(validation.rows)
+        what = (
+            f"{there} of {there + len(left_out.methods)} methods have held-out figures, the best "
+            "on the search images first"
+        )
+    else:
+        what = "not all methods have figures under the metrics that were not optimised"
+    return f"{why} before all was measured: {what}; {again}"
 
 
 def _row_name(row: Row) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 from sycam.problem.problem import Problem
 from sycam.scoring.blocks import image_blocks
 from sycam.search import Candidate, Level
+from sycam.search.engine import Script
 from sycam.search.options import COSTLIEST, EXACT, SearchOptions
 from sycam.search.racing.race import Standing
 from sycam.search.run import SearchResult
@@ -58,6 +59,8 @@ class Certificate:
         averages: whether the (first) metric's figure is a mean over images.
         stopped: why the search ended.
         delta, tolerance: of a race.
+        known: how many published CAMs and controls saw each stage's images; None where all saw
+            all.
     """
 
     mode: str
@@ -86,6 +89,12 @@ class Certificate:
     stopped: str
     delta: float | None = absent()
     tolerance: float | None = absent()
+    known: tuple[Count, ...] | None = absent()
+
+    @property
+    def script(self) -> Script:
+        """How far the search went, to be played again."""
+        return Script(self.entered, self.settling, self.known)
 
 
 def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult) -> Certificate:
@@ -121,6 +130,7 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
         stopped=outcome.stopped,
         delta=options.delta if raced else None,
         tolerance=options.tolerance_of(metric, problem.context.scale.spread) if raced else None,
+        known=outcome.known_counts,
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from sycam.events import Notify, Stage, Step, ignore
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
-from sycam.metrics import Context, Metric, find_metric
+from sycam.metrics import Context, Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
 from sycam.runs.recording import record_of
@@ -21,20 +22,12 @@ from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.run import SearchResult
 from sycam.search.selection.pareto import Front, describe, pareto_front
+from sycam.validation.entrants import NEW, WINNER, Entrant
+from sycam.validation.heldout_scores import BESIDE, USUAL, Conduct
+from sycam.validation.measures import Measures
 from sycam.validation.per_class import Specialisation, specialisation
-from sycam.validation.validate import (
-    NEW,
-    Entrant,
-    Measures,
-    Settle,
-    Validated,
-    Validation,
-    as_measured,
-    validate,
-)
+from sycam.validation.validate import Validated, Validation, validate
 
-PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
-GUARDS = ("class-sensitivity", "randomisation")
 HALL = 20  # formulas kept in the result with their scores
 FRONT = 6  # of the front's formulas, the best, are scored on the held-out images as well
 
@@ -45,9 +38,10 @@ def derived(
     found: SearchResult,
     folder: Path,
     notify: Notify = ignore,
-    settle: Settle = as_measured,
+    conduct: Conduct = USUAL,
 ) -> Result:
-    """What a search says, with its evidence on the held-out images; nothing is written.
+    """What a search says, with its evidence on the held-out images; nothing is written but to the
+    journal that ``conduct`` opens.
 
     Args:
         problem: what was searched.
@@ -55,36 +49,55 @@ def derived(
         found: by the search.
         folder: of the run.
         notify: watches the progress.
-        settle: see :func:`sycam.validation.validate.validate`.
+        conduct: for how long held-out evidence is gathered.
     """
-    metric, explained, unseen = problem.metric, problem.explained, problem.unseen
+    explained, unseen = problem.explained, problem.unseen
     notify(Stage("Measuring held-out images", len(unseen)))
-    leaves = problem.grammar.leaves.union(metric.leaves, *(g.leaves for g in search.guessed))
+    leaves = problem.grammar.leaves.union(
+        problem.metric.leaves, *(g.leaves for g in search.guessed)
+    )
     measured = explained.measure(unseen, notify, leaves)
-    validation = _validate(problem, found, measured, notify, settle)
+    validation = _validate(problem, found, measured, notify, conduct)
     notify(Validated(explained, unseen, validation))
-    front = pareto_front(found.outcome.candidates, metric)
-    scored = _scored_unseen(problem, found, front, measured, notify)
+    scored = {}
+    if validation.winner is not None or found.winner is None:
+        scored = _scored_unseen(problem, found, measured, notify, conduct)
+    classes = _classes(problem, found, measured, scored)
+    return _result(problem, search, found, folder, validation, scored, classes)
+
+
+def undecided(problem: Problem, search: SearchOptions, found: SearchResult, folder: Path) -> Result:
+    """What a search says before there is any evidence on the held-out images."""
+    validation = Validation.pending(Measures.of(problem))
+    return _result(problem, search, found, folder, validation, {}, None)
+
+
+def _result(
+    problem: Problem,
+    search: SearchOptions,
+    found: SearchResult,
+    folder: Path,
+    validation: Validation,
+    scored: Mapping[str, np.ndarray],
+    classes: Specialisation | None,
+) -> Result:
+    metric = problem.metric
+    heldout = {(row.kind, row.name): row.heldout for row in validation.rows}
     best = new = None
     if found.winner is not None:
-        best = new = _formula(found.winner, metric, validation.winner.heldout)
+        best = new = _formula(found.winner, metric, heldout.get((WINNER, found.winner.name)))
         if found.known_as is not None:
             best, new = replace(best, known_as=found.known_as), None
             if found.new is not None:
-                new = _formula(found.new, metric, validation.row(found.new.name).heldout)
+                new = _formula(found.new, metric, heldout.get((NEW, found.new.name)))
+    front = pareto_front(found.outcome.candidates, metric)
     return Result(
         best=best,
         best_new=new,
         front=tuple(_formula(c, metric, _interval(c, problem, scored)) for c in front),
         hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
-        record=record_of(
-            problem,
-            search,
-            found,
-            _goals(problem, found),
-            _classes(problem, found, measured, scored),
-        ),
+        record=record_of(problem, search, found, _goals(problem, found), classes),
         path=folder,
     )
 
@@ -92,23 +105,34 @@ def derived(
 def _scored_unseen(
     problem: Problem,
     found: SearchResult,
-    front: Sequence[Candidate],
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
+    conduct: Conduct,
 ) -> dict[str, np.ndarray]:
-    """Held-out scores of the front's best and of the winners of the classes, by expression."""
-    wanted = [] if isinstance(problem.metric, Objectives) else list(front[-FRONT:])
+    """Held-out scores of the front's best and of the winners of the classes, by expression; as
+    many as there is time for."""
+    metric = problem.metric
+    front = pareto_front(found.outcome.candidates, metric)
+    wanted = [] if isinstance(metric, Objectives) else list(front[-FRONT:])
     if found.classes:
         wanted += [c.candidate for c in found.classes if c.candidate]
         wanted += [found.winner] if found.winner else []
-    expressions = dict.fromkeys(c.require_expression() for c in wanted)
+    expressions = list(dict.fromkeys(c.require_expression() for c in wanted))
     if not expressions:
         return {}
     notify(Stage("Scoring the front on held-out images", len(expressions)))
-    scorer, values = Scorer(problem.metric, *measured), {}
-    for done, expression in enumerate(expressions, 1):
-        values[str(expression)] = scorer.score_method(find_method(expression)).values
-        notify(Step(done))
+    scorer, values, longest = Scorer(metric, *measured), {}, 0.0
+    try:
+        for done, expression in enumerate(reversed(expressions), 1):  # the best of the front first
+            method = find_method(expression)
+            entrant = Entrant(method, BESIDE, float("nan"))
+            if longest <= conduct.left() and conduct.wanted(entrant, BESIDE, metric):
+                started = time.monotonic()
+                values[str(expression)] = scorer.score_method(method).values
+                longest = max(longest, time.monotonic() - started)
+            notify(Step(done))
+    except KeyboardInterrupt:
+        notify(Note("interrupted: the rest of the front has no held-out figures"))
     return values
 
 
@@ -136,8 +160,9 @@ def _classes(
     measured: tuple[Evidence | Stack, Context],
     scored: Mapping[str, np.ndarray],
 ) -> Specialisation | None:
-    """What a formula per class gains, where one was searched for each."""
-    if not found.classes:
+    """What a formula per class gains, where one was searched for each and all could be scored."""
+    needed = {c.candidate.name for c in found.classes if c.candidate}
+    if not found.classes or not needed <= scored.keys():
         return None
     classes, seed = measured[1].targets.cpu().numpy(), problem.explained.seed
     return specialisation(found.classes, problem.metric, found.winner, classes, scored, seed)
@@ -148,10 +173,10 @@ def _validate(
     found: SearchResult,
     measured: tuple[Evidence | Stack, Context],
     notify: Notify,
-    settle: Settle,
+    conduct: Conduct,
 ) -> Validation:
     metric, *further = problem.goals
-    unseen, winner = problem.unseen, found.winner
+    winner = found.winner
 
     def entrant(method: Method, kind: str, c: Candidate) -> Entrant:
         if not further:
@@ -165,14 +190,9 @@ def _validate(
     if found.known_as is not None and found.new is not None:
         entrants.insert(0, entrant(find_method(found.new.require_expression()), NEW, found.new))
     if winner is not None:
-        entrants.insert(0, entrant(find_method(winner.require_expression()), "winner", winner))
-    goals = {goal.text for goal in problem.goals}
-    panel = [find_metric(name) for name in PANEL if name not in goals]
-    panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
-    panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
-    guards = [find_metric(name) for name in GUARDS]
-    measures = Measures(metric, further, panel, guards)
-    return validate(entrants, measures, *measured, problem.explained.seed, notify, settle)
+        entrants.insert(0, entrant(find_method(winner.require_expression()), WINNER, winner))
+    measures, seed = Measures.of(problem), problem.explained.seed
+    return validate(entrants, measures, *measured, seed, notify, conduct)
 
 
 def _hall(found: SearchResult, metric: Metric) -> list[Candidate]:

@@ -47,6 +47,7 @@ UNCHECKED = (
     Unchecked("search.resumed", "how much of it was taken from an earlier session"),
     Unchecked("search.passes", "how many forward passes it took"),
     Unchecked("settings.search.budget", "what it was allowed to spend"),
+    Unchecked("settings.search.heldout_share", "the part of that for held-out evidence"),
     Unchecked("settings.search.max_cost", "the bound, beyond the costs that were completed"),
     Unchecked("settings.search.threshold", "the threshold, where it was not reached"),
     Unchecked("settings.search.sampler", "the sampler, where nothing was proposed"),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sycam.errors import RunError
 from sycam.problem.problem import Problem
-from sycam.runs.result import RESULT_FILE
+from sycam.runs.heldout_journal import HELDOUT_FILE
+from sycam.runs.result import RESULT_FILE, load
 from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.support.arguments import argument
@@ -21,7 +22,8 @@ def open_folder(out: str | Path | None, problem: Problem) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_target(folder / RESULT_FILE, within=folder)
-        for file in (JOURNAL_FILE, JOURNAL_FILE + LOCK_SUFFIX, STUDY_FILE):
+        journals = (JOURNAL_FILE, HELDOUT_FILE)
+        for file in (*journals, *(name + LOCK_SUFFIX for name in journals), STUDY_FILE):
             check_target(folder / file, within=folder, appended=True)
     except OSError as error:
         raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
@@ -32,3 +34,11 @@ def open_folder(out: str | Path | None, problem: Problem) -> Path:
             f"choose an empty or new folder by {argument('out')}"
         )
     return folder
+
+
+def has_evidence(folder: Path) -> bool:
+    """Whether a result with held-out evidence is there."""
+    try:
+        return bool(load(folder).validation.rows)
+    except RunError:
+        return False

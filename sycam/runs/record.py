@@ -168,7 +168,7 @@ class KnownRecord:
         expression: its formula; None where it is none.
         score: mean, in the metric's own direction.
         degenerate: number of images on which its map is flat.
-        scores: ``[N]`` per image.
+        scores: ``[N]`` per image; fewer where it fell behind and the time did not suffice for all.
     """
 
     name: str

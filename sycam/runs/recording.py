@@ -151,7 +151,9 @@ def _search(outcome: Outcome, metric: Metric) -> SearchRecord:
         ineligible=sum(s.dropped in (FLAT, OVERFLOW) for s in outcome.dropped),
         guided=outcome.guided,
         levels=tuple(outcome.levels),
-        known=tuple(_known(candidate, metric) for candidate in outcome.known),
+        known=tuple(
+            _known(candidate, metric) for candidate in (*outcome.known, *outcome.known_partly)
+        ),
     )
 
 

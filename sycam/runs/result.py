@@ -253,10 +253,8 @@ def _check_rows(validation: Validation, best: Formula | None) -> None:
     for place, row in enumerate(rows):
         if {validation.metric, *row.further} != goals:
             raise SchemaError(f"validation.rows.{place}.further is of other goals than the first")
-        if row.panel.keys() != rows[0].panel.keys():
-            raise SchemaError(f"validation.rows.{place}.panel has other metrics than the first")
         if unknown := (row.panel.keys() | row.guards.keys()) - directions:
             raise SchemaError(f"validation.directions lacks {sorted(unknown)[0]!r:.80}")
     winners = sum(row.kind == "winner" for row in rows)
-    if winners != (best is not None):
+    if winners != (best is not None) and (rows or validation.left_out is None):
         raise SchemaError(f"there are {winners} rows of a winner beside the best formula")

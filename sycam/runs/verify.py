@@ -20,7 +20,7 @@ from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.problem.images import Images
 from sycam.problem.problem import Problem
-from sycam.runs.derive import derived
+from sycam.runs.derive import derived, undecided
 from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.runs.record import RunRecord
 from sycam.runs.recorded import Given, recorded_request
@@ -32,7 +32,9 @@ from sycam.search.run import SearchResult, contenders, run_search
 from sycam.support.bounded_json import read_json
 from sycam.support.permission import reading_a_run
 from sycam.targets.resolve import Target
-from sycam.validation.validate import Entrant, Settle, Validated
+from sycam.validation.entrants import Entrant
+from sycam.validation.heldout_scores import BESIDE, GOALS, PANEL, Conduct
+from sycam.validation.validate import Validated
 from sycam.version import __version__
 
 _TOLD = 5  # faults of one claim
@@ -168,8 +170,7 @@ def _verified(
     found = None
     with done.claim("the recorded search can be played again from its journal") as fault:
         notify(Stage("Playing the search again"))
-        script = {**result.certificate.entered, "settling": result.certificate.settling}
-        found = run_search(problem, search, folder, script, notify)
+        found = run_search(problem, search, folder, result.certificate.script, notify)
     if found is None:
         return done
     with done.claim(
@@ -178,9 +179,11 @@ def _verified(
         _check_scores(found, result, problem, notify, fault)
     again = None
     with done.claim("all rows, scored again, can be compared on the held-out images") as fault:
-        again = derived(
-            problem, search, found, folder, _without_result(notify), _settled(result, problem)
-        )
+        if result.validation.is_pending:
+            again = undecided(problem, search, found, folder)
+        else:
+            conduct = _as_recorded(result, problem)
+            again = derived(problem, search, found, folder, _without_result(notify), conduct)
     if again is not None:
         _compare(done, data, again, problem, given)
     if not done.holds and (made := record.environment.get("sycam")) != __version__:
@@ -254,15 +257,27 @@ def _unit(problem: Problem, metric: Metric) -> float:
     return metric.unit(problem.context.scale.largest)
 
 
-def _settled(result: Result, problem: Problem) -> Settle:
-    """Where the held-out scores on record are those measured, but for rounding, they count: what
-    is computed from them must then be as stated."""
+def _as_recorded(result: Result, problem: Problem) -> Conduct:
+    """What is on record is measured again, and no more; where the held-out scores on record are
+    those measured, but for rounding, they count: what is computed from them must then be as
+    stated."""
+    rows = {(row.kind, row.name): row for row in result.validation.rows}
+    beside = {formula.expression for formula in result.front if formula.heldout is not None}
+    goals = result.validation.goals
+
+    def wanted(entrant: Entrant, part: str, metric: Metric) -> bool:
+        if result.validation.left_out is None:
+            return True
+        if part == BESIDE:
+            return entrant.method.name in beside or result.record.classes is not None
+        row = rows.get((entrant.kind, entrant.method.name))
+        if row is None or part == GOALS:
+            return row is not None
+        return metric.text in (row.panel if part == PANEL else row.guards)
 
     def settle(entrant: Entrant, metric: Metric, score: Score) -> Score:
-        validation = result.validation
-        name = entrant.method.name
-        row = next((r for r in validation.rows if (r.kind, r.name) == (entrant.kind, name)), None)
-        if row is None or metric.components or metric.text not in validation.goals:
+        row = rows.get((entrant.kind, entrant.method.name))
+        if row is None or metric.components or metric.text not in goals:
             return score
         stated = np.array(row.under(metric.text).scores)
         same = stated.shape == score.values.shape and np.allclose(
@@ -272,7 +287,8 @@ def _settled(result: Result, problem: Problem) -> Settle:
             Score.of(metric, stated, score.degenerate, score.finite, score.flat) if same else score
         )
 
-    return settle
+    left_out = result.validation.left_out
+    return Conduct(wanted=wanted, ended=left_out.why if left_out else "", settle=settle)
 
 
 def _check_scores(
@@ -289,14 +305,20 @@ def _check_scores(
     chosen += [c for c in contenders(found.outcome) if c.name in listed]
     # By text: a published CAM that is listed as a formula as well is scored once.
     tolerance = MEASURED * _unit(problem, problem.metric)
-    asked = {str(c.expression or c.name): c for c in (*chosen, *found.outcome.known)}
+    known = (*found.outcome.known, *found.outcome.known_partly)
+    asked = {str(c.expression or c.name): c for c in (*chosen, *known)}
     notify(Stage("Scoring on the search images again", len(asked)))
     for count, candidate in enumerate(asked.values(), 1):
         method = candidate.name if candidate.expression is None else candidate.expression
         fresh, stated = problem.scorer.score_method(find_method(method)), candidate.score
-        off = float(np.abs(fresh.values - stated.values).max())
-        if not off <= tolerance and not np.array_equal(fresh.values, stated.values, equal_nan=True):
+        seen = len(stated.values)  # fewer of a published CAM that fell behind
+        values = fresh.values[:seen]
+        off = float(np.abs(values - stated.values).max())
+        if not off <= tolerance and not np.array_equal(values, stated.values, equal_nan=True):
             fault(f"{candidate.name} differs by up to {off:.2g} an image")
-        elif (fresh.degenerate, fresh.finite) != (stated.degenerate, stated.finite):
+        elif seen == len(fresh.values) and (fresh.degenerate, fresh.finite) != (
+            stated.degenerate,
+            stated.finite,
+        ):
             fault(f"{candidate.name} ranks nothing on {fresh.degenerate} images")
         notify(Step(count))

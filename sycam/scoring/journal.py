@@ -21,7 +21,7 @@ from sycam.scoring.scorer import Score
 from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, parse_json
 from sycam.support.files import open_plain, read_plain
-from sycam.support.schema import from_plain
+from sycam.support.schema import Count, absent, from_plain
 
 JOURNAL_FILE = "scores.jsonl"  # of a run's folder
 LOCK_SUFFIX = ".lock"  # of the file beside it: on Windows, what is locked cannot be read
@@ -31,12 +31,14 @@ _LARGEST = 1 << 33  # bytes of a journal that is read
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate's scores on a stage's images: ``[n]``, or ``[n, c]`` of several components."""
+    """One candidate's scores on a stage's images: ``[n]``, or ``[n, c]`` of several components;
+    ``flat`` are the places of the images on which its map ranks nothing."""
 
     name: str
     scores: Sequence[Any]
     degenerate: int
     finite: bool
+    flat: Sequence[Count] | None = absent()
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class Journal:
     Args:
         path: the file; made if absent.
         identity: digest of what the scores depend on; a file of another identity is refused.
-        metric: what the scores are of.
+        metric: what the scores are of; or one for each stage.
         stages: in which the images are scored.
         writable: whether anything will be appended; if not, the file must exist, and is neither
             locked nor mended.
+        replaces: whether a file of another identity is begun anew, instead of being refused.
 
     Attributes:
         known: scores by name and number of the stage.
@@ -76,11 +79,13 @@ class Journal:
         self,
         path: Path,
         identity: str,
-        metric: Metric,
+        metric: Metric | Sequence[Metric],
         stages: Sequence[ImageBlock],
         writable: bool = True,
+        replaces: bool = False,
     ):
-        self.path, self.metric, self.stages = path, metric, tuple(stages)
+        self.path, self.stages, self._replaces = path, tuple(stages), replaces
+        self.metrics = (metric,) * len(stages) if isinstance(metric, Metric) else tuple(metric)
         self.known: dict[tuple[str, int], Score] = {}
         self.damaged = 0
         self._file: BinaryIO | None = None
@@ -124,6 +129,8 @@ class Journal:
         if not lines:
             return 0
         first = _decode(lines[0])
+        if first != header and self._replaces:
+            return 0
         if first is None:
             raise RunError(
                 f"journal '{self.path}' is damaged in its first line, so that it cannot be told "
@@ -141,8 +148,13 @@ class Journal:
                 self.damaged += 1
                 continue
             for one in line.candidates:
+                values = np.array(one.scores, float)
                 self.known[one.name, line.stage] = Score.of(
-                    self.metric, np.array(one.scores, float), one.degenerate, one.finite
+                    self.metrics[line.stage],
+                    values,
+                    one.degenerate,
+                    one.finite,
+                    _mask(one, len(values)),
                 )
         return len(content) - len(torn)
 
@@ -156,9 +168,14 @@ class Journal:
         if not 0 <= line.stage < len(self.stages):
             return None
         stage = self.stages[line.stage]
-        images, parts = stage.stop - stage.start, len(self.metric.components)
+        images, parts = stage.stop - stage.start, len(self.metrics[line.stage].components)
         wanted = (images, parts) if parts else (images,)
-        sound = (_shape(one) == wanted and 0 <= one.degenerate <= images for one in line.candidates)
+        sound = (
+            _shape(one) == wanted
+            and 0 <= one.degenerate <= images
+            and (one.flat is None or _fits(one.flat, one.degenerate, images))
+            for one in line.candidates
+        )
         return line if all(sound) else None
 
     def append(self, stage: int, names: Sequence[str], scores: Sequence[Score]) -> None:
@@ -172,6 +189,11 @@ class Journal:
                 "degenerate": score.degenerate,
                 "finite": score.finite,
             }
+            | (
+                {"flat": np.flatnonzero(score.flat).tolist()}
+                if score.degenerate and score.flat is not None
+                else {}
+            )
             for name, score in zip(names, scores, strict=True)
         ]
         self._write({"time": round(time.time(), 3), "stage": stage, "candidates": entries})
@@ -207,6 +229,20 @@ def _decode(line: bytes) -> dict | None:
     except SchemaError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _fits(flat: Sequence[int], degenerate: int, images: int) -> bool:
+    """Whether these can be the places of so many flat maps."""
+    return len(set(flat)) == len(flat) == degenerate and all(place < images for place in flat)
+
+
+def _mask(entry: Entry, images: int) -> np.ndarray | None:
+    """``[n]`` bool, the images on which the map is flat; None where only the count is on record."""
+    if entry.flat is None and entry.degenerate:
+        return None
+    mask = np.zeros(images, bool)
+    mask[list(entry.flat or ())] = True
+    return mask
 
 
 def _shape(entry: Entry) -> tuple[int, ...] | None:

@@ -45,6 +45,7 @@ class JournaledScorer:
         self.metric, self.context, self.journal = metric, context, journal
         self.stages, self.measures = tuple(stages), measures
         self.fresh, self.busy = 0, 0.0
+        self._first: tuple[float, int] | None = None  # the first measurement's seconds and scores
         # Kept values take the same room in all, however many stages there are.
         self._scorers = [
             Scorer(
@@ -90,19 +91,18 @@ class JournaledScorer:
             self.journal.append(stage, list(map(str, missing)), [scores[e] for e in missing])
         return [self.of(str(e), stage) for e in expressions]
 
-    def score_method(self, method: Method) -> Score:
-        """The scores of a known method on all images.
+    def score_method(self, method: Method, stage: int) -> Score:
+        """The scores of a known method up to the end of a stage; the stages before are on record.
 
         It is on record as its expression, if it has one.
         """
         name = method.name if method.expression is None else str(method.expression)
-        for stage, scorer in enumerate(self._scorers):
-            if not self.has(name, stage):
-                measured = self._measured(
-                    stage, name, lambda scorer=scorer: [scorer.score_method(method)], 1
-                )
-                self.journal.append(stage, [name], measured)
-        return self.of(name, len(self.stages) - 1)
+        if not self.has(name, stage):
+            measured = self._measured(
+                stage, name, lambda: [self._scorers[stage].score_method(method)], 1
+            )
+            self.journal.append(stage, [name], measured)
+        return self.of(name, stage)
 
     def _measured(
         self, stage: int, name: object, work: Callable[[], list[Score]], count: int
@@ -114,8 +114,10 @@ class JournaledScorer:
             )
         started = time.monotonic()
         scores = work()
-        self.busy += time.monotonic() - started
-        self.fresh += count * (self.stages[stage].stop - self.stages[stage].start)
+        seconds = time.monotonic() - started
+        done = count * (self.stages[stage].stop - self.stages[stage].start)
+        self.busy, self.fresh = self.busy + seconds, self.fresh + done
+        self._first = self._first or (seconds, done)
         return scores
 
     def prepare(self, scores: int) -> None:
@@ -125,5 +127,14 @@ class JournaledScorer:
 
     @property
     def pace(self) -> float:
-        """Measured seconds for one candidate on one image; 0 before anything was measured."""
-        return self.busy / self.fresh if self.fresh else 0.0
+        """Measured seconds for one candidate on one image; 0 before anything was measured.
+
+        The first measurement counts only as long as there is no other: in it the network finds its
+        batch size, and noise and the like are drawn.
+        """
+        if self._first is None:
+            return 0.0
+        seconds, done = self._first
+        if self.fresh > done:
+            return (self.busy - seconds) / (self.fresh - done)
+        return seconds / done

@@ -1,10 +1,13 @@
-"""How long a search may go on: seconds or candidates."""
+"""How long a command may take: seconds, of which a part is kept for the held-out evidence, or
+candidates."""
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from sycam.errors import OptionError
 from sycam.support.arguments import argument
@@ -12,18 +15,39 @@ from sycam.support.arguments import argument
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What the held-out evidence takes.
+
+    Attributes:
+        kept: seconds that the search leaves for it.
+        whole: seconds that all of it would take.
+    """
+
+    kept: float = 0.0
+    whole: float = 0.0
+
+
+def _nothing(_seconds: float) -> Evidence:
+    return Evidence()
+
+
 @dataclass
 class Budget:
-    """A limit in seconds, or in candidates scored (with those before an interruption).
+    """A limit in seconds of the whole command, or in candidates scored (with those before an
+    interruption).
 
     Attributes:
         seconds: or None.
         candidates: or None.
+        evidence: what comes after the search, by the seconds that one candidate takes on one
+            search image.
     """
 
     seconds: float | None = None
     candidates: int | None = None
-    _start: float = field(default_factory=time.monotonic)
+    evidence: Callable[[float], Evidence] = field(default=_nothing, repr=False, compare=False)
+    _start: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str | int) -> Budget:
@@ -42,20 +66,24 @@ class Budget:
             return cls(seconds=float(match[1]) * _UNITS[match[2]])
         return cls(candidates=int(match[1]))
 
-    def start(self) -> None:
-        """Start the clock."""
-        self._start = time.monotonic()
+    def started(self) -> Budget:
+        """The budget with a clock that starts now."""
+        return replace(self, _start=time.monotonic())
+
+    def for_search(self, pace: float) -> float:
+        """Seconds from the start at which the search ends; infinite without a limit in time.
+
+        Args:
+            pace: seconds that one candidate takes on one image; 0 where it is not known yet.
+        """
+        if self.seconds is None:
+            return math.inf
+        return self.seconds - self.evidence(pace).kept
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._start
-
-    def spent(self, scored: int, next_seconds: float = 0.0) -> bool:
-        """Whether the budget would be exceeded by work that takes ``next_seconds`` more."""
-        if self.seconds is not None:
-            return self.elapsed + next_seconds > self.seconds
-        return scored >= self.candidates
 
     def __str__(self) -> str:
         if self.seconds is not None:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
-from sycam.events import Note, Notify, Stage, ignore
+from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.composition.objectives import Objectives
 from sycam.search.enumeration.enumerator import Enumerator, Level
-from sycam.search.events import Plan, Scored
+from sycam.search.events import Forecast, Plan, Scored
 from sycam.search.options import SearchOptions
 from sycam.search.proposals.combinations import combined
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.guide import Guide
+from sycam.search.racing.known import in_order, score_known
 from sycam.search.racing.race import BATCH, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
 
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
-SETTLING = "settling"  # counted in batches
 DEEPEST = 12  # highest cost of what the guided phase proposes
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
 _FOR_CONSTANTS = 0.1  # of the budget
-_FOR_SETTLING = 0.05  # of a budget in seconds, on top of it
+_FOR_SETTLING = 0.05  # of the search's seconds, on top of them
+_FOR_KNOWN = 0.5  # of the search's seconds, at most
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Outcome:
         candidates: those that saw all search images, in their order.
         dropped: those that did not.
         known: published CAMs and controls, with their scores.
+        known_partly: those for which the time did not suffice, with scores on the first images.
+        known_counts: how many of both saw each stage's images; None where all saw all.
         leaders: names of the candidates that have led, in turn.
         levels: what enumeration did at each cost.
         complete_cost: every distinct candidate up to this cost entered.
@@ -57,6 +60,8 @@ class Outcome:
     candidates: list[Candidate] = field(default_factory=list)
     dropped: list[Standing] = field(default_factory=list)
     known: list[Candidate] = field(default_factory=list)
+    known_partly: list[Candidate] = field(default_factory=list)
+    known_counts: tuple[int, ...] | None = None
     leaders: list[str] = field(default_factory=list)
     levels: list[Level] = field(default_factory=list)
     complete_cost: int = 0
@@ -70,6 +75,21 @@ class Outcome:
     unsettled: int = 0
     settling: int = 0
     guided: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Script:
+    """How far a recorded search went, to be played again instead of keeping to a budget.
+
+    Attributes:
+        entered: candidates by phase.
+        settling: batches that bringing candidates back took.
+        known: published CAMs and controls that saw each stage's images; None for all.
+    """
+
+    entered: Mapping[str, int]
+    settling: int = 0
+    known: tuple[int, ...] | None = None
 
 
 class _StoppedError(Exception):
@@ -87,8 +107,7 @@ class Search:
             search that ends with the cost bound.
         threshold: from the known methods, the figure at which the search ends when an admissible
             candidate exceeds it, in the metric's own direction.
-        script: how many candidates enter in each phase, and batches in settling, instead of the
-            budget: a recorded search is played again.
+        script: of a recorded search, which is played again; the budget counts if None.
         seed: of proposals and constants.
         notify: called with the events of :mod:`sycam.events`.
     """
@@ -100,12 +119,12 @@ class Search:
         options: SearchOptions,
         guide: Callable[[Iterator[Expression | Level]], Guide] | None = None,
         threshold: Callable[[Sequence[Candidate]], float] | None = None,
-        script: Mapping[str, int] | None = None,
+        script: Script | None = None,
         seed: int = 0,
         notify: Notify = ignore,
     ):
         self.race, self.board, self.enumerator = race, race.board, enumerator
-        self.budget = replace(options.budget)  # a clock of its own
+        self.budget = options.budget
         self.max_cost, self.constants = options.enumerated_cost, options.constants
         self.make_guide, self._threshold = guide, threshold
         self.threshold: float | None = None  # once the known methods are scored
@@ -114,7 +133,7 @@ class Search:
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
         self._stream = enumerator.candidates(self.max_cost if guide is None else DEEPEST)
         self._recorded = {name for name, stage in self.board.journal.known if stage == 0}
-        self._planned = 0
+        self._planned, self._begun = 0, 0.0
         self._patterns: set[bytes] = set()  # scores seen, for the paper's oracle
 
     def run(self, known: Sequence[Method], guesses: Sequence[Expression] = ()) -> Outcome:
@@ -123,7 +142,7 @@ class Search:
         The first Ctrl-C ends the search with what it has found.
         """
         outcome = self.outcome
-        self.budget.start()
+        started = self.budget.elapsed
         before = self.board.context.classifier.passes
         try:
             self._score_known(known)
@@ -145,7 +164,7 @@ class Search:
         outcome.levels = list(self.enumerator.levels)
         outcome.spent = self.race.spent
         outcome.resumed = sum(str(e) in self._recorded for e in self.race.standings)
-        outcome.seconds = self.budget.elapsed
+        outcome.seconds = self.budget.elapsed - started
         outcome.passes = self.board.context.classifier.passes - before
         return outcome
 
@@ -155,10 +174,37 @@ class Search:
         missing = sum(not self.board.has(m.name if m.expression is None else str(m.expression))
                       for m in known)  # fmt: skip
         self._prepare(missing)
-        self.notify(Stage("Scoring published CAMs and controls", len(known)))
-        self.outcome.known = [
-            Candidate(m.name, m.kind, m.expression, self.board.score_method(m)) for m in known
-        ]
+        methods = in_order(known)
+        self.notify(Stage("Scoring published CAMs and controls", len(methods)))
+        begun, told = self.budget.elapsed, False
+
+        def left() -> float:
+            ends = self.budget.for_search(self.board.pace)
+            return begun + _FOR_KNOWN * (ends - begun) - self.budget.elapsed
+
+        def done(count: int) -> None:
+            nonlocal told
+            self.notify(Step(count))
+            if not told and count == 2 and self.board.pace:  # the first is slow
+                told = True
+                self._forecast(len(methods))
+
+        counts = None
+        if self.script is not None:
+            counts = self.script.known or (len(methods),) * len(self.board.stages)
+        found = score_known(methods, self.board, left, counts, done)
+        by_name = {c.name: c for c in found.whole}
+        self.outcome.known = [by_name[m.name] for m in known if m.name in by_name]
+        self.outcome.known_partly = list(found.partly)
+        self.outcome.known_counts = found.counts
+        if found.counts is not None:
+            self.notify(
+                Note(
+                    f"{len(found.whole)} of {len(methods)} published CAMs and controls saw all "
+                    f"{self.board.images} search images, {len(found.partly)} fell behind on fewer: "
+                    f"all would take longer than the budget of {self.budget}"
+                )
+            )
         if self._threshold is not None:
             self.threshold = self._threshold(self.outcome.known)
         metric = self.race.metric
@@ -268,12 +314,9 @@ class Search:
         def stop() -> bool:
             done, self.outcome.settling = self.outcome.settling, self.outcome.settling + 1
             if self.script is not None:
-                ends = done >= self.script.get(SETTLING, 0)
+                ends = done >= self.script.settling
             else:
-                limit = self.budget.seconds
-                ends = limit is not None and (
-                    self.budget.elapsed + each > limit * (1 + _FOR_SETTLING)
-                )
+                ends = self.budget.elapsed + each > self._limit * (1 + _FOR_SETTLING)
             if ends:
                 self.outcome.settling = done
             return ends
@@ -323,7 +366,7 @@ class Search:
     def _room(self, batch: Sequence[Expression], phase: str) -> int:
         """How many of a batch may enter."""
         if self.script is not None:
-            return max(0, self.script.get(phase, 0) - self.outcome.phases.get(phase, 0))
+            return max(0, self.script.entered.get(phase, 0) - self.outcome.phases.get(phase, 0))
         if self.budget.candidates is not None:
             reserve = self._reserved(phase) * self.budget.candidates
             return max(0, math.ceil(self.budget.candidates - reserve) - self._entered)
@@ -336,12 +379,17 @@ class Search:
     def _spent(self, phase: str, new: int) -> bool:
         """Whether so many new candidates would exceed the budget."""
         if self.script is not None:
-            return self.outcome.phases.get(phase, 0) >= self.script.get(phase, 0)
+            return self.outcome.phases.get(phase, 0) >= self.script.entered.get(phase, 0)
         if self.budget.candidates is not None:
             return self._entered >= self.budget.candidates
         seconds = new * self.board.pace * self._images_each()
-        allowed = self.budget.seconds * (1 - self._reserved(phase))
+        allowed = self._limit * (1 - self._reserved(phase))
         return self.budget.elapsed + seconds > allowed
+
+    @property
+    def _limit(self) -> float:
+        """Seconds of the budget at which the search ends."""
+        return self.budget.for_search(self.board.pace)
 
     @property
     def _entered(self) -> int:
@@ -371,9 +419,9 @@ class Search:
         """Enumerate as far as the budget can reach, and say so."""
         each = self.board.pace * self.board.images
         if self.script is not None:
-            reach = self.script.get(EXHAUSTIVE, 0)
+            reach = self.script.entered.get(EXHAUSTIVE, 0)
         elif self.budget.seconds is not None:
-            left = max(0.0, self.budget.seconds - self.budget.elapsed)
+            left = max(0.0, self._limit - self.budget.elapsed)
             # Resumed candidates cost nothing, so they come on top of what the time can pay for;
             # where candidates drop out early, it pays for more.
             dropping = self.board.images / self.board.stages[0].stop
@@ -392,7 +440,7 @@ class Search:
             candidates += not isinstance(item, Level)
             if self.forgets and isinstance(item, Level):
                 break  # which larger ones there are depends on the scores of these
-        self._planned = min(candidates, reach)
+        self._planned, self._begun = min(candidates, reach), self.budget.elapsed
         metric = self.race.metric
         self.notify(
             Plan(
@@ -412,6 +460,19 @@ class Search:
         self._prepare(self._planned - len(self._recorded))
         return ahead
 
+    def _forecast(self, methods: int) -> None:
+        pace, limit = self.board.pace, self.budget.seconds
+        evidence = self.budget.evidence(pace)
+        self.notify(
+            Forecast(
+                known=methods * self.board.images * pace,
+                evidence=evidence.whole,
+                kept=evidence.kept,
+                left=None if limit is None else max(0.0, limit - self.budget.elapsed),
+                budget=str(self.budget),
+            )
+        )
+
     def _prepare(self, count: int) -> None:
         """Make the network as fast as pays for so many candidates on all images."""
         if count > 0 and self.board.measures:
@@ -423,7 +484,8 @@ class Search:
         if self.budget.candidates is not None:
             share = self._entered / max(1, min(self._planned, self.budget.candidates))
         else:
-            share = max(self._entered / max(1, self._planned), elapsed / self.budget.seconds)
+            passed = (elapsed - self._begun) / max(self._limit - self._begun, 1e-6)
+            share = max(self._entered / max(1, self._planned), passed)
         finished = self.race.finished
         self.notify(
             Scored(

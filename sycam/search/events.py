@@ -41,6 +41,25 @@ class Plan(Event):
 
 
 @dataclass(frozen=True)
+class Forecast(Event):
+    """What the whole command will take, in seconds, as soon as that is known.
+
+    Attributes:
+        known: scoring the published CAMs and controls on all search images.
+        evidence: all of the held-out evidence.
+        kept: what is kept for it of a budget in time.
+        left: of the budget, from now to its end; None where it is no time.
+        budget: in words.
+    """
+
+    known: float
+    evidence: float
+    kept: float
+    left: float | None
+    budget: str
+
+
+@dataclass(frozen=True)
 class Scored(Event):
     """The state of the search after a batch.
 

@@ -39,8 +39,11 @@ class SearchOptions:
             candidate up to the cost bound, dropping only what provably cannot win; ``"guided"``:
             as race, with proposals from the second cost on.
         max_cost: highest cost of an expression that is enumerated.
-        budget: when to stop; also as text, ``"90s"``, ``"20m"``, ``"2h"``, or a number of
-            candidates.
+        budget: when to stop; also as text, ``"90s"``, ``"20m"``, ``"2h"``, which the whole command
+            keeps to, or a number of candidates.
+        heldout_share: of a budget in time, what is kept for the held-out evidence where all of it
+            would take longer: at least its most important part, see
+            :func:`sycam.validation.workload.evidence_of`.
         guesses: expressions that enter first, also as text.
         threshold: the search ends at the first expression above: a number, or
             ``"best-published"``.
@@ -66,7 +69,12 @@ class SearchOptions:
         "to the cost bound; guided: beyond the bound at once",
     )
     max_cost: Annotated[int, Bounds(1, COSTLIEST)] = option(4, "highest cost that is enumerated")
-    budget: Budget | str | int = option("5m", "90s, 20m, 2h, or a number of candidates", text=str)
+    budget: Budget | str | int = option(
+        "5m", "of the whole command: 90s, 20m, 2h; or a number of candidates", text=str
+    )
+    heldout_share: float = option(
+        0.4, "of a budget in time: the part kept for held-out evidence, at most"
+    )
     guesses: tuple[Expression, ...] | Sequence[str | Expression] | str = option(
         (), "an expression to try first; repeatable", keyword="guess", text=list[str]
     )
@@ -107,6 +115,11 @@ class SearchOptions:
             raise OptionError(
                 f"{argument('delta')} is a probability between 0 and 1, like 0.05; got "
                 f"{self.delta!r}"
+            )
+        if not isinstance(self.heldout_share, Real) or not 0 <= self.heldout_share < 1:
+            raise OptionError(
+                f"{argument('heldout_share')} is a part of the budget, from 0 to less than 1, like "
+                f"0.4; got {self.heldout_share!r}"
             )
         if self.tolerance is not None and not (
             isinstance(self.tolerance, Real) and 0 <= self.tolerance < float("inf")

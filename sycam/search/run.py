@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from sycam.problem.problem import Problem
 from sycam.scoring.blocks import ImageBlock, image_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
-from sycam.search.engine import DEEPEST, Outcome, Search
+from sycam.search.engine import DEEPEST, Outcome, Script, Search
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide, Space
@@ -82,17 +82,17 @@ def run_search(
     problem: Problem,
     options: SearchOptions,
     folder: Path,
-    script: Mapping[str, int] | None = None,
+    script: Script | None = None,
     notify: Notify = ignore,
 ) -> SearchResult:
     """Search, or play a recorded search again.
 
     Args:
-        task: what is searched.
-        options: how.
+        problem: what is searched.
+        options: how; the clock of its budget is running.
         folder: of the run, where its journals are.
-        script: how many candidates enter in each phase. Given, nothing is measured or written: all
-            scores must be in the journals.
+        script: how far a recorded search went. Given, nothing is measured or written: all scores
+            must be in the journals.
         notify: watches the progress.
 
     Raises:

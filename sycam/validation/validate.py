@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from sycam.data.images import ImageSet
-from sycam.errors import OptionError
-from sycam.events import Event, Note, Notify, Stage, Step, ignore
+from sycam.events import Event, Notify, ignore
 from sycam.evidence import Evidence, Stack
-from sycam.methods import ALWAYS, Method
 from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
 from sycam.problem.explained_network import ExplainedNetwork
-from sycam.scoring.scorer import Score, Scorer
 from sycam.scoring.statistics import (
     CONFIDENCE,
     Comparison,
@@ -29,12 +26,12 @@ from sycam.scoring.statistics import (
     swap_p,
     swappable,
 )
-from sycam.support.schema import Figure
+from sycam.support.schema import Figure, absent
+from sycam.validation.entrants import NEW, WINNER, Entrant
+from sycam.validation.heldout_scores import GOALS, GUARDS, PANEL, USUAL, Conduct, HeldOutScores
+from sycam.validation.measures import GUARDED, Measures
 
-NEW = "new"  # kind of the best new formula, where the winner is a published CAM
-GUARDED = 64  # held-out images on which the sanity guards are measured
-
-
+PENDING = "pending"
 _CONCERNS = {
     "class-sensitivity": (lambda v: v < 0.05, "it hardly changes with the class explained"),
     "randomisation": (lambda v: v > 0.95, "it hardly changes with the network's weights"),
@@ -85,7 +82,7 @@ class Row:
         heldout: mean on the held-out images.
         sound: mean on the held-out images where no compared map is degenerate; NaN if none.
         degenerate: number of held-out images on which its map ranks nothing.
-        panel: figures under metrics that were not optimised.
+        panel: figures under metrics that were not optimised; of those that were measured.
         guards: figures of the sanity guards on some of the images; empty where none was measured.
         against: the winner compared with it, for published CAMs and controls.
         scores: ``[N]`` held-out scores, an image each.
@@ -112,6 +109,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What the held-out evidence lacks.
+
+    Attributes:
+        why: ``"budget"``, ``"interrupt"``, or ``"pending"`` where it was not begun.
+        methods: names of those that were not scored under the goals.
+    """
+
+    why: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Validation:
     """The evidence on images that the search never saw.
 
@@ -126,6 +136,7 @@ class Validation:
             Holm-corrected p < 0.05.
         directions: metric, panel and guards to whether higher is better.
         guarded_images: number of images on which the guards were measured.
+        left_out: what is lacking; None where all was measured.
     """
 
     metric: str
@@ -137,6 +148,19 @@ class Validation:
     beats_published: bool
     directions: Mapping[str, bool] = field(default_factory=dict)
     guarded_images: int = 0
+    left_out: LeftOut | None = absent()
+
+    @classmethod
+    def pending(cls, measures: Measures) -> Validation:
+        """That which is still to come."""
+        directions = {m.text: m.higher_is_better for m in measures.all}
+        left_out = LeftOut(PENDING, ())
+        return cls(measures.metric.text, 0, 0, (), None, None, False, directions, 0, left_out)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it was not begun."""
+        return self.left_out is not None and self.left_out.why == PENDING
 
     @property
     def goals(self) -> tuple[str, ...]:
@@ -197,53 +221,8 @@ class Validated(Event):
     validation: Validation
 
 
-@dataclass(frozen=True)
-class Entrant:
-    """A method to validate.
-
-    Attributes:
-        method: the method.
-        kind: as in :class:`Row`.
-        search: its figure on the search images.
-        fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
-        fitted_further: the same under the goals beside the first.
-    """
-
-    method: Method
-    kind: str
-    search: float
-    fitted: Any = None
-    fitted_further: Sequence[Any] = ()
-
-
-Settle = Callable[[Entrant, Metric, Score], Score]  # what counts as an entrant's held-out score
-
-
-def as_measured(entrant: Entrant, metric: Metric, score: Score) -> Score:
-    """The score itself."""
-    return score
-
-
 def _figure(metric: Metric, values: np.ndarray, fitted: Any) -> float:
     return float(metric.reduce(values, fitted)) if len(values) else float("nan")
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What entrants are measured under.
-
-    Attributes:
-        metric: the optimised metric.
-        further: goals beside the first, under which the winner is compared as well.
-        panel: other metrics, reported so that a winner that games its metric is seen.
-        guards: what every explanation should pass; measured for the winner, published CAMs and
-            controls on the first ``GUARDED`` images, and left out where they cannot be.
-    """
-
-    metric: Metric
-    further: Sequence[Metric] = ()
-    panel: Sequence[Metric] = ()
-    guards: Sequence[Metric] = ()
 
 
 def validate(
@@ -253,7 +232,7 @@ def validate(
     context: Context,
     seed: int = 0,
     notify: Notify = ignore,
-    settle: Settle = as_measured,
+    conduct: Conduct = USUAL,
 ) -> Validation:
     """Score methods on held-out images and compare the winner with every other.
 
@@ -264,30 +243,36 @@ def validate(
         context: of the same images.
         seed: of bootstrap and sign flips.
         notify: watches the progress.
-        settle: from each score that was measured, the one that counts: on record it may be
-            rounded otherwise.
+        conduct: for how long, and where scores are kept.
+
+    Returns:
+        The evidence; without rows where it was interrupted before the winner was scored.
     """
-    metric, further, panel = measures.metric, measures.further, measures.panel
-    scorer, columns = Scorer(metric, evidence, context), []
-    notify(Stage("Preparing the network"))
-    measured = [metric, *further, *panel]
-    scorer.prepare(len(entrants), measured)
-    notify(Stage("Validating on held-out images", len(entrants)))
-    places = _first_alike(entrants)
-    for done, (entrant, first) in enumerate(zip(entrants, places, strict=True), 1):
-        if first < len(columns):  # a published CAM that is the winner is scored once
-            columns.append(columns[first])
-        else:
-            fresh = scorer.score_under(measured, entrant.method)
-            columns.append([settle(entrant, m, s) for m, s in zip(measured, fresh, strict=True)])
-        notify(Step(done))
-    scores = [column[0] for column in columns]
-    means = {m.text: [c[i].mean for c in columns] for i, m in enumerate(panel, 1 + len(further))}
-    guarded = _guarded(entrants, measures.guards, scorer, notify)
+    heldout = HeldOutScores(entrants, measures, evidence, context, conduct, notify)
+    heldout.measure()
+    return _evaluated(heldout, seed)
+
+
+def _evaluated(heldout: HeldOutScores, seed: int) -> Validation:
+    """The figures and tests of what was scored."""
+    measures, images = heldout.measures, len(heldout.context)
+    metric, goals = measures.metric, measures.goals
+    scores = [heldout.scores(i, GOALS) for i in range(len(heldout.entrants))]
+    there = [i for i, known in enumerate(scores) if len(known) == len(goals)]
+    kinds = [entrant.kind for entrant in heldout.entrants]
+    if WINNER in kinds and kinds.index(WINNER) not in there:
+        there = []
+    entrants = [heldout.entrants[i] for i in there]
+    columns = [[scores[i][goal.text] for goal in goals] for i in there]
+    panel, guards = (
+        [{text: score.mean for text, score in heldout.scores(i, part).items()} for i in there]
+        for part in (PANEL, GUARDS)
+    )
     # Images on which no method's map is degenerate.
-    sound = ~np.any([score.flat for score in scores], axis=0)
-    winner = next((i for i, e in enumerate(entrants) if e.kind == "winner"), None)
-    goals = [metric, *further]
+    sound = np.ones(images, bool)
+    for first, *_ in columns:
+        sound &= ~np.asarray(first.flat, bool)
+    winner = next((i for i, e in enumerate(entrants) if e.kind == WINNER), None)
     # By goal and entrant.
     fitted = [[e.fitted, *e.fitted_further][: len(goals)] for e in entrants]
     values = [[column[g].values for column in columns] for g in range(len(goals))]
@@ -318,10 +303,10 @@ def validate(
             heldout=interval(score.values, metric, seed, entrant.fitted),
             sound=_figure(metric, score.values[sound], entrant.fitted),
             degenerate=score.degenerate,
-            panel={name: figures[i] for name, figures in means.items()},
+            panel=panel[i],
             against=comparisons.get((0, i)),
             scores=tuple(added[0][i].tolist()),
-            guards=guarded.get(i, {}),
+            guards=guards[i],
             further={
                 goal.text: Further(
                     interval(values[g][i], goal, seed, fitted[i][g]),
@@ -332,70 +317,26 @@ def validate(
                 if g
             },
         )
-        for i, (entrant, score) in enumerate(zip(entrants, scores, strict=True))
+        for i, (entrant, (score, *_)) in enumerate(zip(entrants, columns, strict=True))
         for e in [entrant.method.expression]
     ]
-    rows.sort(key=lambda r: (r.kind != "winner", -_known(metric.oriented(r.heldout.mean))))
+    rows.sort(key=lambda r: (r.kind != WINNER, -_known(metric.oriented(r.heldout.mean))))
     published = [r for r in rows if r.kind in RIVALS]
     best = max(published, key=lambda r: _known(metric.oriented(r.heldout.mean)), default=None)
     chosen = max(published, key=lambda r: _known(metric.oriented(r.search)), default=None)
+    missing = tuple(e.method.name for i, e in enumerate(heldout.entrants) if i not in there)
     return Validation(
         metric=metric.text,
-        images=len(context),
-        sound_images=int(sound.sum()),
+        images=images if rows else 0,
+        sound_images=int(sound.sum()) if rows else 0,
         rows=tuple(rows),
         best_published=None if best is None else best.name,
         chosen_published=None if chosen is None else chosen.name,
         beats_published=bool(best and _beats(best.against)),
-        directions={m.text: m.higher_is_better for m in (*measured, *measures.guards)},
-        guarded_images=min(GUARDED, len(context)) if guarded else 0,
+        directions={m.text: m.higher_is_better for m in measures.all},
+        guarded_images=min(GUARDED, images) if any(guards) else 0,
+        left_out=LeftOut(heldout.ended, missing) if heldout.ended else None,
     )
-
-
-def _guarded(
-    entrants: Sequence[Entrant],
-    guards: Sequence[Metric],
-    scorer: Scorer,
-    notify: Notify,
-) -> dict[int, dict[str, float]]:
-    """Figures of the guards by the place of the entrant."""
-    part = slice(0, GUARDED)
-    context = scorer.context.subset(part)
-    usable = []
-    for guard in guards:
-        try:
-            guard.check(context)
-        except OptionError as error:
-            notify(Note(f"sanity guard {guard.name} is left out: {error}"))
-        else:
-            usable.append(guard)
-    asked = ("winner", NEW, "published", "control")
-    wanted = [i for i, e in enumerate(entrants) if e.kind in asked]
-    expensive = [i for i in wanted if not entrants[i].method.leaves <= ALWAYS]
-    if expensive and usable:
-        # Their leaves would be measured again for each other class and network.
-        said = ", ".join(entrants[i].method.name for i in expensive)
-        notify(Note(f"sanity guards are left out for what reads expensive leaves: {said}"))
-    wanted = [i for i in wanted if i not in expensive]
-    if not usable or not wanted:
-        return {}
-    notify(Stage("Checking sanity", len(wanted)))
-    small, figures = Scorer(scorer.metric, scorer.evidence.subset(part), context), {}
-    places = _first_alike(entrants)
-    for done, i in enumerate(wanted, 1):
-        if places[i] in figures:
-            figures[i] = figures[places[i]]
-        else:
-            scores = small.score_under(usable, entrants[i].method)
-            figures[i] = {m.text: s.mean for m, s in zip(usable, scores, strict=True)}
-        notify(Step(done))
-    return figures
-
-
-def _first_alike(entrants: Sequence[Entrant]) -> list[int]:
-    """For each entrant the place of the first with the same expression, be it itself."""
-    first: dict[Any, int] = {}
-    return [first.setdefault(e.method.expression or i, i) for i, e in enumerate(entrants)]
 
 
 def _compare(

@@ -86,7 +86,11 @@ def test_killed_at_random_moments_it_resumes_to_the_same_end(tmp_path):
         kill_after(cut, growth=moments.randrange(0, 12), delay=moments.uniform(0.0, 0.6))
         lengths.add(lines(cut))
         if (cut / "result.json").exists():
-            assert winner(cut) == winner(tmp_path / "whole")
+            whole = winner(tmp_path / "whole")
+            if not winner(cut)["validation"]["rows"]:  # the winner is kept before its evidence
+                assert winner(cut)["best"] == whole["best"] | {"heldout": None}
+                continue
+            assert winner(cut) == whole
             shutil.rmtree(cut)  # go on killing a run from its beginning
             cut.mkdir()
     finish(cut)

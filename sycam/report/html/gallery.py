@@ -40,8 +40,8 @@ class Picture:
 
 def keep_gallery(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> list[Picture]:
     """Draw the pictures and write them into ``gallery/`` of the run's folder; none without a
-    winner."""
-    if result.best is None:
+    winner that was validated."""
+    if result.validation.winner is None:
         return []
     scores = np.asarray(result.validation.winner.scores)
     best_first = np.argsort(-scores if _higher(result) else scores, kind="stable")

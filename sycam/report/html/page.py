@@ -15,11 +15,12 @@ from sycam.errors import RunError
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
+from sycam.report.tables import guards_of, lacking, panel_of
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
 from sycam.support.schema import to_plain
-from sycam.validation.validate import NEW, Row
+from sycam.validation.entrants import NEW
 
 REPORT_FILE = "report.html"
 _PICTURES = {"front": FRONT_FILE, "agreement": AGREEMENT_FILE}
@@ -86,8 +87,9 @@ def _content(result: Result) -> dict[str, Any]:
         "concerns": validation.concerns if best else (),
         "beats_all": all(verdict.beats_published for verdict in validation.verdicts),
         "rows": validation.rows,
-        "panel": list(validation.rows[0].panel) if validation.rows else [],
-        "guards": _guards(validation.rows),
+        "panel": panel_of(validation),
+        "guards": guards_of(validation),
+        "lacking": lacking(validation),
         "better": "higher" if validation.directions[result.metric] else "lower",
         "directions": validation.directions,
         "formula": best and mathml(best.heatmap_latex),
@@ -105,10 +107,6 @@ def _content(result: Result) -> dict[str, Any]:
         # Nothing but that script may run, whatever a page that was tampered with holds.
         "script_digest": b64encode(sha256(script.encode()).digest()).decode("ascii"),
     }
-
-
-def _guards(rows: tuple[Row, ...]) -> list[str]:
-    return list(next((row.guards for row in rows if row.guards), {}))
 
 
 def _embedded(folder: Path | None, file: str) -> str | None:

@@ -1,0 +1,65 @@
+"""Who is scored on the held-out images, and who first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sycam.methods import Method
+from sycam.methods.method import RIVALS
+from sycam.metrics import Metric
+
+WINNER = "winner"
+NEW = "new"  # kind of the best new formula, where the winner is a published CAM
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method to validate.
+
+    Attributes:
+        method: the method.
+        kind: ``winner``; ``new``, the best new formula where the winner is a published CAM; or
+            one of :data:`sycam.methods.KINDS`.
+        search: its figure on the search images.
+        fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
+        fitted_further: the same under the goals beside the first.
+    """
+
+    method: Method
+    kind: str
+    search: float
+    fitted: Any = None
+    fitted_further: Sequence[Any] = ()
+
+
+def by_importance(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
+    """Places of the entrants: the winner, the best new formula, then the published CAMs from the
+    one that the search images choose on, then controls."""
+
+    def key(place: int) -> tuple:
+        entrant = entrants[place]
+        kinds = (WINNER, NEW)
+        group = kinds.index(entrant.kind) if entrant.kind in kinds else 2
+        figure = metric.oriented(entrant.search)
+        known = figure if figure == figure else -math.inf
+        return group, entrant.kind not in RIVALS, -known, place
+
+    return sorted(range(len(entrants)), key=key)
+
+
+def first_alike(entrants: Sequence[Entrant]) -> list[int]:
+    """For each entrant the place of the first with the same expression, be it itself."""
+    first: dict[Any, int] = {}
+    return [first.setdefault(e.method.expression or i, i) for i, e in enumerate(entrants)]
+
+
+def essential(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
+    """Places of those without which nothing can be said: winner, best new formula, and the
+    published CAM that the search images choose."""
+    order = by_importance(entrants, metric)
+    ours = [i for i in order if entrants[i].kind in (WINNER, NEW)]
+    rival = [i for i in order if entrants[i].kind in RIVALS][:1]
+    return ours + rival

@@ -1,0 +1,144 @@
+"""What methods are measured under on the held-out images, and what that takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sycam.metrics import Metric, find_metric
+from sycam.problem.problem import Problem
+from sycam.search import SearchOptions
+from sycam.search.budget import Budget, Evidence
+
+PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
+GUARDS = ("class-sensitivity", "randomisation")
+GUARDED = 64  # held-out images on which the sanity guards are measured
+BACKWARD = 3.0  # a forward and backward pass, in forward passes
+_LEAST = 0.2  # forward passes that making and comparing a heatmap of an image takes
+_ALIKE = 8  # images whose forward passes are timed
+_AT_MOST = 0.6  # of a budget in time, for what must be measured
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What entrants are measured under.
+
+    Attributes:
+        metric: the optimised metric.
+        further: goals beside the first, under which the winner is compared as well.
+        panel: other metrics, reported so that a winner that games its metric is seen.
+        guards: what every explanation should pass; measured for the winner, published CAMs and
+            controls on the first ``GUARDED`` images, and left out where they cannot be.
+    """
+
+    metric: Metric
+    further: Sequence[Metric] = ()
+    panel: Sequence[Metric] = ()
+    guards: Sequence[Metric] = ()
+
+    @classmethod
+    def of(cls, problem: Problem) -> Measures:
+        """The goals of a problem, and what of the panel is defined for its images."""
+        metric, *further = problem.goals
+        unseen, goals = problem.unseen, {goal.text for goal in problem.goals}
+        panel = [find_metric(name) for name in PANEL if name not in goals]
+        panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
+        panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
+        return cls(metric, further, panel, [find_metric(name) for name in GUARDS])
+
+    @property
+    def goals(self) -> list[Metric]:
+        """The metric and those beside it."""
+        return [self.metric, *self.further]
+
+    @property
+    def all(self) -> list[Metric]:
+        """Goals, panel and guards."""
+        return [*self.goals, *self.panel, *self.guards]
+
+
+def passes_of(metric: Metric) -> float:
+    """What a metric takes for one heatmap, in forward passes; shared ones are left out."""
+    return max(_LEAST, metric.passes + BACKWARD * metric.measurements)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the held-out evidence of a problem takes, in forward passes.
+
+    Attributes:
+        own: of the metric, for one heatmap.
+        least: of the most important part: the images' evidence, and the winner and the published
+            CAM that the search images choose under the goals.
+        whole: of all.
+        second: measured seconds of a forward pass, where the metric has none that would tell.
+    """
+
+    own: float
+    least: float
+    whole: float
+    second: float | None
+
+    @classmethod
+    def of(cls, problem: Problem) -> Workload:
+        """That of a problem; a few images go through the network where that must be timed."""
+        measures, unseen = Measures.of(problem), len(problem.unseen)
+        entrants, sites = len(problem.known) + 1, len(problem.explained.layers)
+        goals = sum(map(passes_of, measures.goals))
+        panel = sum(map(passes_of, measures.panel))
+        guards = sum(
+            passes_of(m) + BACKWARD * m.shared_measurements * sites / entrants
+            for m in measures.guards
+        )
+        guarded = min(GUARDED, unseen) / unseen
+        return cls(
+            passes_of(problem.metric),
+            unseen * (BACKWARD + 2 * goals),
+            unseen * (BACKWARD + entrants * (goals + panel + guarded * guards)),
+            None if problem.metric.passes else _seconds_a_pass(problem),
+        )
+
+    def evidence(self, pace: float, seconds: float | None, share: float) -> Evidence:
+        """What it takes in seconds, and what of a budget in time is kept for it.
+
+        Kept is a share of the budget, or what the most important part takes where that is more,
+        or what all of it takes where that is less.
+
+        Args:
+            pace: seconds of a candidate on a search image.
+            seconds: of the budget; None where it is none in time.
+            share: of the budget, 0 to 1.
+        """
+        second = pace / self.own if self.second is None else self.second
+        whole = self.whole * second
+        if seconds is None:
+            return Evidence(0.0, whole)
+        least = min(self.least * second, _AT_MOST * seconds)
+        return Evidence(min(whole, max(least, share * seconds)), whole)
+
+
+def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> SearchOptions:
+    """The options with a budget of which the search leaves what held-out evidence takes.
+
+    Args:
+        options: how to search.
+        budget: its clock is running.
+        problem: what is searched.
+    """
+    work = Workload.of(problem)
+
+    def evidence(pace: float) -> Evidence:
+        return work.evidence(pace, budget.seconds, options.heldout_share)
+
+    return replace(options, budget=replace(budget, evidence=evidence))
+
+
+def _seconds_a_pass(problem: Problem) -> float:
+    """Measured, for one image."""
+    context = problem.context
+    images, targets = context.images[:_ALIKE], context.targets[:_ALIKE]
+    context.classifier.probability(images, targets)
+    started = time.monotonic()
+    context.classifier.probability(images, targets)
+    return (time.monotonic() - started) / len(images)

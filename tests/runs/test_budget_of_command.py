@@ -1,0 +1,106 @@
+"""A run whose held-out evidence was cut short, or interrupted, is a run: kept, gone on with, and
+derived again."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+import sycam
+import sycam.synthesis as synthesis
+from sycam.events import Stage, Step
+from sycam.report.html import write_report
+from sycam.report.tables import lacking, result_tables
+from sycam.runs.result import load
+from sycam.search.events import Forecast
+
+OPTIONS = {
+    "metric": "road-morf", "budget": 12, "max_cost": 2, "search_images": 8, "heldout": 8,
+    "mode": "exact",
+}  # fmt: skip
+
+
+def run(out, **more):
+    return sycam.synthesize("demo", "auto", "demo", out=out, **OPTIONS, **more)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("whole") / "run")
+
+
+def shown(result) -> str:
+    console = Console(width=400, file=io.StringIO())
+    console.print(result_tables(result))
+    return console.file.getvalue()
+
+
+class StopAt:
+    """Ctrl-C at a step of a stage."""
+
+    def __init__(self, stage, step):
+        self.stage, self.step, self.now = stage, step, ""
+
+    def __call__(self, event):
+        if isinstance(event, Stage):
+            self.now = event.text
+        if isinstance(event, Step) and (self.now, event.done) == (self.stage, self.step):
+            raise KeyboardInterrupt
+
+
+def test_interrupted_in_the_evidence_it_keeps_what_there_is_and_goes_on(whole, tmp_path):
+    cut = run(tmp_path / "run", notify=StopAt("Validating on held-out images", 4))
+    assert load(tmp_path / "run").validation.left_out.why == "interrupt"
+    assert cut.best.expression == whole.best.expression
+    assert 2 <= len(cut.validation.rows) < len(whole.validation.rows)
+    assert "it was interrupted" in shown(cut)
+    assert "Incomplete" in write_report(cut).read_text()
+    assert sycam.verify(tmp_path / "run").holds
+    again = run(tmp_path / "run")
+    assert again.validation == whole.validation
+    assert again.front == whole.front
+
+
+def test_the_winner_is_kept_before_there_is_evidence(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthesis, "derived", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run")
+    kept = load(tmp_path / "run")
+    assert kept.best == replace(whole.best, heldout=None)
+    assert kept.validation.left_out.why == "pending"
+    assert "no held-out evidence yet" in shown(kept)
+    assert "Not validated" in write_report(kept).read_text()
+    assert sycam.verify(tmp_path / "run").holds
+    assert kept.best.cam(sycam.open_network("demo").module, "features") is not None
+
+
+def test_a_result_with_evidence_is_not_replaced_by_one_without(whole, monkeypatch):
+    monkeypatch.setattr(synthesis, "derived", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(whole.path)
+    assert load(whole.path).validation == whole.validation
+
+
+def test_what_the_budget_cut_is_said_and_can_be_derived(whole, tmp_path, monkeypatch):
+    usual = synthesis.conduct_of
+    monkeypatch.setattr(
+        synthesis, "conduct_of", lambda *given: replace(usual(*given), left=lambda: 0.0)
+    )
+    cut = run(tmp_path / "run")
+    assert cut.validation.left_out.why == "budget"
+    assert cut.validation.rows[0].kind == "winner"
+    assert cut.validation.chosen_published == whole.validation.chosen_published
+    assert "longer budget" in lacking(cut.validation)
+    assert sycam.verify(tmp_path / "run").holds
+
+
+def test_what_the_command_will_take_is_said_before(tmp_path):
+    said = []
+    run(tmp_path / "run", notify=said.append)
+    forecast = next(event for event in said if isinstance(event, Forecast))
+    assert forecast.left is None  # a number of candidates is no time
+    assert forecast.known > 0
+    assert forecast.evidence > 0

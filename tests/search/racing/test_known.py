@@ -1,0 +1,80 @@
+"""Published CAMs under a limit of time: the best come through, and a record is played again."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sycam.methods import Method
+from sycam.metrics import find_metric
+from sycam.scoring.blocks import ImageBlock
+from sycam.scoring.scorer import Score
+from sycam.search.racing.known import LEAST, score_known
+
+STAGES = (ImageBlock(0, 4), ImageBlock(4, 6), ImageBlock(6, 10))
+
+
+class Board:
+    """Scores of methods that take a second an image; method m7 has 0.7 on every image."""
+
+    metric, stages, pace = find_metric("insertion"), STAGES, 1.0
+
+    def __init__(self):
+        self.seen, self.seconds = {}, 0.0
+
+    def has(self, name, stage):
+        return (name, stage) in self.seen
+
+    def score_method(self, method, stage):
+        if not self.has(method.name, stage):
+            self.seen[method.name, stage] = True
+            self.seconds += STAGES[stage].stop - STAGES[stage].start
+        return self.of(method.name, stage)
+
+    def of(self, name, stage):
+        values = np.full(STAGES[stage].stop, int(name[1:]) / 10)
+        return Score.of(self.metric, values, 0, True)
+
+
+METHODS = [Method(f"m{i}", "published", direct=SimpleNamespace()) for i in (3, 1, 8, 2, 7, 5)]
+
+
+def test_without_a_limit_all_see_all_in_their_order():
+    found = score_known(METHODS, Board(), lambda: math.inf)
+    assert [c.name for c in found.whole] == [m.name for m in METHODS]
+    assert found.counts is None
+    assert found.partly == ()
+
+
+@pytest.mark.parametrize("seconds", [0, 30, 36, 40, 48, 59, 60])
+def test_the_best_come_through_and_the_time_is_kept(seconds):
+    board = Board()
+    found = score_known(METHODS, board, lambda: seconds - board.seconds)
+    assert board.seconds <= max(seconds, 10 * LEAST)
+    assert len(found.whole) >= LEAST
+    if seconds >= 36:  # all enter: then the two best are those of all
+        assert {c.name for c in found.whole} >= {"m8", "m7"}
+        assert len(found.whole) + len(found.partly) == len(METHODS)
+        assert all(c.mean <= min(w.mean for w in found.whole) for c in found.partly)
+
+
+@pytest.mark.parametrize("seconds", [0, 30, 36, 48])
+def test_a_record_is_played_again_without_a_clock(seconds):
+    board = Board()
+    found = score_known(METHODS, board, lambda: seconds - board.seconds)
+    again = score_known(METHODS, Board(), lambda: math.inf, found.counts)
+    assert [c.name for c in again.whole] == [c.name for c in found.whole]
+    assert [c.name for c in again.partly] == [c.name for c in found.partly]
+    assert again.counts == found.counts
+
+
+def test_what_is_on_record_takes_no_time():
+    board = Board()
+    score_known(METHODS, board, lambda: math.inf)
+    before = board.seconds
+    found = score_known(METHODS, board, lambda: 0.0)
+    assert board.seconds == before
+    assert found.counts is None

@@ -1,0 +1,141 @@
+"""Held-out evidence under a limit: the most important first, kept, and gone on with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sycam.methods import find_method
+from sycam.metrics import find_metric
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.images import demo_images
+from sycam.scoring.journal import Journal
+from sycam.scoring.scorer import Scorer
+from sycam.validation.entrants import Entrant
+from sycam.validation.heldout_scores import Conduct
+from sycam.validation.measures import Measures
+from sycam.validation.validate import validate
+
+KNOWN = {"grad-cam": 0.3, "layer-cam": 0.4, "fem": 0.1, "hirescam": 0.35, "grad-cam++": 0.2,
+         "xgrad-cam": 0.25, "eigen-cam": 0.15}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def measured():
+    unseen = demo_images("heldout", 6, 0)
+    return ExplainedNetwork.prepare("demo", "auto", unseen).measure(unseen)
+
+
+@pytest.fixture
+def entrants():
+    winner = Entrant(find_method("smooth(relu(G))"), "winner", 0.45)
+    rivals = [Entrant(find_method(n), find_method(n).kind, s) for n, s in KNOWN.items()]
+    controls = [Entrant(find_method("sobel-edges"), "control", 0.5)]
+    return [winner, *rivals, *controls]
+
+
+MEASURES = Measures(
+    find_metric("road-morf"), panel=[find_metric("iou")], guards=[find_metric("randomisation")]
+)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Names of the methods scored, in their order, with the metrics."""
+    seen = []
+    usual = Scorer.score_under
+
+    def watched(self, metrics, method):
+        seen.append((method.name, *(metric.name for metric in metrics)))
+        return usual(self, metrics, method)
+
+    monkeypatch.setattr(Scorer, "score_under", watched)
+    return seen
+
+
+def test_the_winner_and_the_rival_of_the_search_images_come_first(measured, entrants, scored):
+    # road-morf is better the lower: of the published the search images choose fem.
+    found = validate(entrants, MEASURES, *measured, conduct=Conduct(left=lambda: 0.0))
+    assert scored == [("smooth(relu(G))", "road-morf"), ("fem", "road-morf")]
+    assert [row.name for row in found.rows] == ["smooth(relu(G))", "fem"]
+    assert found.chosen_published == found.best_published == "fem"
+    assert found.winner.panel == found.winner.guards == {}
+    assert found.left_out.why == "budget"
+    assert set(found.left_out.methods) == {*KNOWN, "sobel-edges"} - {"fem"}
+
+
+def test_without_a_limit_all_is_measured(measured, entrants, scored):
+    found = validate(entrants, MEASURES, *measured)
+    assert found.left_out is None
+    assert {row.name for row in found.rows} == {"smooth(relu(G))", *KNOWN, "sobel-edges"}
+    assert all(row.panel.keys() == {"iou"} for row in found.rows)
+    names = [name for name, *_ in scored]
+    assert names.index("smooth(relu(G))") < names.index("fem") < names.index("eigen-cam")
+    assert max(names.index(name) for name in KNOWN) < names.index("sobel-edges")
+
+
+def opened(path):
+    return lambda metrics, blocks: Journal(path, "these images", metrics, blocks, replaces=True)
+
+
+def test_what_was_scored_is_not_scored_again(measured, entrants, scored, tmp_path):
+    whole = validate(entrants, MEASURES, *measured)
+    kept = opened(tmp_path / "heldout.jsonl")
+    validate(
+        entrants, MEASURES, *measured, conduct=Conduct(left=lambda: 0.0, open_journal=kept)
+    )  # fmt: skip
+    scored.clear()
+    again = validate(entrants, MEASURES, *measured, conduct=Conduct(open_journal=kept))
+    assert ("smooth(relu(G))", "road-morf") not in scored
+    assert ("fem", "road-morf") not in scored
+    assert again == whole
+    scored.clear()
+    assert validate(entrants, MEASURES, *measured, conduct=Conduct(open_journal=kept)) == whole
+    assert scored == []
+
+
+def test_flat_maps_are_remembered(measured, tmp_path):
+    """Where every map of a method is flat there is no image on which all methods say something."""
+    nothing = find_method("0 * mean(G)")
+    entrants = [Entrant(nothing, "winner", 0.0), Entrant(find_method("fem"), "published", 0.1)]
+    kept = opened(tmp_path / "heldout.jsonl")
+    for _ in range(2):
+        found = validate(entrants, MEASURES, *measured, conduct=Conduct(open_journal=kept))
+        assert found.sound_images == 0
+        assert found.winner.degenerate == found.images == 6
+
+
+def test_of_an_interrupted_one_the_finished_rows_stand(measured, entrants, monkeypatch):
+    usual, count = Scorer.score_under, []
+
+    def interrupted(self, metrics, method):
+        count.append(1)
+        if len(count) == 4:
+            raise KeyboardInterrupt
+        return usual(self, metrics, method)
+
+    monkeypatch.setattr(Scorer, "score_under", interrupted)
+    found = validate(entrants, MEASURES, *measured)
+    assert len(found.rows) == 3
+    assert found.left_out.why == "interrupt"
+    assert math.isfinite(found.winner.heldout.mean)
+
+
+def test_without_the_winner_there_is_no_evidence(measured, entrants, monkeypatch):
+    def interrupted(self, metrics, method):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Scorer, "score_under", interrupted)
+    found = validate(entrants, MEASURES, *measured)
+    assert found.rows == ()
+    assert found.images == 0
+
+
+def test_a_part_has_the_figures_that_the_whole_has(measured, entrants):
+    whole = validate(entrants, MEASURES, *measured)
+    part = validate(entrants, MEASURES, *measured, conduct=Conduct(left=lambda: 0.0))
+    for row in part.rows:
+        assert np.array_equal(row.scores, whole.row(row.name).scores)
+        assert row.heldout == whole.row(row.name).heldout
