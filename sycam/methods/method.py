@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sycam.errors import DataError
+from sycam.errors import DataError, ExpressionError
 from sycam.evidence import Evidence, Stack
 from sycam.heatmaps import Heatmaps, combine, from_sums, fuse, maps_of, norm01
 from sycam.language import Expression, apply, heatmap_latex
@@ -17,10 +17,13 @@ from sycam.language.sites import cam_at
 from sycam.metrics import Context
 
 PUBLISHED, BASELINE, CONTROL = "published", "baseline", "control"
-RIVALS = (PUBLISHED, BASELINE)  # what a winner has to beat
+BLURRED = "blurred"
+RIVALS = (PUBLISHED, BLURRED, BASELINE)  # what a winner has to beat
+ANSWERS = (PUBLISHED, BLURRED)  # those that may win themselves
 VARIANT, OWN = "variant", "expression"
 KINDS = {
     PUBLISHED: "CAMs from papers and libraries that are expressions of the language",
+    BLURRED: "those, blurred: rivals under metrics that reward blur whatever it shows",
     BASELINE: "those that are not: computed directly, shown beside a search, never searched",
     CONTROL: "what a CAM must beat to say anything; shown beside every result",
     VARIANT: "what a library computes where it leaves the paper, for comparison",
@@ -66,6 +69,17 @@ class Method:
             expression = apply(cam_at(site).name, self.expression)
             return replace(self, name=f"{self.name}@{site}", expression=expression)
         return replace(self, name=f"{self.name}@{site}", site=site) if self.measures else self
+
+    def blurred(self) -> Method:
+        """The method with its weighted sum blurred by 3x3, called ``blurred-NAME``.
+
+        Raises:
+            ExpressionError: a method that is computed directly.
+        """
+        if self.expression is None:
+            raise ExpressionError(f"{self.name!r} is computed directly: it is not blurred here")
+        expression = apply("smooth", self.expression)
+        return replace(self, name=f"{BLURRED}-{self.name}", kind=BLURRED, expression=expression)
 
     @property
     def leaves(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from sycam.language import Expression, parse_weights
 from sycam.language.operators import LEAVES
 from sycam.methods import controls, libraries, principal
 from sycam.methods.fullgrad import fullgrad
-from sycam.methods.method import BASELINE, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
+from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
 
 A, G = "activations", "gradients"
 ALWAYS = frozenset(leaf.name for leaf in MEASURED.values() if leaf.always)
@@ -265,7 +265,9 @@ _TABLE = (
 METHODS: Mapping[str, Method] = MappingProxyType({m.name: m for m in _TABLE})
 
 
-def shown_methods(measured: Collection[str] = ALWAYS, sites: Collection[str] = ()) -> list[Method]:
+def shown_methods(
+    measured: Collection[str] = ALWAYS, sites: Collection[str] = (), blurred: bool = False
+) -> list[Method]:
     """The published CAMs, baselines and controls that a search or validation shows.
 
     Args:
@@ -273,16 +275,23 @@ def shown_methods(measured: Collection[str] = ALWAYS, sites: Collection[str] = (
             named); a method that reads another is left out, so that nobody pays for it unasked.
         sites: names of layers at each of which a method that looks at one is shown; if none, as it
             is.
+        blurred: whether published CAMs are also shown with a blur, as where a metric rewards it.
     """
     shown, had = (PUBLISHED, BASELINE, CONTROL), ALWAYS.union(measured)
     methods = [m for m in METHODS.values() if m.kind in shown and m.leaves <= had]
+    if blurred:
+        plain = [m for m in methods if m.kind == PUBLISHED]
+        known = {m.expression for m in plain}
+        new = {m.expression: m for m in map(Method.blurred, plain) if m.expression not in known}
+        methods[len(plain) : len(plain)] = new.values()
     if not sites:
         return methods
     return list({m.name: m for one in methods for m in (one.at(site) for site in sites)}.values())
 
 
 def find_method(text: str | Expression | Method) -> Method:
-    """A named method, one at a layer (``grad-cam@layer4``), or any expression as one.
+    """A named method, one at a layer (``grad-cam@layer4``), one with a blur
+    (``blurred-grad-cam``), or any expression as one.
 
     Raises:
         UnknownNameError, ExpressionError: neither a name nor an expression.
@@ -297,9 +306,11 @@ def find_method(text: str | Expression | Method) -> Method:
         )
     if text in METHODS:
         return METHODS[text]
-    name, at, site = text.partition("@")
-    if at and name in METHODS:
-        return METHODS[name].at(site)
+    name, _, site = text.partition("@")
+    plain = name.removeprefix(f"{BLURRED}-")
+    if plain in METHODS:
+        method = METHODS[plain] if plain == name else METHODS[plain].blurred()
+        return method.at(site) if site else method
     words = re.findall(r"\w+", text)
     if not any(c in text for c in "()*/ ") and not all(word in LEAVES for word in words):
         raise unknown_name("method", text, METHODS, "sycam methods lists all; or an expression")

@@ -61,6 +61,8 @@ class Metric(ABC):
         invariance: the coarsest of :data:`INVARIANCES` under which scores are equal.
         in_units_of_target: whether scores are differences or means of what the network says, so
             that they are as large as a callable target's values.
+        rewards_blur: whether it is known to favour blurred heatmaps, whatever they show, so that
+            blurred published CAMs are rivals (arXiv:2304.13836).
         needs_masks: whether it compares with ground truth.
         volumes: whether it is defined for ``[N,C,D,H,W]``.
         leaves: names of leaves that it reads.
@@ -82,6 +84,7 @@ class Metric(ABC):
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     invariance: ClassVar[str] = POSITIVE_SCALE
     in_units_of_target: bool = False
+    rewards_blur: bool = False
     needs_masks: ClassVar[bool] = False
     volumes: ClassVar[bool] = True
     leaves: ClassVar[frozenset[str]] = frozenset()

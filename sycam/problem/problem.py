@@ -90,7 +90,7 @@ class Problem:
         evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
-        shown = shown_methods(grammar.leaves, grammar.sites)
+        shown = shown_methods(grammar.leaves, grammar.sites, metric.rewards_blur)
         shown = [m for m in shown if m.has_weights or not metric.of_weights]
         if asked.explain.precision != FLOAT32:
             scorer = Scorer(metric, evidence, context)

@@ -8,12 +8,13 @@ from rich.table import Table as RichTable
 from sycam.report.front_tables import classes_table, gain_text, goals_table, p_text
 from sycam.report.plain_table import plain_table
 from sycam.report.progress import duration
+from sycam.report.verdict import BAD, GOOD, POOR, lacking, sentences
 from sycam.runs.result import Result
-from sycam.support.arguments import argument
 from sycam.support.terminal import shown
-from sycam.validation.heldout_scores import INTERRUPT
-from sycam.validation.validate import Row, Validation, Verdict
+from sycam.validation.validate import Row, Validation
 
+_TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red"}
+_ROWS = 24  # methods of a table on a terminal, at most
 _STYLES = {"winner": "bold green", "new": "green", "control": "dim"}
 
 
@@ -100,7 +101,8 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
     table.add_column("p", justify="right", no_wrap=True)
     if first:
         table.add_column("flat", justify="right", no_wrap=True)
-    for row in validation.rows:
+    rows, more = _told(result)
+    for row in rows:
         found, against = row.under(goal), ("", "")
         interval = f"{found.heldout.mean:.4f} [{found.heldout.low:.3f}, {found.heldout.high:.3f}]"
         if found.against is not None:
@@ -109,7 +111,26 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
         if first:
             cells = [f"{row.search:.4f}", *cells, str(row.degenerate)]
         table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
+    if more:
+        table.add_row(f"[dim]and {more} more in report.html[/]")
     return table
+
+
+def _told(result: Result) -> tuple[list[Row], int]:
+    """The rows for a terminal, in their order, and how many more there are: the winner, the best
+    new formula, the published CAMs that a verdict names, Grad-CAM, and the best of the others."""
+    rows, validation = result.validation.rows, result.validation
+    if len(rows) <= _ROWS:
+        return list(rows), 0
+    named = {validation.chosen_published}
+    for found in validation.verdicts:
+        named |= {found.best_published, found.plain, found.blurred}
+    keep = [r for r in rows if r.kind in ("winner", "new") or r.name in named]
+    keep += [r for r in rows if r.name.partition("@")[0] == "grad-cam"]
+    keep += [next((r for r in rows if r.kind == "control"), rows[0])]
+    keep += rows
+    chosen = list({id(r): r for r in keep}.values())[:_ROWS]
+    return [r for r in rows if any(r is one for one in chosen)], len(rows) - len(chosen)
 
 
 def _panel_table(result: Result) -> RichTable:
@@ -121,7 +142,7 @@ def _panel_table(result: Result) -> RichTable:
         arrow = "↑" if result.validation.directions[name] else "↓"
         short = name.replace("energy-pointing-game", "energy p. g.")
         table.add_column(f"{shown(short)} {arrow}", justify="right")
-    for row in result.validation.rows:
+    for row in _told(result)[0]:
         if not row.panel:
             continue
         cells = [f"{row.panel[m]:.3f}" if m in row.panel else "" for m in panel]
@@ -132,7 +153,7 @@ def _panel_table(result: Result) -> RichTable:
 def _guards_table(result: Result) -> RichTable:
     """What every explanation should pass: a winner that ignores class or weights shows here."""
     validation = result.validation
-    rows = [row for row in validation.rows if row.guards]
+    rows = [row for row in _told(result)[0] if row.guards]
     names = guards_of(validation)
     table = plain_table(
         title=f"Sanity, on {validation.guarded_images} held-out images",
@@ -157,28 +178,6 @@ def panel_of(validation: Validation) -> list[str]:
 def guards_of(validation: Validation) -> list[str]:
     """The sanity guards that any method was measured under."""
     return list(dict.fromkeys(name for row in validation.rows for name in row.guards))
-
-
-def lacking(validation: Validation) -> str:
-    """What the held-out evidence lacks and how to get it; empty where it is whole."""
-    left_out = validation.left_out
-    if left_out is None:
-        return ""
-    again = f"the same command with a longer {argument('budget')} goes on from here"
-    if left_out.why == INTERRUPT:
-        again = "the same command goes on from here"
-    if not validation.rows:
-        return f"there is no held-out evidence yet; {again}"
-    why = "it was interrupted" if left_out.why == INTERRUPT else "the budget ended"
-    if left_out.methods:
-        there = len(validation.rows)
-        what = (
-            f"{there} of {there + len(left_out.methods)} methods have held-out figures, the best "
-            "on the search images first"
-        )
-    else:
-        what = "not all methods have figures under the metrics that were not optimised"
-    return f"{why} before all was measured: {what}; {again}"
 
 
 def _row_name(row: Row) -> str:
@@ -208,74 +207,8 @@ def _front_table(result: Result) -> RichTable:
 
 
 def verdict(result: Result) -> str:
-    """A plain sentence a goal: does the winner beat the best published CAM on unseen images?"""
-    validation = result.validation
-    if result.best is None or validation.best_published is None:
-        return ""
-    if result.best.known_as:
-        said = "\n".join(_of_known(result, goal) for goal in validation.goals)
-    else:
-        said = "\n".join(_of_goal(validation, found) for found in validation.verdicts)
-    if validation.caution:
-        said += f"\nCaution: {shown(validation.caution)}."
-    if validation.concerns:
-        said += (
-            f"\n[bold red]Do not trust it as an explanation[/]: "
-            f"{shown(' and '.join(validation.concerns))}. "
-            f"{shown(argument('require', ['class-sensitivity>0.2']))} searches for one that does."
-        )
-    return said
-
-
-def _of_goal(validation: Validation, found: Verdict) -> str:
-    row, winner = validation.row(found.best_published), validation.winner.under(found.goal)
-    rival = row.under(found.goal)
-    against = rival.against
-    facts = (
-        f"held-out {shown(found.goal)} {winner.heldout.mean:.4f} against "
-        f"{rival.heldout.mean:.4f} of {shown(row.name)}, difference {against.difference.mean:+.4f} "
-        f"[{against.difference.low:+.4f}, {against.difference.high:+.4f}], "
-        f"Holm-corrected p {p_text(against.p_holm)}"
+    """Does the winner beat the published CAMs on unseen images? A line a goal."""
+    return "\n".join(
+        f"[{_TONES[one.tone]}]{shown(one.claim)}[/]: {shown(one.facts)}."
+        for one in sentences(result)
     )
-    if found.goal == validation.metric and not validation.sound_images:
-        facts += f"; {_flat_everywhere(validation)}"
-    elif found.goal == validation.metric and validation.sound_images < validation.images:
-        facts += (
-            f"; on the {validation.sound_images} images where no map is flat "
-            f"{validation.winner.sound:.4f} against {row.sound:.4f}"
-        )
-    under = f" under {shown(found.goal)}" if len(validation.goals) > 1 else ""
-    if found.beats_published:
-        return f"[bold green]The winner beats the best published CAM{under}[/]: {facts}."
-    return f"[bold yellow]The winner does not beat the best published CAM{under}[/]: {facts}."
-
-
-def _of_known(result: Result, goal: str) -> str:
-    """The verdict where a published CAM won."""
-    validation, name = result.validation, result.best.known_as
-    winner, higher = validation.winner.under(goal), validation.directions[goal]
-    said = (
-        f"[bold yellow]No new formula is ahead; use {shown(name)}[/]: held-out {shown(goal)} "
-        f"{winner.heldout.mean:.4f}"
-    )
-    if result.best_new is not None:
-        new = validation.row(result.best_new.expression).under(goal)
-        said += (
-            f" against {new.heldout.mean:.4f} of the best new formula, "
-            f"{shown(result.best_new.expression)}, difference "
-            f"{new.against.difference.mean:+.4f} [{new.against.difference.low:+.4f}, "
-            f"{new.against.difference.high:+.4f}], Holm-corrected p {p_text(new.against.p_holm)}"
-        )
-    best = next(v.best_published for v in validation.verdicts if v.goal == goal)
-    found = validation.row(best).under(goal).heldout.mean
-    ahead = found > winner.heldout.mean if higher else found < winner.heldout.mean
-    if best != name and ahead:
-        said += f"; {shown(best)} is ahead held out, with {found:.4f}"
-    return said + "."
-
-
-def _flat_everywhere(validation: Validation) -> str:
-    """Why there is no figure on the images where no map is flat: there is no such image."""
-    flat = [row.name for row in validation.rows if row.degenerate == validation.images]
-    those = f", as all maps of {', '.join(map(shown, flat))} are" if flat else ""
-    return f"on each image the map of some method compared is flat{those}"

@@ -11,7 +11,7 @@ from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import find_method, shown_methods
-from sycam.methods.method import PUBLISHED, RIVALS
+from sycam.methods.method import ANSWERS, RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
@@ -107,7 +107,7 @@ def run_search(
         board = JournaledScorer(metric, problem.evidence, problem.context, journal, blocks, writes)
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
-        known = shown_methods(problem.grammar.leaves, problem.grammar.sites)
+        known = shown_methods(problem.grammar.leaves, problem.grammar.sites, metric.rewards_blur)
         admission = Admission(gate, Rediscovery(problem.scorer, known))
         race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
@@ -153,7 +153,7 @@ class Admission:
         """Whether a candidate may win."""
         asked = candidate.kind, candidate.name
         if asked not in self._admitted:
-            new = candidate.kind == PUBLISHED or not self._known_again(candidate)
+            new = candidate.kind in ANSWERS or not self._known_again(candidate)
             self._admitted[asked] = new and self._gate(find_method(candidate.require_expression()))
         return self._admitted[asked]
 
@@ -260,7 +260,7 @@ def _chosen(
     winner = choose(able)
     if winner is None:
         return None, None, None
-    new = winner if winner.kind != PUBLISHED else choose(outcome.candidates)
+    new = winner if winner.kind not in ANSWERS else choose(outcome.candidates)
     return winner, new, choose([c for c in able if c is not winner])
 
 
@@ -269,14 +269,14 @@ def contenders(outcome: Outcome) -> list[Candidate]:
     known = {
         str(c.expression): Candidate(str(c.expression), c.kind, c.expression, c.score)
         for c in outcome.known
-        if c.kind == PUBLISHED and c.expression is not None
+        if c.kind in ANSWERS and c.expression is not None
     }
     return [*known.values(), *(c for c in outcome.candidates if c.name not in known)]
 
 
 def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:
     """Name of the published CAM that won, if one did."""
-    if winner is None or winner.kind != PUBLISHED:
+    if winner is None or winner.kind not in ANSWERS:
         return None
     return next(c.name for c in outcome.known if c.expression is winner.expression)
 

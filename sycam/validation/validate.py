@@ -12,7 +12,7 @@ import numpy as np
 from sycam.data.images import ImageSet
 from sycam.events import Event, Notify, ignore
 from sycam.evidence import Evidence, Stack
-from sycam.methods.method import RIVALS
+from sycam.methods.method import BLURRED, RIVALS
 from sycam.metrics import Context, Metric
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.statistics import (
@@ -59,13 +59,23 @@ class Verdict:
 
     Attributes:
         goal: text of the metric.
-        best_published: name of the published method that is best under it on the held-out images.
+        chosen_published: name of the published method that the search images choose under the
+            first goal.
+        beats_chosen: whether the winner exceeds it with Holm-corrected p < 0.05.
+        best_published: name of the published method that is best under it on the held-out images,
+            known in hindsight only.
         beats_published: whether the winner exceeds it with Holm-corrected p < 0.05.
+        plain: name of the best in hindsight of those that are not blurred.
+        blurred: name of the best of those that are; None where none is a rival.
     """
 
     goal: str
+    chosen_published: str
+    beats_chosen: bool
     best_published: str
     beats_published: bool
+    plain: str | None
+    blurred: str | None
 
 
 @dataclass(frozen=True)
@@ -174,9 +184,21 @@ class Validation:
         for goal in self.goals:
             sign = 1 if self.directions[goal] else -1
             rivals = [r for r in self.rows if r.kind in RIVALS and r.against is not None]
-            if rivals:
-                best = max(rivals, key=lambda r: _known(sign * r.under(goal).heldout.mean))
-                verdicts.append(Verdict(goal, best.name, _beats(best.under(goal).against)))
+            rivals.sort(key=lambda r: -_known(sign * r.under(goal).heldout.mean))
+            chosen = next((r for r in rivals if r.name == self.chosen_published), None)
+            if chosen is not None:
+                best = rivals[0]
+                verdicts.append(
+                    Verdict(
+                        goal,
+                        chosen.name,
+                        _beats(chosen.under(goal).against),
+                        best.name,
+                        _beats(best.under(goal).against),
+                        next((r.name for r in rivals if r.kind != BLURRED), None),
+                        next((r.name for r in rivals if r.kind == BLURRED), None),
+                    )
+                )
         return tuple(verdicts)
 
     def row(self, name: str) -> Row:

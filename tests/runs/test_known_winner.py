@@ -42,7 +42,7 @@ def test_where_no_new_formula_is_ahead_the_answer_is_the_published_cam(known):
     assert any(f"no new formula is ahead of {name}" in text for text in said)
     assert f"use {name}" in verdict(result)
     page = write_report(result).read_text(encoding="utf-8")
-    assert f"No new formula is ahead; use {name}." in page
+    assert f"No new formula is ahead; use {name}:" in page
 
 
 def test_the_answer_has_the_figures_of_the_published_cam_and_the_new_formula_stands_beside(known):

@@ -53,6 +53,23 @@ def test_published_cams_stand_at_every_layer(run):
     assert run.record.network.layers == ("7", "4", "1")
 
 
+def test_blurred_published_cams_stand_beside_them_at_every_layer(run):
+    blurred = {row.name for row in run.validation.rows if row.kind == "blurred"}
+    for site in ("7", "4", "1"):
+        assert {f"blurred-grad-cam@{site}", f"blurred-layer-cam@{site}"} <= blurred
+
+
+def test_the_rival_is_the_best_at_any_layer_by_the_search_images(run):
+    """However it stands at the layer of the winner, or at the deepest."""
+    rivals = [k for k in run.record.search.known if k.kind in ("published", "blurred", "baseline")]
+    best = min(rivals, key=lambda known: known.score)  # deletion: lower is better
+    assert run.validation.chosen_published == best.name
+    verdict = run.validation.verdicts[0]
+    assert verdict.chosen_published == best.name
+    held_out = {row.name: row.heldout.mean for row in run.published if row.kind != "control"}
+    assert verdict.best_published == min(held_out, key=held_out.get)
+
+
 def test_every_candidate_names_its_layer_and_the_winner_can_be_used(run):
     assert {f.expression.partition("](")[0] for f in run.hall} <= {"cam[7", "cam[4", "cam[1"}
     maps = run.best.cam(network())(images(4).images)

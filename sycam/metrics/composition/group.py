@@ -25,6 +25,7 @@ class MetricGroup(Metric):
         self.source = "; ".join(dict.fromkeys(m.source for m in self.metrics))
         self.invariance = min((m.invariance for m in self.metrics), key=INVARIANCES.index)
         self.needs_masks = any(m.needs_masks for m in self.metrics)
+        self.rewards_blur = any(m.rewards_blur for m in self.metrics)
         self.volumes = all(m.volumes for m in self.metrics)
         self.leaves = frozenset().union(*(m.leaves for m in self.metrics))
         self.passes = sum(m.passes for m in self.metrics)

@@ -25,6 +25,7 @@ _OPTIONS = (
 
 class _Curve(Metric):
     family = "removal"
+    rewards_blur = True
     in_units_of_target = True
     source = "Petsiuk et al., RISE: Randomized Input Sampling for Explanation, BMVC 2018"
 

@@ -24,6 +24,7 @@ _OPTIONS = (
 
 class _TopShare(Metric):
     family = "removal"
+    rewards_blur = True
     passes = 1
 
     def __init__(self, share: float = 0.05, baseline: str = "zero"):

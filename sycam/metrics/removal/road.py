@@ -49,6 +49,7 @@ class _Removal(Metric):
         "ICML 2022"
     )
     family = "removal"
+    rewards_blur = True
     traps = _TRAP
     range = (-1.0, 1.0)
     in_units_of_target = True

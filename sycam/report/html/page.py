@@ -15,12 +15,12 @@ from sycam.errors import RunError
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
-from sycam.report.tables import guards_of, lacking, panel_of
+from sycam.report.tables import guards_of, panel_of
+from sycam.report.verdict import GOOD, lacking, sentences
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
 from sycam.support.schema import to_plain
-from sycam.validation.entrants import NEW
 
 REPORT_FILE = "report.html"
 _PICTURES = {"front": FRONT_FILE, "agreement": AGREEMENT_FILE}
@@ -75,17 +75,16 @@ def _environment() -> jinja2.Environment:
 def _content(result: Result) -> dict[str, Any]:
     record, validation = result.record, result.validation
     best = result.best
-    rival = validation.best_published and validation.row(validation.best_published)
+    said = sentences(result)
     script = files("sycam.report.html").joinpath("sorting.js").read_text(encoding="utf-8")
     return {
         "result": result,
         "record": record,
         "validation": validation,
         "best": best,
-        "rival": rival or None,
-        "newest": next((row for row in validation.rows if row.kind == NEW), None),
+        "verdict": said,
+        "good": all(one.tone == GOOD for one in said),
         "concerns": validation.concerns if best else (),
-        "beats_all": all(verdict.beats_published for verdict in validation.verdicts),
         "rows": validation.rows,
         "panel": panel_of(validation),
         "guards": guards_of(validation),

@@ -1,0 +1,145 @@
+"""What a finished run says of its winner, in sentences for a terminal and a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sycam.report.front_tables import p_text
+from sycam.runs.result import Result
+from sycam.support.arguments import argument
+from sycam.validation.heldout_scores import INTERRUPT
+from sycam.validation.validate import Validation, Verdict
+
+GOOD, POOR, BAD = "good", "poor", "bad"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A claim and what it rests on.
+
+    Attributes:
+        tone: ``"good"``, ``"poor"`` or ``"bad"``.
+        claim: in a few words.
+        facts: the figures behind it, without the full stop.
+    """
+
+    tone: str
+    claim: str
+    facts: str
+
+
+def sentences(result: Result) -> list[Sentence]:
+    """Does the winner beat the published CAMs on unseen images, under each goal, and can it be
+    trusted? Nothing where it was not validated against any."""
+    validation = result.validation
+    if result.best is None or not validation.verdicts:
+        return []
+    of_goal = _of_known if result.best.known_as else _of_new
+    said = [of_goal(result, found) for found in validation.verdicts]
+    if validation.caution:
+        said.append(Sentence(POOR, "Caution", validation.caution))
+    if validation.concerns:
+        again = argument("require", ["class-sensitivity>0.2"])
+        facts = f"{' and '.join(validation.concerns)}; {again} searches for one that does"
+        said.append(Sentence(BAD, "Do not trust it as an explanation", facts))
+    return said
+
+
+def lacking(validation: Validation) -> str:
+    """What the held-out evidence lacks and how to get it; empty where it is whole."""
+    left_out = validation.left_out
+    if left_out is None:
+        return ""
+    again = f"the same command with a longer {argument('budget')} goes on from here"
+    if left_out.why == INTERRUPT:
+        again = "the same command goes on from here"
+    if not validation.rows:
+        return f"there is no held-out evidence yet; {again}"
+    why = "it was interrupted" if left_out.why == INTERRUPT else "the budget ended"
+    if left_out.methods:
+        there = len(validation.rows)
+        what = (
+            f"{there} of {there + len(left_out.methods)} methods have held-out figures, the best "
+            "on the search images first"
+        )
+    else:
+        what = "not all methods have figures under the metrics that were not optimised"
+    return f"{why} before all was measured: {what}; {again}"
+
+
+def _of_new(result: Result, found: Verdict) -> Sentence:
+    validation, goal = result.validation, found.goal
+    winner = validation.winner.under(goal)
+    chosen = found.chosen_published
+    facts = f"held-out {goal} {winner.heldout.mean:.4f} against {_rival(validation, goal, chosen)}"
+    if found.best_published == chosen:
+        facts += ", chosen by the search images and the best in hindsight"
+    else:
+        best = _rival(validation, goal, found.best_published)
+        facts += f", which the search images choose; the best in hindsight has {best}"
+    others = (
+        ("of those that are not blurred the best has", found.plain),
+        ("of the blurred ones the best has", found.blurred),
+    )
+    for words, name in others:
+        if found.blurred and name not in (None, chosen, found.best_published):
+            facts += f"; {words} {_rival(validation, goal, name)}"
+    facts += _where_nothing_is_flat(validation, found)
+    under = _under(validation, goal)
+    if found.beats_chosen and found.beats_published:
+        return Sentence(GOOD, f"The winner beats the best published CAM{under}", facts)
+    if found.beats_chosen:
+        claim = f"The winner beats the published CAM that the search images choose{under}"
+        return Sentence(POOR, f"{claim}, but not the best in hindsight", facts)
+    return Sentence(POOR, f"The winner does not beat the best published CAM{under}", facts)
+
+
+def _of_known(result: Result, found: Verdict) -> Sentence:
+    """Where a published CAM won."""
+    validation, goal, name = result.validation, found.goal, result.best.known_as
+    winner, higher = validation.winner.under(goal), validation.directions[goal]
+    facts = f"held-out {goal} {winner.heldout.mean:.4f}"
+    if result.best_new is not None:
+        new = _rival(validation, goal, result.best_new.expression)
+        facts += f" against the best new formula's {new}"
+    best = validation.row(found.best_published).under(goal).heldout.mean
+    ahead = best > winner.heldout.mean if higher else best < winner.heldout.mean
+    if found.best_published != name and ahead:
+        facts += f"; {found.best_published} is ahead held out, with {best:.4f}"
+    claim = f"No new formula is ahead{_under(validation, goal)}; use {name}"
+    return Sentence(POOR, claim, facts)
+
+
+def _under(validation: Validation, goal: str) -> str:
+    return f" under {goal}" if len(validation.goals) > 1 else ""
+
+
+def _rival(validation: Validation, goal: str, name: str) -> str:
+    """A rival's figure, and the winner compared with it."""
+    rival = validation.row(name).under(goal)
+    against = rival.against
+    return (
+        f"{rival.heldout.mean:.4f} of {name}, difference {against.difference.mean:+.4f} "
+        f"[{against.difference.low:+.4f}, {against.difference.high:+.4f}], "
+        f"Holm-corrected p {p_text(against.p_holm)}"
+    )
+
+
+def _where_nothing_is_flat(validation: Validation, found: Verdict) -> str:
+    """The same on the images where no map ranks nothing, where there are others."""
+    if found.goal != validation.metric or validation.sound_images == validation.images:
+        return ""
+    if not validation.sound_images:
+        return f"; {_flat_everywhere(validation)}"
+    row = validation.row(found.best_published)
+    return (
+        f"; on the {validation.sound_images} images where no map is flat "
+        f"{validation.winner.sound:.4f} against {row.sound:.4f} of {row.name}"
+    )
+
+
+def _flat_everywhere(validation: Validation) -> str:
+    """Why there is no figure on the images where no map is flat: there is no such image."""
+    flat = [row.name for row in validation.rows if row.degenerate == validation.images]
+    those = f", as all maps of {', '.join(flat)} are" if flat else ""
+    return f"on each image the map of some method compared is flat{those}"
