@@ -7,7 +7,7 @@ times each, and :func:`sycam.heatmaps.heatmaps` is the form: compiling one takes
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sympy
@@ -17,12 +17,19 @@ from torch import Tensor, fx
 from sycam.errors import ExpressionError
 from sycam.heatmaps.evaluate import combine
 from sycam.heatmaps.heatmaps import Heatmaps, from_sums
+from sycam.heatmaps.layers import fuse
+from sycam.heatmaps.measured import Measured
 from sycam.heatmaps.program import Program
+from sycam.heatmaps.sites import check_measured
 from sycam.language import Expression
+from sycam.language.expression import unnamed
+from sycam.language.signatures import Operator
 from sycam.language.symbolic import leaf
 from sycam.support.caches import keep_compiled_private
 
 CompiledHeatmaps = Callable[..., Heatmaps]
+CompiledMaps = Callable[[Measured, tuple[int, ...]], Heatmaps]
+Finished = tuple[Tensor, Tensor, Tensor]  # maps, degenerate, finite
 
 
 def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledHeatmaps:
@@ -40,7 +47,8 @@ def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledH
             so and the graph runs as it is.
 
     Raises:
-        ExpressionError: the expression is a scalar; or, when called, a leaf is missing.
+        ExpressionError: the expression is a scalar, or names layers; or, when called, a leaf is
+            missing.
 
     Example:
         >>> from sycam.language import parse
@@ -49,22 +57,78 @@ def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledH
         torch.Size([1, 2, 32, 32])
     """
     program = Program(expression)
-    graph = graph_of(program)
-    run = _CompiledOrNot(graph) if compile else graph
+    if expression.sites:
+        raise ExpressionError(
+            f"{expression} names the layers that it reads: compile it by compiled_maps"
+        )
+    run = _run(program, compile)
 
     def heatmaps_of_one(
         leaves: Mapping[str, Tensor], size: tuple[int, ...], depth: int = 1
     ) -> Heatmaps:
-        for op in program.leaves:
-            if op.name not in leaves:
-                raise ExpressionError(
-                    f"{expression} needs the leaf {op.symbol} ({op.name}), but only "
-                    f"{', '.join(leaves) or 'nothing'} was measured"
-                )
+        taken = _taken(expression, program.leaves, leaves)
         with torch.no_grad():
-            return Heatmaps(*run(*(leaves[op.name] for op in program.leaves), size, depth))
+            return Heatmaps(*run(*taken, size, depth))
 
     return heatmaps_of_one
+
+
+def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
+    """The heatmaps of one expression as a function of evidence of one or several layers.
+
+    The function takes ``(evidence, size)`` and returns what :func:`sycam.heatmaps.maps_of` does of
+    this one expression. An expression that names layers is one graph from the leaves of all of
+    them; of another the heatmaps of the layers are fused.
+
+    Args:
+        expression: of any sort that makes a heatmap.
+        compile: as for :func:`compiled_heatmaps`.
+
+    Raises:
+        ExpressionError: the expression is a scalar, or reads layers by name and one without; or,
+            when called, a leaf is missing.
+    """
+    if len(expression.sites) < 2:
+        run_one = compiled_heatmaps(unnamed(expression), compile)
+
+        def maps_of_layers(evidence: Measured, size: tuple[int, ...]) -> Heatmaps:
+            check_measured(expression, evidence)
+            sites = expression.sites or [layer.name for layer in evidence.layers]
+            layers = [layer for layer in evidence.layers if layer.name in sites]
+            parts = [run_one(layer.leaves, size, layer.depth) for layer in layers]
+            return fuse(parts, evidence.fusion)
+
+        return maps_of_layers
+    program = Program(expression)
+    run = _run(program, compile)
+
+    def maps_of_one(evidence: Measured, size: tuple[int, ...]) -> Heatmaps:
+        check_measured(expression, evidence)
+        measured = {layer.name: layer for layer in evidence.layers}
+        taken: list[Tensor] = []
+        for name, leaves in program.layers.items():
+            taken += _taken(expression, leaves, measured[name].leaves)
+        with torch.no_grad():
+            return Heatmaps(*run(*taken, size, evidence.layers[0].depth))
+
+    return maps_of_one
+
+
+def _run(program: Program, compile: bool) -> Callable[..., Finished]:
+    graph = graph_of(program)
+    return _CompiledOrNot(graph) if compile else graph
+
+
+def _taken(
+    expression: Expression, wanted: Sequence[Operator], leaves: Mapping[str, Tensor]
+) -> list[Tensor]:
+    for op in wanted:
+        if op.name not in leaves:
+            raise ExpressionError(
+                f"{expression} needs the leaf {op.symbol} ({op.name}), but only "
+                f"{', '.join(leaves) or 'nothing'} was measured"
+            )
+    return [leaves[op.name] for op in wanted]
 
 
 def graph_of(program: Program) -> fx.GraphModule:
@@ -74,10 +138,11 @@ def graph_of(program: Program) -> fx.GraphModule:
     compiled with the code of a function, a few versions at most, and all closures share one code.
     """
     graph = fx.Graph()
+    arguments = {name: graph.placeholder(name) for name in program.arguments}
     values: dict[sympy.Basic, fx.Node] = {
-        leaf(op.symbol): graph.placeholder(op.symbol) for op in program.leaves
+        sympy.Symbol(name, real=True): node for name, node in arguments.items()
     }
-    activations = values[leaf("A")]
+    activations = arguments[program.arguments[0]]
     size, depth = graph.placeholder("size"), graph.placeholder("depth")
     for op in program.constants.values():
         values[leaf(op.symbol)] = graph.call_method("new_full", (activations, (1, 1, 1), op.value))
@@ -85,9 +150,10 @@ def graph_of(program: Program) -> fx.GraphModule:
     def value(node: sympy.Basic) -> fx.Node:
         if node not in values:
             overload = program.overload(node)
-            arguments: list[Any] = [value(argument) for argument in node.args]
-            arguments += [activations] * overload.weighs + [depth] * overload.neighbours
-            values[node] = graph.call_function(overload.function, tuple(arguments))
+            given: list[Any] = [value(argument) for argument in node.args]
+            given += [arguments[program.activations(node)]] if overload.weighs else []
+            given += [depth] * overload.neighbours
+            values[node] = graph.call_function(overload.function, tuple(given))
         return values[node]
 
     for name, tree in program.steps:
@@ -98,7 +164,7 @@ def graph_of(program: Program) -> fx.GraphModule:
     return fx.GraphModule(torch.nn.Module(), graph, "Heatmaps")
 
 
-def _finished(sums: Tensor, size: tuple[int, ...], depth: int) -> tuple[Tensor, Tensor, Tensor]:
+def _finished(sums: Tensor, size: tuple[int, ...], depth: int) -> Finished:
     heatmaps = from_sums(sums[None], size, depth)
     return heatmaps.maps, heatmaps.degenerate, heatmaps.finite
 
@@ -109,9 +175,9 @@ class _CompiledOrNot:
     def __init__(self, graph: fx.GraphModule):
         self._graph = graph
         keep_compiled_private()
-        self._run: Callable[..., Tensor] = torch.compile(graph, fullgraph=True)
+        self._run: Callable[..., Finished] = torch.compile(graph, fullgraph=True)
 
-    def __call__(self, *arguments: Any) -> Tensor:
+    def __call__(self, *arguments: Any) -> Finished:
         if self._run is self._graph:
             return self._graph(*arguments)
         try:

@@ -7,7 +7,7 @@ source stands in exported modules, and :mod:`sycam.heatmaps.compiled` compiles t
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import count
 
@@ -15,20 +15,26 @@ import sympy
 from sympy.printing.printer import Printer
 
 from sycam.errors import ExpressionError
+from sycam.heatmaps.sites import check_named
 from sycam.language import Expression
+from sycam.language.expression import apply
 from sycam.language.numbers import is_number
 from sycam.language.operators import OPERATORS, place
 from sycam.language.signatures import SCALAR, WEIGHT, WEIGHTING, Operator, Overload
 from sycam.language.symbolic import Operation, from_sympy, leaf, to_sympy
 
 _WIDTH = 88  # characters of a call before its arguments are written one a line
+_COLUMNS = 100  # of a line
 
 
 class Program:
     """An expression in steps, each distinct subexpression that is used twice named by one.
 
+    What it takes of the only layer bears the names of the leaves: ``A``, ``G``. Of layers that the
+    expression names, those of the first are ``A0``, ``G0``, of the second ``A1``, and so on.
+
     Args:
-        expression: a weight, map or heat.
+        expression: a weight, map, heat or saliency map.
 
     Attributes:
         steps: the named subexpressions, each in terms of leaves and those before it.
@@ -36,36 +42,84 @@ class Program:
 
     Raises:
         ExpressionError: the expression is a scalar, which makes no heatmap, or it reads layers by
-            their names.
+            name and one without.
 
     >>> from sycam.language import parse
     >>> program = Program(parse("relu(G) * mean(relu(G))"))
     >>> program.steps, program.result
     ([(t0, relu(G))], mul(t0, mean(t0)))
+    >>> program = Program(parse("cam[1](relu(G)) * smooth(cam[4](mean(G)))"))
+    >>> program.result
+    mul(cam[1](relu(G0)), smooth(cam[4](mean(G1))))
     """
 
     def __init__(self, expression: Expression):
         if expression.sort == SCALAR:
             raise ExpressionError(f"{expression} is a scalar and makes no heatmap")
-        if expression.sites:
-            raise ExpressionError(
-                f"{expression} reads layers by name ({', '.join(expression.sites)}), and a program "
-                "reads one; use sycam.CAM(network, formula)"
-            )
+        check_named(expression)
         self.expression = expression
+        self._meaning: dict[sympy.Symbol, Expression] = {}
+        self._beside: dict[sympy.Symbol, str] = {}  # activations of the layer that a symbol is of
         # Without order="none" sympy would sort arguments; our functions know no reordering.
         self.steps, (self.result,) = sympy.cse(
-            [to_sympy(expression)], symbols=sympy.numbered_symbols("t"), order="none"
+            [self._tree()], symbols=sympy.numbered_symbols("t"), order="none"
         )
-        self._meaning: dict[sympy.Symbol, Expression] = {}
         for name, tree in self.steps:
             self._meaning[name] = from_sympy(tree, self._meaning)
+            if beside := self._activations_of(tree):
+                self._beside[name] = beside
+
+    def _tree(self) -> sympy.Expr:
+        """The expression as a tree in which leaves of different layers have different names."""
+        maps: dict[Expression, sympy.Expr] = {}
+        for index, (layer, leaves) in enumerate(self.layers.items()):
+            number = str(index) if layer else ""
+            names = {op: sympy.Symbol(op.symbol + number, real=True) for op in leaves}
+            self._meaning |= {name: apply(op.name) for op, name in names.items()}
+            self._beside |= dict.fromkeys(names.values(), f"A{number}")
+            renamed = {leaf(op.symbol): name for op, name in names.items()}
+            for node in self.expression.nodes() if layer else ():
+                if node.operator.site == layer:
+                    maps[node] = to_sympy(node).xreplace(renamed)
+        return to_sympy(self.expression, maps)
 
     @cached_property
+    def layers(self) -> dict[str, list[Operator]]:
+        """What the program takes at each layer, by the layer's name: the activations, then the
+        other leaves in the table's order. A layer without a name is the only one."""
+        at: dict[str, list[Expression]] = {"": [self.expression]}
+        if sites := self.expression.sites:
+            maps = [node for node in self.expression.nodes() if node.operator.site]
+            at = {site: [one for one in maps if one.operator.site == site] for site in sites}
+        taken = {}
+        for layer, read in at.items():
+            names = {"activations"}.union(*(one.leaves for one in read))
+            taken[layer] = [op for op in OPERATORS.values() if op.name in names]
+        return taken
+
+    @property
     def leaves(self) -> list[Operator]:
-        """What the program takes: the activations, then the other leaves in the table's order."""
-        names = self.expression.leaves | {"activations"}
-        return [op for op in OPERATORS.values() if op.name in names]
+        """What the program takes at any layer, in the table's order."""
+        taken = {op for leaves in self.layers.values() for op in leaves}
+        return [op for op in OPERATORS.values() if op in taken]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The names of what the program takes, layer by layer."""
+        numbers = [str(index) if layer else "" for index, layer in enumerate(self.layers)]
+        taken = zip(numbers, self.layers.values(), strict=True)
+        return [op.symbol + number for number, leaves in taken for op in leaves]
+
+    def activations(self, node: Operation) -> str:
+        """The name of the activations that a node's weights are combined with."""
+        beside = self._activations_of(node)
+        assert beside is not None  # weights are made of leaves of one layer
+        return beside
+
+    def _activations_of(self, tree: sympy.Expr) -> str | None:
+        """The activations of the layer that a tree is of; None for what combines layers."""
+        layers = {self._beside[one] for one in tree.free_symbols if one in self._beside}
+        return layers.pop() if len(layers) == 1 else None
 
     @cached_property
     def constants(self) -> dict[str, Operator]:
@@ -99,7 +153,8 @@ class TorchPrinter(Printer):
     def _print_Function(self, node: Operation) -> str:  # noqa: N802 - sympy looks it up by this name
         overload = self.program.overload(node)
         arguments = [self._print(argument) for argument in node.args]
-        arguments += ["A"] * overload.weighs + ["depth"] * overload.neighbours
+        arguments += [self.program.activations(node)] if overload.weighs else []
+        arguments += ["depth"] * overload.neighbours
         name = overload.function.__name__
         line = f"{name}({', '.join(arguments)})"
         if len(line) <= _WIDTH and "\n" not in line:
@@ -122,10 +177,11 @@ def weighted_sum_source(
     It takes the activations, then the other leaves that the expression names by their symbols,
     and the depth of the layer's grid (1 for images); shapes are those of
     :mod:`sycam.language.numerics`, whose functions it calls by name. It returns the heat, or
-    ``sum_k w_k A_k``, before the ReLU. It needs the names ``torch`` and ``Tensor``.
+    ``sum_k w_k A_k``, before the ReLU. It needs the names ``torch`` and ``Tensor``. Of an
+    expression that names its layers, it takes those leaves layer by layer (``A0, G0, A1, ...``).
 
     Args:
-        expression: a weight, map or heat.
+        expression: a weight, map, heat or saliency map.
         name: of the function.
         summed: if not, it returns ``w_k A_k`` ``[..., K, h, w]``; the heat as the only channel.
 
@@ -140,9 +196,11 @@ def weighted_sum_source(
     program = Program(expression)
     printer = TorchPrinter(program)
     shape = "[..., h, w]" if summed else "[..., K, h, w]"
-    lines = [f'"""``{shape}`` before the ReLU, by ``{expression}``."""']
+    # Names of layers are a user's text, and could end the string.
+    said = "the formula of this module" if expression.sites else f"``{expression}``"
+    lines = [f'"""``{shape}`` before the ReLU, by {said}."""']
     for constant, op in program.constants.items():
-        lines.append(f"{constant} = A.new_full((1, 1, 1), {op.value})")
+        lines.append(f"{constant} = {program.arguments[0]}.new_full((1, 1, 1), {op.value})")
     lines += [f"{symbol} = {printer.doprint(tree)}" for symbol, tree in program.steps]
     value = expression.operator.symbol
     if expression.children:
@@ -157,6 +215,16 @@ def weighted_sum_source(
         lines.append(f'return torch.einsum("...k,...khw->...hw", {value}[..., 0, 0], A)')
     else:
         lines.append(f"return ({value} * A).sum(-3)")
-    taken = ", ".join(f"{op.symbol}: Tensor" for op in program.leaves)
-    head = f"def {name}({taken}, depth: int = 1) -> Tensor:\n"
-    return head + textwrap.indent("\n".join(lines), "    ") + "\n"
+    taken = [*(f"{one}: Tensor" for one in program.arguments), "depth: int = 1"]
+    return _head(name, taken) + textwrap.indent("\n".join(lines), "    ") + "\n"
+
+
+def _head(name: str, taken: Sequence[str]) -> str:
+    """The first line of a function of tensors, or its first lines."""
+    listed = ", ".join(taken)
+    line = f"def {name}({listed}) -> Tensor:\n"
+    if len(line) <= _COLUMNS + 1:
+        return line
+    if 4 + len(listed) > _COLUMNS:
+        listed = ",\n    ".join(taken) + ","
+    return f"def {name}(\n    {listed}\n) -> Tensor:\n"

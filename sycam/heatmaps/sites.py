@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from sycam.heatmaps.evaluate import KeptValues, evaluate
 from sycam.heatmaps.heatmaps import Heatmaps, from_sums
 from sycam.heatmaps.measured import Measured
 from sycam.language import Expression
+from sycam.language.sites import CAM
 
 
 def sited_heatmaps(
@@ -37,7 +38,7 @@ def sited_heatmaps(
     """
     layers = {layer.name: place for place, layer in enumerate(evidence.layers)}
     for expression in expressions:
-        _check(expression, layers, evidence.layers[0].depth)
+        check_measured(expression, evidence)
     maps: dict[Expression, Tensor] = {}
     for name, place in layers.items():
         nodes = {n: None for e in expressions for n in e.nodes() if n.operator.site == name}
@@ -56,17 +57,33 @@ def sited_heatmaps(
     )
 
 
-def _check(expression: Expression, layers: Mapping[str, int], depth: int) -> None:
+def check_measured(expression: Expression, evidence: Measured) -> None:
+    """Refuse a formula that names layers which were not measured, or cannot be combined.
+
+    Raises:
+        UnknownNameError, ExpressionError: as :func:`sited_heatmaps`.
+    """
+    known = [layer.name for layer in evidence.layers]
     for site in expression.sites:
-        if site not in layers:
-            known = [name for name in layers if name]
-            raise unknown_name("layer", site, known, f"{expression} reads it: measure it as well")
-    nameless = any(node.operator.name == "cam" for node in expression.nodes())
-    if nameless and len(layers) > 1:
-        raise ExpressionError(
-            f"{expression} reads layers by name and one without: write cam[NAME](...) everywhere"
-        )
-    if depth > 1 and len(expression.sites) > 1:
+        if site not in known:
+            given = [name for name in known if name]
+            raise unknown_name("layer", site, given, f"{expression} reads it: measure it as well")
+    if len(known) > 1:
+        check_named(expression)
+    if evidence.layers[0].depth > 1 and len(expression.sites) > 1:
         raise ExpressionError(
             f"{expression} reads several layers, which is defined for images, not for volumes"
+        )
+
+
+def check_named(expression: Expression) -> None:
+    """Refuse a formula that reads layers by name and one without.
+
+    Raises:
+        ExpressionError: it does.
+    """
+    nameless = any(node.operator is CAM for node in expression.nodes())
+    if nameless and expression.sites:
+        raise ExpressionError(
+            f"{expression} reads layers by name and one without: write cam[NAME](...) everywhere"
         )

@@ -9,6 +9,7 @@ from sycam.errors import ExpressionError
 from sycam.language.numbers import magnitude
 from sycam.language.operators import number_leaf, operator, place
 from sycam.language.signatures import Operator, Overload
+from sycam.language.sites import CAM
 
 
 class Expression:
@@ -151,6 +152,25 @@ def number(value: float) -> Expression:
     """
     leaf = apply(number_leaf(magnitude(value)).name)
     return apply("neg", leaf) if value < 0 else leaf
+
+
+def unnamed(expression: Expression) -> Expression:
+    """A formula that names one layer as a formula of the only layer there is.
+
+    Its heatmaps at that layer are the same; the saliency map ``cam[NAME](x)`` becomes ``x``.
+
+    >>> from sycam.language import parse
+    >>> unnamed(parse("cam[layer4](mean(G))"))
+    Expression('mean(G)')
+    >>> unnamed(parse("maximum(cam[layer4](G), 0.5 * cam[layer4](A))"))
+    Expression('maximum(cam(G), 0.5 * cam(A))')
+    """
+    made: dict[Expression, Expression] = {}
+    for node in expression.nodes():
+        name = CAM.name if node.operator.site else node.operator.name
+        made[node] = apply(name, *(made[child] for child in node.children))
+    whole = made[expression]
+    return whole.children[0] if expression.operator.site else whole
 
 
 def _mistyped(op: Operator, children: tuple[Expression, ...]) -> str:

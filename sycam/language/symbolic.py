@@ -43,18 +43,26 @@ def leaf(symbol: str) -> sympy.Expr:
     return sympy.Symbol(symbol, real=True)
 
 
-def to_sympy(expression: Expression) -> sympy.Expr:
+def to_sympy(
+    expression: Expression, named: Mapping[Expression, sympy.Expr] | None = None
+) -> sympy.Expr:
     """The tree of an expression, node by node, in functions that sympy does not evaluate.
 
     ``from_sympy(to_sympy(e)) is e`` for every expression, also after ``sympy.cse``.
+
+    Args:
+        expression: of any sort.
+        named: trees that stand for some of its subexpressions.
 
     >>> from sycam.language import parse
     >>> to_sympy(parse("mean(relu(G)) * 2"))
     mul(mean(relu(G)), 2)
     """
-    made: dict[Expression, sympy.Expr] = {}
+    made: dict[Expression, sympy.Expr] = dict(named or {})
     for node in expression.nodes():
         op = node.operator
+        if node in made:
+            continue
         if op.is_leaf:
             made[node] = leaf(op.symbol)
         else:

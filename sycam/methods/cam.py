@@ -23,7 +23,8 @@ from sycam.evidence import (
     stacked,
 )
 from sycam.evidence.capture import BATCH
-from sycam.heatmaps import Fusion, Heatmaps, check_fusion, fuse
+from sycam.heatmaps import Fusion, Heatmaps, check_fusion
+from sycam.heatmaps.measured import Measured
 from sycam.inference import Classifier
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
@@ -176,9 +177,7 @@ class CAM:
         )
         evidence = stacked(measured, self.fusion)
         if self._fused is not None:
-            size = tuple(images.shape[2:])
-            parts = [self._fused(layer.leaves, size, layer.depth) for layer in evidence.layers]
-            made = fuse(parts, evidence.fusion)
+            made = self._fused(evidence, tuple(images.shape[2:]))
         else:
             context = Context(
                 images,
@@ -197,14 +196,14 @@ class CAM:
             )
         return made.maps[0]
 
-    def _compiled(self) -> Callable[..., Heatmaps]:
+    def _compiled(self) -> Callable[[Measured, tuple[int, ...]], Heatmaps]:
         if self.expression is None:
             raise ExpressionError(
                 f"method {self.method.name!r} is computed directly: there is nothing to compile"
             )
-        from sycam.heatmaps.compiled import compiled_heatmaps  # sympy takes half a second to import
+        from sycam.heatmaps.compiled import compiled_maps  # sympy takes half a second to import
 
-        return compiled_heatmaps(self.expression)
+        return compiled_maps(self.expression)
 
     def __enter__(self) -> CAM:
         return self

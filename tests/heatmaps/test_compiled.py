@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from sycam.errors import ExpressionError
+from sycam.errors import ExpressionError, UnknownNameError
 from sycam.grammar import grammar_names, load_grammar
 from sycam.grammar.sampling import sample_expressions
-from sycam.heatmaps import heatmaps
-from sycam.heatmaps.compiled import compiled_heatmaps
+from sycam.heatmaps import heatmaps, maps_of
+from sycam.heatmaps.compiled import compiled_heatmaps, compiled_maps
 from sycam.language import parse
 
 SIZE = (14, 11)
@@ -57,6 +58,53 @@ def test_numbers_agree_with_the_evaluator(text, random_leaves):
     expected = heatmaps([parse(text)], leaves, SIZE).maps[0]
     assert expected.amax() == 1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+class Measured:
+    """Leaves of two layers by their names."""
+
+    fusion = "mean"
+
+    def __init__(self, *layers: SimpleNamespace):
+        self.layers = layers
+
+
+@pytest.fixture
+def two_layers(random_leaves) -> Measured:
+    fine, deep = random_leaves(8, 6), random_leaves(4, 3)
+    return Measured(
+        SimpleNamespace(name="fine", leaves=fine, depth=1),
+        SimpleNamespace(name="deep.0", leaves=deep, depth=1),
+    )
+
+
+SITED = [
+    "cam[fine](relu(G)) * cam[deep.0](mean(G))",
+    "maximum(smooth(cam[fine](G)), 0.37 * cam[deep.0](smooth(mean(G)) ))",
+    "cam[deep.0](mean(relu(G))) + cam[fine](mean(relu(G)) * max(A)) * cam[fine](mean(relu(G)))",
+    "top(cam[fine](S * y), 20) + top(cam[deep.0](channelsum(p * G)), 30)",
+    "maximum(cam[deep.0](A), cam[deep.0](G))",
+    "cam[fine](mean(G))",
+]
+
+
+@pytest.mark.parametrize("text", SITED)
+def test_one_graph_of_several_layers_agrees_with_the_evaluator(text, two_layers):
+    found = compiled_maps(parse(text), compile=False)(two_layers, (17, 13))
+    expected = maps_of([parse(text)], two_layers, (17, 13))
+    assert expected.maps.amax() == 1
+    torch.testing.assert_close(found.maps, expected.maps, rtol=0, atol=1e-9)
+    assert found.degenerate.equal(expected.degenerate)
+
+
+def test_what_a_graph_of_several_layers_lacks_is_told(two_layers):
+    del two_layers.layers[1].leaves["gradients"]
+    with pytest.raises(ExpressionError, match=r"needs the leaf G \(gradients\)"):
+        compiled_maps(parse(SITED[0]), compile=False)(two_layers, (17, 13))
+    with pytest.raises(UnknownNameError, match=r"layer 'deep' is .* mean 'deep\.0'"):
+        compiled_maps(parse("cam[fine](A) * cam[deep](A)"), compile=False)(two_layers, (17, 13))
+    with pytest.raises(ExpressionError, match="compiled_maps"):
+        compiled_heatmaps(parse(SITED[0]))
 
 
 def test_flat_and_overflowing_maps_are_zeros(random_leaves):

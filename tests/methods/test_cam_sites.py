@@ -103,5 +103,21 @@ def test_what_cannot_be_is_told(small_network, small_images):
         CAM(small_network, "cam[layer9](G)")
     with pytest.raises(ExpressionError, match="one without"):
         CAM(small_network, "cam[1](G) * cam(G) * cam[3](G)")(small_images)
-    with pytest.raises(ExpressionError, match="reads layers by name"):
-        CAM(small_network, "cam[1](G) * cam[3](G)", compile=True)
+    with pytest.raises(ExpressionError, match="one without"):
+        CAM(small_network, "cam[1](G) * cam(G) * cam[3](G)", compile=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "formula", ["maximum(smooth(cam[1](p * G)), 0.5 * cam[3](A))", "cam[3](smooth(G))"]
+)
+def test_the_compiled_formula_agrees(small_network, small_images, formula):
+    try:
+        torch.compile(torch.sin)(torch.zeros(3))
+    except Exception:
+        pytest.skip("torch finds no C++ compiler")
+    compiled = CAM(small_network, formula, compile=True)
+    for batch in (7, 3):
+        found = compiled(small_images, 2, batch=batch)
+        expected = CAM(small_network, formula)(small_images, 2)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
