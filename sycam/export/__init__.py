@@ -12,6 +12,7 @@ from sycam.export.provenance import provenance_of
 from sycam.export.target import ExportTarget, Winner
 from sycam.export.targets import TARGETS
 from sycam.language import parse_weights
+from sycam.language.expression import unnamed
 from sycam.runs.result import Result
 from sycam.runs.trust import file_of_network
 from sycam.support.permission import reading_a_run
@@ -67,14 +68,10 @@ def export(
     if formula is None:
         raise RunError(f"the run has no {'new formula' if new else 'winner'} to export")
     expression = parse_weights(formula.expression)
-    if layer := expression.operator.site:  # the saliency map of one layer: its formula, there
-        (expression,) = expression.children
-    if expression.sites:
-        raise OptionError(
-            f"{expression} reads layers by name ({', '.join(expression.sites)}), which exported "
-            "files cannot say; use result.best.cam(network), or sycam.CAM(network, formula)"
-        )
-    winner = Winner(result, expression, name, network, layer or None)
+    layer = None
+    if len(expression.sites) == 1:  # it is a formula of one layer, there
+        (layer,), expression = expression.sites, unnamed(expression)
+    winner = Winner(result, expression, name, network, layer)
     if (reason := target.supports(winner, TARGETS)) is not None:
         raise reason
     reads_network = target.writes_network

@@ -15,6 +15,8 @@ class ClassTemplate:
         helpers: functions of SyCAM that the class calls.
         measures: whether the class measures the leaves itself, whatever they are.
         by_maps: whether the class needs the maps ``w_k A_k`` before they are summed.
+        differs: file of what takes the place of definitions and methods of the same names in
+            ``file``.
         ends: file of what follows the class.
         use: lines for the module's docstring; ``NAME`` and ``LAYER`` are replaced.
     """
@@ -23,5 +25,6 @@ class ClassTemplate:
     helpers: tuple[Callable, ...] = ()
     measures: bool = False
     by_maps: bool = False
+    differs: str = ""
     ends: str = ""
     use: str = ""

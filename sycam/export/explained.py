@@ -21,9 +21,9 @@ class Explained(nn.Module):
 
     Args:
         network: in evaluation mode.
-        layers: target layers of it.
+        layers: target layers of it; of an expression that names several, those.
         expression: of the leaves A, C, y and p.
-        fusion: of several layers.
+        fusion: of several layers, where the expression does not name them.
         size: of the images.
         explained: the class; the predicted one if None.
         images: examples, by which a linear head is recognised.
@@ -42,15 +42,18 @@ class Explained(nn.Module):
         super().__init__()
         program = Program(expression)
         self.network, self.heat = network, graph_of(program)
-        self.names = [op.symbol for op in program.leaves]
+        self.several = len(program.layers) > 1
         self.layers, self.fusion, self.size = layers, fusion, size
         self.explained = explained
-        self.heads = []
-        for layer in layers if "C" in self.names else []:
-            seen = measure(network, layer, images)
-            assert seen.outputs is not None  # a class is explained, the predicted one
-            every = torch.arange(seen.outputs.shape[1])
-            self.heads.append(class_weights(network, seen.activations, seen.outputs, every))
+        read = [[op.symbol for op in leaves] for leaves in program.layers.values()]
+        self.names = read if self.several else read * len(layers)
+        self.heads: dict[int, Tensor] = {}
+        for place, (layer, names) in enumerate(zip(layers, self.names, strict=True)):
+            if "C" in names:
+                seen = measure(network, layer, images)
+                assert seen.outputs is not None  # a class is explained, the predicted one
+                every = torch.arange(seen.outputs.shape[1])
+                self.heads[place] = class_weights(network, seen.activations, seen.outputs, every)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """``scores [N,classes]`` and ``heatmaps [N,*size]`` in [0, 1]."""
@@ -68,12 +71,15 @@ class Explained(nn.Module):
             for handle in handles:
                 handle.remove()
         chosen = scores.argmax(1) if self.explained is None else None
-        maps = []
+        read: list[tuple[list[Tensor], int]] = []
         for i, layer in enumerate(self.layers):
             grid = to_map(found[i], layer.reshape, layer.module)
             depth = grid.shape[2] if grid.ndim == 5 else 1
-            leaves = self._leaves(i, folded(grid), scores, chosen)
-            maps.append(Heatmaps(*self.heat(*leaves, self.size, depth)))
+            read.append((self._leaves(i, folded(grid), scores, chosen), depth))
+        if self.several:
+            leaves = [leaf for of_layer, _ in read for leaf in of_layer]
+            return scores, self.heat(*leaves, self.size, 1)[0][0]
+        maps = [Heatmaps(*self.heat(*leaves, self.size, depth)) for leaves, depth in read]
         return scores, fuse(maps, self.fusion).maps[0]
 
     def _leaves(self, layer: int, A: Tensor, scores: Tensor, chosen: Tensor | None) -> list[Tensor]:
@@ -85,11 +91,12 @@ class Explained(nn.Module):
             return rows.gather(1, chosen[:, None])
 
         leaves = {"A": A}
-        if not {"y", "p"}.isdisjoint(self.names):
+        names = self.names[layer]
+        if not {"y", "p"}.isdisjoint(names):
             p = scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)
             leaves |= {"y": of_class(scores)[..., None, None], "p": of_class(p)[..., None, None]}
-        if self.heads:
+        if layer in self.heads:
             head = self.heads[layer]
             rows = head[chosen] if chosen is not None else head[self.explained][None]
             leaves["C"] = rows[..., None, None]
-        return [leaves[name] for name in self.names]
+        return [leaves[name] for name in names]

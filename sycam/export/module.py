@@ -18,11 +18,13 @@ from sycam.export.class_template import ClassTemplate
 from sycam.heatmaps.program import Program, weighted_sum_source
 from sycam.language import Expression, heatmap_latex
 from sycam.language.operators import LEAVES
+from sycam.language.signatures import Operator
 from sycam.language.sources import standalone_source
 
 _MARKER = "# --- exported from here on ---\n"
 _RECORDED = {"A", "G"}  # what the libraries record
 _CLASS, _MEASURING, _MAPS = "ExportedCAM", "MeasuringCAM", "weighted_maps"
+_OF_LAYERS = "saliency_map"  # the function of a formula of several layers
 _PASSES = "passes.py"  # of sycam.networks
 _WIDTH = 100  # columns
 
@@ -52,35 +54,31 @@ def module_source(
         raise OptionError(f"class name {name!r} is not a Python identifier")
     program = Program(expression)
     leaves = [op.symbol for op in program.leaves]
-    read = [MEASURED[op.name] for op in program.leaves]
-    for leaf in read:
-        if not leaf.exportable:
-            able = ", ".join(leaf.symbol for leaf in MEASURED.values() if leaf.exportable)
-            raise OptionError(
-                f"{expression} cannot be exported: leaf {leaf.symbol} ({leaf.name}) is measured "
-                f"by SyCAM alone; use sycam.CAM, or a formula of {able}"
-            )
-    further = [leaf for leaf in read if not leaf.in_one_pass]
-    measured = template.measures or not _RECORDED.issuperset(leaves)
-    formula = (
-        weighted_sum_source(expression, _MAPS, summed=False)
-        if template.by_maps
-        else weighted_sum_source(expression)
-    )
+    further = _further(expression, program.leaves)
+    several = len(program.layers) > 1
+    measured = several or template.measures or not _RECORDED.issuperset(leaves)
+    if several:
+        formula = weighted_sum_source(expression, _OF_LAYERS)
+    elif template.by_maps:
+        formula = weighted_sum_source(expression, _MAPS, summed=False)
+    else:
+        formula = weighted_sum_source(expression)
     texts = [standalone_source(f) for f in (*template.helpers, *program.functions)]
     texts += [leaf.source() for leaf in further if leaf.source is not None]
 
-    parts = [f"LEAVES = {_tuple(leaves)}  # what the formula reads\n", formula, _body(_PASSES)]
+    parts = [_what_is_read(program), formula, _body(_PASSES)]
     files = [template.file, _PASSES]
     if measured:
-        part = _body("measuring.py")
-        if further:
-            part = _replaced(part, _definition(part, "channel_leaves"), _channel_leaves(further))
-            files.append("channels.py")
-        files.append("measuring.py")
+        part, those = _measuring(further, several)
         parts.append(part)
+        files += those
     own, named = _body(template.file), {_CLASS: name}
-    if not template.measures and measured:
+    if template.differs:
+        own = _with(own, _body(template.differs))
+        files.append(template.differs)
+    if several:
+        pass  # the one class measures
+    elif not template.measures and measured:
         # Where both stand there, the second is what users want.
         named = {_CLASS: f"_Recorded{name}", _MEASURING: name}
     elif not template.measures:
@@ -89,33 +87,91 @@ def module_source(
     parts.append(re.sub("|".join(named), lambda m: named[m[0]], own))
     if template.ends:
         files.append(template.ends)
-        parts += [
-            f"LAYER = {json.dumps(layer, ensure_ascii=False)}  # that the formula was found for\n"
-        ]
+        if not several:
+            parts += [
+                f"LAYER = {json.dumps(layer, ensure_ascii=False)}  # that the formula was found "
+                "for\n"
+            ]
         parts += [_body(template.ends).replace(_CLASS, name)]
     text = "\n\n".join(part.strip() + "\n" for part in parts)
 
-    imports, functions = _merged(texts, taken={*dict(_names(text)), *_locals(expression, leaves)})
+    imports, functions = _merged(texts, taken={*dict(_names(text)), *_locals(program)})
     imports += [line for file in files for line in _imports(file)]
     code = "\n\n\n".join([*functions, text.strip()]) + "\n"
     use = re.sub("NAME|LAYER", lambda m: {"NAME": name, "LAYER": layer}[m[0]], template.use)
-    heads = [_docstring(expression, name, leaves, use, provenance), _needed(imports, code)]
+    heads = [_docstring(program, name, use, provenance), _needed(imports, code)]
     gap = "\n\n" if isinstance(ast.parse(code).body[0], ast.Assign) else "\n\n\n"
     source = "\n\n".join(heads) + gap + code
     _check_names(source)
     return source
 
 
-def _docstring(
-    expression: Expression, name: str, leaves: list[str], use: str, provenance: str
-) -> str:
+def _further(expression: Expression, leaves: Iterable[Operator]) -> list[Leaf]:
+    """Those of the leaves that take further passes.
+
+    Raises:
+        OptionError: one cannot be measured outside SyCAM.
+    """
+    read = [MEASURED[op.name] for op in leaves]
+    for leaf in read:
+        if not leaf.exportable:
+            able = ", ".join(leaf.symbol for leaf in MEASURED.values() if leaf.exportable)
+            raise OptionError(
+                f"{expression} cannot be exported: leaf {leaf.symbol} ({leaf.name}) is measured "
+                f"by SyCAM alone; use sycam.CAM, or a formula of {able}"
+            )
+    return [leaf for leaf in read if not leaf.in_one_pass]
+
+
+def _measuring(further: list[Leaf], several: bool) -> tuple[str, list[str]]:
+    """The text that measures the leaves at one or several layers, and the files it is of."""
+    part, files = _body("measuring.py"), ["measuring.py"]
+    if further:
+        leaves = _channel_leaves(further, lazily=several)
+        part = _replaced(part, _definition(part, "channel_leaves"), leaves)
+        files.append("channels.py")
+    if several:
+        part = _with(part, _body("layers.py"))
+        files.append("layers.py")
+    return part, files
+
+
+def _what_is_read(program: Program) -> str:
+    """The text that says what the formula reads."""
+    leaves = [op.symbol for op in program.leaves]
+    if len(program.layers) == 1:
+        return f"LEAVES = {_tuple(leaves)}  # what the formula reads\n"
+    layers = [_literal(layer) for layer in program.layers]
+    read = [_tuple([op.symbol for op in leaves]) for leaves in program.layers.values()]
+    return _assigned("LAYERS", layers, "that the formula reads") + _assigned(
+        "LEAVES", read, "what it reads at each"
+    )
+
+
+def _assigned(name: str, items: list[str], said: str) -> str:
+    line = f"{name} = ({', '.join(items)})  # {said}\n"
+    if len(line) <= _WIDTH:
+        return line
+    return f"{name} = (  # {said}\n" + textwrap.indent(",\n".join(items), "    ") + ",\n)\n"
+
+
+def _literal(text: str) -> str:
+    """A string of Python; with escapes where it holds what an editor would not show."""
+    return json.dumps(text, ensure_ascii=False) if text.isprintable() else ascii(text)
+
+
+def _docstring(program: Program, name: str, use: str, provenance: str) -> str:
+    expression, leaves = program.expression, [op.symbol for op in program.leaves]
     prices = [f"{s}: {LEAVES[s].meaning}; it costs {LEAVES[s].price}" for s in leaves]
     prices = [_wrapped(line) for line in prices]
-    text = f"""{name}: class activation maps by the weights {expression}
+    by, where = "by the weights", ""
+    if len(program.layers) > 1:
+        by, where = "by", "of each layer that it names, "
+    text = f"""{name}: class activation maps {by} {_printable(str(expression))}
 
-    heatmap = {heatmap_latex(expression)}
+    heatmap = {_printable(heatmap_latex(expression))}
 
-It reads, on each image:
+It reads, {where}on each image:
 
 {chr(10).join(prices)}
 
@@ -155,7 +211,7 @@ def _body(file: str) -> str:
 def _definition(text: str, name: str) -> str:
     """The text of a function."""
     (node,) = [n for n in ast.parse(text).body if getattr(n, "name", "") == name]
-    return ast.get_source_segment(text, node) or ""
+    return _segment(text, node)
 
 
 def _replaced(text: str, old: str, new: str) -> str:
@@ -165,11 +221,44 @@ def _replaced(text: str, old: str, new: str) -> str:
     return before + new + after
 
 
-def _channel_leaves(leaves: Iterable[Leaf]) -> str:
-    """The text of ``channel_leaves`` that measures these."""
-    entries = "\n".join(f'"{leaf.symbol}": {leaf.call},' for leaf in leaves)
+def _channel_leaves(leaves: Iterable[Leaf], lazily: bool = False) -> str:
+    """The text of ``channel_leaves`` that measures these; lazily, each when it is called, as no
+    layer need have them all."""
+    when = "lambda: " if lazily else ""
+    entries = "\n".join(f'"{leaf.symbol}": {when}{leaf.call},' for leaf in leaves)
     filled = f"return {{\n{textwrap.indent(entries, ' ' * 8)}\n    }}"
-    return _replaced(_body("channels.py").strip(), "return {}", filled)
+    text = _replaced(_body("channels.py").strip(), "return {}", filled)
+    if lazily:
+        text = _replaced(text, "dict[str, Tensor]:", "dict[str, Callable[[], Tensor]]:")
+        text = _replaced(text, "per channel: ``[K]`` each.", "per channel, ``[K]``, when called.")
+    return text
+
+
+def _with(text: str, other: str) -> str:
+    """A text with the definitions of another; those of the same names, and of classes the
+    docstrings and methods of the same names, take the place of its own."""
+    for node in ast.parse(other).body:
+        named = getattr(node, "name", "")
+        own = next((n for n in ast.parse(text).body if getattr(n, "name", "") == named), None)
+        if own is None:
+            text = text.rstrip() + "\n\n\n" + _segment(other, node) + "\n"
+        elif isinstance(own, ast.ClassDef) and isinstance(node, ast.ClassDef):
+            text = _with_members(text, own, other, node)
+        else:
+            text = _replaced(text, _segment(text, own), _segment(other, node))
+    return text
+
+
+def _with_members(text: str, own: ast.ClassDef, other: str, node: ast.ClassDef) -> str:
+    members = {getattr(n, "name", ""): _segment(text, n) for n in reversed(own.body)}
+    for member in node.body:  # a docstring has no name
+        text = _replaced(text, members[getattr(member, "name", "")], _segment(other, member))
+    return text
+
+
+def _segment(text: str, node: ast.stmt) -> str:
+    """The text of a definition; decorators stand before it."""
+    return ast.get_source_segment(text, node) or ""
 
 
 def _merged(texts: Iterable[str], taken: set[str]) -> tuple[list[str], list[str]]:
@@ -222,11 +311,11 @@ def _names(text: str) -> Iterator[tuple[str, str]]:
                 yield named, f"{getattr(node, 'module', '')}.{alias.name}"
 
 
-def _locals(expression: Expression, leaves: list[str]) -> set[str]:
+def _locals(program: Program) -> set[str]:
     """What the formula's function names."""
-    source = ast.walk(ast.parse(weighted_sum_source(expression)))
+    source = ast.walk(ast.parse(weighted_sum_source(program.expression)))
     return {n.id for n in source if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {
-        *leaves,
+        *program.arguments,
         "depth",
     }
 

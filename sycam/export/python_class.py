@@ -24,6 +24,7 @@ class ClassTarget:
         name: how users choose it.
         summary: what is written, for people.
         template: the text of the class.
+        of_layers: the text of the class of a formula that reads several layers by name.
         several_layers: whether it averages the maps of several layers.
         reshapes: whether it takes a ``reshape_transform``, for formulas of A and G.
     """
@@ -35,6 +36,7 @@ class ClassTarget:
     name: str
     summary: str
     template: ClassTemplate
+    of_layers: ClassTemplate
     several_layers: bool = False
     reshapes: bool = False
 
@@ -44,7 +46,8 @@ class ClassTarget:
         """The module's text, see :func:`sycam.export.module.module_source`."""
         from sycam.export.module import module_source  # which imports sympy
 
-        return module_source(expression, name, self.template, provenance, layer)
+        template = self.of_layers if len(expression.sites) > 1 else self.template
+        return module_source(expression, name, template, provenance, layer)
 
     def supports(self, winner: Winner, targets: Mapping[str, ExportTarget]) -> SycamError | None:
         """Why the class cannot say the formula on the run's layers and outputs, if so."""
@@ -56,7 +59,8 @@ class ClassTarget:
             )
         record = winner.result.record
         layers, fusion = winner.layers, record.network.fusion
-        if len(layers) > 1 and not (self.several_layers and fusion == "mean"):
+        fused = len(layers) > 1 and not winner.expression.sites
+        if fused and not (self.several_layers and fusion == "mean"):
             able = _able(targets, "several_layers", "takes", "take")
             return RunError(
                 f"the run explains several layers ({', '.join(layers)}; fusion {fusion}), and a "
@@ -110,7 +114,7 @@ def _asked(winner: Winner) -> str:
     class takes for logits."""
     network, (form, link) = winner.result.record.network, _outputs(winner)
     said = ""
-    if len(layers := winner.layers) > 1:
+    if len(layers := winner.layers) > 1 and not winner.expression.sites:
         said += f"It was found for the mean of layers {', '.join(layers)}: give all of them.\n"
     if reshape := network.reshape:
         said += f"It was found with reshape {reshape!r}: give that as reshape_transform.\n"

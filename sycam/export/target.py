@@ -23,7 +23,8 @@ class Winner:
         expression: the formula.
         name: of the class that is written.
         network: for targets that write the network as well: of a run started from Python.
-        layer: that the formula reads, where a run over several layers chose one for it.
+        layer: that the formula reads, where a run over several layers chose one for it; one of
+            several layers names them.
     """
 
     result: Result
@@ -35,6 +36,8 @@ class Winner:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the formula reads."""
+        if self.expression.sites:
+            return self.expression.sites
         return self.result.record.network.layers if self.layer is None else (self.layer,)
 
 

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from sycam import CAM
 from sycam.export import TARGETS
 from sycam.export.target import classes
+from sycam.language import parse
 from sycam.networks.passes import alone
 
 THREADS, CALLS = 8, 500
-TEXTS = ["max(A)", "mean(G)", "D", "softmax(S)"]
+SEVERAL = "cam[2](relu(G)) * cam[4](mean(G))"
+TEXTS = ["max(A)", "mean(G)", "D", "softmax(S)", SEVERAL]
 
 
 @pytest.fixture(autouse=True)
@@ -64,17 +66,18 @@ def explainer_of(
         module = module_of(text, base, layer="4")
         if base == "quantus":
             return lambda i: torch.from_numpy(module.explain(network, images[i : i + 1], [1]))
+        several = len(parse(text).sites) > 1  # the formula says which
         if base == "torchcam":
-            extractor = module.SomeCAM(network, "4")
+            extractor = module.SomeCAM(network, None if several else "4")
             return lambda i: extractor(1, network(images[i : i + 1]))[0]
         if base == "captum":
-            cam = module.SomeCAM(network, network[4])
+            cam = module.SomeCAM(network, None if several else network[4])
             return lambda i: cam.attribute(images[i : i + 1], target=1).detach()
         if base == "grad-cam":
-            cam = module.SomeCAM(network, [network[4]])
+            cam = module.SomeCAM(network, None if several else [network[4]])
             targets = [grad_cam.utils.model_targets.ClassifierOutputTarget(1)]
             return lambda i: torch.from_numpy(np.asarray(cam(images[i : i + 1], targets)))
-        cam = module.SomeCAM(network, "4")
+        cam = module.SomeCAM(network, None if several else "4")
         return lambda i: cam(images[i : i + 1], [1])
 
     return build
@@ -141,10 +144,11 @@ def test_sycam_and_exported_classes_wait_for_each_other(explainer_of, network, i
         assert waiting.result().equal(expected)
 
 
+@pytest.mark.parametrize("text", ["mean(G)", SEVERAL])
 @pytest.mark.parametrize("base", ["grad-cam", "torchcam"])
-def test_a_model_with_its_hooks_can_be_copied(base, explainer_of, network, images):
+def test_a_model_with_its_hooks_can_be_copied(base, text, explainer_of, network, images):
     """Those of these bases stay on the model as long as the object does."""
-    explainer = explainer_of(base, "mean(G)")
+    explainer = explainer_of(base, text)
     twin = copy.deepcopy(network)
     assert twin(images).equal(network(images))
     assert explainer(0).isfinite().all()

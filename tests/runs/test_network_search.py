@@ -86,19 +86,37 @@ def test_a_published_cam_at_another_layer_is_found_as_the_rival(run):
     assert len({k.name.partition("@")[2] for k in published}) == 3
 
 
-def test_a_winner_of_one_layer_is_exported_as_its_formula_there(run, tmp_path):
-    (site,) = parse(run.best.expression).sites
-    file = export(run, tmp_path / "best.py", "Best")
+def exported(run, path, formula):
+    """The class that is exported of a run whose winner is the formula."""
+    best = replace(run.best, expression=formula)
+    file = export(replace(run, best=best), path / "best.py", "Best")
     spec = importlib.util.spec_from_file_location("best", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module.Best
+
+
+@pytest.mark.parametrize("formula", [None, "maximum(cam[4](G), 0.5 * smooth(cam[4](A)))"])
+def test_a_winner_of_one_layer_is_exported_as_its_formula_there(formula, run, tmp_path):
+    formula = formula or run.best.expression
+    (site,) = parse(formula).sites
     net, pixels = network(), images(4).images
-    maps = module.Best(net, site)(pixels)
-    torch.testing.assert_close(maps, run.best.cam(net)(pixels), rtol=0, atol=1e-5)
-    several = replace(run.best, expression="cam[7](G) * cam[1](G)")
-    with pytest.raises(OptionError, match=r"reads layers by name \(7, 1\)"):
-        export(replace(run, best=several), tmp_path / "several.py")
-    assert not (tmp_path / "several.py").exists()
+    maps = exported(run, tmp_path, formula)(net, site)(pixels)
+    torch.testing.assert_close(maps, sycam.CAM(net, formula)(pixels), rtol=0, atol=1e-5)
+
+
+def test_a_winner_of_several_layers_is_exported(run, tmp_path):
+    formula = "cam[7](G) * smooth(cam[1](mean(G)))"
+    net, pixels = network(), images(4).images
+    maps = exported(run, tmp_path, formula)(net)(pixels)
+    torch.testing.assert_close(maps, sycam.CAM(net, formula)(pixels), rtol=0, atol=1e-5)
+    document = (tmp_path / "best.py").read_text()
+    assert f"Best: class activation maps by {formula}" in document
+    assert "Mean deletion on 10 held-out images" in document
+    several = replace(run.best, expression=formula)
+    with pytest.raises(OptionError, match=r"leaf G is a gradient.*export a class"):
+        export(replace(run, best=several), tmp_path / "several.onnx", base="onnx", network=net)
+    assert not (tmp_path / "several.onnx").exists()
 
 
 def test_it_can_be_derived_again(run):

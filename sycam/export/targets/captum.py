@@ -20,4 +20,15 @@ TARGET = ClassTarget(
 
 Its maps have the layer's size and are not scaled, as all of Captum's.""",
     ),
+    of_layers=ClassTemplate(
+        "libraries/captum_of_layers.py",
+        use="""It is a LayerAttribution of Captum:
+
+    cam = NAME(model)
+    maps = cam.attribute(images, target=classes, relu_attributions=True)
+    maps = NAME.interpolate(maps, images.shape[2:], "bilinear")
+    NoiseTunnel(cam).attribute(images, target=classes, nt_type="smoothgrad")
+
+Its maps have the size of the finest of its layers and are not scaled.""",
+    ),
 )

@@ -20,6 +20,16 @@ TARGET = ClassTarget(
     FinerCAM(model, layers, base_method=NAME)
     RefineCAM(model, layers, base_method=NAME)""",
     ),
+    of_layers=ClassTemplate(
+        "libraries/grad_cam_of_layers.py",
+        helpers=(finish,),
+        use="""It is a BaseCAM of pytorch-grad-cam; RefineCAM, which gives one layer at a time, is
+refused:
+
+    with NAME(model) as cam:
+        heatmaps = cam(images, targets=None)
+    FinerCAM(model, None, base_method=NAME)""",
+    ),
     several_layers=True,
     reshapes=True,
 )

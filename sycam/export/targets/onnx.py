@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ def to_file(whole: nn.Module, noise: Tensor, path: Path, facts: dict[str, str]) 
             verbose=False,
             input_names=["images"],
             output_names=["scores", "heatmaps"],
+            custom_translation_table={torch.ops.aten.sort.stable: _sorted},
         )
         made.model.metadata_props.update({f"sycam.{k}": v for k, v in facts.items()})
         made.save(path, external_data=size > _WHOLE)
@@ -50,6 +52,16 @@ def to_file(whole: nn.Module, noise: Tensor, path: Path, facts: dict[str, str]) 
     return lambda images: tuple(
         map(torch.from_numpy, session.run(None, {"images": images.numpy()}))
     )
+
+
+def _sorted(
+    values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False
+) -> Any:
+    """``torch.sort`` in ONNX, whose TopK puts the first of equal values first; the exporter knows
+    it without ``stable`` alone."""
+    onnx = importlib.import_module("onnxscript").opset18
+    count = onnx.Gather(onnx.Shape(values), onnx.Constant(value_ints=[dim]), axis=0)
+    return onnx.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
 
 TARGET = GraphTarget(

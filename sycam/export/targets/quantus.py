@@ -18,4 +18,14 @@ TARGET = ClassTarget(
 
     metric(model, x_batch, y_batch, explain_func=explain, explain_func_kwargs={"layer": ...})""",
     ),
+    of_layers=ClassTemplate(
+        "standalone.py",
+        helpers=(finish,),
+        measures=True,
+        differs="standalone_of_layers.py",
+        ends="libraries/quantus_of_layers.py",
+        use="""explain is an explain_func of Quantus, by default for the layers in LAYERS:
+
+    metric(model, x_batch, y_batch, explain_func=explain, explain_func_kwargs={"layers": [...]})""",
+    ),
 )

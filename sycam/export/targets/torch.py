@@ -14,4 +14,7 @@ TARGET = ClassTarget(
         helpers=(finish,),
         measures=True,
     ),
+    of_layers=ClassTemplate(
+        "standalone.py", helpers=(finish,), measures=True, differs="standalone_of_layers.py"
+    ),
 )

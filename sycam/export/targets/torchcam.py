@@ -21,5 +21,16 @@ TARGET = ClassTarget(
 
 Its maps have the layer's size, as all of TorchCAM's.""",
     ),
+    of_layers=ClassTemplate(
+        "libraries/torchcam_of_layers.py",
+        helpers=(is_degenerate,),
+        use="""It is an extractor of TorchCAM, and works wherever TorchCAM takes one:
+
+    with NAME(model) as extractor:
+        scores = model(images)
+        (maps,) = extractor(scores.argmax(1).tolist(), scores)
+
+Its maps have the size of the finest of its layers.""",
+    ),
     reshapes=True,
 )
