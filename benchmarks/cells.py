@@ -1,0 +1,236 @@
+"""What a search gains on real networks: network x metric, on images that no search saw.
+
+    python benchmarks/cells.py --out FOLDER [--networks demo,resnet20] [--metrics road,iou]
+        [--budget 10m] [--search-images 64] [--heldout-images 256] [--seed 0]
+
+Each cell is one ``sycam.synthesize`` over all layers that ``auto`` finds, with default options, kept
+in a folder of its own under ``--out``: what is there already is not run again, and what was
+interrupted goes on.
+
+The winner is compared with published CAMs (baselines among them, plain and blurred): *habit*, Grad-CAM
+at the deepest layer, what everybody runs; *chosen*, the best one and layer by the search images;
+*hindsight*, the best on the held-out images, which nobody could have known; *blurred*, the best of the
+blurred ones. Differences are winner minus rival, positive favours the winner whatever the metric's
+direction. Bold: significantly ahead, in brackets: significantly behind (sign-flip test,
+Holm-corrected over the cells of a column).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from transfer import CIFAR, ROOT, archive, validation_images
+
+import sycam
+from sycam.data.images import ImageSet
+from sycam.errors import RunError, unknown_name
+from sycam.metrics import find_metric
+from sycam.runs.result import Result, load
+from sycam.scoring.statistics import holm
+from sycam.validation.validate import Row
+
+HABIT, CHOSEN, HINDSIGHT, BLURRED = "habit", "chosen", "hindsight", "blurred"
+RIVALS = (HABIT, CHOSEN, HINDSIGHT, BLURRED)
+METRICS = ("road", "insertion", "deletion", "adcc", "iou", "energy-pointing-game")
+SIGNIFICANT = 0.05
+
+
+def network(file: str, factory: str) -> str:
+    """As ``--network`` takes it."""
+    return f"{ROOT / 'benchmarks' / 'networks' / file}.py:{factory}"
+
+
+NETWORKS: dict[str, tuple[str, Callable[[], ImageSet | str]]] = {
+    "demo": ("demo", lambda: "demo"),
+    "resnet20": (network("cifar10", "resnet20"), CIFAR[0]),
+    "resnet32": (network("cifar10", "resnet32"), CIFAR[0]),
+    "squeezenet": (network("squeezenet", "squeezenet"), partial(validation_images, 227)),
+    "mobilenet": (network("mobilenet", "mobilenet"), partial(validation_images, 160)),
+    **{
+        name: (network("small_cnn", name), partial(archive, f"{name}/images_128.npz"))
+        for name in ("busi", "brain_tumour", "magnetic_tile")
+    },
+}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A published CAM beside the winner.
+
+    Attributes:
+        name: with its layer.
+        mean: on the held-out images.
+        difference, low, high: winner minus rival, positive favours the winner, with its interval.
+        p: two-sided sign-flip test, of this comparison alone.
+    """
+
+    name: str
+    mean: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search.
+
+    Attributes:
+        network, metric: of it.
+        winner: the formula.
+        known_as: the published CAM that it is, or None.
+        mean: its figure on the held-out images.
+        images: number of these.
+        candidates: scored by the search.
+        whole: whether all rivals were validated.
+        rivals: by kind; a kind that was not validated is left out.
+    """
+
+    network: str
+    metric: str
+    winner: str
+    known_as: str | None
+    mean: float
+    images: int
+    candidates: int
+    whole: bool
+    rivals: dict[str, Rival]
+
+
+def cell_of(network: str, result: Result) -> Cell:
+    """What a finished run says."""
+    validation = result.validation
+    verdict = validation.verdicts[0]
+    names = {
+        HABIT: f"grad-cam@{result.record.network.layers[0]}",
+        CHOSEN: verdict.chosen_published,
+        HINDSIGHT: verdict.best_published,
+        BLURRED: verdict.blurred,
+    }
+    rows = {row.name: row for row in validation.rows if row.kind != "winner"}
+    rows.setdefault(names[HABIT], rows.get("grad-cam"))  # of one layer
+    return Cell(
+        network=network,
+        metric=result.metric,
+        winner=result.best.expression,
+        known_as=result.best.known_as,
+        mean=validation.winner.heldout.mean,
+        images=validation.images,
+        candidates=result.record.search.candidates,
+        whole=validation.left_out is None,
+        rivals={kind: _rival(rows[name]) for kind, name in names.items() if rows.get(name)},
+    )
+
+
+def _rival(row: Row) -> Rival:
+    found = row.against
+    return Rival(
+        row.name,
+        row.heldout.mean,
+        found.difference.mean,
+        found.difference.low,
+        found.difference.high,
+        found.p,
+    )
+
+
+def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
+    """A cell from its folder, or made; None where the images have no masks for the metric."""
+    source, images_of = NETWORKS[name]
+    images = images_of()
+    if find_metric(metric).needs_masks and isinstance(images, ImageSet) and images.masks is None:
+        return None
+    out = options.out / f"{name}-{metric}"
+    try:
+        found = load(out)
+    except RunError:
+        found = None
+    if found is None or found.validation.left_out is not None:
+        found = sycam.synthesize(
+            source, "auto", images, metric, "network", budget=options.budget, seed=options.seed,
+            search_images=options.search_images, heldout=options.heldout_images, out=out,
+        )  # fmt: skip
+    return cell_of(name, found) if found.best is not None else None
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Markdown, a row a cell."""
+    corrected: dict[tuple[int, str], float] = {}
+    for kind in RIVALS:
+        there = [i for i, cell in enumerate(cells) if kind in cell.rivals]
+        p_values = holm([cells[i].rivals[kind].p for i in there])
+        corrected |= {(i, kind): p for i, p in zip(there, p_values, strict=True)}
+
+    def compared(i: int, kind: str) -> str:
+        if kind not in cells[i].rivals:
+            return "–"
+        rival = cells[i].rivals[kind]
+        text = f"{rival.difference:+.3f}"
+        if corrected[i, kind] < SIGNIFICANT:
+            text = f"**{text}**" if rival.difference > 0 else f"[{text}]"
+        return f"{text} {rival.name} {rival.mean:.3f}"
+
+    lines = [
+        f"| network | metric | images | winner | held out | {' | '.join(RIVALS)} |",
+        f"|{'---|' * (5 + len(RIVALS))}",
+    ]
+    for i, cell in enumerate(cells):
+        known = f" ({cell.known_as})" if cell.known_as else ""
+        lines.append(
+            f"| {cell.network} | {cell.metric} | {cell.images} | `{cell.winner}`{known} | "
+            f"{cell.mean:.3f} | {' | '.join(compared(i, kind) for kind in RIVALS)} |"
+        )
+    lines.append("")
+    for kind in RIVALS:
+        there = [i for i, cell in enumerate(cells) if kind in cell.rivals]
+        ahead, behind = (
+            sum(
+                corrected[i, kind] < SIGNIFICANT and sign * cells[i].rivals[kind].difference > 0
+                for i in there
+            )
+            for sign in (1, -1)
+        )
+        lines.append(
+            f"{kind}: significantly ahead in {ahead} of {len(there)} cells, behind in {behind}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the table")
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--metrics", default=",".join(METRICS))
+    parser.add_argument("--budget", default="10m")
+    parser.add_argument("--search-images", type=int, default=None)
+    parser.add_argument("--heldout-images", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    names = options.networks.split(",")
+    for name in names:
+        if name not in NETWORKS:
+            raise unknown_name("network", name, NETWORKS)
+    options.out.mkdir(parents=True, exist_ok=True)
+    cells: list[Cell] = []
+    for name in names:
+        for metric in options.metrics.split(","):
+            cell = run(name, metric, options)
+            if cell is not None:
+                cells.append(cell)
+                print(f"{name} {metric}: {cell.winner} {cell.mean:.4f}", flush=True)
+                written = json.dumps([asdict(one) for one in cells], indent=1)
+                (options.out / "cells.json").write_text(written + "\n")
+                (options.out / "cells.md").write_text(table(cells) + "\n")
+    print("\n" + table(cells))
+
+
+if __name__ == "__main__":
+    main()
