@@ -30,8 +30,10 @@ RUNS = {
         ["alone                 all", "beside a busy process as many as are fastest"],
     ),
     "cells": (
-        "--networks demo --metrics deletion --budget 4 --search-images 8 --heldout-images 8 "
-        "--out runs".split(),
+        [
+            *("--networks", "demo", "--metrics", "deletion", "--budget", "4", "--out", "runs"),
+            *("--search-images", "8", "--heldout-images", "8"),
+        ],
         ["| demo | deletion | 8 | `", "habit: significantly ahead in ", "chosen: significantly "],
     ),
     "convolutions": (["--images", "1", "--rounds", "1"], ["16 to 16, 32x32", "128 to 128, 28x28"]),
