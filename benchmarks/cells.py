@@ -3,16 +3,16 @@
     python benchmarks/cells.py --out FOLDER [--networks demo,resnet20] [--metrics road,iou]
         [--budget 10m] [--search-images 64] [--heldout-images 256] [--seed 0]
 
-Each cell is one ``sycam.synthesize`` over all layers that ``auto`` finds, with default options, in a
-folder of its own under ``--out``: what is there already is not run again, and what was interrupted
-goes on.
+Each cell is one ``sycam.synthesize`` over all layers that ``auto`` finds, with default options, in
+a folder of its own under ``--out``: what is there already is not run again, and what was
+interrupted goes on.
 
 The winner is compared with published CAMs (baselines among them, plain and blurred): *habit*,
 Grad-CAM at the deepest layer, what everybody runs; *chosen*, the best one and layer by the search
 images; *hindsight*, the best on the held-out images, which nobody could have known; *blurred*, the
 best of the blurred ones. Differences are winner minus rival, positive favours the winner whatever
-the metric's direction. Bold: significantly ahead, in brackets: significantly behind (sign-flip test,
-Holm-corrected over the cells of a column).
+the metric's direction. Bold: significantly ahead, in brackets: significantly behind (sign-flip
+test, Holm-corrected over the cells of a column).
 """
 
 from __future__ import annotations
