@@ -63,6 +63,40 @@ def test_a_callable_probability_is_scored_as_the_class_is(name, small_network, s
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["max-sensitivity", "equivariance", "coherency", "randomisation", "quantus:MPRT",
+     "quantus:MaxSensitivity:nr_samples=1"],
+)  # fmt: skip
+def test_p_is_the_callables_value_where_heatmaps_are_made_again(
+    name, small_network, small_images, score
+):
+    """It was the probability of the predicted class there: p * mean(G) was 1.32, the map that it
+    is equal to 0.23."""
+    if name.startswith("quantus"):
+        pytest.importorskip("quantus")
+
+    def target(row):
+        return (row[1] - row[0]).tanh() - 2
+
+    times_p, negated = score(
+        name, small_network, small_images, ["p * mean(G)", "neg(mean(G))"], target=target
+    )
+    np.testing.assert_allclose(times_p, negated, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name", ["quantus:FaithfulnessCorrelation", "quantus:Completeness", "quantus:RandomLogit"]
+)
+def test_quantus_metrics_that_ask_for_a_class_refuse_callables(
+    name, small_network, small_images, score
+):
+    """They measured the class that is predicted, whatever the callable explained."""
+    pytest.importorskip("quantus")
+    with pytest.raises(OptionError, match="the score of a class, but a callable is explained"):
+        score(name, small_network, small_images, MAPS, target=lambda row: row[0] - 2)
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [
         ("average-drop", "needs positive values, .* use average-drop:kind=absolute"),

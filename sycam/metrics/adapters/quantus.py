@@ -54,6 +54,8 @@ _REFUSED = {
     "Consistency": "it compares images with each other: an image has no score of its own",
     "Focus": "it needs mosaics of several images",
 }
+# What asks the network itself for the score of a class, which a callable does not explain.
+_OF_CLASSES = ("faithfulness", "axiomatic")  # categories
 _ONE_COLOUR = {"ROAD": "road", "IROF": "responsiveness"}  # they fail on RGB; what to use instead
 
 
@@ -99,6 +101,11 @@ class Quantus(Borrowed):
         return {**own, "quantus": version("quantus")}
 
     def check(self, context: Context) -> None:
+        if context.classifier.score is not None and self._of_classes:
+            raise OptionError(
+                f"metric {self.text!r} asks the network for the score of a class, but a callable "
+                "is explained; use SyCAM's own, like 'road' or 'insertion', or explain a class"
+            )
         instead = _ONE_COLOUR.get(self.kind.__name__)
         if instead and context.images.shape[1] > 1:
             raise OptionError(
@@ -112,6 +119,11 @@ class Quantus(Borrowed):
                     f"image {int(empty.nonzero()[0])} has an empty mask, for which {self.text!r} "
                     "has no score; leave the image out, or add undefined=0"
                 )
+
+    @property
+    def _of_classes(self) -> bool:
+        category = str(self.kind.evaluation_category.value).casefold()  # type: ignore[attr-defined]
+        return category in _OF_CLASSES or self.kind.__name__ == "RandomLogit"
 
     def judge(self, heatmap: Tensor, candidate: int, image: int, context: Context) -> float:
         if context.masks is not None and self.needs_masks and not context.masks[image].any():
