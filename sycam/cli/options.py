@@ -15,10 +15,12 @@ from sycam.data import demo
 from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
 from sycam.events import Note, Notify
+from sycam.language.operators import OPERATORS
 from sycam.networks import DEMO, NamedNetwork, open_network, read_class_names
 from sycam.networks.user_file import import_file
 from sycam.problem.images import check_groups_of_scenes, open_source
 from sycam.support.terminal import open_console
+from sycam.testing import check_operator
 
 ROAD = "road"
 
@@ -119,9 +121,21 @@ def image_set_of(
 
 
 def declare_operators(files: Sequence[Path] | None) -> None:
-    """Run the files in which users declare their operators."""
+    """Run the files in which users declare their operators, and check these.
+
+    Raises:
+        OptionError: a file cannot be run, or an operator of it does not keep what it declares.
+    """
     for file in files or ():
+        before = dict(OPERATORS)
         import_file(file, "operators", OptionError)
+        for name, op in OPERATORS.items():
+            if before.get(name) is op:
+                continue
+            try:
+                check_operator(op)
+            except AssertionError as error:
+                raise OptionError(f"operators file '{file}': {error}") from None
 
 
 def layer_of(network: str) -> str:

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, fx
 
 from sycam.errors import ExpressionError
-from sycam.heatmaps.evaluate import combine
+from sycam.heatmaps.evaluate import combine, evaluate
 from sycam.heatmaps.heatmaps import Heatmaps, from_sums
 from sycam.heatmaps.layers import fuse
 from sycam.heatmaps.measured import Measured
 from sycam.heatmaps.program import Program
-from sycam.heatmaps.sites import check_measured
+from sycam.heatmaps.sites import check_measured, sited_heatmaps
 from sycam.language import Expression
 from sycam.language.expression import unnamed
 from sycam.language.signatures import Operator
+from sycam.language.sources import is_declared
 from sycam.language.symbolic import leaf
 from sycam.support.caches import keep_compiled_private
 
@@ -48,7 +49,7 @@ def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledH
 
     Raises:
         ExpressionError: the expression is a scalar, or names layers; or, when called, a leaf is
-            missing.
+            missing or a user's operator fails.
 
     Example:
         >>> from sycam.language import parse
@@ -61,13 +62,17 @@ def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledH
         raise ExpressionError(
             f"{expression} names the layers that it reads: compile it by compiled_maps"
         )
-    run = _run(program, compile)
+    run, unwatched = _run(program, compile), _declared(expression)
 
     def heatmaps_of_one(
         leaves: Mapping[str, Tensor], size: tuple[int, ...], depth: int = 1
     ) -> Heatmaps:
+        nonlocal unwatched
         taken = _taken(expression, program.leaves, leaves)
         with torch.no_grad():
+            if unwatched:
+                evaluate([expression], leaves, depth)
+                unwatched = False
             return Heatmaps(*run(*taken, size, depth))
 
     return heatmaps_of_one
@@ -100,10 +105,14 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
 
         return maps_of_layers
     program = Program(expression)
-    run = _run(program, compile)
+    run, unwatched = _run(program, compile), _declared(expression)
 
     def maps_of_one(evidence: Measured, size: tuple[int, ...]) -> Heatmaps:
+        nonlocal unwatched
         check_measured(expression, evidence)
+        if unwatched:
+            sited_heatmaps([expression], evidence, size)
+            unwatched = False
         measured = {layer.name: layer for layer in evidence.layers}
         taken: list[Tensor] = []
         for name, leaves in program.layers.items():
@@ -112,6 +121,12 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
             return Heatmaps(*run(*taken, size, evidence.layers[0].depth))
 
     return maps_of_one
+
+
+def _declared(expression: Expression) -> bool:
+    """Whether it holds operators of a user's: a graph does not watch what they do, so that the
+    expression is first computed without one."""
+    return any(is_declared(node.operator) for node in expression.nodes())
 
 
 def _run(program: Program, compile: bool) -> Callable[..., Finished]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sycam.language import Expression
+from sycam.language.computing import compute
 from sycam.language.signatures import WEIGHT, WEIGHTING
 from sycam.support.bounded_cache import BoundedCache
 
@@ -50,7 +51,7 @@ def evaluate(
             values[node] = leaf_value(node, leaves, like)
             continue
         arguments = [values[child] for child in node.children]
-        values[node] = node.overload.compute(arguments, like, depth)
+        values[node] = compute(node, arguments, like, depth)
         if kept is not None:
             kept.offer(node, values[node], values[node].nbytes)
         for child in node.children:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 SCALAR, WEIGHT, MAP, HEAT, SALIENCY = "scalar", "weight", "map", "heat", "saliency"
@@ -55,6 +56,24 @@ class Overload:
         """Apply the function to the arguments' values."""
         extra = ([activations] if self.weighs else []) + ([depth] if self.neighbours else [])
         return self.function(*values, *extra)
+
+    def shape(self, values: Sequence[Tensor], activations: Tensor) -> tuple[int, ...]:
+        """The shape that the result's sort has for these arguments."""
+        given = list(zip(self.arguments, values, strict=True))
+        if self.weighs:
+            given.append((MAP, activations))
+        channels = max((t.shape[-3] for sort, t in given if sort in WEIGHTING), default=1)
+        sides = [tuple(t.shape[-2:]) for sort, t in given if sort not in (SCALAR, WEIGHT)]
+        height, width = max(sides, default=(1, 1))
+        trailing = {
+            SCALAR: (1, 1, 1),
+            WEIGHT: (channels, 1, 1),
+            MAP: (channels, height, width),
+            HEAT: (1, height, width),
+            SALIENCY: (1, height, width),
+        }
+        leading = torch.broadcast_shapes(*(t.shape[:-3] for t in values))
+        return (*leading, *trailing[self.result])
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,11 @@ from sycam.language.operators import operator as find_operator
 from sycam.language.signatures import (
     COMMUTATIVE,
     EVEN,
-    HEAT,
     IDEMPOTENT,
     INVOLUTION,
     LAWS,
-    MAP,
     ODD,
-    SALIENCY,
-    SCALAR,
     SCALE_FREE,
-    WEIGHT,
     Operator,
     Overload,
 )
@@ -154,35 +149,18 @@ class _Typing:
         kind = f"{given.kind}, {str(dtype).removeprefix('torch.')}"
         before = [t.clone() for t in (*given.arguments, given.activations)]
         value = self.compute(given)
+        after = (*given.arguments, given.activations)
+        if not all(map(torch.equal, before, after)):
+            raise self.fail(kind, "the function changed its argument in place")
         if value.isnan().any():
             raise self.fail(kind, f"{int(value.isnan().sum())} of {value.numel()} entries are NaN")
-        expected = self.shape(given)
+        expected = self.overload.shape(given.arguments, given.activations)
         if value.shape != expected:
             raise self.fail(kind, f"gave shape {tuple(value.shape)}, expected {expected}")
         if value.dtype != dtype:
             raise self.fail(kind, f"gave {value.dtype}, expected the input's dtype")
         if not torch.equal(self.compute(given), value):
             raise self.fail(kind, "gave another value the second time")
-        after = (*given.arguments, given.activations)
-        if not all(map(torch.equal, before, after)):
-            raise self.fail(kind, "the function changed its argument in place")
-
-    def shape(self, given: Input) -> tuple[int, ...]:
-        """The shape that the result's sort has for these arguments."""
-        sorted_ = list(zip(self.overload.arguments, given.arguments, strict=True))
-        if self.overload.weighs:
-            sorted_.append((MAP, given.activations))
-        channels = max((t.shape[-3] for s, t in sorted_ if s in (WEIGHT, MAP)), default=1)
-        sides = [t.shape[-2:] for s, t in sorted_ if s in (MAP, HEAT, SALIENCY)]
-        height, width = max(sides, default=(1, 1))
-        trailing = {
-            SCALAR: (1, 1, 1),
-            WEIGHT: (channels, 1, 1),
-            MAP: (channels, height, width),
-            HEAT: (1, height, width),
-            SALIENCY: (1, height, width),
-        }
-        return (*given.arguments[0].shape[:-3], *trailing[self.overload.result])
 
     def check_leading_dimensions(self) -> None:
         """Candidates and images at once equal each alone."""

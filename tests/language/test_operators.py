@@ -18,7 +18,7 @@ from torch import Tensor
 
 import sycam
 from sycam import cli
-from sycam.errors import OptionError, UnknownNameError
+from sycam.errors import ExpressionError, OptionError, UnknownNameError
 from sycam.grammar import load_grammar, read_grammar
 from sycam.heatmaps import evaluate
 from sycam.language import OPERATORS, parse, to_latex
@@ -447,3 +447,60 @@ def test_degrees_of_the_table_hold(name):
                 assert not torch.allclose(after, before)
             else:
                 torch.testing.assert_close(after, before * 4**degree)
+
+
+FAULTS = {
+    "changed its argument in place": "return t.mul_(-1)",
+    "changed its argument in place, ": "t.numpy()[...] = 0; return t.clone()",
+    "returned NoneType, expected a torch.Tensor": "pass",
+    r"returned shape \(3, 5\), expected \(3, 5, 7, 3\): a map": "return t.sum((-2, -1))",
+    "raised ValueError: no such thing": "raise ValueError('no such thing')",
+}
+
+
+def declare_faulty(body: str, path: Path) -> None:
+    path.write_text(f"import sycam\n@sycam.operator('map -> map')\ndef faulty(t):\n    {body}\n")
+    load(path)
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_an_operator_that_harms_is_refused_before_it_does(said, leaves, tmp_path):
+    """t.mul_(-1) turned the sign of the gradients for every formula that came after it."""
+    declare_faulty(FAULTS[said], tmp_path / "faulty.py")
+    before = {name: tensor.clone() for name, tensor in leaves.items()}
+    for _ in range(2):
+        with pytest.raises(ExpressionError, match=r"'faulty', in faulty\(G\), " + said):
+            evaluate([parse("relu(faulty(G))")], leaves)
+    for name, tensor in leaves.items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_an_operator_that_harms_later_is_refused(leaves):
+    @sycam.operator("map -> map")
+    def later(t):
+        if t.max() > 100:
+            t.mul_(-1)
+        return t.abs()
+
+    evaluate([parse("later(G)")], leaves)
+    with pytest.raises(ExpressionError, match="changed its argument in place"):
+        evaluate([parse("later(G)")], leaves | {"gradients": 1e6 * leaves["gradients"]})
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_cam_of_an_operator_that_harms(compile, small_network, small_images, tmp_path):
+    declare_faulty("return t.neg_()", tmp_path / "faulty.py")
+    cam = sycam.CAM(small_network, "3", "faulty(G) * A", compile=compile)
+    with pytest.raises(ExpressionError, match="operator 'faulty'"):
+        cam(small_images)
+
+
+def test_the_commands_check_the_operators_of_a_file(tmp_path, capsys):
+    path = tmp_path / "faulty.py"
+    path.write_text(
+        "import sycam\n@sycam.operator('map -> map')\ndef faulty(t):\n    return t.mul_(-1)\n"
+    )
+    code, _, err = command(capsys, "grammars", "show", "gradient", "--operators", path)
+    assert code == 2
+    assert "'faulty' (map -> map)" in err
+    assert "the function changed its argument in place" in err

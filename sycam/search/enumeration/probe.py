@@ -10,6 +10,7 @@ from torch import Tensor
 from sycam.heatmaps import KeptValues, combine
 from sycam.heatmaps.evaluate import leaf_value
 from sycam.language import Expression
+from sycam.language.computing import compute
 
 KEPT_BYTES = 3 * 2**30  # values kept for reuse; beyond, they are computed again when needed
 
@@ -51,7 +52,7 @@ class Probe:
             torch.stack([self.value(e.children[i]) for e in expressions])
             for i in range(first.operator.arity)
         ]
-        return first.overload.compute(arguments, self.activations, self.depth)
+        return compute(first, arguments, self.activations, self.depth)
 
     def value(self, expression: Expression) -> Tensor:
         """Value ``[n, ...]`` of one expression, kept or computed."""
