@@ -25,6 +25,7 @@ from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.result import Result
 from sycam.search import SearchOptions
 from sycam.search.notes import tell
+from sycam.search.proposals.optuna_study import opened
 from sycam.search.run import run_search
 from sycam.support.options import with_keywords
 from sycam.validation.measures import budgeted
@@ -86,6 +87,8 @@ def synthesize(  # noqa: PLR0913 (public)
     """
     search, data, explain = with_keywords(options, search, data, explain)
     budget = search.budget.started()
+    if search.storage is not None:
+        opened(search.storage)  # before anything is measured: it may be out of reach
     asked = Request(
         network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
         device,

@@ -15,6 +15,7 @@ from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, E
 from sycam.search.selection.select import DEFAULT_RULE, RULES
 from sycam.support.arguments import argument
 from sycam.support.options import option
+from sycam.support.passwords import masked
 from sycam.support.schema import Bounds
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
@@ -90,7 +91,9 @@ class SearchOptions:
         BY_VALUES, "which expressions count as one: values, metric, both or none"
     )
     sampler: str = option(GRAMMAR, "beyond the cost bound: grammar, tpe or random")
-    storage: str | None = option(None, "URL of an Optuna storage that several runs share")
+    storage: str | None = option(
+        None, "URL of an Optuna storage that several runs share", repr=False
+    )
     constants: bool = option(True, "tune constants of the leaders at the end")
     scope: str = option(GLOBAL, "global, or per-class: also the best for each class")
 
@@ -164,10 +167,11 @@ class SearchOptions:
         return width * _TOLERANCE if width < float("inf") else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; the budget in words."""
+        """Plain data; the budget in words, no password of the storage."""
         plain = asdict(self) | {
             "budget": str(self.budget),
             "guesses": [str(guess) for guess in self.guesses],
+            "storage": None if self.storage is None else masked(self.storage),
         }
         return plain
 

@@ -32,9 +32,13 @@ class Declared:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def option(default: Any, help: str, **declared: Any) -> Any:
-    """A field that is an option of commands as well; see :class:`Declared`."""
-    return field(default=default, metadata={_KEY: Declared(help, **declared)})
+def option(default: Any, help: str, repr: bool = True, **declared: Any) -> Any:
+    """A field that is an option of commands as well; see :class:`Declared`.
+
+    Args:
+        repr: whether the object's text shows it.
+    """
+    return field(default=default, repr=repr, metadata={_KEY: Declared(help, **declared)})
 
 
 def declared(kind: type) -> dict[str, Declared]:

@@ -316,3 +316,16 @@ def test_a_callable_on_outputs_that_are_no_class_scores(tmp_path):
     )
     assert result.best.heldout is not None
     assert "randomisation" in (tmp_path / "run" / "result.json").read_text()
+
+
+def test_a_storage_is_opened_before_anything_is_measured(small_network, small_images, tmp_path):
+    """It was opened after the whole enumeration, and in mode exact never."""
+    seen = []
+    for mode in ("exact", "race", "guided"):
+        with pytest.raises(OptionError, match=r"'nosuchdb://me:[*]{3}@host/db' cannot be opened"):
+            sycam.synthesize(
+                small_network, "3", small_images, storage="nosuchdb://me:pw@host/db", mode=mode,
+                notify=seen.append, out=tmp_path / "run",
+            )  # fmt: skip
+    assert not seen
+    assert not (tmp_path / "run").exists()

@@ -121,3 +121,11 @@ def test_the_papers_oracle_builds_nothing_on_what_scores_alike(tmp_path):
 def test_thresholds_are_of_one_metric(tmp_path):
     with pytest.raises(OptionError, match="of one metric"):
         run(tmp_path / "run", metric=["average-drop", "iou"], threshold=0.5)
+
+
+def test_a_storages_password_is_written_nowhere():
+    """It stood in result.json."""
+    options = sycam.SearchOptions(mode="guided", storage="postgresql://me:hunter2@host:5432/db")
+    assert options.to_dict()["storage"] == "postgresql://me:***@host:5432/db"
+    assert "hunter2" not in repr(options) + str(options)
+    assert sycam.SearchOptions.from_dict(options.to_dict()).to_dict() == options.to_dict()

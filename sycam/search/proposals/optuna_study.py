@@ -23,6 +23,7 @@ from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Values
 from sycam.support.arguments import argument
 from sycam.support.files import check_target
+from sycam.support.passwords import masked, masked_in
 
 STUDY_FILE = "study.log"  # of a run's folder
 EXPRESSION, COST, KIND, REPEATED = "expression", "cost", "kind", "repeated"
@@ -90,9 +91,9 @@ class ExpressionStudy:
     ):
         self._derivations, self._name, self._sampler = derivations, name, sampler
         self._given = GrammarSampler(derivations)
-        url = isinstance(storage, str) and "://" in storage
-        self.shared = url if shared is None else shared
-        self._storage = _opened(storage, again=not self.shared)
+        self._url = storage if isinstance(storage, str) and "://" in storage else ""
+        self.shared = bool(self._url) if shared is None else shared
+        self._storage = opened(storage, again=not self.shared)
         self._study: optuna.Study | None = None
         self._own: set[int] = set()
         self._read: set[int] = set()
@@ -160,7 +161,8 @@ class ExpressionStudy:
                 optuna.delete_study(study_name=self._name, storage=self._storage)
             return self._created(goals)
         except (OSError, StorageInternalError) as error:
-            raise RunError(f"cannot keep the study {self._name!r}: {error}") from None
+            said = masked_in(str(error), self._url)
+            raise RunError(f"cannot keep the study {self._name!r}: {said}") from None
         if study.directions != directions:
             raise OptionError(
                 f"study {self._name!r} is of {len(study.directions)} goals, but this search has "
@@ -169,7 +171,17 @@ class ExpressionStudy:
         return study
 
 
-def _opened(storage: str | Path | BaseStorage | None, again: bool) -> BaseStorage:
+def opened(storage: str | Path | BaseStorage | None, again: bool = False) -> BaseStorage:
+    """An Optuna storage.
+
+    Args:
+        storage: as for :class:`ExpressionStudy`.
+        again: make a file anew that exists.
+
+    Raises:
+        OptionError: a URL that cannot be opened.
+        RunError: a file that cannot be written.
+    """
     if storage is None:
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
@@ -187,8 +199,9 @@ def _opened(storage: str | Path | BaseStorage | None, again: bool) -> BaseStorag
                     time.sleep(wait)
                     continue
                 raise OptionError(
-                    f"{argument('storage')} {storage!r} cannot be opened: {error}; expected a file "
-                    "or a URL like sqlite:///study.db"
+                    f"{argument('storage')} {masked(storage)!r} cannot be opened: "
+                    f"{masked_in(str(error), storage)}; expected a file or a URL like "
+                    "sqlite:///study.db"
                 ) from None
     path = Path(storage)
     try:

@@ -216,3 +216,20 @@ def test_bad_options_are_refused():
         Guide(Space(GRAMMAR), "tpee")
     with pytest.raises(OptionError, match="nosuchdb"):
         Guide(Space(GRAMMAR), storage="nosuchdb://here")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nosuchdb://me:hunter@2@host/db",
+        "postgresql://me:hunter%402@nowhere.invalid/db",
+        "nosuchdb://host/db?user=me&password=hunter%402",
+        "no such://me:hunter@2@",
+    ],
+)
+def test_a_storage_that_cannot_be_opened_keeps_its_password(url):
+    """The error printed the whole URL."""
+    with pytest.raises(OptionError, match="cannot be opened") as error:
+        Guide(Space(GRAMMAR), storage=url)
+    assert "hunter" not in str(error.value)
+    assert "***" in str(error.value)
