@@ -248,6 +248,7 @@ class Search:
             self.outcome.stopped = "space"
         finally:
             self.outcome.guided = dict(guide.statistics)
+            guide.close()
         if self.constants:
             self._constants()
 

@@ -55,6 +55,7 @@ def test_two_processes_share_a_study_by_its_url(tmp_path):
     (study,) = optuna.get_all_study_summaries(url)
     trials = optuna.load_study(study_name=study.study_name, storage=url).trials
     proposals = [r["search"]["guided"]["proposals"] for r in records]
+    assert all(t.state.is_finished() for t in trials)  # 8 were left as running by each
     new = [t for t in trials if "repeated" not in t.user_attrs]
     assert len(new) == sum(proposals)
     assert min(proposals) > 0

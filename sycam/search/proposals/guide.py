@@ -169,6 +169,11 @@ class Guide:
         if kind is not None:
             self._kinds[kind]["improved"] += improved
 
+    def close(self) -> None:
+        """End the search: what was asked for and is not scored will never be."""
+        self._pending.clear()
+        self._ledger.close()
+
     def _next(self) -> tuple[Trial | None, Expression | None, str]:
         """A proposal and its kind; a sampler of Optuna's makes it as a trial, ours before."""
         if self._barren >= _PATIENCE:

@@ -131,6 +131,15 @@ class ExpressionStudy:
                 trial.report(values[0], 0)
             self._study.tell(trial, state=TrialState.PRUNED)
 
+    def close(self) -> None:
+        """Give up this search's trials that have no figures yet, as failed: who looks at the
+        study, or shares it, would take them for running."""
+        if self._study is None:
+            return
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number in self._own:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
     def others(self, goals: int) -> Iterator[tuple[str, Values]]:
         """What other processes finished since the last call: expressions' texts and figures."""
         if not self.shared:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import optuna
 import pytest
 import torch
@@ -190,6 +192,22 @@ def test_incomplete_and_hopeless_scores_are_told_as_such(tmp_path):
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     states = [t.state for t in optuna.load_study(study_name="sycam", storage=storage).trials]
     assert states == [TrialState.PRUNED, TrialState.FAIL]
+
+
+@pytest.mark.parametrize("sampler", ["grammar", "tpe"])
+def test_what_was_asked_for_and_never_scored_is_closed_as_failed(tmp_path, sampler):
+    """It stayed as running, in dashboards and for whoever shares the study, forever."""
+    place = f"sqlite:///{tmp_path / 'study.db'}"
+    made, _ = guide(sampler, storage=place)
+    other, _ = guide(seed=1, storage=place)
+    made.tell(made.ask(4)[0], 0.5)
+    other.ask(1)  # of another process
+    made.close()
+    trials = optuna.load_study(study_name="sycam", storage=place).trials
+    states = Counter(t.state for t in trials)
+    assert states[TrialState.RUNNING] == 1
+    assert states[TrialState.COMPLETE] >= 1
+    assert states[TrialState.FAIL] >= 3  # of samplers of Optuna's what has no heatmap as well
 
 
 def test_several_goals_make_a_study_of_several_goals(tmp_path):
