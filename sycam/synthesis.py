@@ -20,6 +20,7 @@ from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem
 from sycam.problem.request import Request
 from sycam.runs.derive import derived, undecided
+from sycam.runs.earlier import larger
 from sycam.runs.folder import has_evidence, open_folder
 from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.result import Result
@@ -27,6 +28,7 @@ from sycam.search import SearchOptions
 from sycam.search.notes import tell
 from sycam.search.proposals.optuna_study import opened
 from sycam.search.run import run_search
+from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 from sycam.validation.measures import budgeted
 
@@ -72,7 +74,8 @@ def synthesize(  # noqa: PLR0913 (public)
         seed: decides splits, noise, controls and resampling.
         device: where to run; CUDA where there is one if None.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
-            unfinished run of the same configuration is resumed.
+            unfinished run of the same configuration is resumed; the result of one that searched
+            more, by a larger budget, stays there and is returned.
         notify: watches the progress, see :mod:`sycam.events`.
         options: single options in place of those in ``search``, ``data`` and ``explain``, by
             their names: ``budget="90s"``, ``heldout=128``, ``target="label"``, ``masks=masks``.
@@ -103,5 +106,16 @@ def synthesize(  # noqa: PLR0913 (public)
             undecided(problem, search, searched, folder).save(folder)
         conduct = conduct_of(problem, search, folder)
         result = derived(problem, search, searched, folder, notify, conduct)
+        earlier = larger(folder, result)
+        if earlier is not None:
+            notify(
+                Note(
+                    f"{folder} holds the result of a larger search, of "
+                    f"{earlier.record.search.candidates} candidates; it stays, and that of these "
+                    f"{result.record.search.candidates} is not kept: choose another folder by "
+                    f"{argument('out')} to have it"
+                )
+            )
+            return earlier
         result.save(folder)
         return result

@@ -389,7 +389,8 @@ _TABLE = (
         "total division: 0 where b is 0",
         symbol="/",
         precedence=PRODUCT,
-        algebra=lambda sympy, a, b: a / b,
+        # As it computes where b is 0 everywhere; else the algebra takes division as exact.
+        algebra=lambda sympy, a, b: a / b if sympy.simplify(b) != 0 else sympy.Integer(0),
         bracketing=frozenset({DELIMITED}),
         degrees=(1, -1),
     ),

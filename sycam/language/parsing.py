@@ -19,6 +19,15 @@ _WIDENING = 5  # the most characters that printing makes of one: neg() of a minu
 _SHOWN = 60  # characters shown on either side of a fault
 _DEEPEST = 100  # levels of nesting, so that every walk over a tree may be recursive
 
+_POWERS = "write square(t), cube(t), symsqrt(t) or a product"
+FOREIGN_SIGNS = {
+    **dict.fromkeys("×·⋅∙∗•⊙", "write *"),
+    **dict.fromkeys("÷∕⁄", "write /"),
+    **dict.fromkeys("−–—‐‑", "write -"),
+    **dict.fromkeys(("^", "**", "²", "³"), _POWERS),
+    **dict.fromkeys("|", "write abs(t)"),
+}
+
 
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
@@ -47,11 +56,13 @@ def parse(text: str, sort: str | None = None) -> Expression:
         raise ExpressionError(
             f"expression of {len(text)} characters is too long (at most {LONGEST})"
         )
+    text = text.strip().replace("\r\n", "\n")  # as the lines of a file may end
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
+        said = complaint(error) + _right_sign(text, error)
         raise ExpressionError(
-            f"cannot read expression {quoted(text)}: {complaint(error)}\n{caret(text, error)}"
+            f"cannot read expression {quoted(text)}: {said}\n{caret(text, error)}"
         ) from None
     try:
         expression = _build(tree)
@@ -120,6 +131,16 @@ def build_aliased(tree: Tree, depth: int = 1) -> Expression:
         raise ExpressionError(f"nested more than {_DEEPEST} levels deep")
     children = (child for child in tree.children if isinstance(child, Tree))
     return apply(str(tree.data), *(build_aliased(child, depth + 1) for child in children))
+
+
+def _right_sign(text: str, error: UnexpectedInput) -> str:
+    """What stands in this language for a sign that others have, as the end of a complaint."""
+    place = getattr(error, "pos_in_stream", None)
+    if not isinstance(place, int) or (isinstance(error, UnexpectedToken) and place < 1):
+        return ""
+    sign = "**" if text[place - 1 : place + 1] == "**" else text[place : place + 1]
+    instead = FOREIGN_SIGNS.get(sign, "")
+    return f"; {instead} for {sign!r}" if instead else ""
 
 
 def quoted(text: str) -> str:

@@ -123,7 +123,8 @@ def simplify(expression: Expression) -> sympy.Expr:
 
     What algebra has no sign for (``mean``, ``softmax``, ``symlog``, …) stays a function by its
     name. The form may differ in meaning from the expression: division is taken as exact, so that
-    what cancels is lost where it is 0 (``A * G / G`` becomes ``A``, but is 0 where G is);
+    what cancels is lost where it is 0 (``A * G / G`` becomes ``A``, but is 0 where G is), unless
+    the divisor is 0 everywhere: ``A / 0`` is 0, as it computes;
     ``exp`` is taken without its ceiling at t = 20; and whether a symbol is one number per image, a
     channel or a place is not seen. Numbers are computed with exactly, and shown to six digits.
 

@@ -11,6 +11,7 @@ from sycam.errors import ExpressionError, unknown_name
 from sycam.evidence import MEASURED
 from sycam.language import Expression, parse_weights
 from sycam.language.operators import LEAVES
+from sycam.language.parsing import FOREIGN_SIGNS
 from sycam.methods import controls, libraries, principal
 from sycam.methods.fullgrad import fullgrad
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
@@ -304,6 +305,7 @@ def find_method(text: str | Expression | Method) -> Method:
         raise ExpressionError(
             f"a formula is text, an Expression or a Method, got {type(text).__name__}"
         )
+    text = text.strip()
     if text in METHODS:
         return METHODS[text]
     name, _, site = text.partition("@")
@@ -312,7 +314,8 @@ def find_method(text: str | Expression | Method) -> Method:
         method = METHODS[plain] if plain == name else METHODS[plain].blurred()
         return method.at(site) if site else method
     words = re.findall(r"\w+", text)
-    if not any(c in text for c in "()*/ ") and not all(word in LEAVES for word in words):
+    written = any(c in text for c in (*"()*/ ", *FOREIGN_SIGNS))
+    if not written and not all(word in LEAVES for word in words):
         raise unknown_name("method", text, METHODS, "sycam methods lists all; or an expression")
     expression = parse_weights(text)
     return Method(str(expression), OWN, expression)

@@ -72,7 +72,9 @@ def detail(method: Method) -> RenderableType:
     facts.add_row("formula" if method.expression is None else method.sort, shown(method.formula))
     facts.add_row("LaTeX", shown(method.latex))
     if said["algebra"]:
-        facts.add_row("algebra", f"{shown(said['algebra'])} [dim](division taken as exact)[/]")
+        facts.add_row(
+            "algebra", f"{shown(said['algebra'])} [dim](division taken as exact, by 0 as 0)[/]"
+        )
     facts.add_row("facts", _facts(method))
     for title in ("paper", "note"):
         if said[title]:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from sycam.events import Note, Notify
 from sycam.problem.problem import Problem
 from sycam.search.options import SearchOptions
+from sycam.search.racing.race import FLAT, OVERFLOW
 from sycam.search.run import SearchResult
 
 _SAID = 5  # refused candidates that are told
+_NO_HEATMAP = {
+    OVERFLOW: "its values leave the floating range on the search images; use a tamer formula "
+    "(symlog, normalize)",
+    FLAT: "its heatmaps are flat on too many of the search images",
+}
 
 
 def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: Notify) -> None:
-    """Notes on the refused, on a known CAM that won, and on images that are too few."""
+    """Notes on guesses without heatmaps, on the refused, on a known CAM that won, and on images
+    that are too few."""
+    for standing in result.outcome.dropped:
+        if standing.expression in search.guessed and standing.dropped in _NO_HEATMAP:
+            notify(Note(f"guess {standing.expression} is dropped: {_NO_HEATMAP[standing.dropped]}"))
     for refusal in result.refused[:_SAID]:
         notify(
             Note(

@@ -28,6 +28,7 @@ from sycam.language import (
 from sycam.language.expression import number
 from sycam.language.signatures import COMMUTATIVE
 from sycam.language.symbolic import from_sympy, to_sympy
+from sycam.methods import find_method
 
 GRADIENT = load_grammar("gradient")
 MAX_COST = 4
@@ -301,6 +302,33 @@ def test_the_caret_is_under_the_line_that_fails():
     with pytest.raises(ExpressionError) as caught:
         parse("A +\n  G G")
     assert str(caught.value).splitlines()[-2:] == ["      G G", "        ^"]
+
+
+@pytest.mark.parametrize(
+    "text", ["mean(G)\r\n", "\tmean(G) ", "mean(\r\n    G\r\n)", "\u00a0mean(G)\u00a0"]
+)
+def test_white_space_of_any_kind_is_read_over(text):
+    """A line of a file that was written on Windows was refused."""
+    assert parse(text) is parse("mean(G)")
+    assert find_method(text).expression is parse("mean(G)")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("A × G", r"write \* for '×'"),
+        ("A÷G", "write / for '÷'"),
+        ("A − G", "write - for '−'"),
+        ("A^2", r"write square\(t\), cube\(t\), symsqrt\(t\) or a product for '\^'"),
+        ("relu(A)**2", r"write square\(t\), .* for '\*\*'"),
+        ("A²", r"write square\(t\), .* for '²'"),
+    ],
+)
+def test_the_sign_of_another_language_comes_with_the_right_one(text, said):
+    with pytest.raises(ExpressionError, match=said):
+        parse(text)
+    with pytest.raises(ExpressionError, match=said):
+        find_method(text)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import sycam
 from sycam.data import demo
 from sycam.errors import OptionError, SycamError
+from sycam.events import Note
 from sycam.search.events import Scored
 
 OPTIONS = {
@@ -55,6 +57,34 @@ def test_a_guess_enters_first_and_may_win(tmp_path):
         f.expression for f in result.hall
     }
     assert sycam.verify(result.path).holds
+
+
+def test_a_smaller_budget_leaves_a_larger_searchs_result(tmp_path):
+    """The same command with less time replaced the better formula without a word."""
+    larger = run(tmp_path / "run", budget=24)
+    kept = (tmp_path / "run" / "result.json").read_bytes()
+    notes = []
+    again = run(tmp_path / "run", budget=8, notify=notes.append)
+    assert replace(again, digest=None) == larger
+    assert (tmp_path / "run" / "result.json").read_bytes() == kept
+    (said,) = [n.text for n in notes if isinstance(n, Note) and "larger search" in n.text]
+    assert "of 24 candidates; it stays, and that of these 8 is not kept" in said
+    other = run(tmp_path / "run", budget=8, heldout=6)  # another question
+    assert other.record.search.candidates == 8
+    assert sycam.load(tmp_path / "run").validation == other.validation
+
+
+def test_a_guess_that_cannot_win_is_told(tmp_path):
+    """One that overflows was dropped without a word."""
+    notes = []
+    cubes = "cube(cube(cube(cube(1e6 * G))))"
+    run(tmp_path / "run", guess=[cubes, "0 * G", "mean(G)"], budget=6, notify=notes.append)
+    said = [n.text for n in notes if isinstance(n, Note) and n.text.startswith("guess ")]
+    assert said == [
+        f"guess {cubes} is dropped: its values leave the floating range on the search images; use "
+        "a tamer formula (symlog, normalize)",
+        "guess 0 * G is dropped: its heatmaps are flat on too many of the search images",
+    ]
 
 
 @pytest.mark.slow
