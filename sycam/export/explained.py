@@ -59,8 +59,12 @@ class Explained(nn.Module):
         """``scores [N,classes]`` and ``heatmaps [N,*size]`` in [0, 1]."""
         found: dict[int, Tensor] = {}
 
-        def keep(index: int) -> Callable[[nn.Module, tuple, Tensor], None]:
-            return lambda _module, _inputs, output: found.__setitem__(index, output)
+        def keep(index: int) -> Callable[[nn.Module, tuple, Tensor], Tensor]:
+            def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+                found[index] = output
+                return output.clone()  # what follows may overwrite it in place
+
+            return hook
 
         handles = [
             layer.module.register_forward_hook(keep(i)) for i, layer in enumerate(self.layers)

@@ -52,11 +52,14 @@ class ThreadsApart(ActivationsAndGradients):
         if vars(self._of).get("recording"):
             super().save_activation(module, inputs, output)
 
-    def save_gradient(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def save_gradient(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor | None:
         mine = vars(self._of)  # on a GPU, the backward pass runs in a thread of torch's
-        if mine.get("recording") and getattr(output, "requires_grad", False):
+        if not mine.get("recording") or not isinstance(output, Tensor):
+            return None
+        if output.requires_grad:
             mine["edges"].append(torch.autograd.graph.get_gradient_edge(output))
             output.register_hook(lambda g: mine["gradients"].insert(0, self._plain(g)))
+        return output.clone()  # what follows may overwrite it in place
 
     def _plain(self, gradient: Tensor) -> Tensor:
         if not self.detach:

@@ -66,6 +66,11 @@ class ExportedCAM(_GradCAM):
         lambda self, value: vars(self._of).update(outputs=value),
     )
 
+    def _hook_g(self, module: nn.Module, inputs: tuple, output: Tensor, idx: int = 0) -> Tensor:
+        """The last hook: what follows gets a copy, which it may overwrite in place."""
+        super()._hook_g(module, inputs, output, idx)
+        return output.clone()
+
     def __getstate__(self) -> dict:
         """For copies of the model, whose hooks lead here."""
         return {name: value for name, value in vars(self).items() if name != "_of"}
