@@ -22,7 +22,7 @@ from sycam.cli.options import (
 )
 from sycam.cli.tables import verification_table
 from sycam.drawing.overlays import COLOUR_MAPS, USUAL, Style
-from sycam.export import TARGETS
+from sycam.export import TARGETS, suggested_base
 from sycam.export import export as export_result
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
@@ -97,7 +97,8 @@ def report(
       sycam report runs/demo-road-1a2b3c4d
     """
     declare_operators(operators)
-    print(printable(write_report(sycam.load(run), out)))
+    result = sycam.load(run)
+    print(printable(write_report(result, out, suggested_base(result))))
 
 
 def verify(

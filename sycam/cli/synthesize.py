@@ -34,6 +34,7 @@ from sycam.cli.options import (
 from sycam.data.images import ImageSet
 from sycam.errors import SycamError
 from sycam.events import Event
+from sycam.export import TARGETS, suggested_base
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
@@ -155,10 +156,13 @@ def synthesize(
         for said, picture in pictures.items():
             if isinstance(picture, Path):
                 console.print(f"  {shown(str(picture))}   {said}", soft_wrap=True)
-        if result.best is not None:
+        if (base := suggested_base(result)) is not None:
+            usual = base == "torch"
+            said = "a class that needs only torch" if usual else TARGETS[base].summary
+            base = "" if usual else f" --base {base}"
             console.print(
-                f"  sycam export {shown(str(result.path))} -o my_cam.py --name MyCAM   "
-                "a class that needs only torch",
+                f"  sycam export {shown(str(result.path))} -o my_cam.py --name MyCAM{base}   "
+                f"{said}",
                 soft_wrap=True,
             )
 
@@ -181,7 +185,7 @@ def _pictures(
         "figures and costs of the front": lambda: draw_front(result),
         "search against held-out figures": lambda: draw_heldout(result),
         "the curves of removal": lambda: [keep_curves(result, explained, unseen)],
-        PAGE: lambda: write_report(result),
+        PAGE: lambda: write_report(result, base=suggested_base(result)),
     }
     if not curves:
         del works["the curves of removal"]

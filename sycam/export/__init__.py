@@ -13,11 +13,11 @@ from sycam.export.target import ExportTarget, Winner
 from sycam.export.targets import TARGETS
 from sycam.language import parse_weights
 from sycam.language.expression import unnamed
-from sycam.runs.result import Result
+from sycam.runs.result import Formula, Result
 from sycam.runs.trust import file_of_network
 from sycam.support.permission import reading_a_run
 
-__all__ = ["TARGETS", "ExportTarget", "Winner", "export"]
+__all__ = ["TARGETS", "ExportTarget", "Winner", "export", "suggested_base"]
 
 
 def export(
@@ -67,11 +67,7 @@ def export(
     formula = result.best_new if new else result.best
     if formula is None:
         raise RunError(f"the run has no {'new formula' if new else 'winner'} to export")
-    expression = parse_weights(formula.expression)
-    layer = None
-    if len(expression.sites) == 1:  # it is a formula of one layer, there
-        (layer,), expression = expression.sites, unnamed(expression)
-    winner = Winner(result, expression, name, network, layer)
+    winner = _winner(result, formula, name, network)
     if (reason := target.supports(winner, TARGETS)) is not None:
         raise reason
     reads_network = target.writes_network
@@ -79,6 +75,29 @@ def export(
     with reading_a_run(files, trust) if reads_network else nullcontext():
         target.write(winner, path, provenance_of(result, formula))
     return path
+
+
+def suggested_base(result: Result) -> str | None:
+    """Name of the first target of the table that can write the winner as a class; None where none
+    can."""
+    if result.best is None:
+        return None
+    winner = _winner(result, result.best)
+    able = (name for name, target in TARGETS.items() if not target.writes_network)
+    return next((name for name in able if TARGETS[name].supports(winner, TARGETS) is None), None)
+
+
+def _winner(
+    result: Result,
+    formula: Formula,
+    name: str = "SynthesisedCAM",
+    network: nn.Module | str | None = None,
+) -> Winner:
+    expression = parse_weights(formula.expression)
+    layer = None
+    if len(expression.sites) == 1:  # it is a formula of one layer, there
+        (layer,), expression = expression.sites, unnamed(expression)
+    return Winner(result, expression, name, network, layer)
 
 
 def _hint(suffix: str) -> str:

@@ -15,6 +15,8 @@ from importlib.resources import files as package_files
 from sycam.errors import OptionError
 from sycam.evidence import MEASURED, Leaf
 from sycam.export.class_template import ClassTemplate
+from sycam.export.reshape_text import NAME as RESHAPE_NAME
+from sycam.export.reshape_text import reshape_source
 from sycam.heatmaps.program import Program, weighted_sum_source
 from sycam.language import Expression, heatmap_latex
 from sycam.language.operators import LEAVES
@@ -26,6 +28,7 @@ _RECORDED = {"A", "G"}  # what the libraries record
 _CLASS, _MEASURING, _MAPS = "ExportedCAM", "MeasuringCAM", "weighted_maps"
 _OF_LAYERS = "saliency_map"  # the function of a formula of several layers
 _PASSES = "passes.py"  # of sycam.networks
+_NO_RESHAPE = "RESHAPE: Callable | None = None"
 _WIDTH = 100  # columns
 
 
@@ -35,6 +38,7 @@ def module_source(
     template: ClassTemplate,
     provenance: str = "",
     layer: str = "layer4",
+    reshape: str | None = None,
 ) -> str:
     """Source of a module with the class ``name`` for an expression.
 
@@ -44,6 +48,8 @@ def module_source(
         template: of the library that the class is for.
         provenance: the end of the docstring.
         layer: name of the layer that it was found for.
+        reshape: how its output lies over the images, as a run records it; for a template that
+            takes a function for that.
 
     Raises:
         OptionError: ``name`` is no Python identifier, a leaf cannot be measured outside SyCAM, or
@@ -76,6 +82,8 @@ def module_source(
     if template.differs:
         own = _with(own, _body(template.differs))
         files.append(template.differs)
+    if (function := reshape_source(reshape)) and _NO_RESHAPE in own:
+        own = _replaced(own, _NO_RESHAPE, f"{function}\n\nRESHAPE = {RESHAPE_NAME}")
     if several:
         pass  # the one class measures
     elif not template.measures and measured:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.export.class_template import ClassTemplate
+from sycam.export.reshape_text import NAME, reshape_source
 from sycam.export.target import ExportTarget, Winner, listed
 from sycam.language import Expression
 from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
@@ -41,13 +42,18 @@ class ClassTarget:
     reshapes: bool = False
 
     def source(
-        self, expression: Expression, name: str, provenance: str = "", layer: str = "layer4"
+        self,
+        expression: Expression,
+        name: str,
+        provenance: str = "",
+        layer: str = "layer4",
+        reshape: str | None = None,
     ) -> str:
         """The module's text, see :func:`sycam.export.module.module_source`."""
         from sycam.export.module import module_source  # which imports sympy
 
         template = self.of_layers if len(expression.sites) > 1 else self.template
-        return module_source(expression, name, template, provenance, layer)
+        return module_source(expression, name, template, provenance, layer, reshape)
 
     def supports(self, winner: Winner, targets: Mapping[str, ExportTarget]) -> SycamError | None:
         """Why the class cannot say the formula on the run's layers and outputs, if so."""
@@ -90,7 +96,8 @@ class ClassTarget:
         """Write the module."""
         layer = winner.layers[0]
         said = _asked(winner) + provenance
-        source = self.source(winner.expression, winner.name, said, layer)
+        reshape = winner.result.record.network.reshape
+        source = self.source(winner.expression, winner.name, said, layer, reshape)
         try:
             write_whole(path, source, within=winner.result.path)
         except OSError as error:
@@ -117,7 +124,12 @@ def _asked(winner: Winner) -> str:
     if len(layers := winner.layers) > 1 and not winner.expression.sites:
         said += f"It was found for the mean of layers {', '.join(layers)}: give all of them.\n"
     if reshape := network.reshape:
-        said += f"It was found with reshape {reshape!r}: give that as reshape_transform.\n"
+        given = (
+            f"{NAME} below, which is taken unless another is given"
+            if reshape_source(reshape)
+            else "give that function as reshape_transform"
+        )
+        said += f"It was found with reshape {reshape!r}: {given}.\n"
     if form == PROBABILITIES:
         said += (
             "The run's network returns probabilities, and was explained by what comes before its "

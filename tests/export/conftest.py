@@ -15,14 +15,19 @@ from sycam.language import parse
 
 @pytest.fixture
 def module_of(tmp_path) -> Callable[..., ModuleType]:
-    """``module_of(text, base, name, layer)``: the exported module of a formula."""
+    """``module_of(text, base, name, layer, reshape)``: the exported module of a formula."""
     number = itertools.count()
 
     def write_and_import(
-        text: str, base: str = "torch", name: str = "SomeCAM", layer: str = "3"
+        text: str,
+        base: str = "torch",
+        name: str = "SomeCAM",
+        layer: str = "3",
+        reshape: str | None = None,
     ) -> ModuleType:
         path = tmp_path / f"some_cam{next(number)}.py"
-        path.write_text(TARGETS[base].source(parse(text), name, "Found on Friday.", layer))
+        said = "Found on Friday."
+        path.write_text(TARGETS[base].source(parse(text), name, said, layer, reshape))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

@@ -19,6 +19,7 @@ from sycam.errors import OptionError, RunError, UnknownNameError
 from sycam.evidence import find_layer
 from sycam.export import TARGETS, export
 from sycam.export.explained import Explained
+from sycam.export.reshape_text import reshape_source
 from sycam.export.target import classes
 from sycam.heatmaps.heatmaps import norm01, upsample
 from sycam.language import parse
@@ -138,21 +139,74 @@ def test_grad_cam_smooths_by_the_principal_component(
         heat(small_images, targets_of(), eigen_smooth=True)
 
 
+class Tokens(nn.Module):
+    """(N,3,16,16) to 17 tokens of 6 channels and 4 classes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.block = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 6)
+        self.head = nn.Linear(17 * 6, 4)
+
+    def forward(self, images):
+        tokens = self.embed(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        return self.head(self.block(tokens).tanh().flatten(1))
+
+
+class ChannelsLast(nn.Module):
+    """(N,3,16,16) to (N,4,4,6) and 4 classes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.block = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 6)
+        self.head = nn.Linear(96, 4)
+
+    def forward(self, images):
+        return self.head(self.block(self.embed(images).movedim(1, -1)).tanh().flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reshape", "recorded"),
+    [
+        (Tokens, "tokens", "tokens"),
+        (Tokens, "tokens", "tokens:prefix=1,grid=4x4"),
+        (ChannelsLast, "channels-last", "channels-last"),
+    ],
+)
+@pytest.mark.parametrize("base", ["grad-cam", "torchcam"])
+def test_a_transformers_class_brings_its_reshape(
+    base, kind, reshape, recorded, module_of, torchcam, small_images
+):
+    """The file advised a reshape_transform of 'tokens', which is no callable."""
+    network = kind().eval()
+    expected = sycam.CAM(network, "block", "mean(G) * A", reshape=reshape)(small_images)
+    some = module_of("mean(G) * A", base, reshape=recorded).SomeCAM
+    if base == "grad-cam":
+        found = some(network, [network.block])(small_images, None)
+    else:
+        with some(network, "block") as extractor:
+            scores = network(small_images)
+            found = finished(extractor(scores.argmax(1).tolist(), scores)[0])
+    close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("order", "shape"), [("NTK", (2, 130, 3)), ("NKT", (2, 3, 130)), ("TNK", (130, 2, 3))]
+)
+def test_the_reshape_of_a_grid_that_is_no_square(order, shape, module_of, grad_cam):
+    recorded = f"tokens:prefix=1,grid=8x16,order={order}"
+    module = module_of("mean(G)", "grad-cam", reshape=recorded)
+    output = torch.arange(780.0).reshape(shape)
+    images_first = output.permute([order.index(letter) for letter in "NKT"])
+    made = module.reshape_transform(output)
+    assert made.shape == (2, 3, 8, 16)
+    assert torch.equal(made.flatten(2), images_first[..., 1:129])
+    assert reshape_source(None) == reshape_source("callable f 12ab") == ""
+
+
 def test_grad_cam_explains_a_transformer(module_of, grad_cam, small_images):
-    class Tokens(nn.Module):
-        """(N,3,16,16) to 17 tokens of 6 channels and 4 classes."""
-
-        def __init__(self):
-            super().__init__()
-            torch.manual_seed(0)
-            self.embed, self.block = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 6)
-            self.head = nn.Linear(17 * 6, 4)
-
-        def forward(self, images):
-            tokens = self.embed(images).flatten(2).transpose(1, 2)
-            tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
-            return self.head(self.block(tokens).tanh().flatten(1))
-
     def places(output: Tensor) -> Tensor:
         return output[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sycam.export import TARGETS, Winner
+from sycam.export import TARGETS, Winner, suggested_base
 from sycam.export.target import classes
 from sycam.language import parse
 from sycam.runs.record import Settings
@@ -43,6 +43,23 @@ def winner_of(text, layers=("a",), fusion="mean", reshape=None, **settings) -> W
 def test_which_targets_can_say_a_formula(winner, able):
     found = {name for name, t in TARGETS.items() if t.supports(winner, TARGETS) is None}
     assert found == able
+
+
+@pytest.mark.parametrize(
+    ("winner", "base"),
+    [
+        (winner_of("mean(G)"), "torch"),
+        (winner_of("cam[a](mean(G))", layers="ab"), "torch"),
+        (winner_of("mean(G)", layers="ab"), "grad-cam"),
+        (winner_of("mean(G)", reshape="tokens"), "grad-cam"),
+        (winner_of("D", reshape="tokens"), None),
+        (winner_of("cam[a](mean(G)) * cam[b](A)", layers="ab"), "torch"),
+    ],
+)
+def test_only_a_base_that_can_say_the_winner_is_suggested(winner, base):
+    result = winner.result
+    result.best = SimpleNamespace(expression=str(winner.expression))
+    assert suggested_base(result) == base
 
 
 def test_a_reason_names_every_target_of_the_table_that_can():

@@ -29,7 +29,7 @@ _WIDTH, _HEIGHT, _MARGIN = 560, 260, 44  # of the drawing of curves
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 6")
 
 
-def write_report(result: Result, out: Path | None = None) -> Path:
+def write_report(result: Result, out: Path | None = None, base: str | None = "torch") -> Path:
     """Write a run as one HTML page: text, tables, mathematics and pictures, nothing from elsewhere.
 
     What the run's folder lacks (pictures, curves) is said in its place.
@@ -37,6 +37,7 @@ def write_report(result: Result, out: Path | None = None) -> Path:
     Args:
         result: a finished run.
         out: the file; ``report.html`` in the run's folder if None.
+        base: of the export that is shown; none is if None.
 
     Raises:
         RunError: the result has no folder and no file is given, it cannot be written, or a picture
@@ -47,7 +48,7 @@ def write_report(result: Result, out: Path | None = None) -> Path:
             raise RunError("the result has no folder; name a file for the report")
         out = result.path / REPORT_FILE
     try:
-        content = _content(result)
+        content = _content(result) | {"base": base}
     except NotPlainError as error:
         raise RunError(f"cannot read the run: {error}") from None
     text = _environment().get_template("report.html.j2").render(content)

@@ -24,6 +24,8 @@ from sycam.networks.passes import alone
 
 # --- exported from here on ---
 
+RESHAPE: Callable | None = None  # makes a map of the output of the layer that the formula is for
+
 
 class ThreadsApart(ActivationsAndGradients):
     """What the package records, for each thread's own passes through it and no others."""
@@ -101,7 +103,8 @@ class ExportedCAM(BaseCAM):
     Args:
         model: a classifier that returns ``(N, classes)``.
         target_layers: one or several; their maps are averaged, as the package does.
-        reshape_transform: makes a layer's output a map, for transformers.
+        reshape_transform: makes a layer's output a map, for transformers; this module's own, if
+            it has one, where None.
         options: further ones of ``BaseCAM``.
 
     Example::
@@ -117,6 +120,7 @@ class ExportedCAM(BaseCAM):
         reshape_transform: Callable | None = None,
         **options,
     ):
+        reshape_transform = reshape_transform or RESHAPE
         options.setdefault("uses_gradients", "G" in LEAVES)
         super().__init__(model, target_layers, reshape_transform, **options)
         self.activations_and_grads.release()

@@ -19,6 +19,8 @@ from sycam.heatmaps.heatmaps import is_degenerate
 
 # --- exported from here on ---
 
+RESHAPE: Callable | None = None  # makes a map of the output of the layer that the formula is for
+
 
 class ExportedCAM(_GradCAM):
     """An extractor of TorchCAM, by the formula in this module's docstring.
@@ -46,6 +48,8 @@ class ExportedCAM(_GradCAM):
         **options,
     ):
         self._of = threading.local()
+        if RESHAPE is not None:
+            options.setdefault("reshape_transform", RESHAPE)
         super().__init__(model, target_layer, input_shape, **options)
         self._score_used = "G" in LEAVES
 
