@@ -55,6 +55,9 @@ from sycam.targets.class_targets import ClassTarget, parse_target
 from sycam.targets.resolve import Target, is_callable, read_as, resolve
 from sycam.targets.resolved import Resolved
 
+_CERTAIN = 1e-6  # by which a probability misses 0 or 1 that is taken for it
+_NEARLY_ALL = 0.9  # of the images
+
 
 @dataclass(frozen=True)
 class ExplainedNetwork:
@@ -196,6 +199,7 @@ class ExplainedNetwork:
         explained = resolve(self.target, evidence.outputs, len(images), images.labels)
         # By the same fast copy that sees the perturbed images.
         clean = self.classifier.probability(pixels, evidence.targets)
+        self._say_saturated(pixels, evidence, clean, notify)
         context = Context(
             images=pixels,
             targets=evidence.targets,
@@ -210,6 +214,33 @@ class ExplainedNetwork:
             scale=self._scale(pixels, evidence.targets, clean),
         )
         return evidence, context
+
+    def _say_saturated(
+        self, images: Tensor, evidence: Evidence | Stack, clean: Tensor, notify: Notify
+    ) -> None:
+        """A note where probabilities are 0 or 1 with and without the image, as those of a
+        regression's outputs are that are read as logits."""
+        if self.classifier.score is not None or evidence.outputs is None:
+            return
+        certain = (clean - clean.round()).abs() < _CERTAIN
+        if certain.float().mean() < _NEARLY_ALL:
+            return
+        empty = self.classifier.probability(torch.zeros_like(images[:1]), evidence.targets[:1])
+        if not bool(
+            (empty.round() == clean[0].round()) & ((empty - empty.round()).abs() < _CERTAIN)
+        ):
+            return
+        low, high = float(evidence.outputs.min()), float(evidence.outputs.max())
+        notify(
+            Note(
+                f"on {int(certain.sum())} of {len(clean)} images the probability explained is 0 or "
+                f"1 to six digits, as it is of an empty image (outputs go from {low:.4g} to "
+                f"{high:.4g}): metrics of probabilities saturate, and scores tell little. If the "
+                "outputs are no logits, as of a regression, explain one as it is, in Python by "
+                "target=lambda o: o[0]; of several, one on a scale of its own, by "
+                "target=lambda o: o[k].sigmoid()"
+            )
+        )
 
     def _scale(self, images: Tensor, targets: Tensor, clean: Tensor) -> Scale:
         """Of the values that metrics watch; a callable's are those of the images and of an empty
