@@ -15,6 +15,7 @@ from sycam.networks.forward import forward, returned
 from sycam.networks.outputs import (
     check_outputs,
     probabilities,
+    tensors,
 )
 from sycam.networks.passes import hooked
 from sycam.networks.readings import (
@@ -36,6 +37,11 @@ from sycam.targets.resolve import Target, is_callable, part_of, reading_of, reso
 from sycam.targets.resolved import Resolved
 
 BATCH = 32
+SHARED = (
+    "where one encoder reads several inputs (Siamese networks), wrap the network so that it "
+    "encodes the images alone, and the others' features are held fixed"
+)
+_NAMED = 4  # layers inside another that a message names, the last of them
 
 
 def layer_named(layers: Sequence[Evidence], name: str) -> Evidence:
@@ -254,8 +260,9 @@ class _Cut:
         self._outputs: list[Tensor] = []
 
     def __call__(self, _module: nn.Module, _inputs: tuple, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise LayerError(self._of_parts(output))
         _check_map(self.mapped(output), self.images, self.layer.reshape)
-        assert isinstance(output, Tensor)  # nothing else is a map, nor becomes one
         if self.layer.reshape is None and looks_channels_last(output, self.network):
             raise LayerError(
                 f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
@@ -285,8 +292,26 @@ class _Cut:
             raise LayerError(
                 f"the target layer ran {len(self._outputs)} times in one forward pass, expected "
                 "once; choose a layer that is neither skipped nor shared"
+                + (f"; {SHARED}" if len(self._outputs) > 1 else "")
             )
         return self._outputs[0]
+
+    def _of_parts(self, output: object) -> str:
+        """What to do about a layer that returns something else than one tensor."""
+        within = [name for name, _ in self.layer.module.named_children()]
+        named = [f"{self.layer.name}.{name}".lstrip(".") for name in within]
+        cure = (
+            f"choose the layer inside that makes the map, of {', '.join(named[-_NAMED:])}"
+            if named
+            else "choose another layer, or let it return its map alone"
+        )
+        parts = ", ".join(str(tuple(t.shape)) for t in tensors(output))
+        holds = f" of tensors {parts}" if parts else ""
+        kind = f"{type(self.layer.module).__name__}"
+        return (
+            f"the target layer ({kind}) returned {type(output).__name__}{holds}, which has no "
+            f"places of its own; expected one tensor (N,K,h,w): {cure}"
+        )
 
     def mapped(self, output: object) -> Tensor:
         """The layer's output, or its gradient, as a map."""

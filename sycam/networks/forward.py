@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +16,10 @@ from sycam.networks.backward import CUT, INFERENCE
 from sycam.networks.outputs import LEVELS, Heads, Images, either, entries, rebuilt
 from sycam.networks.readings import USUAL, Reading, Watched
 from sycam.networks.untouched import device_of, dtype_of
+
+_LACKING = re.compile(
+    r"forward\(\) missing \d+ required (positional|keyword-only) arguments?: (?P<names>.*)"
+)
 
 
 def forward(network: nn.Module, images: Tensor, reading: Reading = USUAL) -> object:
@@ -48,6 +53,11 @@ def returned(network: nn.Module, images: Tensor) -> object:
 def _reason(error: Exception) -> str:
     """Why a network failed, and what to try. Torch's own advice leads to no gradient at all."""
     said = str(error)
+    if isinstance(error, TypeError) and (lacking := _LACKING.search(said)):
+        return (
+            f"its forward takes more than the images ({lacking['names']}); wrap it in a module "
+            "that holds them fixed, and whose forward takes the images only"
+        )
     if "numpy() on Tensor that requires grad" in said:
         return f"it computes in numpy where a gradient is needed; {CUT}"
     if "Inference tensors cannot" in said:

@@ -369,3 +369,48 @@ def test_layers_of_parallel_branches_in_one_pass(small_images):
         torch.testing.assert_close(found.gradients, alone.gradients)
         assert found.activations.equal(alone.activations)
     assert all(p.grad is None for p in network.parameters())
+
+
+class Siamese(nn.Module):
+    """One encoder for the images and for their mirror images; what it makes is in a dict."""
+
+    def __init__(self, twice: bool = True):
+        super().__init__()
+        self.twice, self.encoder = twice, Boxed()
+        self.head = nn.Linear(4 * 256, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.encoder(images)["features"]
+        if self.twice:
+            features = features + self.encoder(images.flip(-1))["features"]
+        return self.head(features.flatten(1))
+
+
+class Boxed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"features": self.convolution(images).relu()}
+
+
+class WithTable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 256 + 2, 3)
+
+    def forward(self, images: Tensor, table: Tensor, *, weight: float) -> Tensor:
+        return self.head(torch.cat([self.body(images).flatten(1), weight * table], 1))
+
+
+def test_networks_of_several_inputs_and_layers_of_several_outputs_are_told_the_cure(small_images):
+    """Words like 'are their size and channels right?' led nowhere."""
+    twice, once, more = Siamese().eval(), Siamese(twice=False).eval(), WithTable().eval()
+    for network, layer, error, said in (
+        (twice, "encoder.convolution", LayerError, "ran 2 times .*Siamese.* encodes the images al"),
+        (once, "encoder", LayerError, r"dict of tensors \(7, 4, 16, 16\).*of convolution$"),
+        (more, "body", NetworkError, r"more than the images \('table'\); wrap it in a module that"),
+    ):
+        with pytest.raises(error, match=said):
+            measure(network, network.get_submodule(layer), small_images)
