@@ -50,6 +50,10 @@ class TrustError(RunError):
     """A run that names Python files which would run, and which its user has not named."""
 
 
+class BlankHeatmapWarning(UserWarning):
+    """Heatmaps that are zero everywhere, which show nothing."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str = "") -> UnknownNameError:
     """Build the error for a name that does not exist, with the nearest names that do.
 

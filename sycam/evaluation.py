@@ -30,6 +30,8 @@ from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
 from sycam.support.options import with_keywords
 
+_FLAT = "flat"  # title of the column of images on which a heatmap ranks nothing
+
 
 class _Named(dict):
     """By the metrics' names as they were asked for; found by their full texts, too."""
@@ -107,26 +109,29 @@ class Table:
 
         head = [f"{m} {'↑' if self.directions[m] else '↓'}" for m in self.metrics]
         rows = [(method, *(cell(method, m) for m in self.metrics)) for method in self.methods]
+        if any(self.degenerate.values()):
+            head.append(_FLAT)
+            rows = [(*row, str(self.degenerate[row[0]])) for row in rows]
         return html_table(f"{self.images} images", ("method", *head), rows)
 
     def __str__(self) -> str:
         width = max(map(len, (*self.methods, "method")))
         columns = [max(len(m), 7) for m in self.metrics]
-        head = "  ".join(
-            [f"{'method':{width}}"]
-            + [f"{m:>{c}}" for m, c in zip(self.metrics, columns, strict=True)]
-        )
+        head = [f"{'method':{width}}"]
+        head += [f"{m:>{c}}" for m, c in zip(self.metrics, columns, strict=True)]
         lines = [
-            "  ".join(
-                [f"{method:{width}}"]
-                + [
-                    f"{self.cells[method, m].mean:>{c}.4f}"
-                    for m, c in zip(self.metrics, columns, strict=True)
-                ]
-            )
+            [f"{method:{width}}"]
+            + [
+                f"{self.cells[method, m].mean:>{c}.4f}"
+                for m, c in zip(self.metrics, columns, strict=True)
+            ]
             for method in self.methods
         ]
-        return "\n".join([head, *lines])
+        if any(self.degenerate.values()):
+            head.append(_FLAT)
+            for line, method in zip(lines, self.methods, strict=True):
+                line.append(f"{self.degenerate[method]:>{len(_FLAT)}}")
+        return "\n".join("  ".join(line) for line in [head, *lines])
 
 
 def evaluate(  # noqa: PLR0913 (public)

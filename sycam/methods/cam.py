@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data.image_set import form_hint
-from sycam.errors import DataError, ExpressionError, NetworkError, OptionError
+from sycam.errors import BlankHeatmapWarning, DataError, ExpressionError, NetworkError, OptionError
 from sycam.evidence import (
     SOUGHT,
     Examples,
@@ -110,7 +111,8 @@ class CAM:
             batch: images per forward pass; the result does not depend on it.
 
         Returns:
-            Tensor[N,H,W] (``[N,D,H,W]``) in [0, 1] on the images' device; zeros where flat.
+            Tensor[N,H,W] (``[N,D,H,W]``) in [0, 1] on the images' device; zeros where flat, which
+            a :class:`~sycam.errors.BlankHeatmapWarning` says.
 
         Raises:
             DataError: images or targets that cannot be used.
@@ -147,12 +149,23 @@ class CAM:
         if self._layers is None:
             self._layers = self._find(images[probes], part_of(targets, len(images), probes))
         classifier = Classifier(self.network, reading=reading) if self.method.runs else None
-        batches = []
+        batches, blank = [], 0
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
             wanted = part_of(targets, len(images), part)
             pixels = images[part].to(device_of(self.network), dtype_of(self.network))
-            batches.append(self._heatmaps(self._layers, pixels, wanted, classifier))
+            made = self._heatmaps(self._layers, pixels, wanted, classifier)
+            batches.append(made.maps[0])
+            blank += int(made.degenerate[0].sum())
+        if blank:
+            warnings.warn(
+                f"{blank} of {len(images)} heatmaps are blank: {self.method.name} is the same at "
+                f"all places of layer {self.layer}, mostly since nothing there speaks for what is "
+                "explained; take another class, a layer after its ReLU (or 'auto'), or for what "
+                "speaks against it neg(...); docs/troubleshooting.md has more",
+                BlankHeatmapWarning,
+                stacklevel=2,
+            )
         return torch.cat(batches).to(images.device)
 
     def _find(self, probes: Tensor, targets: Target = None) -> list[Layer]:
@@ -166,7 +179,7 @@ class CAM:
         images: Tensor,
         targets: Target,
         classifier: Classifier | None,
-    ) -> Tensor:
+    ) -> Heatmaps:
         measured = measure_leaves(
             self.network,
             layers,
@@ -194,7 +207,7 @@ class CAM:
                 f"{self.method.formula} overflows on these images: its values leave the floating "
                 "range; use a tamer formula (symlog, normalize), or float64"
             )
-        return made.maps[0]
+        return made
 
     def _compiled(self) -> Callable[[Measured, tuple[int, ...]], Heatmaps]:
         if self.expression is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,14 @@ from torch import nn
 
 import sycam
 from sycam import CAM
-from sycam.errors import DataError, ExpressionError, LayerError, SycamError, UnknownNameError
+from sycam.errors import (
+    BlankHeatmapWarning,
+    DataError,
+    ExpressionError,
+    LayerError,
+    SycamError,
+    UnknownNameError,
+)
 from sycam.language import parse
 
 FORMULAS = ("mean(G)", "relu(G)", "sum(relu(G) / (2 + sum(A) * G))", "mean(relu(G)) * max(A)")
@@ -271,3 +280,19 @@ def test_dear_leaves_in_the_callers_inference_mode(small_network, small_images, 
     expected = CAM(small_network, "3", formula)(small_images)
     with torch.inference_mode():
         assert torch.equal(CAM(small_network, "3", formula)(small_images), expected)
+
+
+def test_blank_heatmaps_are_told(small_network, small_images):
+    """They came without a word."""
+    with pytest.warns(BlankHeatmapWarning, match="7 of 7 heatmaps are blank: .* at all places"):
+        maps = CAM(small_network, "3", "neg(max(A))")(small_images, batch=2)
+    assert not maps.any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CAM(small_network, "3", "max(A)")(small_images)
+    table = sycam.evaluate(small_network, "3", small_images, ["max(A)", "neg(max(A))"], "insertion")
+    lines = str(table).splitlines()
+    assert [line.split()[-1] for line in lines] == ["flat", "0", "7"]
+    assert "<th>flat</th>" in table._repr_html_() or ">flat<" in table._repr_html_()
+    sound = sycam.evaluate(small_network, "3", small_images, ["max(A)"], "insertion")
+    assert "flat" not in str(sound) + sound._repr_html_()
