@@ -22,6 +22,7 @@ from sycam.support.files import NotPlainError, open_plain
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
 _LARGE = 1 << 28  # bytes that any file may unpack to
 _TIGHTEST = 200  # bytes for one in the file, beyond that
+_OF_PICTURES = (1, 3)  # channels: grey and RGB
 _PIECE = 64  # rows of an array that are looked at together
 
 
@@ -30,7 +31,7 @@ class ArchiveReader(Reader):
     """Reads images of an array.
 
     Attributes:
-        pixels: uint8 ``[N, H, W, C]``, C is 1 or 3.
+        pixels: uint8 ``[N, H, W, C]``, of any number of channels.
         labels: int64 ``[N]``, or None.
         masks: ``[N, H, W]``, not zero = object; or None.
         boxes: ``[N, 4]`` in pixels, or None.
@@ -54,7 +55,11 @@ class ArchiveReader(Reader):
         geometry = self.reading.geometry(width, height)
         pixels = np.asarray(self.pixels[i])
         wanted = self.reading.channels or channels
-        if wanted != channels or self.reading.size is not None:
+        if channels not in _OF_PICTURES:  # each is resampled as a grey picture is
+            layers = [Image.fromarray(pixels[..., c]) for c in range(channels)]
+            made = [geometry.picture(one, self.reading.filter) for one in layers]
+            pixels = np.stack([np.asarray(one) for one in made], -1)
+        elif wanted != channels or self.reading.size is not None:
             picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
             picture = picture.convert("RGB" if wanted == 3 else "L")
             pixels = np.asarray(geometry.picture(picture, self.reading.filter))
@@ -87,9 +92,10 @@ def archive_reader(
     mapped into memory.
 
     Args:
-        path: an ``.npz`` file with ``images`` uint8 ``[N, H, W, C]`` (C is 1 or 3) or
-            ``[N, H, W]``; ``labels`` integers ``[N]``; ``masks`` ``[N, H, W]``, not zero =
-            object; ``boxes_xyxy_rel`` ``[N, 4]``, x0 y0 x1 y1 as shares of width and height.
+        path: an ``.npz`` file with ``images`` uint8 ``[N, H, W, C]`` (as many channels as the
+            network takes) or ``[N, H, W]``; ``labels`` integers ``[N]``; ``masks`` ``[N, H, W]``,
+            not zero = object; ``boxes_xyxy_rel`` ``[N, 4]``, x0 y0 x1 y1 as shares of width and
+            height.
             Where both masks and boxes are there the masks count. Other arrays are ignored, and
             nothing in the file is unpickled.
         reading: how pictures become the network's input.
@@ -103,7 +109,13 @@ def archive_reader(
     arrays = _load(path, ARRAYS if groups is None else (*ARRAYS, groups))
     pixels = _pixels(arrays, path)
     count, height, width = pixels.shape[:3]
-    reading.scale(reading.channels or pixels.shape[3])  # refuse what does not fit at once
+    channels = pixels.shape[3]
+    if channels not in _OF_PICTURES and reading.channels not in (None, channels):
+        raise DataError(
+            f"{path}: array 'images' has {channels} channels, the network takes "
+            f"{reading.channels}; give a network that takes as many, or images of 1 or 3"
+        )
+    reading.scale(reading.channels or channels)  # refuse what does not fit at once
     labels, masks, boxes = None, None, None
     if "labels" in arrays:
         labels = _labels(arrays["labels"], count, path)
@@ -156,7 +168,7 @@ def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
 
 
 def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
-    expected = "expected uint8 [N, H, W, C] with C 1 or 3, or uint8 [N, H, W]"
+    expected = "expected uint8 [N, H, W, C], channels last, or uint8 [N, H, W]"
     if "images" not in arrays:
         raise DataError(f"{path} has no array 'images'; {expected}")
     images = arrays["images"]
@@ -164,7 +176,9 @@ def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
         raise _wrong("images", images, path, expected)
     if images.ndim == 3:
         images = images[..., None]
-    if images.shape[3] not in (1, 3) or 0 in images.shape[1:]:
+    # Channels that stand first are told by their number, while the last side is no such number.
+    first = images.shape[1] in _OF_PICTURES and images.shape[3] not in _OF_PICTURES
+    if first or 0 in images.shape[1:]:
         raise _wrong("images", arrays["images"], path, expected)
     if len(images) == 0:
         raise DataError(f"{path}: array 'images' holds no image")

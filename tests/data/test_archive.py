@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pickle
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from sycam import cli
 from sycam.data.images import load_images
 from sycam.errors import DataError, OptionError
 
@@ -35,6 +38,36 @@ def test_colour_and_grey(tmp_path):
     assert np.array_equal(grey.picture(1), np.repeat(GREY[1][..., None], 3, axis=2))
     again = load_images(archive(tmp_path, images=GREY[..., None]), mean=[0.25], std=[0.25])
     assert grey.digests == again.digests
+
+
+def test_more_channels_than_a_picture_has(tmp_path):
+    """Eleven channels of a satellite were refused by the command line, and taken in Python."""
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 6, 8, 11), dtype=np.uint8)
+    plain = load_images(archive(tmp_path, images=pixels), mean=[0.5] * 11, std=[0.1] * 11)
+    expected = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.1
+    torch.testing.assert_close(plain.images, expected)
+    assert plain.picture(0).shape == (6, 8, 3)
+    small = load_images(archive(tmp_path, images=pixels), size=4)
+    assert small.images.shape == (3, 11, 4, 4)
+    for channel in (0, 10):
+        grey = load_images(archive(tmp_path, images=pixels[..., channel]), size=4)
+        torch.testing.assert_close(small.images[:, channel], grey.images[:, 0])
+
+
+def test_the_command_line_takes_more_channels(tmp_path, capsys):
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 8, 8, 11), dtype=np.uint8)
+    factory = tmp_path / "nets.py"
+    factory.write_text(
+        "from torch import nn\ndef eleven():\n    return nn.Sequential(nn.Conv2d(11, 4, 3, "
+        "padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 3)).eval()\n"
+    )
+    given = ["--network", f"{factory}:eleven", "--images", archive(tmp_path, images=pixels)]
+    asked = ["evaluate", "grad-cam", "--layer", "1", "--metric", "insertion", "--json", "--quiet"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["sycam", *map(str, asked + given)])
+        with contextlib.suppress(SystemExit):
+            cli.main()
+    assert json.loads(capsys.readouterr().out)["images"] == 6
 
 
 def test_masks_and_boxes_through_size(tmp_path):
