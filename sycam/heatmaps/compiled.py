@@ -22,9 +22,9 @@ from sycam.heatmaps.measured import Measured
 from sycam.heatmaps.program import Program
 from sycam.heatmaps.sites import check_measured, sited_heatmaps
 from sycam.language import Expression
+from sycam.language.computing import of_user
 from sycam.language.expression import unnamed
 from sycam.language.signatures import Operator
-from sycam.language.sources import is_declared
 from sycam.language.symbolic import leaf
 from sycam.support.caches import keep_compiled_private
 
@@ -110,14 +110,14 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
     def maps_of_one(evidence: Measured, size: tuple[int, ...]) -> Heatmaps:
         nonlocal unwatched
         check_measured(expression, evidence)
-        if unwatched:
-            sited_heatmaps([expression], evidence, size)
-            unwatched = False
         measured = {layer.name: layer for layer in evidence.layers}
         taken: list[Tensor] = []
         for name, leaves in program.layers.items():
             taken += _taken(expression, leaves, measured[name].leaves)
         with torch.no_grad():
+            if unwatched:
+                sited_heatmaps([expression], evidence, size)
+                unwatched = False
             return Heatmaps(*run(*taken, size, evidence.layers[0].depth))
 
     return maps_of_one
@@ -126,7 +126,7 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
 def _declared(expression: Expression) -> bool:
     """Whether it holds operators of a user's: a graph does not watch what they do, so that the
     expression is first computed without one."""
-    return any(is_declared(node.operator) for node in expression.nodes())
+    return any(map(of_user, expression.nodes()))
 
 
 def _run(program: Program, compile: bool) -> Callable[..., Finished]:
