@@ -29,7 +29,7 @@ from sycam.networks.readings import (
     parse_output,
     told,
 )
-from sycam.networks.reshaping import Reshape, folded, looks_channels_last, to_map
+from sycam.networks.reshaping import folded, to_map
 from sycam.networks.untouched import device_of, dtype_of, untouched
 from sycam.support.arguments import argument
 from sycam.support.mapped_tensor import blank
@@ -235,7 +235,6 @@ class _Cut:
     on. What follows gets a copy, which in-place operations may change.
 
     Args:
-        network: the layer's.
         layer: where to cut.
         images: that the network is given.
         recorded: whether the graph is needed.
@@ -244,7 +243,6 @@ class _Cut:
 
     def __init__(
         self,
-        network: nn.Module,
         layer: Layer,
         images: Tensor,
         recorded: bool,
@@ -255,26 +253,22 @@ class _Cut:
                 "the target layer is TorchScript, which cannot be watched; give the network as an "
                 "ordinary torch.nn.Module"
             )
-        self.network, self.layer, self.images, self.recorded = network, layer, images, recorded
+        self.layer, self.images, self.recorded = layer, images, recorded
         self._begun = begun
         self._outputs: list[Tensor] = []
 
     def __call__(self, _module: nn.Module, _inputs: tuple, output: object) -> Tensor:
         if not isinstance(output, Tensor):
             raise LayerError(self._of_parts(output))
-        _check_map(self.mapped(output), self.images, self.layer.reshape)
-        if self.layer.reshape is None and looks_channels_last(output, self.network):
-            raise LayerError(
-                f"the target layer returned {tuple(output.shape)}, which looks like (N,h,w,K), "
-                f"channels last: say {argument('reshape', 'channels-last')}, or in Python "
-                "reshape=lambda output: output where its channels are first all the same"
-            )
+        _check_map(self.mapped(output), self.images)
         if not output.is_floating_point():
             raise LayerError(
                 f"the target layer returned {output.dtype}, which has no gradient; choose a layer "
                 f"whose output is floating point, or {QUANTISED}"
             )
-        if not (self._begun and output.requires_grad):
+        if self._begun and output.requires_grad:
+            output = output.clone()  # an Identity returns what others may read as well
+        else:
             output = output.detach().clone().requires_grad_()
         self._begun.append(self.layer)
         self._outputs.append(output)
@@ -329,7 +323,7 @@ def _batch(
 ) -> list[Evidence]:
     """One batch of :func:`measure_layers`."""
     begun: list[Layer] = []
-    cuts = [_Cut(network, layer_of(one), images, derivatives > 0, begun) for one in layers]
+    cuts = [_Cut(layer_of(one), images, derivatives > 0, begun) for one in layers]
     # Nothing before the first layer is recorded; its hook switches recording on.
     hooks = [(cut.layer.module.register_forward_hook, cut) for cut in cuts]
     with untouched(network), torch.no_grad(), hooked(*hooks):
@@ -374,7 +368,7 @@ def _batch(
     return evidence
 
 
-def _check_map(maps: Tensor, images: Tensor, reshape: Reshape) -> None:
+def _check_map(maps: Tensor, images: Tensor) -> None:
     """Refuse a layer's output that does not lie over the images."""
     if len(maps) != len(images):
         raise LayerError(
@@ -387,11 +381,6 @@ def _check_map(maps: Tensor, images: Tensor, reshape: Reshape) -> None:
             f"the target layer returned {tuple(maps.shape)} for images of shape "
             f"{tuple(images.shape)}; expected {said}, with as many sides: choose another layer, "
             f"or say by {argument('reshape')} how its output lies over the images"
-        )
-    if reshape == "tokens" and images.shape[-1] != images.shape[-2]:
-        raise LayerError(
-            f"reshape 'tokens' takes square images, got {tuple(images.shape[-2:])}; "
-            "give a function from (N,T,K) to (N,K,h,w) instead"
         )
 
 

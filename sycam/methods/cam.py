@@ -54,8 +54,9 @@ class CAM:
             stands in its place.
         formula: an expression (``"mean(relu(G)) * max(A)"``), a named method (``"grad-cam"``) or
             an :class:`~sycam.language.Expression`.
-        reshape: makes the layer's output a map: ``"tokens"`` (vision transformers),
-            ``"channels-last"`` (Swin), or a function to ``(N,K,h,w)``.
+        reshape: makes the layer's output a map: ``"tokens:prefix=1,grid=8x16"`` (vision
+            transformers), ``"channels-last"`` (Swin), ``"channels-first"``, or a function to
+            ``(N,K,h,w)``. Told by a pass of the first images if None.
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight per layer.
         compile: compile the formula by ``torch.compile`` at the first call, which takes seconds;
             without a compiler it runs as it is, with a warning.
@@ -94,11 +95,13 @@ class CAM:
         self.network, self.reshape = uncompiled(network), reshape
         self._wanted = as_layers(wanted)
         self.fusion = check_fusion(fusion, len(self._wanted))
+        self._layers: list[Layer] | None = None
         parse_output(output)
         self._output, self._reading = output, None
         self._fused = self._compiled() if compile else None
         sought = any(one in SOUGHT for one in self._wanted if isinstance(one, str))
         self._layers = None if sought else self._find(torch.empty(0))
+        self._laid_out: dict[tuple[int, ...], list[Layer]] = {}  # by the size of the images
 
     def __call__(self, images: Tensor, targets: Target = None, batch: int = BATCH) -> Tensor:
         """Heatmaps of the images.
@@ -146,15 +149,14 @@ class CAM:
                 self._reading, _ = read_outputs(self.network, images[probes], self._output)
             reading = self._reading
         targets = read_as(targets, reading)
-        if self._layers is None:
-            self._layers = self._find(images[probes], part_of(targets, len(images), probes))
+        layers = self._layers_for(images[probes], part_of(targets, len(images), probes))
         classifier = Classifier(self.network, reading=reading) if self.method.runs else None
         batches, blank = [], 0
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
             wanted = part_of(targets, len(images), part)
             pixels = images[part].to(device_of(self.network), dtype_of(self.network))
-            made = self._heatmaps(self._layers, pixels, wanted, classifier)
+            made = self._heatmaps(layers, pixels, wanted, classifier)
             batches.append(made.maps[0])
             blank += int(made.degenerate[0].sum())
         if blank:
@@ -169,9 +171,19 @@ class CAM:
         return torch.cat(batches).to(images.device)
 
     def _find(self, probes: Tensor, targets: Target = None) -> list[Layer]:
+        found = None if self._layers is None else [layer.name for layer in self._layers]
         return [
-            find_layer(self.network, one, probes, self.reshape, targets) for one in self._wanted
+            find_layer(self.network, one, probes, self.reshape, targets)
+            for one in found or self._wanted
         ]
+
+    def _layers_for(self, probes: Tensor, targets: Target) -> list[Layer]:
+        """The layers, with the layout that their outputs have for images of this size."""
+        size = tuple(probes.shape[1:])
+        if size not in self._laid_out:
+            self._laid_out[size] = self._find(probes, targets)
+        self._layers = self._layers or self._laid_out[size]
+        return self._laid_out[size]
 
     def _heatmaps(
         self,

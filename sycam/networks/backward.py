@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 import torch
@@ -68,16 +68,19 @@ def differentiate(
 
 def reaches(root: object, leaf: object, around: object = None) -> bool:
     """Whether the autograd graph has a path from node ``root`` to ``leaf`` that avoids another."""
-    seen, waiting = {around}, [root]
+    return leaf in reachable([root], around)
+
+
+def reachable(roots: Iterable[object], around: object = None) -> set[object]:
+    """The nodes of the autograd graph that paths from some nodes lead to, avoiding another."""
+    seen: set[object] = set()
+    waiting = list(roots)
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node is leaf:
-            return True
-        seen.add(node)
-        waiting.extend(edge[0] for edge in node.next_functions)
-    return False
+        if node is not None and node is not around and node not in seen:
+            seen.add(node)
+            waiting.extend(edge[0] for edge in node.next_functions)
+    return seen
 
 
 def accumulator(leaf: Tensor) -> object:

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from torch import nn
 
@@ -45,6 +46,26 @@ def import_file(file: str | Path, kind: str, refusal: type[SycamError]) -> Modul
     return module
 
 
+def import_function(source: str, kind: str, refusal: type[SycamError], role: str = "") -> Any:
+    """What ``FILE.py:NAME`` names.
+
+    Args:
+        source: the file is the user's own program and is run as such.
+        kind, refusal: as for :func:`import_file`.
+        role: what it is in the file, in words, if not of that kind.
+
+    Raises:
+        UnknownNameError: the file has no such function; the nearest are told.
+    """
+    file, _, name = source.rpartition(":")
+    module = import_file(file, kind, refusal)
+    function = getattr(module, name, None)
+    if function is None:
+        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise unknown_name(f"{role or kind} in '{file}'", name, known)
+    return function
+
+
 def load_network(source: str) -> nn.Module:
     """The network that ``source`` names, in evaluation mode.
 
@@ -61,11 +82,7 @@ def load_network(source: str) -> nn.Module:
             f"network {source!r} is not known; expected 'demo', torchvision:NAME, timm:NAME or "
             "FILE.py:FACTORY"
         )
-    module = import_file(file, "network", NetworkError)
-    function = getattr(module, factory, None)
-    if function is None:
-        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise unknown_name(f"factory in '{file}'", factory, known)
+    function = import_function(str(source), "network", NetworkError, "factory")
     try:
         network = function()
     except SycamError:

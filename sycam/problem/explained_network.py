@@ -45,7 +45,8 @@ from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
 from sycam.networks.readings import PROBES, USUAL, Reading
-from sycam.networks.reshaping import Reshape
+from sycam.networks.reshaping import AUTO as DETECT
+from sycam.networks.reshaping import Reshape, UserReshape
 from sycam.networks.steadiness import unsteadiness
 from sycam.networks.untouched import copied, device_of, moved
 from sycam.problem.options import ExplainOptions
@@ -138,6 +139,11 @@ class ExplainedNetwork:
             notify(Note(said))
         target = read_as(target, reading)
         if wanted == [SITES]:
+            if explain.reshape not in (None, DETECT):
+                raise OptionError(
+                    f"the layers are sought with their layouts; leave out {argument('reshape')}, "
+                    "or name the layers"
+                )
             layers = find_sites(network, probes, target)
         else:
             layers = tuple(
@@ -393,8 +399,17 @@ def checked_target(target: Target) -> Target:
     return target
 
 
-def reshape_text(reshape: Reshape) -> str | None:
-    """A reshape by its name, or what a function of the user computes."""
+def reshape_text(layers: Sequence[Layer]) -> str | None:
+    """How the outputs of layers become maps, so that it can be had again: their layout, None where
+    they are (N,K,h,w), ``"auto"`` where layouts differ; for a function of the user what it
+    computes."""
+    texts = dict.fromkeys(_reshape_text(layer.reshape) for layer in layers)
+    return next(iter(texts)) if len(texts) == 1 else DETECT
+
+
+def _reshape_text(reshape: Reshape) -> str | None:
+    if isinstance(reshape, UserReshape):
+        return reshape.text
     return target_text(reshape) if callable(reshape) else reshape
 
 

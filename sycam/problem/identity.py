@@ -12,7 +12,8 @@ from sycam.inference import FLOAT32
 from sycam.metrics import Metric
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks.readings import USUAL
-from sycam.problem.explained_network import ExplainedNetwork, reshape_text
+from sycam.networks.reshaping import UserReshape
+from sycam.problem.explained_network import ExplainedNetwork, reshape_text, target_text
 from sycam.support.content_digest import tensor_digest
 
 
@@ -31,7 +32,7 @@ def identity_of(
     facts = {
         "network": explained.digest,
         "layer": [layer.name for layer in explained.layers],
-        "reshape": reshape_text(explained.layer.reshape),
+        "reshape": reshape_text(explained.layers),
         "fusion": explained.fusion,
         "images": searched.digests,
         "shape": list(searched.images.shape[1:]),
@@ -46,6 +47,8 @@ def identity_of(
         facts["required"] = [[str(r), r.metric.options, r.metric.version] for r in requirements]
     if precision != FLOAT32:
         facts["precision"] = precision
+    if isinstance(written := explained.layer.reshape, UserReshape):
+        facts["reshaping"] = target_text(written.function)  # the file may change
     if explained.reading != USUAL:
         facts["output"] = str(explained.reading)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -145,7 +145,10 @@ class ExplainOptions:
             (each output is a label of its own, as in a network with one output). ``"auto"`` tells
             the form from the network's last step and its outputs on some images, never that
             logits are of several labels.
-        reshape: makes the layers' outputs maps (``"tokens"``, ``"channels-last"``, a function).
+        reshape: makes the layers' outputs maps: ``"tokens:prefix=1,grid=8x16"``,
+            ``"channels-last"``, ``"channels-first"``, ``"FILE.py:NAME"`` or a function to
+            ``(N,K,h,w)``; ``"tokens"`` looks up prefix and grid. If None, or ``"auto"``, a pass of
+            some images tells.
         fusion: of several layers: ``"mean"``, ``"max"``, ``"product"``, or one weight per layer.
         precision: of the network on perturbed images while searching: ``"float32"``, or
             ``"bfloat16"``, which is refused where it changes the ranking of the leaders among the
@@ -167,7 +170,12 @@ class ExplainOptions:
         "is right) or :sigmoid (every output is a label of its own), like logits:sigmoid; auto: "
         "told by its last step and its outputs",
     )
-    reshape: Reshape = option(None, "layout of the layer: tokens or channels-last", text=str | None)
+    reshape: Reshape = option(
+        None,
+        "layout of the layer: auto, channels-first, channels-last, tokens:prefix=1,grid=8x16, or a "
+        "function FILE.py:NAME to (N,K,h,w)",
+        text=str | None,
+    )
     fusion: Fusion = option(
         "mean", "of several layers: mean, max, product, or weights 0.3,0.7", text=str
     )

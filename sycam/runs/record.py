@@ -103,7 +103,7 @@ class NetworkRecord:
         layers: each of them.
         layer_note: how the layer was chosen.
         fusion: of several layers: ``"mean"``, or their weights.
-        reshape: of a transformer's tokens, in words.
+        reshape: how the layers' outputs become maps, in words; None where they are such.
     """
 
     name: str

@@ -116,7 +116,7 @@ def _network(explained: ExplainedNetwork) -> NetworkRecord:
         layers=tuple(layer.name for layer in explained.layers),
         layer_note=explained.layer.note,
         fusion=explained.fusion,
-        reshape=reshape_text(explained.layer.reshape),
+        reshape=reshape_text(explained.layers),
     )
 
 

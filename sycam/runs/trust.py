@@ -13,7 +13,7 @@ from sycam.support.permission import permit
 
 
 def file_of_network(source: object) -> str | None:
-    """The Python file of ``FILE.py:FACTORY``, with weights or without; None for other networks."""
+    """The Python file of ``FILE.py:NAME``, a network's with weights or without; None for others."""
     text = str(source or "")
     end = text.rfind(".py:")
     return None if end < 0 or text.startswith(("torchvision:", "timm:")) else text[: end + 3]
@@ -32,6 +32,8 @@ def check_files(record: RunRecord, network: object = None, metric: object = None
     refused: list[str] = []
     if network is None and (file := file_of_network(record.network.source)) is not None:
         _note(refused, lambda: permit(Path(file), "network"))
+    if (file := file_of_network(record.network.reshape)) is not None:
+        _note(refused, lambda: permit(Path(file), "reshape"))
     for text in () if metric is not None else record.settings.metrics:
         _note(refused, lambda text=text: find_metric(text))
     for text in record.required:

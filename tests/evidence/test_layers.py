@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError, NetworkError, UnknownNameError
-from sycam.evidence import find_layer, measure, varies
+from sycam.evidence import find_layer, measure, measure_layers, varies
 from sycam.methods import CAM
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -200,32 +200,93 @@ def test_last_is_the_deepest_layer_with_places(small_images):
     last = find_layer(network, "last", small_images)
     assert (last.name, last.module) == ("3", network[3])
     assert find_layer(network, "auto", small_images).name != "3"
-    with pytest.raises(LayerError, match="sought among convolutional layers; name the layer"):
+    with pytest.raises(LayerError, match="sought with its layout; leave out reshape"):
         find_layer(network, "last", small_images, reshape="tokens")
 
 
+class Turned(nn.Module):
+    """Channels last behind its convolution, ``(N,h,w,K)``, as in a Swin transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.norm = nn.LayerNorm(8)
+        self.block = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
+        self.head = nn.Linear(8 * 49, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.block(self.norm(self.conv(images).movedim(1, -1))).flatten(1))
+
+
 def test_channels_last_is_not_taken_for_channels_first():
-    """A Swin transformer's ``(N,h,w,K)`` would make heatmaps of h channels on a w by K grid."""
-    torch.manual_seed(0)
-
-    class Turned(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 8, 3, stride=2)
-            self.norm = nn.LayerNorm(8)
-            self.block = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
-            self.head = nn.Linear(8 * 49, 4)
-
-        def forward(self, images):
-            return self.head(self.block(self.norm(self.conv(images).movedim(1, -1))).flatten(1))
-
-    network, images = Turned().eval(), torch.rand(2, 3, 16, 16)
-    with pytest.raises(LayerError, match="reshape='channels-last'"):
-        find_layer(network, "auto", images)
+    """Channels would be rows otherwise, on a grid of columns by channels."""
+    network, images = made(Turned), torch.rand(2, 3, 16, 16)
+    found = find_layer(network, "auto", images)
+    assert (found.name, found.reshape) == ("block", "channels-last")
+    assert "layer block: channels-last, 7x7 grid" in found.note
     for layer in ("norm", "block"):
-        with pytest.raises(LayerError, match="reshape='channels-last'"):
-            CAM(network, layer, "grad-cam")(images)
-        assert CAM(network, layer, "grad-cam", reshape="channels-last")(images).max() == 1
+        told = CAM(network, layer, "grad-cam")(images)
+        said = CAM(network, layer, "grad-cam", reshape="channels-last")(images)
+        torch.testing.assert_close(told, said, rtol=0, atol=0)
     as_it_is = CAM(network, "block", "grad-cam", reshape=lambda output: output)
-    assert as_it_is(images).shape == (2, 16, 16)
-    assert find_layer(network, "conv", images).name == "conv"
+    same = CAM(network, "block", "grad-cam", reshape="channels-first")
+    assert torch.equal(as_it_is(images), same(images))
+    assert not torch.allclose(same(images), told)
+    assert find_layer(network, "conv", images).reshape is None
+
+
+class Shortcut(nn.Module):
+    """An Identity on a shortcut, whose input the other branch reads, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.c, self.short = nn.Conv2d(4, 4, 3, padding=1), nn.Identity()
+        self.head = nn.Linear(4 * 16 * 16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images)
+        return self.head((self.c(x).relu() + self.short(x)).flatten(1))
+
+
+def test_an_identity_on_a_shortcut_is_that_path_only():
+    """Once the gradients of its input were those of the whole block."""
+    network = made(Shortcut)
+    assert find_layer(network, "auto", IMAGES).name == "stem"
+    first = measure_layers(network, [network.short], IMAGES)[0]
+    behind = measure_layers(network, [network.stem, network.short], IMAGES)
+    x = network.stem(IMAGES).detach().requires_grad_()
+    skip = x.clone()
+    outputs = network.head((network.c(x).relu() + skip).flatten(1))
+    whole, only = torch.autograd.grad(outputs.amax(1).sum(), [x, skip])
+    torch.testing.assert_close(first.gradients, only)
+    torch.testing.assert_close(behind[1].gradients, only)
+    torch.testing.assert_close(behind[0].gradients, whole)
+    assert not torch.allclose(whole, only)
+
+
+class Pyramid(nn.Module):
+    """A head that joins the last two resolutions, as those for segmentation do."""
+
+    def __init__(self, stages: int = 5):
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(3 if i == 0 else 4, 4, 3, 1 + i % 2, 1), nn.ReLU())
+            for i in range(stages)
+        )
+        self.lateral, self.head = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        fine = maps[1]
+        coarse = nn.functional.interpolate(self.lateral(maps[-1]), fine.shape[2:])
+        return self.head(coarse + fine).relu().amax((2, 3))
+
+
+def test_auto_does_not_fall_back_before_a_head_of_several_resolutions():
+    found = find_layer(made(Pyramid), "auto", IMAGES)
+    assert found.name == "stages.4"
+    assert "passed over: head (one channel per class, so that all formulas coincide)" in found.note
+    assert "finer resolutions go round stages.4 as well" in found.note

@@ -95,8 +95,7 @@ def test_tokens_of_a_transformer(grad_cam, small_images):
 
     own = CAM(network, "block", "grad-cam", reshape=by_hand)
     torch.testing.assert_close(own(small_images), cam(small_images))
-    with pytest.raises(LayerError, match=r"returned \(7, 17, 8\).*reshape='tokens'"):
-        CAM(network, "block", "grad-cam")(small_images)
+    assert torch.equal(CAM(network, "block", "grad-cam")(small_images), cam(small_images))
     with pytest.raises(SycamError, match="did you mean 'tokens'"):
         CAM(network, "block", "grad-cam", reshape="token")
 
@@ -126,12 +125,80 @@ def test_tokens_that_fill_no_square(small_images):
     network = Transformer().eval()
     with torch.inference_mode():  # where a reshape could not be differentiated
         square = CAM(network, "block", "D", reshape="tokens")(small_images)
-    assert torch.equal(square, CAM(network, "block", "D", reshape="tokens")(small_images))
+    cam = CAM(network, "block", "D")
+    assert torch.equal(square, cam(small_images))
     wide = torch.rand(2, 3, 56, 80)
-    with pytest.raises(LayerError, match="281 tokens are no square of places"):
-        CAM(network, "block", "G", reshape="tokens")(wide)
-    with pytest.raises(LayerError, match=r"takes square images, got \(16, 64\)"):
-        CAM(network, "block", "G", reshape="tokens")(torch.rand(2, 3, 16, 64))
+    said = CAM(network, "block", "D", reshape="tokens:prefix=1,grid=14x20")(wide)
+    assert torch.equal(cam(wide), said)  # after images of another size
+    assert cam(wide).shape == (2, 56, 80)
+    with pytest.raises(LayerError, match=r"needs \(N,T,K\) with T = 281 tokens"):
+        CAM(network, "block", "G", reshape="tokens:prefix=1,grid=14x20")(small_images)
+
+
+@pytest.mark.parametrize("text", ["tokens:", "tokens:grid=4", "tokens:grid=0x4", "tokens:prefix=1",
+                                  "tokens:grid=4x4,prefix=-1", "tokens:grid=4x4,order=KTN",
+                                  "tokens:grid=4x4,side=1"])  # fmt: skip
+def test_tokens_that_are_not_understood(text):
+    with pytest.raises(OptionError, match="expected tokens, or tokens:prefix=1,grid=8x16"):
+        CAM(Transformer(), "block", "G", reshape=text)
+
+
+def test_a_reshape_from_a_file(tmp_path, small_images):
+    file = tmp_path / "mine.py"
+    file.write_text("def places(t):\n    return t[:, 1:].unflatten(1, (4, 4)).movedim(3, 1)\n")
+    network = Transformer().eval()
+    found = CAM(network, "block", "D", reshape=f"{file}:places")(small_images)
+    assert torch.equal(found, CAM(network, "block", "D")(small_images))
+    with pytest.raises(SycamError, match="did you mean 'places'"):
+        CAM(network, "block", "G", reshape=f"{file}:place")
+
+
+class TokensFirst(Transformer):
+    """``(T,N,K)``, with the class token at the end."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens, self.token.expand(len(images), -1, -1)], 1).transpose(0, 1)
+        tokens = self.block(tokens.transpose(0, 1)).transpose(0, 1)
+        return self.head(self.mix(self.norm(tokens).transpose(0, 1))[:, -1])
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+
+
+@pytest.mark.parametrize("count", [1, 17])
+def test_tokens_first_with_the_class_token_behind(count):
+    """As many images as tokens make no difference."""
+    images = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    network = TokensFirst().eval()
+    tokens_last = CAM(network, "block", "D", reshape="tokens:prefix=0,grid=4x4")(images)
+    by_hand = CAM(
+        network, "norm", "grad-cam", reshape=lambda t: t[:16].permute(1, 2, 0).unflatten(2, (4, 4))
+    )
+    told = CAM(network, "norm", "grad-cam")
+    assert torch.equal(told(images), by_hand(images))
+    assert torch.equal(CAM(network, "block", "D")(images), tokens_last)
+    first, whole = CAM(network, "norm", "D")(images[:1]), CAM(network, "norm", "D")(images)
+    torch.testing.assert_close(whole[:1], first)
+
+
+def test_places_that_form_no_grid(small_images):
+    """Attention's queries, (N, heads, tokens, dim), and tokens in no order."""
+
+    class Shuffled(Transformer):
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patches(images).flatten(2).transpose(1, 2)
+            order = torch.arange(16).flip(0).roll(3)
+            return self.head(self.mix(self.block(tokens[:, order])).mean(1))
+
+    for reshape in (None, "tokens"):
+        with pytest.raises(LayerError) as caught:
+            CAM(Shuffled().eval(), "block", "G", reshape=reshape)(small_images)
+        said = str(caught.value)
+        assert "'block' (TransformerEncoderLayer) returned (2, 16, 8)" in said
+        assert "form one grid" in said
+        assert "reshape='tokens:prefix=1,grid=8x16'" in said
 
 
 class ChannelsLast(nn.Module):

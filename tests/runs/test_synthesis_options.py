@@ -216,11 +216,11 @@ def test_a_transformer_that_returns_features(tmp_path):
         search_images=8,
         heldout=8,
         target=Similarity(prompt),
-        reshape="tokens",
         out=tmp_path / "run",
     )
     data = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert data["network"]["reshape"] == "tokens"
+    assert data["network"]["reshape"] == "tokens:prefix=0,grid=8x8"
+    assert data["network"]["layer_note"] == "layer block: 64 tokens = 0 prefix + 8x8 grid"
     assert "callable Similarity" in data["settings"]["target"]
     assert {row.name for row in result.published} >= {"grad-cam", "layer-cam"}
 

@@ -13,7 +13,7 @@ from sycam.evidence.layers import Layer
 from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.networks.forward import forward
 from sycam.networks.passes import hooked
-from sycam.networks.reshaping import zero_channels
+from sycam.networks.reshaping import rows_of, to_map, zero_channels
 from sycam.networks.untouched import device_of
 from sycam.targets.resolved import Resolved
 
@@ -79,17 +79,25 @@ class Rerun:
     def score_without(
         self,
         channels: Tensor,
-        alter: Callable[[Tensor, Tensor], Tensor] | None = None,
+        alter: Callable[[Tensor, Tensor], object] | None = None,
         logarithmic: bool = False,
     ) -> Tensor:
-        """The target's score, or its logarithm, with one channel a row set to zero, or altered."""
+        """The target's score, or its logarithm, with one channel a row set to zero, or altered in
+        the map ``[B,K,h,w]``, in place."""
         count = len(channels)
 
         def replaced(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            output = output[:1].repeat(count, *(1,) * (output.ndim - 1))
-            if alter is not None:
-                return alter(output, channels)
-            return zero_channels(output, channels, self.layer.reshape, self.layer.module)
+            output = rows_of(output, count, self.layer.reshape)
+            if alter is None:
+                return zero_channels(output, channels, self.layer.reshape, self.layer.module)
+            maps = to_map(output, self.layer.reshape, self.layer.module)
+            if maps.untyped_storage().data_ptr() != output.untyped_storage().data_ptr():
+                raise LayerError(
+                    "what alters single channels needs a reshape that returns a view of the "
+                    "layer's output (permute, unflatten, slices), got a copy"
+                )
+            alter(maps, channels)
+            return output
 
         with hooked((self.layer.module.register_forward_hook, replaced)):
             if self._narrow:
