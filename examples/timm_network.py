@@ -2,8 +2,8 @@
 
     python examples/timm_network.py resnet50.a1_in1k photos/ [--layer layer4] [--budget 20m]
 
-Preprocessing is timm's own for that network. A transformer's layer needs ``--reshape tokens``, a
-Swin's ``--reshape channels-last``.
+Preprocessing is timm's own for that network. A transformer's layout is told by a pass of some
+images; ``--reshape`` says another.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from sycam.errors import LayerError, OptionError, unknown_name
 from sycam.networks.backward import (
     accumulator,
+    bottlenecks,
     differentiate,
     reachable,
-    reaches,
     scripted,
     where_lost,
 )
@@ -69,6 +69,7 @@ def layer_of(layer: Layer | nn.Module) -> Layer:
 Layers = str | nn.Module | Sequence[str | nn.Module]
 AUTO, LAST, SITES = "auto", "last", "sites"
 SOUGHT = (AUTO, LAST)  # a layer that is found by looking at what the network does
+FLATTENED = "order=NKT"
 PASSED = 3  # layers passed over that are named
 LEAST_SITES, MOST_SITES = 3, 6  # layers that a search of the whole network looks at
 
@@ -356,7 +357,7 @@ class _Look:
         A layer inside a residual branch explains only what that branch adds: each path from the
         image to the score should run through the layer. Where several resolutions are joined
         behind it, as in heads for segmentation, such a layer lies far in front, if there is one:
-        then each path that comes through this resolution should run through the layer.
+        then no path should go round the layer within its resolution.
 
         Raises:
             LayerError: there is none.
@@ -386,20 +387,22 @@ class _Look:
 
     def _gone_round(self, name: str) -> bool:
         """Whether a path from the image to the score goes round a layer."""
-        around = self.outputs[name].grad_fn
-        return reaches(self.scores.grad_fn, accumulator(self.pixels), around)
+        return self.outputs[name].grad_fn not in self._unavoidable
+
+    @cached_property
+    def _unavoidable(self) -> set[object]:
+        return bottlenecks(self.scores.grad_fn, accumulator(self.pixels))
 
     def _rules_its_grid(self, name: str) -> bool:
-        """Whether no path from the image to the score goes through the layer's resolution and
-        round the layer."""
+        """Whether no path from the score goes round a layer to one of the same resolution that it
+        is made from, as a shortcut does."""
         node = self.outputs[name].grad_fn
-        before = reachable([self.scores.grad_fn], node)
-        beside = [
-            output.grad_fn
+        beside, behind = reachable([self.scores.grad_fn], node), reachable([node])
+        return not any(
+            output.grad_fn in beside and output.grad_fn in behind
             for other, output in self.outputs.items()
-            if self.grid(other) == self.grid(name) and output.grad_fn in before
-        ]
-        return accumulator(self.pixels) not in reachable(beside, node)
+            if self.grid(other) == self.grid(name)
+        )
 
     def grid(self, name: str) -> tuple[int, ...]:
         """Sides of a layer's map."""
@@ -480,12 +483,14 @@ def _look(network: nn.Module, images: Tensor, target: Target) -> _Look:
 
 def _candidates(known: dict[str, Seen], images: Tensor) -> Collection[str]:
     """Layers whose output is a map. Where places are lost for good, as behind an operation of the
-    network's own, what has the form of one counts as such."""
+    network's own, what has the form of one counts as such. Maps that are only flattened do not:
+    they stand beside what they were made from."""
     last = max((i for i, seen in enumerate(known.values()) if seen.layout), default=-1)
     return [
         name
         for i, (name, seen) in enumerate(known.items())
-        if seen.layout or (i > last and _may_be_map(seen, images))
+        if (seen.layout and not seen.layout.endswith(FLATTENED))
+        or (i > last and _may_be_map(seen, images))
     ]
 
 

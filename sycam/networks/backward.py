@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,19 +69,49 @@ def differentiate(
 
 def reaches(root: object, leaf: object, around: object = None) -> bool:
     """Whether the autograd graph has a path from node ``root`` to ``leaf`` that avoids another."""
-    return leaf in reachable([root], around)
+    return any(node is leaf for node in _nodes([root], around))
 
 
 def reachable(roots: Iterable[object], around: object = None) -> set[object]:
     """The nodes of the autograd graph that paths from some nodes lead to, avoiding another."""
-    seen: set[object] = set()
-    waiting = list(roots)
+    return set(_nodes(roots, around))
+
+
+def _nodes(roots: Iterable[object], around: object) -> Iterator[Any]:
+    seen, waiting = {None, around}, list(roots)
     while waiting:
-        node = waiting.pop()
-        if node is not None and node is not around and node not in seen:
+        node: Any = waiting.pop()
+        if node not in seen:
             seen.add(node)
+            yield node
             waiting.extend(edge[0] for edge in node.next_functions)
-    return seen
+
+
+def bottlenecks(root: object, leaf: object) -> set[object]:
+    """The nodes of the autograd graph that every path from ``root`` to ``leaf`` runs through.
+
+    They are those through which as many paths run as there are.
+    """
+    order: list[Any] = []  # each node behind those that it leads to
+    entered: set[object] = {None}
+    waiting: list[tuple[Any, bool]] = [(root, False)]
+    while waiting:
+        node, left = waiting.pop()
+        if left:
+            order.append(node)
+        elif node not in entered:
+            entered.add(node)
+            waiting.append((node, True))
+            waiting.extend((edge[0], False) for edge in node.next_functions)
+    to_leaf: dict[object, int] = {None: 0}
+    for node in order:
+        ways = sum(to_leaf[edge[0]] for edge in node.next_functions)
+        to_leaf[node] = 1 if node is leaf else ways
+    from_root = dict.fromkeys(order, 0) | {root: 1, None: 0}
+    for node in reversed(order):
+        for edge in node.next_functions:
+            from_root[edge[0]] += from_root[node]
+    return {node for node in order if from_root[node] * to_leaf[node] == to_leaf[root]}
 
 
 def accumulator(leaf: Tensor) -> object:
