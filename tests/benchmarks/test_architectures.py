@@ -31,7 +31,8 @@ def table(benchmark_file):
 def test_a_network_of_timm(name, table, timm):
     architecture = next(one for one in table.ARCHITECTURES if one.name == name)
     row = table.measure(architecture)
-    assert (row.layer, row.glue, row.blank) == (LAYERS[name], 0, 0)
+    assert (row.layer, row.glue) == (LAYERS[name], 0)
+    assert row.blank < 8
     assert row.difference < 1e-4
 
 
