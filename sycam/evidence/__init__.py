@@ -14,7 +14,7 @@ from sycam.evidence.layers import (
     varies,
 )
 from sycam.evidence.leaves.measure import Examples, add_leaves, measure_leaves
-from sycam.evidence.leaves.table import MEASURED, Leaf
+from sycam.evidence.leaves.table import MEASURED, Leaf, ignores_target
 from sycam.evidence.stack import Stack, stacked
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "default_folder",
     "find_layer",
     "find_sites",
+    "ignores_target",
     "measure",
     "measure_layers",
     "measure_leaves",

@@ -33,7 +33,8 @@ def larger(folder: Path, result: Result) -> Result | None:
 
 def _question(record: RunRecord) -> tuple:
     """All that decides a result, but the budget."""
-    search = {name: value for name, value in record.settings.search.items() if name != "budget"}
+    budget = ("budget", "heldout_share")
+    search = {name: v for name, v in record.settings.search.items() if name not in budget}
     version = record.environment["sycam"]
     return record.identity, search, record.settings.seed, record.data.heldout_origin, version
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sycam.events import Note, Notify
 from sycam.problem.problem import Problem
-from sycam.search.options import SearchOptions
+from sycam.search.options import CLASS_AGNOSTIC, SearchOptions
 from sycam.search.racing.race import FLAT, OVERFLOW
 from sycam.search.run import SearchResult
+from sycam.support.arguments import argument
 
 _SAID = 5  # refused candidates that are told
 _NO_HEATMAP = {
@@ -27,6 +28,15 @@ def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: 
             Note(
                 f"{refusal.expression} is refused: {refusal.requirement} is required, it has "
                 f"{refusal.figure:.4g}"
+            )
+        )
+    if result.agnostic:
+        shown, more = result.agnostic[:_SAID], len(result.agnostic) - _SAID
+        others = f" and {more} more" if more > 0 else ""
+        notify(
+            Note(
+                f"{', '.join(shown)}{others} might have won, but show the same whatever is "
+                f"explained; {argument('allow', [CLASS_AGNOSTIC])} offers them"
             )
         )
     if result.new is None:

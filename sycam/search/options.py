@@ -22,6 +22,8 @@ RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)
 GLOBAL, PER_CLASS = "global", "per-class"
 SCOPES = (GLOBAL, PER_CLASS)
+CLASS_AGNOSTIC = "class-agnostic"
+ALLOWED = (CLASS_AGNOSTIC,)
 GRAMMAR, TPE, RANDOM = "grammar", "tpe", "random"
 SAMPLERS = (GRAMMAR, TPE, RANDOM)
 BEST_PUBLISHED = "best-published"
@@ -58,6 +60,9 @@ class SearchOptions:
         storage: of the Optuna study: a URL that several processes share; a file in the run's
             folder if None.
         constants: whether constants of the leaders are tuned at the end of the guided phase.
+        allow: what is refused otherwise: ``"class-agnostic"``, formulas and published CAMs that
+            show the same whatever is explained, as they read no leaf that depends on it. Where
+            the grammar has no such leaf they are allowed anyway.
         scope: ``"global"``, or ``"per-class"``: also one winner per class.
 
     Raises:
@@ -95,6 +100,9 @@ class SearchOptions:
         None, "URL of an Optuna storage that several runs share", repr=False
     )
     constants: bool = option(True, "tune constants of the leaders at the end")
+    allow: tuple[str, ...] | Sequence[str] | str = option(
+        (), "offer as the best what is refused otherwise: class-agnostic", text=list[str]
+    )
     scope: str = option(GLOBAL, "global, or per-class: also the best for each class")
 
     def __post_init__(self) -> None:
@@ -134,6 +142,13 @@ class SearchOptions:
             object.__setattr__(self, "budget", Budget.parse(self.budget))
         object.__setattr__(self, "threshold", parse_threshold(self.threshold))
         object.__setattr__(self, "guesses", _guesses(self.guesses))
+        allow = [self.allow] if isinstance(self.allow, str) else self.allow
+        for name in allow:
+            if name not in ALLOWED:
+                raise OptionError(
+                    f"{argument('allow')} {name!r} is not known; expected {', '.join(ALLOWED)}"
+                )
+        object.__setattr__(self, "allow", tuple(allow))
         if self.forgets and self.mode != EXACT:
             raise OptionError(
                 f"{argument('equivalence')} {self.equivalence!r} compares scores on all search "
@@ -172,6 +187,7 @@ class SearchOptions:
             "budget": str(self.budget),
             "guesses": [str(guess) for guess in self.guesses],
             "storage": None if self.storage is None else masked(self.storage),
+            "allow": list(self.allow),
         }
         return plain
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
+from sycam.evidence import ignores_target
 from sycam.language import Expression
 from sycam.methods import find_method, shown_methods
 from sycam.methods.method import ANSWERS, RIVALS
@@ -20,7 +21,7 @@ from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.engine import DEEPEST, Outcome, Script, Search
 from sycam.search.enumeration.enumerator import Enumerator, Level
-from sycam.search.options import BEST_PUBLISHED, EXACT, PER_CLASS, SearchOptions
+from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
@@ -60,6 +61,7 @@ class SearchResult:
         known_as: name of the published CAM that won; None where a new formula did.
         runner_up: the next that might have won, or None.
         refused: candidates that failed a requirement, the best first.
+        agnostic: names of those that show the same whatever is explained and might have won.
         inadmissible: names of candidates found to be a known method again, or to fail a
             requirement; only those that might have won were asked.
         classes: the winner of each class explained; empty where the scope is global.
@@ -73,6 +75,7 @@ class SearchResult:
     known_as: str | None
     runner_up: Candidate | None
     refused: tuple[Refusal, ...]
+    agnostic: tuple[str, ...]
     inadmissible: frozenset[str]
     classes: tuple[Choice, ...] = ()
     confidence: Confidence | None = None
@@ -108,7 +111,8 @@ def run_search(
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
         known = shown_methods(problem.grammar.leaves, problem.grammar.sites, metric.rewards_blur)
-        admission = Admission(gate, Rediscovery(problem.scorer, known))
+        allowed = CLASS_AGNOSTIC in options.allow or ignores_target(problem.grammar.leaves)
+        admission = Admission(gate, Rediscovery(problem.scorer, known), allowed)
         race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
         guide = _guide_of(problem, options, enumerator, folder if writes else None)
@@ -120,7 +124,7 @@ def run_search(
         classes = _of_classes(problem, options, outcome, first, admission)
         # Before the confidence, which asks candidates that did not come near winning.
         refused = _best_first(gate.refused, outcome, metric)
-        inadmissible = admission.refused
+        inadmissible, agnostic = admission.refused, tuple(dict.fromkeys(admission.agnostic))
         confidence = _confidence(problem, options, outcome, first, admission)
     return SearchResult(
         outcome=outcome,
@@ -129,6 +133,7 @@ def run_search(
         known_as=_known_as(outcome, first),
         runner_up=second,
         refused=refused,
+        agnostic=agnostic,
         inadmissible=inadmissible,
         classes=classes,
         confidence=confidence,
@@ -136,26 +141,40 @@ def run_search(
 
 
 class Admission:
-    """Which candidates may win: those that meet the requirements and are no known method again.
+    """Which candidates may win: those that depend on what is explained, meet the requirements and
+    are no known method again.
 
     Each is asked once, and only when it might win: the answer may be expensive.
 
     Args:
         gate: of the requirements.
         known_again: of the known methods; published CAMs themselves may win.
+        agnostic: whether those may win that show the same whatever is explained.
+
+    Attributes:
+        agnostic: names of those that were asked and show the same whatever is explained, where
+            these may not win.
     """
 
-    def __init__(self, gate: Gate, known_again: Rediscovery):
-        self._gate, self._known_again = gate, known_again
+    def __init__(self, gate: Gate, known_again: Rediscovery, agnostic: bool):
+        self._gate, self._known_again, self._allows_agnostic = gate, known_again, agnostic
         self._admitted: dict[tuple[str, str], bool] = {}
+        self.agnostic: list[str] = []
 
     def __call__(self, candidate: Candidate) -> bool:
         """Whether a candidate may win."""
         asked = candidate.kind, candidate.name
         if asked not in self._admitted:
-            new = candidate.kind in ANSWERS or not self._known_again(candidate)
-            self._admitted[asked] = new and self._gate(find_method(candidate.require_expression()))
+            self._admitted[asked] = self._admits(candidate)
         return self._admitted[asked]
+
+    def _admits(self, candidate: Candidate) -> bool:
+        expression = candidate.require_expression()
+        if not self._allows_agnostic and ignores_target(expression.leaves):
+            self.agnostic.append(candidate.name)
+            return False
+        new = candidate.kind in ANSWERS or not self._known_again(candidate)
+        return new and self._gate(find_method(expression))
 
     @property
     def refused(self) -> frozenset[str]:

@@ -11,13 +11,14 @@ import torch
 import sycam
 from sycam.events import Note
 from sycam.export import export
+from sycam.grammar import load_grammar
 from sycam.methods import METHODS
 from sycam.methods.method import PUBLISHED
 from sycam.problem.images import demo_images
 from sycam.report.html.page import write_report
 from sycam.report.tables import verdict
 
-SEARCH = {"search_images": 16, "heldout": 16, "mode": "exact"}
+SEARCH = {"search_images": 16, "heldout": 16, "mode": "exact", "allow": "class-agnostic"}
 NOTHING_NEW = {"max_cost": 1, "budget": 2}  # A and G, which is HiResCAM
 
 
@@ -65,6 +66,40 @@ def test_under_the_highest_mean_the_answer_is_the_best_of_all_on_the_search_imag
     published = {r.name: r.search for r in result.validation.rows if r.kind == PUBLISHED}
     assert result.best.known_as == max(published, key=published.get)
     assert result.best.score == published[result.best.known_as] > result.best_new.score
+
+
+def test_what_shows_the_same_for_every_class_is_no_answer_unless_allowed(tmp_path):
+    said, out = [], tmp_path / "run"
+    asked = SEARCH | NOTHING_NEW | {"allow": (), "select": "argmax"}
+    result = sycam.synthesize(
+        "demo",
+        "auto",
+        "demo",
+        metric="iou",
+        out=out,
+        notify=said.append,
+        guess="smooth(A)",
+        **asked,
+    )
+    agnostic = {"A", "smooth(A)", str(METHODS["fem"].expression)}
+    scored = {formula.expression for formula in result.hall}
+    assert "smooth(A)" in scored  # it is scored, and shown
+    assert result.best.expression not in agnostic
+    assert result.best_new is None  # else there is G, which is HiResCAM
+    (told,) = [e.text for e in said if isinstance(e, Note) and "whatever is explained" in e.text]
+    assert "smooth(A)" in told
+    assert "allow=['class-agnostic']" in told
+    done = sycam.verify(out)
+    assert done.holds, [check for check in done.checks if not check.holds]
+
+
+def test_where_the_grammar_knows_of_no_class_nothing_is_refused(tmp_path):
+    forward_only = load_grammar("gradient").without({"gradients"})
+    result = sycam.synthesize(
+        "demo", "auto", "demo", metric="iou", grammar=forward_only, out=tmp_path / "run",
+        **SEARCH | NOTHING_NEW | {"allow": ()},
+    )  # fmt: skip
+    assert result.best_new.expression == "A"
 
 
 def test_it_is_read_back_verified_exported_and_used_like_any_other(known, tmp_path):

@@ -95,7 +95,7 @@ def test_a_search_ends_at_the_first_formula_above_the_threshold(tmp_path):
                  if m.kind in ("published", "baseline")]  # fmt: skip
     leader = result.certificate.leaders[-1]
     assert {f.expression: f.score for f in result.hall}[leader] < min(published)  # lower is better
-    easy = run(tmp_path / "easy", threshold=0.9)
+    easy = run(tmp_path / "easy", threshold=0.9, allow="class-agnostic")
     assert easy.certificate.entered == {"exhaustive": 2}  # the first level has two
 
 
@@ -120,6 +120,8 @@ def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
         ({"guess": "mean(Q)"}, "Q"),
         ({"scope": "local"}, "per-class"),
         ({"sampler": "magic"}, "random"),
+        ({"allow": "anything"}, "class-agnostic"),
+        ({"heldout_share": 1}, "less than 1"),
     ],
 )
 def test_what_is_not_understood_is_said_before_anything_is_written(tmp_path, changes, words):

@@ -6,7 +6,7 @@ Symbol, sort, LaTeX, meaning and price of a leaf stand in the operator table of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -177,3 +177,14 @@ _TABLE = (
 )
 
 MEASURED: Mapping[str, Leaf] = MappingProxyType({leaf.name: leaf for leaf in _TABLE})
+
+
+def ignores_target(leaves: Iterable[str]) -> bool:
+    """Whether heatmaps made of these leaves are the same whatever is explained: a number for an
+    image, as the probability is, only scales them.
+
+    >>> ignores_target({"activations"}), ignores_target({"activations", "gradients"})
+    (True, False)
+    """
+    measured = [MEASURED[name] for name in leaves if name in MEASURED]
+    return not any(leaf.of_target and leaf.sort != SCALAR for leaf in measured)
