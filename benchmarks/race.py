@@ -7,7 +7,8 @@ Each table of ``benchmarks/score_tables.py``, or the scores that ``benchmarks/se
 file ``added.jsonl``, is searched in the order of cost, as often as asked on other random orders of
 its images; where more images are asked for than there are, they are drawn with replacement. Exact
 mode scores every candidate on all images. Columns: share of those scores that were needed, for
-dropping by bounds alone (certain), for the race, and with what the default rule of selection
+dropping by bounds alone (certain), for a race over whole images, for the race over cells (images
+by levels, where the metric has levels), and with what the default rule of selection
 brings back; how often the race's leader is exact mode's or within the tolerance; the largest
 loss; how often the rule's choice is exact mode's; and the share that any method needs which looks
 at each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images
@@ -27,7 +28,7 @@ from score_tables import DATA, SETTINGS, Table, default_cache, table
 
 from sycam.language import parse
 from sycam.metrics import Metric, find_metric
-from sycam.scoring.blocks import image_blocks
+from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks
 from sycam.scoring.scorer import Score
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget
@@ -35,21 +36,53 @@ from sycam.search.racing.race import BATCH, BOUND, OUTPERFORMED, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.rules import DEFAULT_RULE
 
-DEFAULT = ("demo-road", "cifar10-road", "demo-average-drop", "cifar10-average-drop", "demo-iou")
+DEFAULT = (
+    "demo-road-levels",
+    "cifar10-road-levels",
+    "demo-average-drop",
+    "cifar10-average-drop",
+    "demo-iou",
+)
 
 
 class KeptScores:
-    """A table of oriented scores that are there already."""
+    """A table ``[C,N,L]`` of oriented scores that are there already.
 
-    def __init__(self, metric: Metric, names: tuple[str, ...], scores: np.ndarray):
-        self.metric, self.images = metric, scores.shape[1]
-        self.stages = image_blocks(self.images, metric)
+    Args:
+        metric: what they are of.
+        names: ``[C]`` expression texts.
+        cells: the scores.
+        stages: in which they are looked at, of cells or of whole images.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        names: tuple[str, ...],
+        cells: np.ndarray,
+        stages: Sequence[ImageBlock],
+    ):
+        self.metric, self.images, self.stages = metric, cells.shape[1], tuple(stages)
+        if self.stages[-1].levels < 2:
+            cells = cells.sum(2, keepdims=True)
         # oriented() is its own inverse.
-        self._scores = dict(zip(names, metric.oriented(scores), strict=True))
+        self._cells = dict(zip(names, metric.oriented(cells), strict=True))
+        self._seen: list[np.ndarray] = []
+        seen = np.zeros(cells.shape[1:], bool)
+        for block in self.stages:
+            np.put_along_axis(seen[block.part], block.which, True, 1)
+            self._seen.append(seen.copy())
+
+    def cells(self, name: str, stage: int) -> np.ndarray:
+        """``[N,L]`` scores up to the end of a stage, NaN where they are of a later one."""
+        return np.where(self._seen[stage], self._cells[name], np.nan)
 
     def of(self, name: str, stage: int) -> Score:
-        """Scores up to the end of a stage."""
-        return Score.of(self.metric, self._scores[name][: self.stages[stage].stop], 0, True)
+        """The same by image."""
+        seen = self._seen[stage]
+        some, levels = seen.any(1), seen.shape[1]
+        sums = np.where(seen, self._cells[name], 0.0).sum(1)[some]
+        return Score.of(self.metric, sums * levels / seen.sum(1)[some], 0, True)
 
     def score(self, expressions, stage: int) -> list[Score]:
         """The same of several."""
@@ -72,7 +105,7 @@ def kept(file: Path, metric: Metric, max_cost: int) -> Table:
             if one["finite"] and parse(one["name"]).cost <= max_cost:
                 found[one["name"]] = one["scores"]
     scores = metric.oriented(np.array(list(found.values())))
-    return Table(tuple(found), scores, (), np.zeros((0, scores.shape[1])))
+    return Table.of(list(found), scores, (), np.zeros((0, scores.shape[1], 1)))
 
 
 def bound(scores: np.ndarray, tolerance: float, delta: float) -> float:
@@ -90,36 +123,41 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
     expressions = [found.expressions[i] for i in order]
     rng, rows = np.random.default_rng(0), []
     count = found.scores.shape[1]
+    best, worst = (f(map(metric.oriented, metric.range)) for f in (max, min))
     for _ in range(options.orders):
         images = rng.permutation(count)[: options.images]
         if options.images > count:
             images = rng.integers(0, count, options.images)
-        scores, known = found.scores[order][:, images], found.published_scores[:, images]
-        board = KeptScores(metric, tuple(map(str, expressions)), scores)
-        ends = tuple(stage.stop for stage in board.stages)
-        best, worst = (f(map(metric.oriented, metric.range)) for f in (max, min))
-        bounds = np.full(board.images, float(best))
-        sure = {BOUND: Bounds(bounds, worst)}
-        race = {OUTPERFORMED: SequentialTest(options.delta, tolerance, ends, bounds)}
-        raced = searched(board, expressions, known, sure | race)
-        spent = raced.spent
+        cells, known = found.cells[order][:, images], found.published_cells[:, images]
+        scores = cells.sum(2)
+        by_stages = []
+        for divided in (image_blocks, cell_blocks):
+            stages = divided(len(images), metric)
+            board = KeptScores(metric, tuple(map(str, expressions)), cells, stages)
+            levels = stages[-1].levels
+            bounds = np.full((board.images, levels), float(best) / levels)
+            sure = {BOUND: Bounds(bounds, worst)}
+            test = SequentialTest(options.delta, tolerance, len(stages) - 1, bounds)
+            peers = known if levels > 1 else known.sum(2, keepdims=True)
+            raced = searched(board, expressions, peers, sure | {OUTPERFORMED: test})
+            by_stages.append(raced.spent / (len(scores) * stages[-1].end))
         raced.settle()
         rows.append(
             (
-                searched(board, expressions, known, sure).spent / scores.size,
-                spent / scores.size,
-                raced.spent / scores.size,
+                searched(board, expressions, peers, sure).spent / (len(scores) * stages[-1].end),
+                *by_stages,
+                raced.spent / (len(scores) * stages[-1].end),
                 scores.mean(1).max() - metric.oriented(raced.leader.mean),
-                raced.choice().name == searched(board, expressions, known, {}).choice().name,
+                raced.choice().name == searched(board, expressions, peers, {}).choice().name,
                 bound(scores, tolerance, options.delta),
             )
         )
-    by_bounds, by_race, settled, loss, chosen, least = np.array(rows).T
+    by_bounds, by_images, by_race, settled, loss, chosen, least = np.array(rows).T
     return (
         f"| {name} | {len(expressions)} | {board.images}{' repeated' * (options.images > count)} "
-        f"| {by_bounds.mean():.0%} | {by_race.mean():.0%} ({by_race.min():.0%} to "
-        f"{by_race.max():.0%}) | {settled.mean():.0%} "
-        f"| {int((loss <= 1e-12).sum())} of {len(loss)} "
+        f"| {by_bounds.mean():.0%} | {by_images.mean():.0%} "
+        f"| {by_race.mean():.0%} ({by_race.min():.0%} to {by_race.max():.0%}) "
+        f"| {settled.mean():.0%} | {int((loss <= 1e-12).sum())} of {len(loss)} "
         f"| {int((loss <= tolerance).sum())} of {len(loss)} | {loss.max():.4f} "
         f"| {int(chosen.sum())} of {len(loss)} | {least.mean():.0%} |"
     )
@@ -144,8 +182,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = make_parser().parse_args(arguments)
     columns = (
-        "table", "formulas", "images", "by bounds", "race", "settled", "same leader",
-        "within tolerance", "loss", "same choice", "plain differences need",
+        "table", "formulas", "images", "by bounds", "race over images", "race", "settled",
+        "same leader", "within tolerance", "loss", "same choice", "plain differences need",
     )  # fmt: skip
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     if options.kept is not None:

@@ -39,6 +39,7 @@ DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
 PUBLISHED = ("published", "baseline")
 PROBES = 4  # images on which candidates are told apart; the last confirms
 CHUNK = 8
+FORMAT = 2  # of the kept tables
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ SETTINGS = {
     "demo-road": Setting("demo", "auto", "demo", ROAD, 400, 180, 3),
     "demo-iou": Setting("demo", "auto", "demo", "iou", 500, 2700, 4),
     "demo-average-drop": Setting("demo", "auto", "demo", "average-drop", 400, 700, 4),
+    # A race over cells is compared with one over images on these, of nine percentiles and of three.
+    "demo-road-levels": Setting("demo", "auto", "demo", "road", 200, 180, 3),
+    "cifar10-road-levels": Setting(*CIFAR, "road:percentiles=20+50+80", 200, 180, 3),
     "demo-road-whole": Setting("demo", "auto", "demo", "road", 200, 3000, 4),
     "cifar10-road": Setting(*CIFAR, ROAD, 400, 180, 3),
     "cifar10-road-whole": Setting(*CIFAR, "road", 200, 3000, 4),
@@ -103,12 +107,29 @@ class Table:
         scores: ``[C,N]`` float64, oriented: higher is better.
         published: ``[P]`` names of published CAMs and baselines.
         published_scores: ``[P,N]``, oriented.
+        cells: ``[C,N,L]`` what each of the metric's levels adds to the scores.
+        published_cells: ``[P,N,L]``.
     """
 
     names: tuple[str, ...]
     scores: np.ndarray
     published: tuple[str, ...]
     published_scores: np.ndarray
+    cells: np.ndarray
+    published_cells: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        cells: np.ndarray,
+        published: Sequence[str],
+        published_cells: np.ndarray,
+    ) -> Table:
+        """Of cells, or of ``[C,N]`` scores of a metric without levels."""
+        cells = cells.reshape(*cells.shape[:2], -1)
+        known = published_cells.reshape(*published_cells.shape[:2], -1)
+        return cls(tuple(names), cells.sum(2), tuple(published), known.sum(2), cells, known)
 
     @property
     def expressions(self) -> list[Expression]:
@@ -124,20 +145,22 @@ def default_cache() -> Path:
 def table(name: str, cache: Path) -> Table:
     """A table from the cache, where it is computed if it is not there."""
     setting = SETTINGS[name]
-    key = hashlib.sha256(json.dumps(asdict(setting), sort_keys=True).encode()).hexdigest()[:12]
+    content = json.dumps([FORMAT, asdict(setting)], sort_keys=True)
+    key = hashlib.sha256(content.encode()).hexdigest()[:12]
     file = cache / f"{name}-{key}.npz"
     if not file.exists():
         found = compute(setting)
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".part.npz")
-        np.savez_compressed(partial, **vars(found))
+        kept = ("names", "cells", "published", "published_cells")
+        np.savez_compressed(partial, **{name: getattr(found, name) for name in kept})
         partial.replace(file)
     with np.load(file, allow_pickle=False) as kept:
-        return Table(
-            tuple(kept["names"].tolist()),
-            kept["scores"],
-            tuple(kept["published"].tolist()),
-            kept["published_scores"],
+        return Table.of(
+            kept["names"].tolist(),
+            kept["cells"],
+            kept["published"].tolist(),
+            kept["published_cells"],
         )
 
 
@@ -158,17 +181,20 @@ def compute(setting: Setting) -> Table:
     known = [m for m in shown_methods(grammar.leaves) if m.kind in PUBLISHED]
     scorer = Scorer(metric, evidence, context)
     scorer.prepare(len(formulas) + len(known))
+    which = None
+    if metric.levels > 1:
+        which = np.tile(np.arange(metric.levels), (len(images), 1))
     scored: list[tuple[Expression, Score]] = []
     for start in range(0, len(formulas), CHUNK):
         chunk = formulas[start : start + CHUNK]
-        scored += zip(chunk, scorer.score(chunk), strict=True)
+        scored += zip(chunk, scorer.score(chunk, which), strict=True)
     # As in a search: what overflows or is flat on more than one image in twenty cannot win.
     scored = [(e, s) for e, s in scored if s.finite and s.degenerate <= 0.05 * len(images)]
-    references = [scorer.score_method(find_method(m.name)) for m in known]
-    return Table(
-        tuple(str(e) for e, _ in scored),
+    references = [scorer.score_method(find_method(m.name), which) for m in known]
+    return Table.of(
+        [str(e) for e, _ in scored],
         metric.oriented(np.stack([s.values for _, s in scored])),
-        tuple(m.name for m in known),
+        [m.name for m in known],
         metric.oriented(np.stack([s.values for s in references])),
     )
 

@@ -70,6 +70,8 @@ class Metric(ABC):
         measurements: forward and backward passes for one candidate and one image, at most.
         shared_measurements: the same for one image, whatever the number of candidates.
         components: names of what :meth:`score` returns for an image, where that is not one score.
+        levels: of how many parts that cost about the same passes a score is the sum; a race looks
+            at them one by one where there are several, see :meth:`score_at`.
         origin: ``FILE.py:NAME`` of a metric that was found in a user's file, else empty.
     """
 
@@ -92,6 +94,7 @@ class Metric(ABC):
     measurements: int = 0
     shared_measurements: int = 0
     components: tuple[str, ...] = ()
+    levels: int = 1
     origin: str = ""
 
     @abstractmethod
@@ -106,6 +109,19 @@ class Metric(ABC):
             Tensor[P,N], one score per candidate and image; ``[P,N,c]`` where ``components`` names c
             of them.
         """
+
+    def score_at(self, maps: Tensor, context: Context, levels: Tensor) -> Tensor:
+        """What levels add to the score of heatmaps; all of them together add up to it.
+
+        Args:
+            maps: ``[P,N,H,W]`` in [0, 1].
+            context: of the same N images.
+            levels: ``[N,T]`` int64, T of the metric's levels for each image, none of them twice.
+
+        Returns:
+            Tensor[P,N,T] float64.
+        """
+        raise NotImplementedError(f"metric {self.name!r} has no levels")
 
     def check(self, context: Context) -> None:
         """Refuse images, a network or a target for which the metric is not defined.
@@ -210,6 +226,10 @@ class Metric(ABC):
         """``[N]`` the best score that any heatmap could get on each image (or better)."""
         best = self.range[1] if self.higher_is_better else self.range[0]
         return torch.full((len(context),), float(best), device=context.images.device)
+
+    def bound_at(self, context: Context) -> Tensor:
+        """``[N,levels]`` the most that any heatmap could get at each level (or more)."""
+        return (self.bound(context).double() / self.levels)[:, None].expand(-1, self.levels)
 
     def unit(self, scale: float) -> float:
         """How large scores are where the values watched are as large as ``scale``; 1 where they

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from sycam.problem.problem import Problem
-from sycam.scoring.blocks import image_blocks
 from sycam.search import Candidate, Level
 from sycam.search.engine import Script
 from sycam.search.options import COSTLIEST, EXACT, SearchOptions
 from sycam.search.racing.race import Standing
-from sycam.search.run import SearchResult
+from sycam.search.run import SearchResult, search_blocks
 from sycam.search.space import probe_images
 from sycam.support.schema import Bounds, Count, absent
 
@@ -47,9 +46,10 @@ class Certificate:
         settling: batches that bringing candidates back took.
         brought_back: candidates dropped that the selection rule might have preferred.
         unsettled: those of them for which the time did not suffice.
-        scores: of one candidate on one image that were needed.
+        scores: of one candidate on one image that were needed, in a race at one of the metric's
+            levels.
         scores_without: dropping none.
-        stages: ends of the blocks in which the images are scored.
+        stages: how many of them a candidate has at the end of each stage.
         leaders: names of the candidates that have led, in turn.
         rule: of selection.
         winner: the formula chosen.
@@ -101,7 +101,7 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
     """The certificate of a search."""
     metric, outcome = problem.metric, found.outcome
     entered = len(outcome.candidates) + len(outcome.dropped)
-    images, raced = len(problem.context), options.mode != EXACT
+    blocks, raced = search_blocks(problem, options), options.mode != EXACT
     return Certificate(
         mode=options.mode,
         grammar=problem.grammar.digest,
@@ -118,8 +118,8 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
         brought_back=outcome.brought_back,
         unsettled=outcome.unsettled,
         scores=outcome.spent,
-        scores_without=entered * images,
-        stages=tuple(block.stop for block in image_blocks(images, metric)),
+        scores_without=entered * blocks[-1].end,
+        stages=tuple(block.end for block in blocks),
         leaders=tuple(outcome.leaders),
         rule=options.rule,
         winner=_figure(found.winner),

@@ -25,14 +25,14 @@ from sycam.support.schema import Count, absent, from_plain
 
 JOURNAL_FILE = "scores.jsonl"  # of a run's folder
 LOCK_SUFFIX = ".lock"  # of the file beside it: on Windows, what is locked cannot be read
-VERSION = 2
+VERSION = 3
 _LARGEST = 1 << 33  # bytes of a journal that is read
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate's scores on a stage's images: ``[n]``, or ``[n, c]`` of several components;
-    ``flat`` are the places of the images on which its map ranks nothing."""
+    """One candidate's scores on a stage's images: ``[n]``, or ``[n, c]`` of several components or
+    levels; ``flat`` are the places of the images on which its map ranks nothing."""
 
     name: str
     scores: Sequence[Any]
@@ -90,7 +90,7 @@ class Journal:
         self.damaged = 0
         self._file: BinaryIO | None = None
         self._lock_file: BinaryIO | None = None
-        header = {"version": VERSION, "identity": identity, "stages": [s.stop for s in stages]}
+        header = {"version": VERSION, "identity": identity, "stages": [s.end for s in stages]}
         try:
             if not writable:
                 self._replay(self._content(), header)
@@ -149,11 +149,12 @@ class Journal:
                 continue
             for one in line.candidates:
                 values = np.array(one.scores, float)
-                self.known[one.name, line.stage] = Score.of(
+                self.known[one.name, line.stage] = Score.of_stage(
                     self.metrics[line.stage],
                     values,
                     one.degenerate,
                     one.finite,
+                    self.stages[line.stage].levels,
                     _mask(one, len(values)),
                 )
         return len(content) - len(torn)
@@ -169,6 +170,8 @@ class Journal:
             return None
         stage = self.stages[line.stage]
         images, parts = stage.stop - stage.start, len(self.metrics[line.stage].components)
+        if stage.levels > 1:
+            parts = stage.added
         wanted = (images, parts) if parts else (images,)
         sound = (
             _shape(one) == wanted

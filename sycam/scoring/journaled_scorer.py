@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,9 +13,14 @@ from sycam.evidence import Evidence, Stack
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics import Context, Metric
-from sycam.scoring.blocks import ImageBlock
+from sycam.scoring.blocks import ImageBlock, by_image
 from sycam.scoring.journal import Journal
-from sycam.scoring.scorer import Score, Scorer
+from sycam.scoring.scorer import DIGITS, Score, Scorer
+
+
+def recorded_name(method: Method) -> str:
+    """Under which the scores of a known method are on record: its expression's, if it has one."""
+    return method.name if method.expression is None else str(method.expression)
 
 
 class JournaledScorer:
@@ -29,7 +35,8 @@ class JournaledScorer:
         measures: whether what is not on record is measured; otherwise it is an error.
 
     Attributes:
-        fresh: scores measured in this session, of one candidate on one image each.
+        fresh: scores measured in this session, of one candidate on one image each, or in one cell
+            of an image and a level where stages are of cells.
         busy: seconds that took.
     """
 
@@ -46,16 +53,19 @@ class JournaledScorer:
         self.stages, self.measures = tuple(stages), measures
         self.fresh, self.busy = 0, 0.0
         self._first: tuple[float, int] | None = None  # the first measurement's seconds and scores
+        parts = dict.fromkeys((stage.start, stage.stop) for stage in stages)
         # Kept values take the same room in all, however many stages there are.
-        self._scorers = [
-            Scorer(
+        room = sum(stop - start for start, stop in parts)
+        by_part = {
+            (start, stop): Scorer(
                 metric,
-                evidence.subset(stage.part),
-                context.subset(stage.part),
-                share=(stage.stop - stage.start) / stages[-1].stop,
+                evidence.subset(slice(start, stop)),
+                context.subset(slice(start, stop)),
+                share=(stop - start) / room,
             )
-            for stage in stages
-        ]
+            for start, stop in parts
+        }
+        self._scorers = [by_part[stage.start, stage.stop] for stage in stages]
 
     @property
     def images(self) -> int:
@@ -67,16 +77,32 @@ class JournaledScorer:
         return (name, stage) in self.journal.known
 
     def of(self, name: str, stage: int) -> Score:
-        """The scores of a candidate up to the end of a stage, all of them on record."""
+        """The scores of a candidate up to the end of a stage, all of them on record. Images that
+        were seen at some levels only count as if the others were alike."""
         parts = [self.journal.known[name, i] for i in range(stage + 1)]
-        if len(parts) == 1:
+        if self.stages[0].levels > 1:
+            values = by_image(self.cells(name, stage), self.stages[: stage + 1])
+            values = self.metric.rounded(values, self.context.scale.largest, DIGITS)
+        elif len(parts) == 1:
             return parts[0]
+        else:
+            values = np.concatenate([part.values for part in parts])
         return Score.of(
             self.metric,
-            np.concatenate([part.values for part in parts]),
+            values,
             sum(part.degenerate for part in parts),
             all(part.finite for part in parts),
         )
+
+    def cells(self, name: str, stage: int) -> np.ndarray:
+        """``[N,L]`` what each image at each of the metric's levels adds to its score, NaN where
+        the candidate has not been seen up to the end of a stage; ``[N,1]`` where stages are of
+        whole images."""
+        cells = np.full((self.images, self.stages[0].levels), np.nan)
+        for i, block in enumerate(self.stages[: stage + 1]):
+            values = self.journal.known[name, i].values.reshape(len(block.which), -1)
+            np.put_along_axis(cells[block.part], block.which, values, 1)
+        return cells
 
     def score(self, expressions: Sequence[Expression], stage: int) -> list[Score]:
         """Scores of candidates up to the end of a stage; the stages before are on record."""
@@ -84,25 +110,32 @@ class JournaledScorer:
         if missing:
             # All together, also where an interruption left a part of them on record: what is
             # computed together decides the last bits, and with them the order of tied pixels.
+            which = self._which(stage)
             measured = self._measured(
-                stage, missing[0], lambda: self._scorers[stage].score(expressions), len(missing)
+                stage,
+                missing[0],
+                lambda: self._scorers[stage].score(expressions, which),
+                len(missing),
             )
             scores = dict(zip(expressions, measured, strict=True))
             self.journal.append(stage, list(map(str, missing)), [scores[e] for e in missing])
         return [self.of(str(e), stage) for e in expressions]
 
     def score_method(self, method: Method, stage: int) -> Score:
-        """The scores of a known method up to the end of a stage; the stages before are on record.
-
-        It is on record as its expression, if it has one.
-        """
-        name = method.name if method.expression is None else str(method.expression)
+        """The scores of a known method up to the end of a stage; those before are on record."""
+        name = recorded_name(method)
         if not self.has(name, stage):
+            which = self._which(stage)
             measured = self._measured(
-                stage, name, lambda: [self._scorers[stage].score_method(method)], 1
+                stage, name, lambda: [self._scorers[stage].score_method(method, which)], 1
             )
             self.journal.append(stage, [name], measured)
         return self.of(name, stage)
+
+    def _which(self, stage: int) -> np.ndarray | None:
+        """``[n,T]`` the levels of a stage's images; None where it sees them as a whole."""
+        block = self.stages[stage]
+        return block.which if block.levels > 1 else None
 
     def _measured(
         self, stage: int, name: object, work: Callable[[], list[Score]], count: int
@@ -114,10 +147,11 @@ class JournaledScorer:
             )
         started = time.monotonic()
         scores = work()
-        seconds = time.monotonic() - started
-        done = count * (self.stages[stage].stop - self.stages[stage].start)
+        seconds, done = time.monotonic() - started, count * self.stages[stage].cells
         self.busy, self.fresh = self.busy + seconds, self.fresh + done
         self._first = self._first or (seconds, done)
+        if self.stages[stage].seen:  # heatmaps that rank nothing were counted at the first level
+            scores = [replace(score, degenerate=0, flat=None) for score in scores]
         return scores
 
     def prepare(self, scores: int) -> None:
@@ -127,7 +161,8 @@ class JournaledScorer:
 
     @property
     def pace(self) -> float:
-        """Measured seconds for one candidate on one image; 0 before anything was measured.
+        """Measured seconds for one candidate on one image, or in one cell; 0 before anything was
+        measured.
 
         The first measurement counts only as long as there is no other: in it the network finds its
         batch size, and noise and the like are drawn.
@@ -138,3 +173,8 @@ class JournaledScorer:
         if self.fresh > done:
             return (self.busy - seconds) / (self.fresh - done)
         return seconds / done
+
+    @property
+    def image_pace(self) -> float:
+        """The same for one candidate on one image at all levels."""
+        return self.pace * self.stages[-1].end / self.images

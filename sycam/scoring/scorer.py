@@ -23,6 +23,7 @@ _TOGETHER = 8  # candidates that are usually scored together: blocks of images a
 _ROOM = 2**29  # bytes of subexpressions' values that are kept from batch to batch
 _ROOM_AGAIN = 2**31  # bytes of evidence of changed inputs that are kept
 DIGITS = 7  # decimals of a score's unit that are kept: the rest is floating-point noise
+DIGITS_OF_LEVELS = 13  # of what levels add to it, so that their sum is rounded but once
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,22 @@ class Score:
         sound = finite and bool(np.isfinite(values).all()) and math.isfinite(mean)
         return cls(values, degenerate, sound, mean, flat)
 
+    @classmethod
+    def of_stage(
+        cls,
+        metric: Metric,
+        values: np.ndarray,
+        degenerate: int,
+        finite: bool,
+        levels: int,
+        flat: np.ndarray | None = None,
+    ) -> Score:
+        """The score of a stage's images: ``[n]``, or ``[n,added]`` at some of several levels."""
+        if levels < 2:
+            return cls.of(metric, values, degenerate, finite, flat)
+        sound = finite and bool(np.isfinite(values).all())
+        return cls(values, degenerate, sound, float(values.mean()) * levels, flat)
+
 
 class Scorer:
     """Scores expressions and methods under metrics on fixed images.
@@ -90,8 +107,15 @@ class Scorer:
         if passes := count * len(self.context) * each:
             self.context.classifier.plan(passes)
 
-    def score(self, expressions: Sequence[Expression]) -> list[Score]:
-        """One :class:`Score` an expression; a batch of expressions shares subexpressions."""
+    def score(
+        self, expressions: Sequence[Expression], which: np.ndarray | None = None
+    ) -> list[Score]:
+        """One :class:`Score` per expression; a batch of expressions shares subexpressions.
+
+        Args:
+            expressions: the batch.
+            which: ``[N,T]`` at which of the metric's levels each image is seen; at all if None.
+        """
         leaves = frozenset().union(*(e.leaves for e in expressions))
         return self._scored(
             len(expressions),
@@ -100,13 +124,16 @@ class Scorer:
                 [_maker([e]) for e in expressions], _maker(expressions), expressions, leaves, False
             ),
             [self.metric],
+            which,
         )[0]
 
-    def score_method(self, method: Method) -> Score:
-        """The score of a named method."""
-        return self.score_under([self.metric], method)[0]
+    def score_method(self, method: Method, which: np.ndarray | None = None) -> Score:
+        """The score of a named method; ``which`` as for :meth:`score`."""
+        return self.score_under([self.metric], method, which)[0]
 
-    def score_under(self, metrics: Sequence[Metric], method: Method) -> list[Score]:
+    def score_under(
+        self, metrics: Sequence[Metric], method: Method, which: np.ndarray | None = None
+    ) -> list[Score]:
         """The scores of a named method under several metrics; its heatmaps are made once."""
         weights = [] if method.expression is None else [method.expression]
         by_metric = self._scored(
@@ -116,6 +143,7 @@ class Scorer:
                 [method.heatmaps], method.heatmaps, weights, method.leaves, method.runs
             ),
             metrics,
+            which,
         )
         return [scores[0] for scores in by_metric]
 
@@ -125,10 +153,11 @@ class Scorer:
         make: Callable[[_Block], Heatmaps],
         again: Callable[[_Block], ChangedInputs],
         metrics: Sequence[Metric],
+        which: np.ndarray | None,
     ) -> list[list[Score]]:
         columns: list[list[Tensor]] = [[] for _ in metrics]
         flat, finite = [], []
-        for heatmaps, scores in self._of_blocks(count, make, again, metrics):
+        for heatmaps, scores in self._of_blocks(count, make, again, metrics, which):
             flat.append(heatmaps.degenerate)
             finite.append(heatmaps.finite)
             for column, score in zip(columns, scores, strict=True):
@@ -138,11 +167,13 @@ class Scorer:
         return [
             [
                 Score.of(metric, values, int(none.sum()), good, none)
+                if which is None
+                else Score.of_stage(metric, values, int(none.sum()), good, metric.levels, none)
                 for values, none, good in zip(
                     metric.rounded(
                         torch.cat(column, 1).double().cpu().numpy(),
                         self.context.scale.largest,
-                        DIGITS,
+                        DIGITS if which is None else DIGITS_OF_LEVELS,
                     ),
                     where,
                     whole,
@@ -158,6 +189,7 @@ class Scorer:
         make: Callable[[_Block], Heatmaps],
         again: Callable[[_Block], ChangedInputs],
         metrics: Sequence[Metric],
+        which: np.ndarray | None,
     ) -> Iterator[tuple[Heatmaps, list[Tensor]]]:
         """Heatmaps and their scores block by block; where memory runs out, in smaller blocks."""
         done, blocks = 0, self._blocks(count)
@@ -167,7 +199,11 @@ class Scorer:
                 heatmaps = make(block)
                 context = block.context.scoring(again(block), heatmaps.degenerate)
                 maps = ranking_maps(heatmaps, context)
-                scores = [metric.score(maps, context) for metric in metrics]
+                if which is None:
+                    scores = [metric.score(maps, context) for metric in metrics]
+                else:
+                    levels = torch.from_numpy(which[done : done + len(context)]).to(maps.device)
+                    scores = [metric.score_at(maps, context, levels) for metric in metrics]
             except Exception as error:
                 if len(block.context) == 1 or not out_of_memory(error):
                     raise

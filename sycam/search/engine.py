@@ -11,6 +11,7 @@ from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.composition.objectives import Objectives
+from sycam.scoring.journaled_scorer import recorded_name
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Forecast, Plan, Scored
 from sycam.search.options import SearchOptions
@@ -171,15 +172,14 @@ class Search:
     # --- phases -----------------------------------------------------------------------------
 
     def _score_known(self, known: Sequence[Method]) -> None:
-        missing = sum(not self.board.has(m.name if m.expression is None else str(m.expression))
-                      for m in known)  # fmt: skip
+        missing = sum(not self.board.has(recorded_name(m)) for m in known)
         self._prepare(missing)
         methods = in_order(known)
         self.notify(Stage("Scoring published CAMs and controls", len(methods)))
         begun, told = self.budget.elapsed, False
 
         def left() -> float:
-            ends = self.budget.for_search(self.board.pace)
+            ends = self.budget.for_search(self.board.image_pace)
             return begun + _FOR_KNOWN * (ends - begun) - self.budget.elapsed
 
         def done(count: int) -> None:
@@ -208,8 +208,9 @@ class Search:
         if self._threshold is not None:
             self.threshold = self._threshold(self.outcome.known)
         metric = self.race.metric
+        names, last = {m.name: recorded_name(m) for m in known}, len(self.board.stages) - 1
         self.race.known = [
-            metric.oriented(c.score.values)
+            metric.oriented(self.board.cells(names[c.name], last))
             for c in self.outcome.known
             if c.score.finite and not metric.components
         ]
@@ -309,7 +310,7 @@ class Search:
         return lambda standing: near(self._figures(standing))
 
     def _settle(self) -> None:
-        most = max(stage.stop - stage.start for stage in self.board.stages)
+        most = max(stage.cells for stage in self.board.stages)
         each = BATCH * most * self.board.pace  # seconds that a batch takes, at most
 
         def stop() -> bool:
@@ -383,14 +384,14 @@ class Search:
             return self.outcome.phases.get(phase, 0) >= self.script.entered.get(phase, 0)
         if self.budget.candidates is not None:
             return self._entered >= self.budget.candidates
-        seconds = new * self.board.pace * self._images_each()
+        seconds = new * self.board.pace * self._scores_each()
         allowed = self._limit * (1 - self._reserved(phase))
         return self.budget.elapsed + seconds > allowed
 
     @property
     def _limit(self) -> float:
         """Seconds of the budget at which the search ends."""
-        return self.budget.for_search(self.board.pace)
+        return self.budget.for_search(self.board.image_pace)
 
     @property
     def _entered(self) -> int:
@@ -400,10 +401,10 @@ class Search:
         """Share of the budget that a phase leaves to those after it."""
         return _FOR_CONSTANTS if phase == GUIDED and self.constants else 0.0
 
-    def _images_each(self) -> float:
-        """Images that a candidate saw so far, on average."""
+    def _scores_each(self) -> float:
+        """Images, or cells, that a candidate was seen in so far, on average."""
         entered = len(self.race.standings)
-        return self.race.spent / entered if entered else float(self.board.images)
+        return self.race.spent / entered if entered else float(self.board.stages[-1].end)
 
     def _forget(self, standings: Sequence[Standing]) -> None:
         for standing in standings:
@@ -418,7 +419,7 @@ class Search:
 
     def _plan(self, stream: Iterator[Expression | Level]) -> list[Expression | Level]:
         """Enumerate as far as the budget can reach, and say so."""
-        each = self.board.pace * self.board.images
+        each = self.board.pace * self.board.stages[-1].end
         if self.script is not None:
             reach = self.script.entered.get(EXHAUSTIVE, 0)
         elif self.budget.seconds is not None:
@@ -462,7 +463,7 @@ class Search:
         return ahead
 
     def _forecast(self, methods: int) -> None:
-        pace, limit = self.board.pace, self.budget.seconds
+        pace, limit = self.board.image_pace, self.budget.seconds
         evidence = self.budget.evidence(pace)
         self.notify(
             Forecast(
@@ -497,7 +498,7 @@ class Search:
                 cost=cost,
                 share=min(share, 1.0),
                 elapsed=elapsed,
-                rate=1 / (self.board.pace * self._images_each()) if self.board.pace else 0.0,
+                rate=1 / (self.board.pace * self._scores_each()) if self.board.pace else 0.0,
                 front=pareto_front(finished, self.race.metric),
                 known=tuple(self.outcome.known),
             )

@@ -16,7 +16,7 @@ from sycam.methods.method import ANSWERS, RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
-from sycam.scoring.blocks import ImageBlock, image_blocks
+from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.engine import DEEPEST, Outcome, Script, Search
@@ -103,7 +103,7 @@ def run_search(
     """
     writes = script is None
     metric, seed = problem.metric, problem.explained.seed
-    blocks = image_blocks(len(problem.context), metric)
+    blocks = search_blocks(problem, options)
     with ExitStack() as stack:
         journal = Journal(folder / JOURNAL_FILE, problem.identity, metric, blocks, writes)
         stack.enter_context(closing(journal))
@@ -184,13 +184,26 @@ class Admission:
 
 def _gate(problem: Problem, folder: Path, writes: bool) -> Gate:
     """Of the requirements, each of whose metrics has a journal of its own."""
-    whole = (ImageBlock(0, len(problem.context)),)
+    count = len(problem.context)
+    whole = (ImageBlock(0, count, count),)
 
     def journal(metric: Metric) -> Journal:
         file = folder / f"scores-{metric.slug}.jsonl"
         return Journal(file, f"{problem.identity} {metric.text}", metric, whole, writes)
 
     return Gate(problem.requirements, problem.scorer, journal)
+
+
+def search_blocks(problem: Problem, options: SearchOptions) -> tuple[ImageBlock, ...]:
+    """The stages of a search: of cells where candidates drop out by chance's leave, so that they
+    need not be seen at all levels."""
+    races = options.mode != EXACT and _drops(problem.metric, options)
+    return (cell_blocks if races else image_blocks)(len(problem.context), problem.metric)
+
+
+def _drops(metric: Metric, options: SearchOptions) -> bool:
+    """Whether a mean over all images decides who wins, so that candidates may drop out."""
+    return not (metric.components or options.scope == PER_CLASS or options.forgets)
 
 
 def _guide_of(
@@ -221,19 +234,22 @@ def _guide_of(
 def _dropping(
     problem: Problem, options: SearchOptions, blocks: Sequence[ImageBlock]
 ) -> dict[str, Dropping]:
-    """When candidates drop out; never where no mean over all images decides who wins."""
+    """When candidates drop out."""
     metric = problem.metric
     dropping: dict[str, Dropping] = {}
-    if metric.components or options.scope == PER_CLASS or options.forgets:
+    if not _drops(metric, options):
         return dropping
-    bounds = metric.oriented(metric.bound(problem.context).double().cpu().numpy())
+    if blocks[-1].levels > 1:
+        best = metric.bound_at(problem.context)
+    else:
+        best = metric.bound(problem.context)[:, None]
+    bounds = metric.oriented(best.double().cpu().numpy())
     if options.mode != EXACT or options.rule in Bounds.sound:
         worst = metric.range[0] if metric.higher_is_better else metric.range[1]
         dropping[BOUND] = Bounds(bounds, metric.oriented(worst))
     if options.mode != EXACT:
-        ends = tuple(block.stop for block in blocks)
         tolerance = options.tolerance_of(metric, problem.context.scale.spread)
-        dropping[OUTPERFORMED] = SequentialTest(options.delta, tolerance, ends, bounds)
+        dropping[OUTPERFORMED] = SequentialTest(options.delta, tolerance, len(blocks) - 1, bounds)
     return dropping
 
 

@@ -23,7 +23,7 @@ def score(i):
     return Score.of(Road(), np.array([i / 7, -i / 3]).round(7), i % 3, True)
 
 
-STAGES = (ImageBlock(0, 2),)
+STAGES = (ImageBlock(0, 2, 2),)
 
 
 def opened(path, identity="me", **options):
@@ -136,7 +136,7 @@ def test_another_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds another run"):
         opened(tmp_path / "j", "you")
     with pytest.raises(RunError, match="holds another run"):
-        Journal(tmp_path / "j", "me", Road(), (ImageBlock(0, 1), ImageBlock(1, 2)))
+        Journal(tmp_path / "j", "me", Road(), (ImageBlock(0, 1, 1), ImageBlock(1, 2, 2)))
 
 
 def hold(path, ready):

@@ -11,7 +11,15 @@ from torch import Tensor
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.removal.baselines import BASELINES, baseline_fill, baseline_images, baseline_key
-from sycam.metrics.removal.perturbation import Interval, count_of, one_of, removal_probabilities
+from sycam.metrics.removal.perturbation import (
+    Interval,
+    count_of,
+    intervals_at,
+    one_of,
+    ranks_of,
+    removal_probabilities,
+    removed_between,
+)
 
 _OPTIONS = (
     "The area is that of the trapezoid rule over the share of pixels, at `steps` equal steps "
@@ -21,6 +29,9 @@ _OPTIONS = (
     "candidates; TorchCAM takes ties in raster order, rounds the step up to whole pixels and "
     "starts insertion from zero."
 )  # fmt: skip
+
+
+_LEVELS = 10  # that a curve's points are dealt out to, one after the other
 
 
 class _Curve(Metric):
@@ -39,6 +50,10 @@ class _Curve(Metric):
     def passes(self) -> int:
         # Without the two ends; of an image with 224 rows.
         return 223 if self.steps == "paper" else self.steps - 1
+
+    @property
+    def levels(self) -> int:
+        return max(1, min(_LEVELS, self.passes))
 
     @property
     def options(self) -> dict[str, object]:
@@ -61,14 +76,52 @@ class _Curve(Metric):
         if between:
             fill, key = baseline_fill(self.baseline, context), baseline_key(self.baseline)
             curve[..., between] = removal_probabilities(maps, intervals, fill, key, context)
-        return area_under(curve, cuts)
+        # In double precision, and so as the levels one by one add up to.
+        return (curve.double() * area_weights(cuts, maps.device)).sum(-1)
+
+    def score_at(self, maps: Tensor, context: Context, levels: Tensor) -> Tensor:
+        cuts = self._cuts(context.size)
+        places, weights = self._dealt(cuts, context)
+        ends = self._ends(cuts, context)[:, None] / self.levels
+        if not places.shape[1]:  # so few pixels that a curve has only its ends
+            return ends.expand(len(maps), *levels.shape)
+        intervals = [self._interval(cut, cuts[-1]) for cut in cuts]
+        bounds = intervals_at(intervals, places[levels].flatten(1), maps)
+        fill = baseline_fill(self.baseline, context)
+        chances = removed_between(ranks_of(maps, context), bounds, fill, context).double()
+        areas = (chances.unflatten(2, (-1, places.shape[1])) * weights[levels]).sum(-1)
+        return areas + ends
 
     def bound(self, context: Context) -> Tensor:
         """The area where all points but the two ends, which are known, are the best possible."""
+        return self.bound_at(context).sum(-1).float()
+
+    def bound_at(self, context: Context) -> Tensor:
         cuts = self._cuts(context.size)
-        best = torch.full_like(context.clean, context.extremes[self.higher_is_better])
-        points = [best if known is None else known for known in self._known(cuts, context)]
-        return area_under(torch.stack(points, -1), cuts)
+        share = self._dealt(cuts, context)[1].sum(1)
+        best = torch.where(share > 0, share * context.extremes[self.higher_is_better], share)
+        return best + self._ends(cuts, context)[:, None] / self.levels
+
+    def _dealt(self, cuts: list[int], context: Context) -> tuple[Tensor, Tensor]:
+        """Which cuts each level holds of those that heatmaps decide, ``[L,k]`` int64, and what
+        they weigh in the area; a level that holds fewer than k repeats one at weight 0."""
+        open_places = [i for i, known in enumerate(self._known(cuts, context)) if known is None]
+        device, width = context.clean.device, -(-len(open_places) // self.levels)
+        places = torch.zeros(self.levels, width, dtype=torch.int64, device=device)
+        weights = torch.zeros(self.levels, width, dtype=torch.float64, device=device)
+        share = area_weights(cuts, device)
+        for nth, place in enumerate(open_places):
+            row, column = nth % self.levels, nth // self.levels
+            places[row, column:] = place
+            weights[row, column] = share[place]
+        return places, weights
+
+    def _ends(self, cuts: list[int], context: Context) -> Tensor:
+        """``[N]`` float64: the part of the area that is the same for all heatmaps."""
+        share = area_weights(cuts, context.clean.device)
+        known = zip(share, self._known(cuts, context), strict=True)
+        parts = [weight * chances.double() for weight, chances in known if chances is not None]
+        return torch.stack(parts).sum(0)
 
     def _known(self, cuts: list[int], context: Context) -> list[Tensor | None]:
         """``[N]`` the probability at each cut where it is the same for all heatmaps: where nothing
@@ -96,10 +149,12 @@ class _Curve(Metric):
         return [round(pixels * step / steps) for step in range(steps + 1)]
 
 
-def area_under(probabilities: Tensor, cuts: list[int]) -> Tensor:
-    """Trapezoid rule over the fraction of pixels, ``[..., steps + 1]`` to ``[...]``."""
-    fractions = torch.tensor(cuts, dtype=torch.float64, device=probabilities.device) / cuts[-1]
-    return torch.trapezoid(probabilities.double(), fractions, dim=-1).float()
+def area_weights(cuts: list[int], device: torch.device) -> Tensor:
+    """``[steps+1]`` float64: what each point of a curve weighs in the area under it, by the
+    trapezoid rule over the fraction of pixels."""
+    fractions = torch.tensor(cuts, dtype=torch.float64, device=device) / cuts[-1]
+    half = fractions.diff() / 2
+    return torch.nn.functional.pad(half, (0, 1)) + torch.nn.functional.pad(half, (1, 0))
 
 
 @register

@@ -85,6 +85,18 @@ def between(value: object, low: float, high: float) -> bool:
     return isinstance(value, Real) and low < value < high
 
 
+def intervals_at(intervals: Sequence[Interval], levels: Tensor, maps: Tensor) -> Tensor:
+    """``[P,N,T,2]`` int32: of M intervals of ranks those that each image is seen at.
+
+    Args:
+        intervals: M.
+        levels: ``[N,T]`` which of them.
+        maps: ``[P,N,H,W]``.
+    """
+    bounds = torch.tensor(intervals, dtype=torch.int32, device=maps.device)
+    return bounds[levels].expand(len(maps), -1, -1, -1)
+
+
 def ranks_of(maps: Tensor, context: Context) -> Tensor:
     """Ranks of the pixels, shared by the metrics of one batch of heatmaps."""
     return context.shared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,7 +16,9 @@ from sycam.metrics.context import Context
 from sycam.metrics.imputation.impute import impute, impute_exact, largest_value
 from sycam.metrics.removal.perturbation import (
     Fill,
+    Interval,
     between,
+    intervals_at,
     one_of,
     ranks_of,
     removal_probabilities,
@@ -99,12 +102,42 @@ class _Removal(Metric):
             "ties": self.ties,
         }
 
+    @property
+    def levels(self) -> int:
+        return len(self.percentiles)
+
     def curves(self, maps: Tensor, context: Context) -> dict[str, Tensor]:
         """``p(imputed) - p(clean)`` at each percentile, ``[P,N,M]``, by side (morf, lerf)."""
         find = self._ordered if self.ties == "blur" else self._plateaus
-        changes = find(maps, context) - context.clean[:, None]
-        parts = changes.split(len(self.percentiles), dim=-1)
-        return dict(zip(self._sides, parts, strict=True))
+        return self._changes(find(maps, context), context)
+
+    def score(self, maps: Tensor, context: Context) -> Tensor:
+        # In double precision, and so as the levels one by one add up to.
+        return self._at(self.curves(maps, context)).sum(-1)
+
+    def score_at(self, maps: Tensor, context: Context, levels: Tensor) -> Tensor:
+        pixels = math.prod(context.size)
+        if self.ties == "blur":
+            intervals = self._intervals(pixels)
+            bounds = {side: intervals_at(intervals[side], levels, maps) for side in self._sides}
+        else:
+            # [P,N,M,2] to the levels of each image.
+            chosen = levels[None, :, :, None].expand(len(maps), -1, -1, 2)
+            bounds = {
+                s: b.gather(2, chosen) for s, b in plateau_bounds(maps, self._kept(pixels)).items()
+            }
+        wanted = torch.cat([bounds[side] for side in self._sides], 2)
+        fill, ranks = self._filler(context), ranks_of(maps, context)
+        return self._at(self._changes(removed_between(ranks, wanted, fill, context), context))
+
+    @abstractmethod
+    def _at(self, changes: dict[str, Tensor]) -> Tensor:
+        """What each percentile adds to the score, ``[P,N,M]`` float64, of changes by side."""
+
+    def _changes(self, probabilities: Tensor, context: Context) -> dict[str, Tensor]:
+        """Changes ``[P,N,M]`` by side, of probabilities that stand side after side."""
+        changes = probabilities - context.clean[:, None]
+        return dict(zip(self._sides, changes.chunk(len(self._sides), dim=-1), strict=True))
 
     def images_without(self, maps: Tensor, context: Context) -> Tensor:
         """The images without their most relevant pixels, at each percentile, ``[P,N,M,C,H,W]``."""
@@ -120,11 +153,7 @@ class _Removal(Metric):
     def _ordered(self, maps: Tensor, context: Context) -> Tensor:
         """Probabilities ``[P,N,M]``, side after side, where every map removes as many pixels."""
         pixels = math.prod(context.size)
-        kept = self._kept(pixels)
-        intervals = {
-            "morf": [(0, pixels - count) for count in kept],
-            "lerf": [(count, pixels) for count in kept],
-        }
+        intervals = self._intervals(pixels)
         wanted = [interval for side in self._sides for interval in intervals[side]]
         return removal_probabilities(maps, wanted, self._filler(context), self._key, context)
 
@@ -143,6 +172,14 @@ class _Removal(Metric):
             )
 
         return torch.cat([probabilities(side) for side in self._sides], -1)
+
+    def _intervals(self, pixels: int) -> dict[str, list[Interval]]:
+        """The ranks that are removed at each percentile, by side."""
+        kept = self._kept(pixels)
+        return {
+            "morf": [(0, pixels - count) for count in kept],
+            "lerf": [(count, pixels) for count in kept],
+        }
 
     def _kept(self, pixels: int) -> list[int]:
         return [math.ceil(q * (pixels - 1) / 100) for q in self.percentiles]
@@ -236,9 +273,8 @@ class Road(_Removal):
     range = (-0.5, 0.5)
     _sides = ("morf", "lerf")
 
-    def score(self, maps: Tensor, context: Context) -> Tensor:
-        curves = self.curves(maps, context)
-        return (curves["lerf"].mean(-1) - curves["morf"].mean(-1)) / 2
+    def _at(self, changes: dict[str, Tensor]) -> Tensor:
+        return (changes["lerf"].double() - changes["morf"].double()) / (2 * self.levels)
 
     def bound(self, context: Context) -> Tensor:
         """The class is certain without the least relevant pixels, and gone without the most."""
@@ -261,8 +297,8 @@ class RoadMorf(_Removal):
     higher_is_better = False
     _sides = ("morf",)
 
-    def score(self, maps: Tensor, context: Context) -> Tensor:
-        return self.curves(maps, context)["morf"].mean(-1)
+    def _at(self, changes: dict[str, Tensor]) -> Tensor:
+        return changes["morf"].double() / self.levels
 
     def bound(self, context: Context) -> Tensor:
         """All of the probability is lost."""
@@ -283,8 +319,8 @@ class RoadLerf(_Removal):
     formula = r"\frac{1}{|Q|} \sum_{q \in Q} \big( p_c(x^{\mathrm{LeRF}}_q) - p_c(x) \big)"
     _sides = ("lerf",)
 
-    def score(self, maps: Tensor, context: Context) -> Tensor:
-        return self.curves(maps, context)["lerf"].mean(-1)
+    def _at(self, changes: dict[str, Tensor]) -> Tensor:
+        return changes["lerf"].double() / self.levels
 
     def bound(self, context: Context) -> Tensor:
         """The class becomes certain."""

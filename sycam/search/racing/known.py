@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sycam.methods import Method
 from sycam.methods.method import RIVALS
-from sycam.scoring.journaled_scorer import JournaledScorer
+from sycam.scoring.journaled_scorer import JournaledScorer, recorded_name
 from sycam.search.selection.select import Candidate
 
 LEAST = 2  # methods that see all images, however short the time
@@ -50,16 +50,16 @@ def score_known(
         done: is told how many have come through, of all.
     """
     order = {id(method): place for place, method in enumerate(methods)}
-    ends = [stage.stop for stage in board.stages]
+    ends = [stage.end for stage in board.stages]
     going, seen, through = list(methods), {}, []
 
     def oriented(method: Method) -> float:
-        score = board.of(name_of(method), seen[id(method)])
+        score = board.of(recorded_name(method), seen[id(method)])
         mean = float(board.metric.oriented(score.mean))
         return mean if score.finite and mean == mean else -math.inf
 
     def cost(method: Method, stage: int) -> float:
-        return 0.0 if board.has(name_of(method), stage) else board.pace * _width(board, stage)
+        return 0.0 if board.has(recorded_name(method), stage) else board.pace * _width(board, stage)
 
     for stage in range(len(ends)):
         if stage:
@@ -83,22 +83,17 @@ def score_known(
         through.append(entered)
         going = going[:entered]
     whole = tuple(
-        Candidate(m.name, m.kind, m.expression, board.of(name_of(m), len(ends) - 1))
+        Candidate(m.name, m.kind, m.expression, board.of(recorded_name(m), len(ends) - 1))
         for m in methods
         if seen.get(id(m)) == len(ends) - 1
     )
     partly = tuple(
-        Candidate(m.name, m.kind, m.expression, board.of(name_of(m), seen[id(m)]))
+        Candidate(m.name, m.kind, m.expression, board.of(recorded_name(m), seen[id(m)]))
         for m in methods
         if id(m) in seen and seen[id(m)] < len(ends) - 1
     )
     complete = len(whole) == len(methods)
     return Known(whole, partly, None if complete else tuple(through))
-
-
-def name_of(method: Method) -> str:
-    """What a method's scores are on record by: its expression, if it has one."""
-    return method.name if method.expression is None else str(method.expression)
 
 
 def in_order(methods: Sequence[Method]) -> list[Method]:
@@ -107,4 +102,4 @@ def in_order(methods: Sequence[Method]) -> list[Method]:
 
 
 def _width(board: JournaledScorer, stage: int) -> int:
-    return board.stages[stage].stop - board.stages[stage].start
+    return board.stages[stage].cells

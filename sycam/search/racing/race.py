@@ -62,7 +62,7 @@ class Race:
         admissible: whether a candidate may win: no published CAM found again, all requirements
             met. It is asked only of those that would lead, of some again.
         seed: of the selection rule.
-        known: ``[N]`` scores of published CAMs and controls, higher is better: with the best of
+        known: ``[N,L]`` scores of published CAMs and controls, higher is better: with the best of
             the finished the peers that a candidate is compared with.
         standings: of all candidates that entered, in their order.
         finished: those that saw all images.
@@ -149,10 +149,9 @@ class Race:
         """Whether the rule cannot prefer it; asked once for each stage, leader and its peers."""
         asked = (standing.stage, *self._situation)
         if self._ruled_out.get(standing.expression, (None,))[0] != asked:
-            best = self._oriented(self._lead.score.values)
-            peers, average = self._peers()
-            score = self.board.of(str(standing.expression), standing.stage)
-            given = best, self._oriented(score.values), self.rule, peers, average
+            best, (peers, average) = self._cells(self._lead.name), self._peers()
+            seen = self._oriented(self.board.cells(str(standing.expression), standing.stage))
+            given = best, seen, self.rule, peers, average
             excluded = any(d.excludes(*given) for d in self.dropping.values())
             self._ruled_out[standing.expression] = asked, excluded
         return self._ruled_out[standing.expression][1]
@@ -175,8 +174,8 @@ class Race:
 
     @property
     def spent(self) -> int:
-        """Scores of one candidate on one image that the race needed."""
-        return sum(self.board.stages[s.stage].stop for s in self.standings.values())
+        """Scores of one candidate on one image, or in one cell, that the race needed."""
+        return sum(self.board.stages[s.stage].end for s in self.standings.values())
 
     def _advance(self, active: Sequence[Expression], stage: int) -> list[Expression]:
         """Score a stage; return those that go on."""
@@ -195,7 +194,8 @@ class Race:
             elif last:
                 self._finish(Candidate(str(expression), "expression", expression, score))
             elif self._lead is not None and self.dropping:
-                standing.dropped = self._reason(self._oriented(score.values))
+                seen = self._oriented(self.board.cells(str(expression), stage))
+                standing.dropped = self._reason(seen)
                 standing.against = standing.dropped and self._lead.name
         return standings
 
@@ -203,7 +203,7 @@ class Race:
         """Why a candidate of these scores drops out before the leader, if it does."""
         if self._lead.name not in self.met[-1:]:
             self.met.append(self._lead.name)
-        leader, peers = self._oriented(self._lead.score.values), self._peers()[0]
+        leader, peers = self._cells(self._lead.name), self._peers()[0]
         drops = (r for r, d in self.dropping.items() if d.drops(leader, seen, len(self.met), peers))
         return next(drops, None)
 
@@ -214,15 +214,18 @@ class Race:
         return self._lead.name, 1 << max(0, len(self.finished).bit_length() - 1)
 
     def _peers(self) -> tuple[np.ndarray, np.ndarray]:
-        """``[P,N]`` scores of others that have seen all images, the best last, and the average
-        ``[N]`` of the leaders among them."""
+        """``[P,N,L]`` scores of others that have seen all images, the best last, and the average
+        ``[N,L]`` of the leaders among them."""
         if self._peers_of is None or self._peers_of[0] != self._situation:
             first = [c for c in self.finished[: self._situation[1]] if c.eligible]
             oriented = self.metric.oriented
             best = sorted(first, key=lambda c: oriented(c.mean))
-            scores = np.stack([self._oriented(c.score.values) for c in best or [self._lead]])
-            peers = np.concatenate([np.reshape(self.known, (-1, scores.shape[1])), scores[-PEERS:]])
-            self._peers_of = self._situation, (peers, leaders_average(scores))
+            scores = np.stack([self._cells(c.name) for c in best or [self._lead]])
+            peers = np.concatenate(
+                [np.reshape(self.known, (-1, *scores.shape[1:])), scores[-PEERS:]]
+            )
+            average = leaders_average(scores.reshape(len(scores), -1)).reshape(scores.shape[1:])
+            self._peers_of = self._situation, (peers, average)
         return self._peers_of[1]
 
     def _finish(self, candidate: Candidate) -> None:
@@ -232,6 +235,10 @@ class Race:
         if ahead and candidate.eligible and self.admissible(candidate):
             self._lead = candidate
             self.leaders.append(candidate.name)
+
+    def _cells(self, name: str) -> np.ndarray:
+        """``[N,L]`` oriented scores of one that has seen all images."""
+        return self._oriented(self.board.cells(name, len(self.board.stages) - 1))
 
     def _oriented(self, values: np.ndarray) -> np.ndarray:
         return self.metric.oriented(values)

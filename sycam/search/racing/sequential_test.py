@@ -1,28 +1,40 @@
 """The statistics of a race: when a candidate is dropped before it has seen all search images.
 
 A candidate races against the *leader*, the best admissible candidate that has seen all N images.
-After each stage, with n images seen, it is dropped where a test rejects "its mean on all N images
-is higher than the leader's by more than the tolerance". Images come in the order of their content
-hashes, so that those seen are a random sample, drawn without replacement, of all.
+After each stage it is dropped where a test rejects "its mean on all N images is higher than the
+leader's by more than the tolerance". What is seen are *cells*: one image at one of the metric's L
+levels (percentiles of ROAD, points of a curve), each of which adds its part to the image's score;
+where a metric has no levels, an image is one cell.
+
+Cells are a sample without replacement from the population of all N L, of a fixed pattern: which
+place of the set is seen at which level, a Latin square, so that levels are seen about equally
+often, and a second cell of an image only when all images have been seen. Chance is in the order
+of the images alone, that of their content hashes: each image is as likely as any other to stand in
+each place, so that each cell is in a stage with the same probability, and the order decides nothing
+else.
 
 Formulas differ by less than images do, so that the mean of the differences seen is a poor guess
-of the mean of all. What the *peers*, the candidates and published CAMs that have seen all images,
-differ by is known on the images to come as well. Their few main directions of difference, by
+of the mean of all. What the *peers*, the candidates and published CAMs that have seen all cells,
+differ by is known in the cells to come as well. Their few main directions of difference, by
 principal components, are control variates: the candidate's difference is regressed on them, and
-the unseen images are predicted (the regression estimator of survey sampling; Cochran, Sampling
-Techniques, 1977, chapter 7). What is left to chance is the residual on the N - n images not seen,
-which is nothing at n = N. Variances lean towards that of the peers (the moderated t of Smyth 2004),
-so that sixteen equal images are no proof.
+the unseen cells are predicted (the regression estimator of survey sampling; Cochran, Sampling
+Techniques, 1977, chapter 7). Cells of one image are alike, which the regression must know: their
+residuals have the peers' covariance between levels, so that it is one of generalised least squares,
+and what an image showed at one level predicts the others of the same image (the best linear
+unbiased predictor). What is left to chance is the residual in the cells not seen, which is nothing
+once all are seen. Variances lean towards that of the peers (the moderated t of Smyth 2004), so that
+sixteen equal images are no proof.
 
 The estimate over its standard error must exceed Student's quantile, and what the same figure of the
-peers' own differences, whose true means are known, exceeds by chance on random parts of the images
-as large as that seen, at the same level. So the test learns how skewed the scores of this metric
+peers' own differences, whose true means are known, exceeds by chance in the same pattern of cells
+on random orders of the images, at the same level. So the test holds what it promises where the
+covariance is not quite that of the peers, and learns how skewed the scores of this metric
 are: an average drop is 0 on most images and large on a few.
 
-Nor do the images seen say anything of a gain on few others: a candidate that is far ahead on 3 % of
+Nor do the cells seen say anything of a gain in few others: a candidate that is far ahead on 3 % of
 them looks like one that never is until it meets the first. So a candidate that is behind stays in
 while rare gains could still make up for it: gains up to the metric's bound (where there is none,
-as large as any difference of peers), on as many images as those seen may miss by chance, at half of
+as large as any difference of peers), in as many cells as those seen may miss by chance, at half of
 delta. It costs little where the leader is near the bounds, and half as much again under IoU.
 
 What is promised is that exact mode's best candidate, or one within the tolerance of it, is lost
@@ -46,137 +58,190 @@ from scipy import stats
 from sycam.search.selection.rules import allowance
 
 LIKE_LEADERS = 2  # peers whose differences to the others count as well as the leader's
-PARTS = 200  # random parts of the images that peers are seen on
+PARTS = 200  # random orders of the images that peers are seen in
 VARIATES = 3  # directions of difference, at most
-IMAGES_EACH = 8  # that must have been seen for one of them
+CELLS_EACH = 8  # that must have been seen for one of them
 PRIOR = 4  # degrees of freedom that the peers' variance counts for
+_OWN = 1e-3  # share of a level's variance that no other level shares, at least
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """A part of the images, and how the mean over all is predicted from it.
+class Sampled:
+    """Which cells have been seen.
 
     Attributes:
-        design: ``[n,q+1]`` ones and the control variates of the images seen.
-        solver: ``[q+1,n]`` gives the coefficients.
-        unseen: ``[q+1]`` mean of the design on the images not seen.
-        share: of the images not seen, 0 to 1.
-        factor: standard error of the predicted mean, in residual standard deviations.
+        kinds: ``[T,L]`` bool, the sets of levels that images were seen at.
+        kind: ``[N]`` which of them each image was.
+        cells: how many cells that is.
     """
 
-    design: np.ndarray
-    solver: np.ndarray
-    unseen: np.ndarray
-    share: float
-    factor: float
+    kinds: np.ndarray
+    kind: np.ndarray
+    cells: int
 
     @classmethod
-    def of(cls, variates: np.ndarray, count: int) -> _Sample:
-        """The sample of the first images of ``[N,q]`` control variates."""
-        total = len(variates)
-        whole = np.column_stack([np.ones(total), variates])
-        design = whole[:count]
-        inverse = np.linalg.pinv(design.T @ design, hermitian=True)
-        left = total - count
-        unseen = (whole.sum(0) - design.sum(0)) / max(1, left)
-        spread = unseen @ inverse @ unseen + (1 / left if left else 0.0)
-        share = left / total
-        return cls(design, inverse @ design.T, unseen, share, share * math.sqrt(max(0.0, spread)))
+    def of(cls, seen: np.ndarray) -> Sampled:
+        """Of ``[N,L]`` bool."""
+        kinds, kind = np.unique(seen, axis=0, return_inverse=True)
+        return cls(kinds, kind.reshape(-1), int(seen.sum()))
 
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of the residuals."""
-        return self.design.shape[0] - self.design.shape[1]
 
-    def estimates(self, gaps: np.ndarray, prior: float) -> tuple[np.ndarray, np.ndarray]:
-        """Predicted means over all images of ``[C,n]`` differences, and their standard errors."""
-        weights = gaps @ self.solver.T
-        left = gaps - weights @ self.design.T
-        variance = ((left**2).sum(1) + PRIOR * prior) / (self.freedom + PRIOR)
-        mean = (1 - self.share) * gaps.mean(1) + self.share * (weights @ self.unseen)
-        return mean, np.sqrt(variance) * self.factor
+class _Predictor:
+    """How the mean over all images is predicted from the cells seen: generalised least squares on
+    the control variates, whose residuals are independent between images and alike, but for one
+    factor, to the peers' between the levels of an image.
+
+    Args:
+        design: ``[N,L,q]`` ones and control variates.
+        levels: ``[L,L]`` covariance of the peers' residuals.
+        sampled: the cells seen.
+
+    Attributes:
+        freedom: degrees of freedom of the residuals.
+    """
+
+    def __init__(self, design: np.ndarray, levels: np.ndarray, sampled: Sampled):
+        images, _, width = design.shape
+        self.design, self.sampled, self.images = design, sampled, images
+        self.freedom = sampled.cells - width
+        kinds = sampled.kinds
+        self.precision = np.zeros((len(kinds), *levels.shape))  # of the levels seen, by kind
+        self.gains = np.zeros(kinds.shape)  # what a cell seen adds to the prediction of its image
+        self.left = np.zeros(len(kinds))  # variance of what an image's cells not seen add up to
+        self.unseen = np.zeros((len(kinds), images, width))  # design of what is still predicted
+        self.squares = np.zeros((len(kinds), images, width, width))
+        for t, seen in enumerate(kinds):
+            across = np.zeros(seen.sum())
+            if seen.any():
+                inverse = np.linalg.inv(levels[np.ix_(seen, seen)])
+                self.precision[t][np.ix_(seen, seen)] = inverse
+                across = inverse @ levels[np.ix_(seen, ~seen)].sum(1)
+                self.gains[t, seen] = 1 + across
+            rest = levels[np.ix_(~seen, ~seen)].sum()
+            self.left[t] = max(0.0, rest - levels[np.ix_(seen, ~seen)].sum(1) @ across)
+            self.unseen[t] = design[:, ~seen].sum(1) - np.einsum(
+                "l,nlq->nq", across, design[:, seen]
+            )
+            self.squares[t] = np.einsum("nlq,lm,nmr->nqr", design, self.precision[t], design)
+        kind, each = sampled.kind, np.arange(images)
+        self._precision = self.precision[kind]
+        self._weighted = np.einsum("nlm,nmq->nlq", self._precision, design)
+        self._inverse = np.linalg.pinv(self.squares[kind, each].sum(0), hermitian=True)
+        unseen, self._left = self.unseen[kind, each].sum(0), self.left[kind].sum()
+        spread = unseen @ self._inverse @ unseen + self._left
+        self._error = math.sqrt(max(0.0, spread)) / images
+        self._weights = (self.gains[kind] + self._weighted @ (self._inverse @ unseen)) / images
+
+    def estimate(self, gaps: np.ndarray) -> tuple[float, float]:
+        """Predicted mean over all images of ``[N,L]`` differences, of which only those seen are
+        looked at, and its standard error."""
+        seen = np.where(self.sampled.kinds[self.sampled.kind], gaps, 0.0)
+        products = np.einsum("nlq,nl->q", self._weighted, seen)
+        squares = np.einsum("nl,nlm,nm->", seen, self._precision, seen)
+        rest = max(0.0, float(squares - products @ self._inverse @ products))
+        variance = (rest + PRIOR) / (self.freedom + PRIOR)
+        return float((self._weights * seen).sum()), math.sqrt(variance) * self._error
+
+    def figures(self, gaps: np.ndarray, orders: np.ndarray) -> np.ndarray:
+        """``[D,B]`` estimate over standard error of ``[D,N,L]`` differences, were the images in
+        another order.
+
+        Args:
+            orders: ``[N,B]`` the place that each image has.
+        """
+        kinds = self.sampled.kind[orders]
+        images, width, count = self.images, self.design.shape[2], len(gaps)
+        squares: np.ndarray = np.zeros((orders.shape[1], width, width))
+        unseen: np.ndarray = np.zeros((orders.shape[1], width))
+        products: np.ndarray = np.zeros((orders.shape[1], count, width))
+        rest: np.ndarray = np.zeros((orders.shape[1], count))
+        means: np.ndarray = np.zeros((orders.shape[1], count))
+        for t, precision in enumerate(self.precision):
+            here = (kinds == t).T.astype(float)  # [B,N]
+            unseen += here @ self.unseen[t]
+            if not self.sampled.kinds[t].any():
+                continue
+            squares += (here @ self.squares[t].reshape(images, -1)).reshape(squares.shape)
+            weighted = gaps @ precision  # [D,N,L]
+            each = np.einsum("dnl,nlq->ndq", weighted, self.design).reshape(images, -1)
+            products += (here @ each).reshape(products.shape)
+            rest += here @ np.einsum("dnl,dnl->nd", weighted, gaps)
+            means += here @ (gaps @ self.gains[t]).T
+        inverse = np.linalg.pinv(squares, hermitian=True)
+        weights = np.einsum("bij,bdj->bdi", inverse, products)
+        rest = (rest - (weights * products).sum(-1)).clip(0)
+        variance = (rest + PRIOR) / (self.freedom + PRIOR)
+        spread = np.einsum("bi,bij,bj->b", unseen, inverse, unseen) + self._left
+        error = np.sqrt(variance * spread.clip(0)[:, None]) / images
+        means = (means + np.einsum("bi,bdi->bd", unseen, weights)) / images
+        return (means / np.maximum(error, _ROUNDING * np.abs(gaps).max())).T
 
 
 @dataclass
 class _Field:
-    """What a leader and its peers say of the images.
+    """What a leader and its peers say of the cells.
 
     Attributes:
-        gaps: ``[D,N]`` differences whose true means are known.
-        variates: ``[N,q]`` main directions of the peers' differences to the leader, mean 0.
+        gaps: ``[D,N,L]`` differences whose true means are known.
+        variates: ``[N,L,q]`` main directions of the peers' differences to the leader, mean 0.
     """
 
     gaps: np.ndarray
     variates: np.ndarray
-    _samples: dict[int, _Sample] = field(default_factory=dict)
-    _priors: dict[int, float] = field(default_factory=dict)
+    _predictors: dict[int, _Predictor] = field(default_factory=dict)
     _figures: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, leader: np.ndarray, peers: np.ndarray) -> _Field:
-        """Of ``[N]`` and ``[P,N]`` scores, the best peer last."""
+        """Of ``[N,L]`` and ``[P,N,L]`` scores, the best peer last."""
         gaps = np.concatenate([one - peers for one in (leader, *peers[-LIKE_LEADERS:])])
-        apart = leader - peers
+        apart = (leader - peers).reshape(len(peers), leader.size)
         apart = apart - apart.mean(1, keepdims=True)
         # Poor candidates differ most from the leader; who is in doubt is more like the good ones.
         size = np.sqrt((apart**2).mean(1, keepdims=True))
         apart = apart / np.where(size > 0, size, 1.0)
-        directions = np.zeros((0, len(leader)))
+        directions = np.zeros((0, leader.size))
         if len(peers) > VARIATES:
             _, strength, directions = np.linalg.svd(apart, full_matrices=False)
             strong = strength[:VARIATES] > 1e-6 * max(1.0, float(strength[0]))
             directions = directions[:VARIATES][strong]
-        return cls(gaps[np.abs(gaps).max(1) > 0], directions.T * math.sqrt(len(leader)))
+        variates = (directions.T * math.sqrt(leader.size)).reshape(*leader.shape, -1)
+        return cls(gaps[np.abs(gaps).max((1, 2)) > 0], variates)
 
-    def sample(self, count: int) -> _Sample:
-        """Of the first images."""
-        if count not in self._samples:
-            self._samples[count] = _Sample.of(self._borne(count), count)
-        return self._samples[count]
+    def predictor(self, sampled: Sampled) -> _Predictor:
+        """From the cells seen."""
+        if sampled.cells not in self._predictors:
+            borne = self.variates[..., : sampled.cells // CELLS_EACH]
+            design = np.concatenate([np.ones((*borne.shape[:2], 1)), borne], -1)
+            self._predictors[sampled.cells] = _Predictor(design, self._levels(design), sampled)
+        return self._predictors[sampled.cells]
 
-    def _borne(self, count: int) -> np.ndarray:
-        """``[N,q]`` the control variates that so many images bear."""
-        return self.variates[:, : count // IMAGES_EACH]
+    def _levels(self, design: np.ndarray) -> np.ndarray:
+        """``[L,L]`` covariance of the known differences' residuals between levels."""
+        whole, gaps = design.reshape(-1, design.shape[2]), self.gaps.reshape(len(self.gaps), -1)
+        weights = np.linalg.lstsq(whole, gaps.T, rcond=None)[0]
+        left = (gaps - (whole @ weights).T).reshape(self.gaps.shape)
+        found = np.einsum("dnl,dnm->lm", left, left) / (left.shape[0] * left.shape[1])
+        own = np.maximum(
+            np.diag(found), max(_ROUNDING * np.diag(found).max(), np.finfo(float).tiny)
+        )
+        return (1 - _OWN) * found + np.diag(own - (1 - _OWN) * np.diag(found))
 
-    def prior(self, count: int) -> float:
-        """Residual variance of the known differences."""
-        if count not in self._priors:
-            whole = np.column_stack([np.ones(len(self.variates)), self._borne(count)])
-            weights = np.linalg.lstsq(whole, self.gaps.T, rcond=None)[0]
-            self._priors[count] = float(((self.gaps.T - whole @ weights) ** 2).mean())
-        return self._priors[count]
-
-    def chance(self, count: int, level: float, parts: np.ndarray) -> float:
+    def chance(self, sampled: Sampled, level: float, orders: np.ndarray) -> float:
         """What the figure of a known difference exceeds by chance with that probability.
 
         Args:
-            count: of images seen.
+            sampled: the cells seen.
             level: the probability.
-            parts: ``[N,B]`` which images random parts of that size hold: 1 or 0.
+            orders: ``[N,B]`` random orders of the images.
         """
-        if count not in self._figures:
-            self._figures[count] = np.sort(self._by_chance(count, parts), axis=None)
-        figures = self._figures[count]
+        if sampled.cells not in self._figures:
+            gaps = self.gaps - self.gaps.mean((1, 2), keepdims=True)
+            figures = self.predictor(sampled).figures(gaps, orders)
+            self._figures[sampled.cells] = np.sort(figures, axis=None)
+        figures = self._figures[sampled.cells]
         return float(figures[len(figures) - 1 - int(level * len(figures))])
-
-    def _by_chance(self, count: int, parts: np.ndarray) -> np.ndarray:
-        """``[D,B]`` estimated over standard error of each known difference, less its true mean: as
-        :class:`_Sample` has them, of all parts at once."""
-        gaps = self.gaps - self.gaps.mean(1, keepdims=True)
-        whole = np.column_stack([np.ones(len(parts)), self._borne(count)])
-        left, width = len(parts) - count, whole.shape[1]
-        squares = np.stack([(whole * column[:, None]).T @ parts for column in whole.T])  # [q,q,B]
-        inverse = np.linalg.pinv(squares.transpose(2, 0, 1), hermitian=True)
-        products = np.stack([(gaps * column) @ parts for column in whole.T], -1)  # [D,B,q]
-        weights = np.einsum("bij,dbj->dbi", inverse, products)
-        unseen = (whole.sum(0) - parts.T @ whole) / left
-        spread = np.einsum("bi,bij,bj->b", unseen, inverse, unseen) + 1 / left
-        rest = ((gaps**2) @ parts - (weights * products).sum(-1)).clip(0)
-        variance = (rest + PRIOR * self.prior(count)) / (count - width + PRIOR)
-        mean = (products[..., 0] + left * (weights * unseen).sum(-1)) / len(parts)
-        error = np.sqrt(variance * spread.clip(0)) * left / len(parts)
-        return mean / np.maximum(error, _ROUNDING * np.abs(self.gaps).max())
 
 
 class SequentialTest:
@@ -185,15 +250,16 @@ class SequentialTest:
     Args:
         delta: probability of losing exact mode's best, at most, 0 to 1.
         tolerance: in units of the metric; a candidate that is better by less may be dropped.
-        ends: number of images at the end of each stage.
-        bounds: ``[N]`` the best score that any heatmap could get on each image, higher is better;
+        looks: how many stages end before a candidate has been seen in all cells.
+        bounds: ``[N,L]`` the most that any heatmap could get in each cell, higher is better;
             infinite where there is no such end.
     """
 
-    def __init__(self, delta: float, tolerance: float, ends: tuple[int, ...], bounds: np.ndarray):
-        self.delta, self.tolerance, self.ends, self.bounds = delta, tolerance, ends, bounds
-        self.looks = max(1, len(ends) - 1)
-        self._parts: dict[tuple[int, int], np.ndarray] = {}
+    def __init__(self, delta: float, tolerance: float, looks: int, bounds: np.ndarray):
+        self.delta, self.tolerance, self.bounds = delta, tolerance, bounds
+        self.looks = max(1, looks)
+        self._orders: np.ndarray | None = None
+        self._sampled: dict[bytes, Sampled] = {}
         self._fields: dict[tuple, _Field] = {}
         self._quantiles: dict[tuple[int, float], float] = {}
 
@@ -205,10 +271,10 @@ class SequentialTest:
         """Whether a candidate is dropped.
 
         Args:
-            leader: ``[N]`` scores, higher is better.
-            seen: ``[n]`` the candidate's, n at least 2.
+            leader: ``[N,L]`` scores, higher is better; an image's add up to its score.
+            seen: ``[N,L]`` the candidate's, NaN where they are not known; two or more are.
             leaders: how many leaders candidates have met so far, this one included.
-            peers: ``[P,N]`` scores of others that have seen all images, the best last.
+            peers: ``[P,N,L]`` scores of others that have seen all cells, the best last.
         """
         if not self._behind(leader, seen, peers, self.tolerance, self.level(leaders)):
             return False
@@ -224,14 +290,21 @@ class SequentialTest:
         by the tolerance; other rules look at cost or nominations as well, and are given none.
 
         Args:
-            best: ``[N]`` scores of the leader.
-            seen: ``[n]`` the candidate's.
+            best: ``[N,L]`` scores of the leader.
+            seen: ``[N,L]`` the candidate's, NaN where they are not known.
             rule: of selection.
             peers: as for :meth:`drops`.
-            average: ``[N]`` of the leaders, which ``lower-bound`` compares with.
+            average: ``[N,L]`` of the leaders, which ``lower-bound`` compares with.
         """
-        count = len(seen)
-        allowed = allowance(rule, best[:count], seen, len(best), average[:count])
+        known = np.isfinite(seen)
+        some, count = known.any(1), known.sum(1)
+
+        def by_image(scores: np.ndarray) -> np.ndarray:
+            """As if the levels seen of an image were all."""
+            sums = np.where(known, scores, 0.0).sum(1)[some]
+            return sums / count[some] * known.shape[1]
+
+        allowed = allowance(rule, by_image(best), by_image(seen), len(best), by_image(average))
         level = self.delta / 2 / self.looks
         spare = self.tolerance if rule == "lower-bound" else 0.0
         return self._behind(best, seen, peers, spare - allowed, level)
@@ -240,31 +313,41 @@ class SequentialTest:
         self, leader: np.ndarray, seen: np.ndarray, peers: np.ndarray, margin: float, level: float
     ) -> bool:
         """Whether the candidate, worsened by the margin, is behind beyond chance."""
-        count = len(seen)
-        known = self._field(leader, peers)
-        sample = known.sample(count)
-        if sample.freedom < 1 or not len(known.gaps):
+        sampled, known = self._sample(seen), self._field(leader, peers)
+        if not len(known.gaps):
             return False
-        gaps = (leader[:count] - seen)[None]
-        (mean,), (error,) = sample.estimates(gaps, known.prior(count))
-        if mean + margin <= error * self._quantile(sample.freedom, level):
+        predictor = known.predictor(sampled)
+        if predictor.freedom < 1:
             return False
-        parts = self._random_parts(len(leader), count)
-        return mean + margin > error * known.chance(count, level, parts)
+        mean, error = predictor.estimate(leader - seen)
+        if mean + margin <= error * self._quantile(predictor.freedom, level):
+            return False
+        return mean + margin > error * known.chance(
+            sampled, level, self._random_orders(len(leader))
+        )
 
     def _may_catch_up(self, leader: np.ndarray, seen: np.ndarray, peers: np.ndarray) -> bool:
-        """Whether gains on images that happen to be among those not seen could make up for what
+        """Whether gains in cells that happen to be among those not seen could make up for what
         the candidate is behind."""
-        count, total = len(seen), len(leader)
+        sampled = self._sample(seen)
+        count, total = sampled.cells, seen.size
         if count == total:
             return False
         known = self._field(leader, peers)
-        (mean,), _ = known.sample(count).estimates((leader[:count] - seen)[None], 0.0)
-        gains = (self.bounds - leader)[count:]
+        mean, _ = known.predictor(sampled).estimate(leader - seen)
+        gains = (self.bounds - leader)[np.isnan(seen)]
         gains = np.where(np.isfinite(gains), gains, np.abs(known.gaps).max()).clip(0)
-        # Of k images, n of N seen at random miss all with probability (1 - n / N) ** k at most.
+        # Of k cells, n of M seen at random miss all with probability (1 - n / M) ** k at most: of
+        # one image, whose cells are seen in turn, with less than of as many images.
         hits = min(total - count, math.log(self.delta / 2) / math.log1p(-count / total))
-        return hits / total * gains.mean() > mean + self.tolerance
+        return hits / len(leader) * gains.mean() > mean + self.tolerance
+
+    def _sample(self, seen: np.ndarray) -> Sampled:
+        known = np.isfinite(seen)
+        key = known.tobytes()
+        if key not in self._sampled:
+            self._sampled[key] = Sampled.of(known)
+        return self._sampled[key]
 
     def _field(self, leader: np.ndarray, peers: np.ndarray) -> _Field:
         key = (leader.tobytes(), len(peers), float(peers.sum()))
@@ -278,21 +361,20 @@ class SequentialTest:
             self._quantiles[key] = float(stats.t.isf(level, freedom))
         return self._quantiles[key]
 
-    def _random_parts(self, total: int, count: int) -> np.ndarray:
-        """``[N,B]`` which images random parts of that size hold: 1 or 0."""
-        if (total, count) not in self._parts:
-            order = np.random.default_rng(count).random((total, PARTS)).argsort(0)
-            self._parts[total, count] = (order < count).astype(float)
-        return self._parts[total, count]
+    def _random_orders(self, images: int) -> np.ndarray:
+        """``[N,B]`` the places of the images in random orders."""
+        if self._orders is None:
+            self._orders = np.random.default_rng(images).random((images, PARTS)).argsort(0)
+        return self._orders
 
 
 class Bounds:
     """Drops candidates that cannot win whatever the images to come say.
 
     Args:
-        bounds: ``[N]`` the best score that any heatmap could get on each image, oriented so that
-            higher is better.
-        worst: the worst score that there is, oriented alike.
+        bounds: ``[N,L]`` the most that any heatmap could get in each cell, oriented so that higher
+            is better.
+        worst: the worst score of an image that there is, oriented alike.
     """
 
     # Standard errors of the paired difference that each rule allows at most.
@@ -301,28 +383,28 @@ class Bounds:
     sound = frozenset({"argmax", "one-se"})
 
     def __init__(self, bounds: np.ndarray, worst: float):
-        self.total, self.worst = len(bounds), worst
-        self._bounds = bounds
-        self._left = np.concatenate([np.cumsum(bounds[::-1])[::-1], [0.0]])
+        self.worst, self._bounds = worst, bounds
 
     def drops(self, leader: np.ndarray, seen: np.ndarray, leaders: int, peers: np.ndarray) -> bool:
         """Whether a candidate's mean must stay below the leader's, whatever comes."""
-        return self._highest(seen) < float(leader.mean()) - _ROUNDING
+        return self._highest(seen) < float(leader.sum(1).mean()) - _ROUNDING
 
     def excludes(
         self, best: np.ndarray, seen: np.ndarray, rule: str, peers: np.ndarray, average: np.ndarray
     ) -> bool:
         """Whether a candidate must stay further behind the best than the selection rule allows."""
-        behind = float(best.mean()) - self._highest(seen)
+        behind = float(best.sum(1).mean()) - self._highest(seen)
         return behind > self.rules[rule] * self._largest_error(best, seen) + _ROUNDING
 
     def _highest(self, seen: np.ndarray) -> float:
         """The highest mean on all images that is still possible."""
-        return (float(seen.sum()) + float(self._left[len(seen)])) / self.total
+        return float(np.where(np.isnan(seen), self._bounds, seen).sum()) / len(seen)
 
     def _largest_error(self, best: np.ndarray, seen: np.ndarray) -> float:
         """No less than the standard error of the paired difference can still become."""
-        ahead, done = best[len(seen) :], best[: len(seen)] - seen
-        furthest = np.maximum(np.abs(ahead - self._bounds[len(seen) :]), np.abs(ahead - self.worst))
+        whole = ~np.isnan(seen).any(1)
+        done, ahead = (best[whole] - seen[whole]).sum(1), best[~whole].sum(1)
+        bounds = self._bounds[~whole].sum(1)
+        furthest = np.maximum(np.abs(ahead - bounds), np.abs(ahead - self.worst))
         squares = float(done @ done) + float(furthest @ furthest)
-        return math.sqrt(squares / (self.total * max(1, self.total - 1)))
+        return math.sqrt(squares / (len(best) * max(1, len(best) - 1)))

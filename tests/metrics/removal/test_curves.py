@@ -153,7 +153,7 @@ def test_the_bound_knows_the_ends_of_the_curve(context12, maps12, metric):
     # With one step there is nothing between the ends.
     only_ends = metric(steps=1)
     torch.testing.assert_close(
-        only_ends.score(maps, ctx), only_ends.bound(ctx).expand(4, -1), atol=1e-6, rtol=0
+        only_ends.score(maps, ctx).float(), only_ends.bound(ctx).expand(4, -1), atol=1e-6, rtol=0
     )
     many = metric(steps=20)
     gap = many.oriented(many.bound(ctx) - many.score(maps, ctx))

@@ -146,7 +146,7 @@ def test_an_image_without_a_known_pixel_becomes_zero(context12, metric):
     empty = ctx.classifier.probability(torch.zeros_like(ctx.images), ctx.targets)
     for settings_ in (STRICT, {"ties": "plateau", "noise": 0.0}):
         found = metric(**settings_).score(heat, ctx)[0]
-        torch.testing.assert_close(found, empty - ctx.clean, atol=1e-6, rtol=0)
+        torch.testing.assert_close(found.float(), empty - ctx.clean, atol=1e-6, rtol=0)
     noisy = metric(ties="plateau", noise=0.5).score(heat, ctx)[0]
     shown = ctx.classifier.probability(0.5 * ctx.noise, ctx.targets)
     torch.testing.assert_close(noisy, shown - ctx.clean, atol=1e-6, rtol=0)

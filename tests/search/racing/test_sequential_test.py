@@ -10,15 +10,62 @@ from hypothesis import strategies as st
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import all_expressions
 from sycam.metrics import Road, find_metric
-from sycam.scoring.blocks import image_blocks
+from sycam.scoring.blocks import cell_blocks, image_blocks
 from sycam.scoring.scorer import Score
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Race
-from sycam.search.racing.sequential_test import Bounds, SequentialTest, _Field, _Sample
+from sycam.search.racing.sequential_test import (
+    PRIOR,
+    VARIATES,
+    Bounds,
+    Sampled,
+    SequentialTest,
+    _Field,
+    _Predictor,
+)
 
 SPACE = all_expressions(load_grammar("gradient"), 3)
 FORMULAS = SPACE[:16] + SPACE[60:80]  # of cost 1, 2 and 3
 NOBODY = np.zeros((0, 200))
-NO_ROOM = np.full(200, -1.0)  # bounds: nobody can be better than the leader on any image
+NO_ROOM = np.full((200, 1), -1.0)  # bounds: nobody can be better than the leader on any image
+
+
+def cells(seen: np.ndarray, images: int = 200) -> np.ndarray:
+    """Scores of the first images as cells of a single level."""
+    return np.r_[seen, np.full(images - len(seen), np.nan)][:, None]
+
+
+def drops(test, leader, seen, leaders, peers) -> bool:
+    """What a test says of scores of whole images."""
+    given = leader[:, None], cells(seen, len(leader)), leaders, peers[..., None]
+    return test.drops(*given)
+
+
+def predictor(leader, peers, count: int) -> _Predictor:
+    """From the first images."""
+    known = _Field.of(leader[:, None], peers[..., None])
+    return known.predictor(Sampled.of(np.isfinite(cells(leader[:count], len(leader)))))
+
+
+class Cells:
+    """A table ``[C,N,3]`` of synthetic scores in cells; higher is better."""
+
+    metric = find_metric("road:percentiles=30+50+70")
+
+    def __init__(self, scores: dict):
+        self.scores = scores
+        self.images = len(next(iter(scores.values())))
+        self.stages = cell_blocks(self.images, self.metric)
+
+    def of(self, name, stage):
+        sums = np.nanmean(self.cells(name, stage), 1) * 3
+        return Score.of(self.metric, sums[np.isfinite(sums)], 0, True)
+
+    def cells(self, name, stage):
+        seen = seen_cells(self.images, self.stages[stage].end)
+        return np.where(seen, self.scores[name], np.nan)
+
+    def score(self, expressions, stage):
+        return [self.of(str(e), stage) for e in expressions]
 
 
 class Table:
@@ -37,6 +84,9 @@ class Table:
         flat = min(self.flat.get(name, 0), stop)
         return Score.of(self.metric, self.scores[name][:stop], flat, True)
 
+    def cells(self, name, stage):
+        return cells(self.scores[name][: self.stages[stage].stop], self.images)
+
     def score(self, expressions, stage):
         return [self.of(str(e), stage) for e in expressions]
 
@@ -54,10 +104,11 @@ def hold_race(
     """A race of the rows of ``[C,N]`` scores, run to its end."""
     candidates = FORMULAS[: len(scores)]
     board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)}, **more)
-    ends = tuple(s.stop for s in board.stages)
+    bounds = np.full((board.images, 1), top)
+    test = SequentialTest(delta, tolerance, len(board.stages) - 1, bounds)
     dropping = {
-        "race": {OUTPERFORMED: SequentialTest(delta, tolerance, ends, np.full(board.images, top))},
-        "bound": {BOUND: Bounds(np.full(board.images, top), -1.0)},
+        "race": {OUTPERFORMED: test},
+        "bound": {BOUND: Bounds(bounds, -1.0)},
         "none": {},
     }[kind]
     found = Race(board, dropping, rule, lambda _: True)
@@ -84,59 +135,104 @@ def test_the_mean_of_all_images_is_predicted_from_what_peers_do_on_those_not_see
     worst = {True: 0.0, False: 0.0}
     for seed in range(20):
         leader, peers, rival = alike(seed)
-        known, true = _Field.of(leader, peers), (leader - rival).mean()
+        gaps = (leader - rival)[:, None]
         for predicted in worst:
-            variates = known.variates if predicted else known.variates[:, :0]
-            sample = _Sample.of(variates, 16)
-            (mean,), (error,) = sample.estimates((leader - rival)[None, :16], 1e-6)
-            assert abs(mean - true) < 5 * error
-            worst[predicted] = max(worst[predicted], abs(mean - true))
+            found = predictor(leader, peers if predicted else peers[:VARIATES], 16)
+            mean, error = found.estimate(gaps)
+            assert abs(mean - gaps.mean()) < 5 * error
+            worst[predicted] = max(worst[predicted], abs(mean - gaps.mean()))
     assert worst[True] < 0.1 * worst[False]
 
 
 def test_estimates_are_those_of_ordinary_least_squares():
     """By hand: fit on the images seen, predict the others, average; at the end all is known."""
     leader, peers, rival = alike()
-    variates, gaps = _Field.of(leader, peers).variates, leader - rival
+    gaps = leader - rival
+    variates = _Field.of(leader[:, None], peers[..., None]).variates[:, 0]
     design = np.column_stack([np.ones(200), variates])
     weights = np.linalg.lstsq(design[:50], gaps[:50], rcond=None)[0]
     filled = np.r_[gaps[:50], design[50:] @ weights]
-    (mean,), (error,) = _Sample.of(variates, 50).estimates(gaps[None, :50], 0.0)
+    mean, error = predictor(leader, peers, 50).estimate(gaps[:, None])
     assert mean == pytest.approx(filled.mean(), abs=1e-12)
     assert error > 0
-    (mean,), (error,) = _Sample.of(variates, 200).estimates(gaps[None], 0.0)
+    mean, error = predictor(leader, peers, 200).estimate(gaps[:, None])
     assert (mean, error) == (pytest.approx(gaps.mean(), abs=1e-12), 0.0)
 
 
+def in_levels(seed: int, candidates: int = 16, images: int = 60) -> np.ndarray:
+    """``[C,N,3]``: cells of one image are alike, two levels more so than the third."""
+    rng = np.random.default_rng(seed)
+    each = rng.normal(0, 0.05, (candidates, images, 1)) * [1.0, 1.0, 0.2]
+    return each + rng.normal(0.1, 0.02, (candidates, images, 3)) + rng.normal(0, 0.1, (images, 1))
+
+
+def seen_cells(images: int, count: int) -> np.ndarray:
+    """``[N,3]`` bool: cells of a race up to a stage."""
+    seen = np.zeros((images, 3), bool)
+    for block in cell_blocks(images, find_metric("road:percentiles=30+50+70")):
+        if block.end <= count:
+            np.put_along_axis(seen[block.part], block.which, True, 1)
+    return seen
+
+
+@pytest.mark.parametrize("count", [24, 60, 90, 120])
+def test_estimates_of_cells_are_those_of_generalised_least_squares(count):
+    """By hand, with the covariance of all cells as one matrix: fit on those seen, predict the
+    others from the fit and from the residuals of cells of the same image."""
+    leader, *peers = in_levels(0)
+    gaps, seen = leader - in_levels(1)[0], seen_cells(60, count)
+    found = _Field.of(leader, np.array(peers)).predictor(Sampled.of(seen))
+    levels = _Field.of(leader, np.array(peers))._levels(found.design)
+    whole = np.kron(np.eye(60), levels)
+    design, known = found.design.reshape(180, -1), seen.ravel()
+    inverse = np.linalg.inv(whole[np.ix_(known, known)])
+    square = np.linalg.inv(design[known].T @ inverse @ design[known])
+    weights = square @ design[known].T @ inverse @ gaps.ravel()[known]
+    across = whole[np.ix_(~known, known)] @ inverse
+    left = gaps.ravel()[known] - design[known] @ weights
+    filled = design[~known] @ weights + across @ left
+    mean, error = found.estimate(np.where(seen, gaps, np.nan))
+    assert mean == pytest.approx((gaps[seen].sum() + filled.sum()) / 60, abs=1e-12)
+    apart = design[~known] - across @ design[known]
+    rest = whole[np.ix_(~known, ~known)] - across @ whole[np.ix_(known, ~known)]
+    spread = (apart @ square @ apart.T + rest).sum()
+    variance = (left @ inverse @ left + PRIOR) / (found.freedom + PRIOR)
+    assert error == pytest.approx(np.sqrt(variance * spread) / 60)
+
+
 def test_what_peers_exceed_by_chance_is_what_their_estimates_do():
-    """All parts at once, against one by one, with the images of a part in front."""
-    leader, peers, _ = alike()
-    known, rng = _Field.of(leader, peers[:6]), np.random.default_rng(3)
-    parts = (rng.random((200, 3)).argsort(0) < 40).astype(float)
-    found = known._by_chance(40, parts)
-    for part, figures in zip(parts.T, found.T, strict=True):
-        order = np.argsort(-part, kind="stable")
-        sample = _Sample.of(known.variates[order], 40)
-        mean, error = sample.estimates(known.gaps[:, order[:40]], known.prior(40))
-        np.testing.assert_allclose(figures, (mean - known.gaps.mean(1)) / error, rtol=1e-6)
+    """All orders at once, against one by one, with the images in their places."""
+    leader, *peers = in_levels(2)
+    known = _Field.of(leader, np.array(peers[:6]))
+    sampled = Sampled.of(seen_cells(60, 90))
+    found, gaps = known.predictor(sampled), known.gaps - known.gaps.mean((1, 2), keepdims=True)
+    orders = np.random.default_rng(3).random((60, 3)).argsort(0)
+    figures = found.figures(gaps, orders)
+    for order, column in zip(orders.T, figures.T, strict=True):
+        place = order.argsort()
+        levels = known._levels(found.design)
+        there = _Predictor(found.design[place], levels, sampled)
+        for one, figure in zip(gaps, column, strict=True):
+            mean, error = there.estimate(one[place])
+            assert figure == pytest.approx(mean / error)
 
 
 def test_sixteen_images_suffice_where_peers_tell_the_rest_but_not_without_them():
-    race = SequentialTest(0.05, 0.0, (16, 32, 64, 128, 200), NO_ROOM)
+    race = SequentialTest(0.05, 0.0, 4, NO_ROOM)
     leader, peers, rival = alike()
     behind = rival - rival.mean() + leader.mean() - 0.01
-    assert race.drops(leader, behind[:16], 5, peers)
-    assert not race.drops(leader, behind[:16], 5, NOBODY)
-    assert not race.drops(leader, (behind + 0.02)[:16], 5, peers)
+    assert drops(race, leader, behind[:16], 5, peers)
+    assert not drops(race, leader, behind[:16], 5, NOBODY)
+    assert not drops(race, leader, (behind + 0.02)[:16], 5, peers)
 
 
 def test_what_is_behind_by_less_than_the_tolerance_may_go_what_is_ahead_by_more_may_not():
-    race = SequentialTest(0.05, 0.01, (16, 200), NO_ROOM)
+    race = SequentialTest(0.05, 0.01, 1, NO_ROOM)
     leader, peers, rival = alike()
     level = rival - rival.mean() + leader.mean()
-    assert race.drops(leader, level[:16], 1, peers)
-    assert race.drops(leader, (level + 0.005)[:16], 1, peers)
-    assert not race.drops(leader, (level + 0.015)[:16], 1, peers)
+    assert drops(race, leader, level[:16], 1, peers)
+    assert drops(race, leader, (level + 0.005)[:16], 1, peers)
+    assert not drops(race, leader, (level + 0.015)[:16], 1, peers)
 
 
 def test_images_that_show_no_difference_are_no_proof_of_none():
@@ -144,7 +240,7 @@ def test_images_that_show_no_difference_are_no_proof_of_none():
     rng = np.random.default_rng(0)
     scores = -0.4 * (rng.random((20, 200)) < 0.05)
     leader, peers = scores[0], scores
-    assert not SequentialTest(0.05, 1e-3, (16, 200), NO_ROOM).drops(leader, leader[:16], 1, peers)
+    assert not drops(SequentialTest(0.05, 1e-3, 1, NO_ROOM), leader, leader[:16], 1, peers)
 
 
 def skewed(rng: np.random.Generator, candidates: int, images: int) -> np.ndarray:
@@ -170,6 +266,28 @@ def test_over_500_races_the_best_is_lost_no_more_often_than_delta_says(delta):
         spent += found.spent
     assert lost <= 500 * delta
     assert spent < 0.9 * 500 * scores.size  # and races it was: passes were saved
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+def test_over_200_races_over_cells_the_best_is_lost_no_more_often_than_delta_says():
+    """Cells of one image are alike, and images at one level only are seen before any other."""
+    rng = np.random.default_rng(0)
+    lost = spent = 0
+    for _ in range(200):
+        quality = rng.normal(0, 0.03, (24, 1, 1)) / 3
+        side = rng.choice([-1, 1], (24, 1, 1))
+        errors = [side * (rng.exponential(0.08, (24, 96, n)) - 0.08) for n in (1, 3)]
+        scores = 0.1 + quality + (errors[0] + errors[1]) / 3 + rng.normal(0, 0.05, (96, 3))
+        board = Cells({str(e): row for e, row in zip(FORMULAS, scores, strict=False)})
+        test = SequentialTest(0.05, 0.0, len(board.stages) - 1, np.full((96, 3), np.inf))
+        race = Race(board, {OUTPERFORMED: test}, "argmax", lambda _: True)
+        for start in range(0, 24, 8):
+            race.enter(FORMULAS[start : start + 8])
+        lost += race.leader.name != str(FORMULAS[int(scores.sum(2).mean(1).argmax())])
+        spent += race.spent
+    assert lost <= 10
+    assert spent < 0.9 * 200 * 24 * 96 * 3
 
 
 @pytest.mark.slow
@@ -223,12 +341,12 @@ def test_what_is_behind_stays_while_rare_gains_could_make_up_for_it(room):
     leader = rng.normal(0.5, 0.1, 200)
     peers = leader + rng.normal(0, 0.001, (20, 200))
     peers[0, 0] = leader[0] - 0.5  # the largest difference, which stands for a bound that is none
-    race = SequentialTest(0.05, 0.0, (16, 54, 200), leader + room)
-    assert race.drops(leader, leader[:16] - 0.12, 1, peers)
-    assert not race.drops(leader, leader[:16] - 0.10, 1, peers)
-    assert not race.drops(leader, leader[:54] - 0.028, 1, peers)
-    assert race.drops(leader, leader[:54] - 0.03, 1, peers)
-    assert SequentialTest(0.05, 0.0, (16, 200), NO_ROOM).drops(leader, leader[:16] - 0.03, 1, peers)
+    race = SequentialTest(0.05, 0.0, 2, leader[:, None] + room)
+    assert drops(race, leader, leader[:16] - 0.12, 1, peers)
+    assert not drops(race, leader, leader[:16] - 0.10, 1, peers)
+    assert not drops(race, leader, leader[:54] - 0.028, 1, peers)
+    assert drops(race, leader, leader[:54] - 0.03, 1, peers)
+    assert drops(SequentialTest(0.05, 0.0, 1, NO_ROOM), leader, leader[:16] - 0.03, 1, peers)
 
 
 def test_equal_candidates_are_the_hardest_case_and_one_of_them_wins():
@@ -293,7 +411,7 @@ def test_a_batch_that_is_interrupted_counts_not_at_all():
     board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
     found = Race(
         board,
-        {OUTPERFORMED: SequentialTest(0.05, 0.0, (16, 32, 64), NO_ROOM[:64])},
+        {OUTPERFORMED: SequentialTest(0.05, 0.0, 2, NO_ROOM[:64])},
         "argmax",
         lambda _: True,
     )
@@ -316,3 +434,22 @@ def test_stages_are_a_random_part_first_and_all_in_the_end():
     assert [s.stop for s in image_blocks(200, road)] == [16, 24, 36, 54, 81, 121, 200]
     assert [s.stop for s in image_blocks(20, road)] == [20]
     assert [s.stop for s in image_blocks(200, find_metric("hci"))] == [200]
+
+
+@pytest.mark.parametrize("images", [2, 15, 16, 100, 201])
+@pytest.mark.parametrize("metric", ["road", "road:percentiles=30+70", "insertion"])
+def test_stages_of_cells_see_each_cell_once_and_all_levels_equally_often(images, metric):
+    metric = find_metric(metric)
+    times, ends = np.zeros((images, metric.levels), int), [0]
+    for block in cell_blocks(images, metric):
+        one = np.zeros_like(times)
+        np.put_along_axis(one[block.part], block.which, 1, 1)
+        times += one
+        assert block.end - ends[-1] == block.cells == one.sum()
+        assert np.ptp(times.sum(0)) <= 4  # of up to 201 images
+        ends.append(block.end)
+    assert (times == 1).all()
+
+
+def test_a_metric_without_levels_is_raced_over_images():
+    assert cell_blocks(200, find_metric("iou")) == image_blocks(200, find_metric("iou"))
