@@ -71,8 +71,9 @@ def image_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
 def cell_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     """Stages in which a candidate sees each image at one level first, as many images as in
     :func:`image_blocks`; then half of them, and all, at a second one; and so on, half as many
-    levels more each time (a third as many: 16 % of ROAD's passes on the demo for 17, and more often a
-    best that is another within the tolerance). Where the metric has no levels, stages of images.
+    levels more each time. (A third as many take 16 % of ROAD's passes on the demo for 17, and lead
+    more often with another best within the tolerance.) Where the metric has no levels, stages of
+    images.
 
     Cells of one image are alike: 36 of as many images say nearly as much as 36 images, at a ninth
     of the price where there are nine levels.

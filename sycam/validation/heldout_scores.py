@@ -16,8 +16,8 @@ from sycam.methods import ALWAYS
 from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
+from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score, Scorer
-from sycam.search.racing.known import name_of
 from sycam.validation.entrants import (
     NEW,
     WINNER,
@@ -234,7 +234,7 @@ class HeldOutScores:
         self, scorer: Scorer, place: int, columns: Sequence[_Column], journal: Journal | None
     ) -> None:
         entrant, alike = self.entrants[place], self._alike[place]
-        name, fresh = name_of(entrant.method), []
+        name, fresh = recorded_name(entrant.method), []
         for column in columns:
             same = self._found.get((alike, column.place))
             kept = journal.known.get((name, column.place)) if journal is not None else None
@@ -273,5 +273,5 @@ class HeldOutScores:
         if self.conduct.open_journal is None:
             return nullcontext()
         metrics = [column.metric for column in self._columns]
-        blocks = [ImageBlock(0, column.images) for column in self._columns]
+        blocks = [ImageBlock(0, column.images, column.images) for column in self._columns]
         return closing(self.conduct.open_journal(metrics, blocks))

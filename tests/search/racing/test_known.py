@@ -14,7 +14,7 @@ from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.scorer import Score
 from sycam.search.racing.known import LEAST, score_known
 
-STAGES = (ImageBlock(0, 4), ImageBlock(4, 6), ImageBlock(6, 10))
+STAGES = (ImageBlock(0, 4, 4), ImageBlock(4, 6, 6), ImageBlock(6, 10, 10))
 
 
 class Board:
