@@ -4,6 +4,7 @@ derived again."""
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from sycam.events import Stage, Step
 from sycam.report.html import write_report
 from sycam.report.tables import lacking, result_tables
 from sycam.runs.result import load
+from sycam.search import engine
 from sycam.search.events import Forecast
 
 OPTIONS = {
@@ -24,7 +26,7 @@ OPTIONS = {
 
 
 def run(out, **more):
-    return sycam.synthesize("demo", "auto", "demo", out=out, **OPTIONS, **more)
+    return sycam.synthesize("demo", "auto", "demo", out=out, **OPTIONS | more)
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,31 @@ def test_what_the_command_will_take_is_said_before(tmp_path):
     assert forecast.left is None  # a number of candidates is no time
     assert forecast.known > 0
     assert forecast.evidence > 0
+
+
+def test_published_cams_that_fell_behind_are_on_record_and_derived_again(tmp_path, monkeypatch):
+    """Over cells of an image and a level, in a race."""
+    usual = engine.score_known
+
+    def short_of_time(methods, board, left, counts, done):
+        fewer = [len(methods), *(max(2, 9 - stage) for stage in range(1, len(board.stages)))]
+        return usual(methods, board, left, counts or fewer, done)
+
+    monkeypatch.setattr(engine, "score_known", short_of_time)
+    result = run(tmp_path / "run", mode="race", search_images=32)
+    known = result.record.search.known
+    # Images that were seen, and of them some at a part of the percentiles only.
+    assert {len(k.scores) for k in known} == {16, 24, 32}
+    assert result.certificate.known[0] == len(known)
+    assert result.certificate.known[-1] == 2
+    validated = {row.name for row in result.validation.rows if row.kind not in ("winner", "new")}
+    assert len(validated) == 2
+    assert validated < {k.name for k in known if len(k.scores) == 32}
+    monkeypatch.undo()
+    done = sycam.verify(tmp_path / "run")
+    assert done.holds, [check for check in done.checks if not check.holds]
+    data = json.loads((tmp_path / "run" / "result.json").read_text())
+    behind = next(k for k in data["search"]["known"] if len(k["scores"]) == 16)
+    behind["score"] += 0.1
+    (tmp_path / "run" / "result.json").write_text(json.dumps(data))
+    assert not sycam.verify(tmp_path / "run").holds
