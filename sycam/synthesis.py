@@ -104,7 +104,7 @@ def synthesize(  # noqa: PLR0913 (public)
         tell(searched, problem, search, notify)
         if not has_evidence(folder):
             undecided(problem, search, searched, folder).save(folder)
-        conduct = conduct_of(problem, search, folder)
+        conduct = conduct_of(problem, search, folder, searched.outcome.pace)
         result = derived(problem, search, searched, folder, notify, conduct)
         earlier = larger(folder, result)
         if earlier is not None:

@@ -56,6 +56,8 @@ def lacking(validation: Validation) -> str:
     if not validation.rows:
         return f"there is no held-out evidence yet; {again}"
     why = "it was interrupted" if left_out.why == INTERRUPT else "the budget ended"
+    if left_out.images:
+        why = f"{why}, so that {validation.images} of the held-out images were measured"
     if left_out.methods:
         there = len(validation.rows)
         what = (

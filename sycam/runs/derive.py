@@ -52,6 +52,8 @@ def derived(
         conduct: for how long held-out evidence is gathered.
     """
     explained, unseen = problem.explained, problem.unseen
+    if conduct.images is not None:
+        unseen = unseen.subset(list(range(conduct.images)))
     notify(Stage("Measuring held-out images", len(unseen)))
     leaves = problem.grammar.leaves.union(
         problem.metric.leaves, *(g.leaves for g in search.guessed)

@@ -15,17 +15,22 @@ from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
 from sycam.search import SearchOptions
 from sycam.validation.heldout_scores import Conduct
+from sycam.validation.measures import Workload
 
 HELDOUT_FILE = "heldout.jsonl"  # of a run's folder
+FEWEST = 16  # held-out images, however short the time
+_ALMOST = 0.9  # of the time that is left
 
 
-def conduct_of(problem: Problem, search: SearchOptions, folder: Path) -> Conduct:
-    """Held-out evidence until the budget ends, kept in the run's folder.
+def conduct_of(problem: Problem, search: SearchOptions, folder: Path, pace: float) -> Conduct:
+    """Held-out evidence until the budget ends, kept in the run's folder; on fewer images where the
+    time does not even suffice for the most important part of it.
 
     Args:
         problem: what was searched.
         search: how; the clock of its budget is running.
         folder: of the run.
+        pace: seconds of a candidate on a search image, as the search measured it.
     """
     budget = search.budget
 
@@ -34,16 +39,24 @@ def conduct_of(problem: Problem, search: SearchOptions, folder: Path) -> Conduct
 
     def open_journal(metrics: Sequence[Metric], blocks: Sequence[ImageBlock]) -> Journal:
         return Journal(
-            folder / HELDOUT_FILE, _identity(problem, metrics), metrics, blocks, replaces=True
+            folder / HELDOUT_FILE,
+            _identity(problem, metrics, blocks),
+            metrics,
+            blocks,
+            replaces=True,
         )
 
-    return Conduct(left=left, open_journal=open_journal)
+    images = None
+    if pace and not math.isinf(left()):
+        fitting = int(_ALMOST * left() / Workload.of(problem).least_of_an_image(pace))
+        if fitting < len(problem.unseen):
+            images = min(len(problem.unseen), max(FEWEST, fitting))
+    return Conduct(left=left, open_journal=open_journal, images=images)
 
 
-def _identity(problem: Problem, metrics: Sequence[Metric]) -> str:
+def _identity(problem: Problem, metrics: Sequence[Metric], blocks: Sequence[ImageBlock]) -> str:
     """Digest of all that the scores depend on."""
-    facts = [
-        identity_of(problem.explained, problem.unseen, metric, problem.grammar)
-        for metric in metrics
-    ]
+    images = max(block.stop for block in blocks)
+    unseen = problem.unseen.subset(list(range(images)))
+    facts = [identity_of(problem.explained, unseen, m, problem.grammar) for m in metrics]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -290,7 +290,9 @@ def _as_recorded(result: Result, problem: Problem) -> Conduct:
         )
 
     left_out = result.validation.left_out
-    return Conduct(wanted=wanted, ended=left_out.why if left_out else "", settle=settle)
+    images = result.validation.images if left_out and left_out.images else None
+    why = left_out.why if left_out else ""
+    return Conduct(wanted=wanted, ended=why, images=images, settle=settle)
 
 
 def _off_in_cells(candidate: Candidate, problem: Problem) -> float:

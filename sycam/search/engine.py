@@ -10,16 +10,17 @@ from itertools import chain
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.language import Expression
 from sycam.methods import Method
+from sycam.methods.method import ANSWERS
 from sycam.metrics.composition.objectives import Objectives
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Forecast, Plan, Scored
-from sycam.search.options import SearchOptions
+from sycam.search.options import EXACT, SearchOptions
 from sycam.search.proposals.combinations import combined
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.guide import Guide
 from sycam.search.racing.known import in_order, score_known
-from sycam.search.racing.race import BATCH, Race, Standing
+from sycam.search.racing.race import BATCH, OUTPERFORMED, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
 
@@ -54,6 +55,7 @@ class Outcome:
         spent: scores of one candidate on one image that were needed, the journal's included.
         brought_back: candidates dropped that the selection rule might have preferred.
         unsettled: those of them for which the time did not suffice.
+        pace: measured seconds of a candidate on an image; 0 where nothing was measured.
         settling: batches that bringing back took.
         guided: what the guided phase did, by kind of proposal.
     """
@@ -75,6 +77,7 @@ class Outcome:
     brought_back: int = 0
     unsettled: int = 0
     settling: int = 0
+    pace: float = 0.0
     guided: dict = field(default_factory=dict)
 
 
@@ -129,6 +132,8 @@ class Search:
         self.max_cost, self.constants = options.enumerated_cost, options.constants
         self.make_guide, self._threshold = guide, threshold
         self.threshold: float | None = None  # once the known methods are scored
+        # In exact mode every formula is scored, so that the best new one is exact as well.
+        self.leads = options.mode != EXACT and OUTPERFORMED in race.dropping
         self.forgets, self.script, self.seed, self.notify = options.forgets, script, seed, notify
         self.outcome = Outcome()
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
@@ -166,6 +171,7 @@ class Search:
         outcome.spent = self.race.spent
         outcome.resumed = sum(str(e) in self._recorded for e in self.race.standings)
         outcome.seconds = self.budget.elapsed - started
+        outcome.pace = self.board.image_pace
         outcome.passes = self.board.context.classifier.passes - before
         return outcome
 
@@ -214,6 +220,16 @@ class Search:
             for c in self.outcome.known
             if c.score.finite and not metric.components
         ]
+        if self.leads:
+            able = [
+                Candidate(str(c.expression), c.kind, c.expression, c.score)
+                for c in self.outcome.known
+                if c.kind in ANSWERS and c.expression is not None and c.eligible
+            ]
+            able.sort(key=lambda c: (-metric.oriented(c.mean), c.require_expression().sort_key()))
+            lead = next(filter(self.race.admissible, able), None)
+            if lead is not None:
+                self.race.lead_by(lead)
 
     def _exhaustive(self) -> None:
         self.notify(Stage("Enumerating expressions"))
@@ -323,6 +339,7 @@ class Search:
                 self.outcome.settling = done
             return ends
 
+        self.race.finish_best()
         self.outcome.brought_back, self.outcome.unsettled = self.race.settle(stop)
         if self.outcome.unsettled:
             self.notify(

@@ -60,6 +60,7 @@ class Conduct:
         wanted: whether an entrant is measured under a metric of ``"goals"``, ``"panel"``,
             ``"guards"`` or ``"beside"``; all are, but where a record with less is derived again.
         ended: why the record has less.
+        images: how many of the held-out images are measured, from the first on; all if None.
         settle: from each score that was measured, the one that counts: on record it may be
             rounded otherwise.
         open_journal: of a run's folder, where scores are kept; nothing is written if None.
@@ -68,6 +69,7 @@ class Conduct:
     left: Callable[[], float] = _endless
     wanted: Callable[[Entrant, str, Metric], bool] = _all
     ended: str = BUDGET
+    images: int | None = None
     settle: Settle = as_measured
     open_journal: OpenJournal | None = None
 

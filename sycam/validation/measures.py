@@ -72,12 +72,14 @@ class Workload:
         least: of the most important part: the images' evidence, and the winner and the published
             CAM that the search images choose under the goals.
         whole: of all.
+        images: held out.
         second: measured seconds of a forward pass, where the metric has none that would tell.
     """
 
     own: float
     least: float
     whole: float
+    images: int
     second: float | None
 
     @classmethod
@@ -96,6 +98,7 @@ class Workload:
             passes_of(problem.metric),
             unseen * (BACKWARD + 2 * goals),
             unseen * (BACKWARD + entrants * (goals + panel + guarded * guards)),
+            unseen,
             None if problem.metric.passes else _seconds_a_pass(problem),
         )
 
@@ -110,12 +113,19 @@ class Workload:
             seconds: of the budget; None where it is none in time.
             share: of the budget, 0 to 1.
         """
-        second = pace / self.own if self.second is None else self.second
+        second = self._second(pace)
         whole = self.whole * second
         if seconds is None:
             return Evidence(0.0, whole)
         least = min(self.least * second, _AT_MOST * seconds)
         return Evidence(min(whole, max(least, share * seconds)), whole)
+
+    def least_of_an_image(self, pace: float) -> float:
+        """Seconds that the most important part takes on a held-out image, ``pace`` as above."""
+        return self.least * self._second(pace) / self.images
+
+    def _second(self, pace: float) -> float:
+        return pace / self.own if self.second is None else self.second
 
 
 def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> SearchOptions:

@@ -28,7 +28,15 @@ from sycam.scoring.statistics import (
 )
 from sycam.support.schema import Figure, absent
 from sycam.validation.entrants import NEW, WINNER, Entrant
-from sycam.validation.heldout_scores import GOALS, GUARDS, PANEL, USUAL, Conduct, HeldOutScores
+from sycam.validation.heldout_scores import (
+    BUDGET,
+    GOALS,
+    GUARDS,
+    PANEL,
+    USUAL,
+    Conduct,
+    HeldOutScores,
+)
 from sycam.validation.measures import GUARDED, Measures
 
 PENDING = "pending"
@@ -125,10 +133,12 @@ class LeftOut:
     Attributes:
         why: ``"budget"``, ``"interrupt"``, or ``"pending"`` where it was not begun.
         methods: names of those that were not scored under the goals.
+        images: whether only the first of the held-out images were measured.
     """
 
     why: str
     methods: tuple[str, ...]
+    images: bool = False
 
 
 @dataclass(frozen=True)
@@ -347,6 +357,7 @@ def _evaluated(heldout: HeldOutScores, seed: int) -> Validation:
     best = max(published, key=lambda r: _known(metric.oriented(r.heldout.mean)), default=None)
     chosen = max(published, key=lambda r: _known(metric.oriented(r.search)), default=None)
     missing = tuple(e.method.name for i, e in enumerate(heldout.entrants) if i not in there)
+    fewer = heldout.conduct.images is not None
     return Validation(
         metric=metric.text,
         images=images if rows else 0,
@@ -357,7 +368,9 @@ def _evaluated(heldout: HeldOutScores, seed: int) -> Validation:
         beats_published=bool(best and _beats(best.against)),
         directions={m.text: m.higher_is_better for m in measures.all},
         guarded_images=min(GUARDED, images) if any(guards) else 0,
-        left_out=LeftOut(heldout.ended, missing) if heldout.ended else None,
+        left_out=LeftOut(heldout.ended or BUDGET, missing, fewer)
+        if heldout.ended or fewer
+        else None,
     )
 
 

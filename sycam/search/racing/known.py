@@ -11,7 +11,7 @@ from sycam.methods.method import RIVALS
 from sycam.scoring.journaled_scorer import JournaledScorer, recorded_name
 from sycam.search.selection.select import Candidate
 
-LEAST = 2  # methods that see all images, however short the time
+LEAST = 1  # methods that see all images, however short the time
 
 
 @dataclass(frozen=True)

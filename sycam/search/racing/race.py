@@ -105,6 +105,36 @@ class Race:
             raise
         return [self.standings[e] for e in batch]
 
+    def lead_by(self, known: Candidate) -> None:
+        """Let a published CAM that may win lead, so that the first candidates have one to beat.
+
+        Args:
+            known: called by its expression, with scores of all images on the board.
+        """
+        self._lead = known
+        self.leaders.append(known.name)
+
+    def finish_best(self) -> bool:
+        """Where every candidate that may win was dropped, bring the best of them to the end.
+
+        Returns:
+            Whether one was brought there.
+        """
+        if self.choice() is not None:
+            return False
+        behind = [s for s in self.standings.values() if s.dropped in self.dropping]
+        for standing in sorted(behind, key=lambda s: (-s.stage, -s.mean)):
+            expression, name = standing.expression, str(standing.expression)
+            score = self.board.of(name, standing.stage)
+            if self.admissible(Candidate(name, "expression", expression, score)):
+                for stage in range(standing.stage + 1, len(self.board.stages)):
+                    (standing,) = self._scored([expression], stage)
+                standing.dropped = (
+                    standing.dropped if standing.dropped in (FLAT, OVERFLOW) else None
+                )
+                return True
+        return False
+
     def settle(self, stop: Callable[[], bool] = lambda: False) -> tuple[int, int]:
         """Bring back candidates that the selection rule might prefer to the leader.
 
@@ -135,6 +165,8 @@ class Race:
         if self.rule == "argmax" or self._lead is None:
             return []
         chosen = self.choice()
+        if chosen is None:
+            return []
         # One standard error prefers only what costs less, or does better at the same cost.
         costliest = chosen.cost - (chosen is self._lead) if self.rule == "one-se" else math.inf
         return [
