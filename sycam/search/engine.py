@@ -199,6 +199,8 @@ class Search:
         if self.script is not None:
             counts = self.script.known or (len(methods),) * len(self.board.stages)
         found = score_known(methods, self.board, left, counts, done)
+        if not told and self.board.pace:
+            self._forecast(len(methods))
         by_name = {c.name: c for c in found.whole}
         self.outcome.known = [by_name[m.name] for m in known if m.name in by_name]
         self.outcome.known_partly = list(found.partly)

@@ -17,7 +17,7 @@ GUARDED = 64  # held-out images on which the sanity guards are measured
 BACKWARD = 3.0  # a forward and backward pass, in forward passes
 _LEAST = 0.2  # forward passes that making and comparing a heatmap of an image takes
 _ALIKE = 8  # images whose forward passes are timed
-_AT_MOST = 0.6  # of a budget in time, for what must be measured
+_AT_MOST = 0.5  # of a budget in time, for what must be measured
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ class Workload:
 
         Args:
             pace: seconds of a candidate on a search image.
-            seconds: of the budget; None where it is none in time.
-            share: of the budget, 0 to 1.
+            seconds: of the budget that are left for search and evidence; None where it is none in
+                time.
+            share: of them, 0 to 1.
         """
         second = self._second(pace)
         whole = self.whole * second
@@ -137,9 +138,11 @@ def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> Search
         problem: what is searched.
     """
     work = Workload.of(problem)
+    # Of what is left once the search images are measured: both parts get less where that took long.
+    left = None if budget.seconds is None else max(0.0, budget.seconds - budget.elapsed)
 
     def evidence(pace: float) -> Evidence:
-        return work.evidence(pace, budget.seconds, options.heldout_share)
+        return work.evidence(pace, left, options.heldout_share)
 
     return replace(options, budget=replace(budget, evidence=evidence))
 

@@ -25,8 +25,8 @@ def test_a_share_is_kept_where_all_would_take_longer(work):
 
 def test_the_winner_and_its_rival_are_kept_room_for_whatever_the_share(work):
     assert work.evidence(18 * 0.01, 90, 0.1).kept == pytest.approx(39.0)
-    # Of a budget that is too short for them the search has two fifths.
-    assert work.evidence(18 * 0.1, 90, 0.1).kept == pytest.approx(54.0)
+    # A budget that is too short for them is halved.
+    assert work.evidence(18 * 0.1, 90, 0.1).kept == pytest.approx(45.0)
 
 
 def test_nothing_is_kept_of_a_number_of_candidates(work):
