@@ -1,4 +1,4 @@
-"""CAMs that are a first principal component over places: Eigen-CAM, Eigen-Grad-CAM, KPCA-CAM.
+"""CAMs that are a first principal component over places: Eigen-CAM and its relatives.
 
 Each place of the layer is a point with K coordinates, one per channel, centred over places (as the
 grad-cam package does); the heatmap is the points' first principal component. A component has no
@@ -38,11 +38,17 @@ def eigen_grad_cam(evidence: Evidence, context: Context) -> Heatmaps:
     return _heatmaps(product, evidence, context, _linear_scores)
 
 
+def seg_eigen_cam(evidence: Evidence, context: Context) -> Heatmaps:
+    """Seg-Eigen-CAM (Chung and Ying 2025): the first principal component of |G| * A."""
+    product = evidence.gradients.double().abs() * evidence.activations.double()
+    return _heatmaps(product, evidence, context, _linear_scores)
+
+
 def kpca_cam(evidence: Evidence, context: Context) -> Heatmaps:
     """KPCA-CAM (Karmani et al. 2024): the first kernel principal component of A.
 
     The kernel is the package's default, ``tanh(<a, b> / K + 1)`` of two places' centred
-    activations. It saturates: unlike the other two, the map depends on the scale of A.
+    activations. It saturates: unlike the others, the map depends on the scale of A.
     """
     return _heatmaps(evidence.activations.double(), evidence, context, _kernel_scores)
 

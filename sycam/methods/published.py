@@ -65,8 +65,8 @@ _TABLE = (
         "sum(relu(G) / (2 + sum(A) * G))",
         "Chattopadhay, Sarkar, Howlader and Balasubramanian, Grad-CAM++: Generalized "
         "Gradient-based Visual Explanations for Deep Convolutional Networks, WACV 2018",
-        "the paper's formula with G^2 cancelled; both libraries differ: grad-cam++-lib, "
-        "torchcam-grad-cam++",
+        "the paper's formula with G^2 cancelled; libraries differ: grad-cam++-lib, "
+        "torchcam-grad-cam++, monai-grad-cam++",
     ),
     _published(
         "xgrad-cam",
@@ -87,6 +87,20 @@ _TABLE = (
         "pytorch-grad-cam 1.5 (GradCAMElementWise); no paper",
         "the ReLU is inside the sum over channels: not of the form sum_k w_k A_k; LayerCAM where "
         "no activation is negative",
+    ),
+    _published(
+        "lafam",
+        "channelsum(A)",
+        "Karjauv and Albayrak, LaFAM: Unsupervised Feature Attribution with Label-free Activation "
+        "Maps, arXiv:2407.06059, 2024",
+        "ignores the class; the ReLU is ours, as for every other CAM",
+    ),
+    _published(
+        "lift-cam",
+        "C * mean(A)",
+        "Jung and Oh, Towards Better Explanations of Class Activation Mapping, ICCV 2021",
+        "DeepLIFT's contribution of each channel to the logit, reference 0, which is this where a "
+        "linear head follows global average pooling of the target layer: it needs one",
     ),
     _published(
         "score-cam",
@@ -156,6 +170,16 @@ _TABLE = (
         "centred and signed as eigen-cam",
     ),
     _computed(
+        "seg-eigen-cam",
+        BASELINE,
+        principal.seg_eigen_cam,
+        [A, G],
+        "first principal component over places of |G| * A",
+        r"\operatorname{PC}_1(|G| \cdot A)",
+        "Chung and Ying, Seg-Eigen-CAM, Applied Sciences 15(13), 2025",
+        "centred and signed as eigen-cam, whose sign is this paper's",
+    ),
+    _computed(
         "kpca-cam",
         BASELINE,
         principal.kpca_cam,
@@ -196,6 +220,15 @@ _TABLE = (
         parse_weights("sum(relu(G) * square(G))"),
         paper="TorchCAM 0.5 (GradCAMpp)",
         note="its division is done on a copy and lost, so that only the numerator is left",
+    ),
+    Method(
+        "monai-grad-cam++",
+        VARIANT,
+        parse_weights("sum(square(G) * relu(G) / (2 * square(G) + sum(A * cube(G))))"),
+        paper="MONAI 1.3 (GradCAMpp)",
+        note="the activations are inside the sum of the denominator, where the paper has sum(A); "
+        "without its factor e^y, which scaling cancels, and the 1e-7 that it adds to the "
+        "denominator",
     ),
     _computed(
         "score-cam-lib",

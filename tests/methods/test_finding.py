@@ -19,6 +19,8 @@ PUBLISHED = {
     "grad-cam++": "sum(relu(G) / (2 + sum(A) * G))",
     "xgrad-cam": "sum(G * A) / sum(A)",
     "layer-cam": "relu(G)",
+    "lafam": "channelsum(A)",
+    "lift-cam": "C * mean(A)",
     "score-cam": "softmax(S)",
     "ablation-cam": "D",
     "shapley-cam": "mean(G - 0.5 * H)",
@@ -26,8 +28,17 @@ PUBLISHED = {
     "mi-grad-cam": "mean(G) * normalize(MI)",
     "fem": "mean(above(A, 2))",
 }
-CHEAP = ["grad-cam", "hirescam", "grad-cam++", "xgrad-cam", "layer-cam", "grad-cam-elementwise"]
-DIRECT = ["fem", "eigen-cam", "eigen-grad-cam", "kpca-cam", "fullgrad"]
+CHEAP = [
+    "grad-cam",
+    "hirescam",
+    "grad-cam++",
+    "xgrad-cam",
+    "layer-cam",
+    "grad-cam-elementwise",
+    "lafam",
+    "fem",
+]
+DIRECT = ["eigen-cam", "eigen-grad-cam", "seg-eigen-cam", "kpca-cam", "fullgrad"]
 CONTROLS = ["random-weights", "sobel-edges", "centre-prior"]
 
 
@@ -61,7 +72,7 @@ def test_nothing_dear_is_shown_unasked():
         ("ablation_drops", {"ablation-cam"}),
         ("hessian_product", {"shapley-cam"}),
         ("mutual_information", {"mi-cam", "mi-grad-cam"}),
-        ("class_weights", {"cam"}),
+        ("class_weights", {"cam", "lift-cam"}),
         ("masked_scores_aligned", set()),  # variants are shown only where they are named
     ],
 )

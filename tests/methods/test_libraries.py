@@ -104,6 +104,22 @@ def test_grad_cam_plus_plus_of_torchcam_loses_its_denominator(small_network, sma
         assert (CAM(small_network, "3", name)(small_images, TARGETS) - theirs).abs().max() > SEEN
 
 
+def test_grad_cam_plus_plus_of_monai_sums_activations_times_gradients(small_network, small_images):
+    """MONAI's lines by hand, in float64: ``sum(A * G^3)`` where the paper has ``sum(A) * G^3``."""
+    network, images = small_network.double(), small_images.double()
+    # Its 1e-7 is nothing beside gradients of this size.
+    large = [lambda row, c=int(c): 1e3 * row[c] for c in TARGETS]
+    found = CAM(network, "3", "monai-grad-cam++")(images, large)
+    evidence = measure(network, network[3], images, large)
+    a, g = evidence.activations, evidence.gradients
+    below = 2 * g**2 + (a * g**3).sum((2, 3), keepdim=True)
+    below = torch.where(below != 0, below, 1) + 1e-7
+    weights = (g**2 / below * g.clamp(min=0)).sum((2, 3), keepdim=True)
+    expected = from_sums((weights * a).sum(1)[None], (16, 16)).maps[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    assert (found - CAM(network, "3", "grad-cam++")(images, large)).abs().max() > SEEN
+
+
 def test_variants_read_what_they_say(small_network, small_images):
     """A channel that is nowhere active gets a weight from each variant, and adds nothing."""
     dead = nn.Sequential(*small_network)

@@ -1,4 +1,4 @@
-"""Eigen-CAM, Eigen-Grad-CAM and KPCA-CAM: the package's components, with a sign."""
+"""Eigen-CAM and its relatives: the package's components, with a sign."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sycam.evidence import Evidence, measure
 from sycam.heatmaps import from_sums
 from sycam.methods import find_method
 
-NAMES = ("eigen-cam", "eigen-grad-cam", "kpca-cam")
+NAMES = ("eigen-cam", "eigen-grad-cam", "seg-eigen-cam", "kpca-cam")
 TOLERANCE = 1e-5
 
 
@@ -49,7 +49,8 @@ def test_the_package_agrees_up_to_the_sign(case, grad_cam, name):
     if name == "kpca-cam":
         projection = svd.get_2d_projection_kernel(a)
     else:
-        projection = svd.get_2d_projection(g * a if name == "eigen-grad-cam" else a)
+        points = {"eigen-cam": a, "eigen-grad-cam": g * a, "seg-eigen-cam": abs(g) * a}[name]
+        projection = svd.get_2d_projection(points)
     projection = torch.from_numpy(projection)
     size = tuple(case.images.shape[2:])
     either = from_sums(torch.stack([projection, -projection]), size).maps
@@ -62,7 +63,7 @@ def test_the_package_agrees_up_to_the_sign(case, grad_cam, name):
 
 
 def test_kpca_cam_has_the_packages_sign(case, of_the_package):
-    """Scikit-learn's kernel components have the sign that we give to all three.
+    """Scikit-learn's kernel components have the sign that we give to all of them.
 
     The package computes them in float32, whose rounding shows where the kernel is nearly flat; in
     float64 the two agree as closely as the others (above).

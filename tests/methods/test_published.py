@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sycam import CAM
 from sycam.data.demo import LAYER, network, normalise, scenes
 from sycam.data.images import load_images
+from sycam.errors import LayerError
 from sycam.evidence import measure
 from sycam.methods import METHODS, find_method
 from sycam.targets import Probability, ReST
@@ -29,6 +30,7 @@ OF_THE_PACKAGE = {
     "grad-cam++-lib": "GradCAMPlusPlus",
 }
 DEAR_OF_THE_PACKAGE = {"score-cam-lib": "ScoreCAM", "ablation-cam-lib": "AblationCAM"}
+HEADED = {"cam", "lift-cam"}  # methods of networks with a linear head after pooling
 TOLERANCE = 1e-5
 
 
@@ -137,6 +139,36 @@ def test_four_methods_coincide_before_global_average_pooling(pooled, small_image
         torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
 
 
+def test_lift_cam_is_deeplifts_contribution_of_each_channel(pooled, small_images):
+    """By hand: through a mean and a linear layer, DeepLIFT with reference 0 gives gradient times
+    activation."""
+    a = pooled[:2](small_images).detach()
+    contributions = torch.zeros(7, 6)
+    for k in range(6):
+        without = a.clone()
+        without[:, k] = 0
+        # Where all that follows is linear, what a channel contributes is what its absence takes.
+        contributions[:, k] = (pooled[2:](a) - pooled[2:](without)).detach()[:, 2]
+    expected = heatmap((contributions[..., None, None] * a).sum(1), (16, 16))
+    found = CAM(pooled, "1", "lift-cam")(small_images, 2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    assert (found.amax((1, 2)) == 1).any()
+    by_gradient = CAM(pooled, "1", "sum(G * A)")(small_images, 2)
+    torch.testing.assert_close(found, by_gradient, rtol=0, atol=TOLERANCE)
+
+
+def test_lift_cam_refuses_other_heads(small_network, small_images):
+    with pytest.raises(LayerError, match="needs a linear head directly after global average"):
+        CAM(small_network, "3", "lift-cam")(small_images)
+
+
+def test_lafam_is_the_mean_of_the_channels(small_network, small_images):
+    found = CAM(small_network, "3", "lafam")(small_images, 1)
+    expected = heatmap(small_network[:4](small_images).detach().mean(1), (16, 16))
+    torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(found, CAM(small_network, "3", "lafam")(small_images, 2))
+
+
 def test_the_methods_differ_on_a_connected_head(small_network, small_images):
     """Two rows of the table that are one method would mean that one of them is wrong."""
     alike = {
@@ -146,7 +178,7 @@ def test_the_methods_differ_on_a_connected_head(small_network, small_images):
         frozenset({"grad-cam", "shapley-cam"}),
     }
     named = [m.name for m in METHODS.values() if m.kind in ("published", "baseline")]
-    maps = {n: CAM(small_network, "3", n)(small_images) for n in named if n != "cam"}
+    maps = {n: CAM(small_network, "3", n)(small_images) for n in named if n not in HEADED}
     for first in maps:
         for second in maps:
             if first < second and frozenset({first, second}) not in alike:
