@@ -48,6 +48,9 @@ class Method:
         definition: the formula of a direct method, for people.
         definition_latex: the same in LaTeX.
         site: name of the layer that a direct method looks at; empty for each one there is.
+        fusion: how a direct method that reads all layers at once joins their heatmaps, see
+            :func:`sycam.heatmaps.fuse`; empty for one of a layer, whose heatmaps are joined as
+            the evidence says.
     """
 
     name: str
@@ -61,14 +64,17 @@ class Method:
     definition: str = ""
     definition_latex: str = ""
     site: str = ""
+    fusion: str = ""
 
     def at(self, site: str) -> Method:
-        """The method at the layer of a name, called ``NAME@LAYER``; itself where it does not look
-        at a layer."""
+        """The method at the layer of a name, called ``NAME@LAYER``; itself where it looks at
+        none, or at all of them."""
         if self.expression is not None:
             expression = apply(cam_at(site).name, self.expression)
             return replace(self, name=f"{self.name}@{site}", expression=expression)
-        return replace(self, name=f"{self.name}@{site}", site=site) if self.measures else self
+        if self.fusion or not self.measures:
+            return self
+        return replace(self, name=f"{self.name}@{site}", site=site)
 
     def blurred(self) -> Method:
         """The method with its weighted sum blurred by 3x3, called ``blurred-NAME``.
@@ -139,7 +145,7 @@ class Method:
         if self.site:
             return self.direct(evidence.at(self.site), context)
         parts = [self.direct(layer, context) for layer in evidence.layers]
-        return fuse(parts, evidence.fusion)
+        return fuse(parts, self.fusion or evidence.fusion)
 
 
 def from_weights(weights: Tensor, evidence: Evidence, context: Context) -> Heatmaps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ from sycam.evidence import MEASURED
 from sycam.language import Expression, parse_weights
 from sycam.language.operators import LEAVES
 from sycam.language.parsing import FOREIGN_SIGNS
-from sycam.methods import controls, libraries, principal
+from sycam.methods import controls, fused, libraries, principal
 from sycam.methods.fullgrad import fullgrad
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
 
@@ -190,6 +191,36 @@ _TABLE = (
         "Computer Vision Models using Kernel PCA, arXiv:2410.00267, 2024",
         "ignores the class; kernel and its parameters are the grad-cam package's defaults",
     ),
+    replace(
+        _computed(
+            "refine-cam",
+            BASELINE,
+            fused.refine_cam,
+            [A, G],
+            "product over layers of Grad-CAM++'s heatmaps",
+            r"\prod_l \operatorname{norm}_{01}\left(\operatorname{up}\left(\mathrm{ReLU}\left("
+            r"\sum_k w_{lk} \cdot A_{lk}\right)\right)\right)",
+            "Domeniconi, Stramiglio, Lombardi and Salti, How to Evaluate and Refine your CAM, "
+            "arXiv:2605.14641, 2026",
+            "reads all layers; shown beside a search where there are several",
+        ),
+        fusion="product",
+    ),
+    replace(
+        _computed(
+            "zoom-cam",
+            BASELINE,
+            fused.zoom_cam,
+            [A, G],
+            "largest over layers of the heatmaps of sum_k G * A",
+            r"\max_l \operatorname{norm}_{01}\left(\operatorname{up}\left(\mathrm{ReLU}\left("
+            r"\sum_k G_{lk} \cdot A_{lk}\right)\right)\right)",
+            "Shi, Khademi, Li and van Gemert, Zoom-CAM: Generating Fine-grained Pixel Annotations "
+            "from Image Labels, ICPR 2020",
+            "reads all layers; shown beside a search where there are several",
+        ),
+        fusion="max",
+    ),
     _computed(
         "fullgrad",
         BASELINE,
@@ -308,11 +339,13 @@ def shown_methods(
         measured: names of the leaves that are measured anyway (those that always are need not be
             named); a method that reads another is left out, so that nobody pays for it unasked.
         sites: names of layers at each of which a method that looks at one is shown; if none, as it
-            is.
+            is. One that reads all layers is shown where there are several.
         blurred: whether published CAMs are also shown with a blur, as where a metric rewards it.
     """
     shown, had = (PUBLISHED, BASELINE, CONTROL), ALWAYS.union(measured)
     methods = [m for m in METHODS.values() if m.kind in shown and m.leaves <= had]
+    if len(sites) < 2:
+        methods = [m for m in methods if not m.fusion]
     if blurred:
         plain = [m for m in methods if m.kind == PUBLISHED]
         known = {m.expression for m in plain}
