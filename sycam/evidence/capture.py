@@ -67,7 +67,7 @@ class Evidence:
             callables explain a network that returns something else.
         targets: ``[N]`` int64, the class explained.
         others: further leaves by name: a map as the activations are, a weight ``[N,K,1,1]``, a
-            scalar ``[N,1,1,1]``.
+            heat ``[N,1,h,w]``, a scalar ``[N,1,1,1]``.
         depth: slices of the layer's grid, 1 for images.
         name: of the layer, by which formulas of several layers read it; empty where it is not
             known.

@@ -143,6 +143,23 @@ _TABLE = (
         "linear in them (ReLU networks with a logit target)",
         "one more backward pass",
     ),
+    _leaf(
+        "noisy_gradients",
+        "Gn",
+        MAP,
+        r"\mathrm{{Gn}}_k",
+        "gradients, mean over 8 copies of the image with Gaussian noise, its deviation a tenth of "
+        "the image's range (SmoothGrad)",
+        "8 forward and backward passes",
+    ),
+    _leaf(
+        "path_gradients",
+        "Gi",
+        MAP,
+        r"\mathrm{{Gi}}_k",
+        "gradients, mean over 16 images on the line from zeros to the image (integrated gradients)",
+        "16 forward and backward passes",
+    ),
     _leaf("score", "y", SCALAR, "y", "the target's score", "nothing"),
     _leaf("probability", "p", SCALAR, "p", "probability of the class explained", "nothing"),
     _leaf(
@@ -176,6 +193,15 @@ _TABLE = (
         "C_k",
         "the class's weights of a linear head after global average pooling (the original CAM)",
         "nothing",
+    ),
+    _leaf(
+        "place_scores",
+        "R",
+        HEAT,
+        "R_{{ij}}",
+        "probability of the class explained with all places of the layer zero but this one "
+        "(Recipro-CAM)",
+        "h * w forward passes from the layer on",
     ),
     constant("one", "1", 1.0),  # any other number is a leaf as well, but in no grammar
     constant("two", "2", 2.0),

@@ -148,6 +148,14 @@ _TABLE = (
         "ignores the class; as the grad-cam package computes it, xplique differs: fem-xplique "
         "(which of the two follows the paper was not checked)",
     ),
+    _published(
+        "recipro-cam",
+        "R",
+        "Byun and Lee, ReciproCAM: Lightweight Gradient-free Class Activation Map for Post-hoc "
+        "Explanations, CVPR Workshops 2024",
+        "of one place at a time, without the Gaussian that may spread it; explains the "
+        "probability of the class, whatever else of the class is explained",
+    ),
     _computed(
         "eigen-cam",
         BASELINE,

@@ -62,11 +62,17 @@ class Resolved:
 
     def subset(self, part: slice) -> Resolved:
         """The scalars of some of the images."""
-        whole = torch.arange(len(self.index), device=self.index.device)[part]
+        return self._of(torch.arange(len(self.index), device=self.index.device)[part])
+
+    def copies(self, image: int, count: int) -> Resolved:
+        """The scalar of one of the images, for as many copies of it."""
+        return self._of(torch.full((count,), image, device=self.index.device))
+
+    def _of(self, whole: Tensor) -> Resolved:
         logarithm = self._logarithm
         return Resolved(
-            self.index[part],
-            self.keys[part],
+            self.index[whole],
+            tuple(self.keys[i] for i in whole.tolist()),
             lambda outputs, images: self._score(outputs, whole[images]),
             None
             if logarithm is None

@@ -14,8 +14,9 @@ from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 
 from sycam.errors import LayerError
-from sycam.evidence import MEASURED, Examples, Layer, add_leaves, measure, measure_leaves
+from sycam.evidence import MEASURED, Cache, Examples, Layer, add_leaves, measure, measure_leaves
 from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.evidence.leaves.copies import noisy_copies, path_copies
 from sycam.evidence.leaves.information import mutual_information
 from sycam.evidence.leaves.masked import masked_scores
 from sycam.language.operators import LEAVES
@@ -26,8 +27,11 @@ def leaf(network: nn.Module, module: nn.Module, images: Tensor, name: str, targe
     layer, examples = Layer("", module), Examples(images)
     evidence = measure(network, layer, images, target)
     found = add_leaves(evidence, [name], network, layer, examples, target).leaves[name]
-    assert found.shape == (*evidence.activations.shape[:2], 1, 1)
-    return found[..., 0, 0]
+    channels, *grid = evidence.activations.shape[1:]
+    shape = {"weight": (channels, 1, 1), "map": (channels, *grid), "heat": (1, *grid)}
+    sort = MEASURED[name].sort
+    assert found.shape == (len(images), *shape[sort])
+    return found[..., 0, 0] if sort == "weight" else found
 
 
 def test_masked_scores_by_the_papers_loop(small_network, small_images):
@@ -210,6 +214,115 @@ def test_the_hessian_vanishes_on_relu_networks_with_a_logit(small_images):
     assert not by_logit.leaves["hessian_product"].any()
     by_chance = measure(network, network[1], small_images, Probability(), derivatives=2)
     assert by_chance.leaves["hessian_product"].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "copies"), [("noisy_gradients", noisy_copies), ("path_gradients", path_copies)]
+)
+def test_mean_gradients_copy_by_copy(small_network, small_images, name, copies):
+    """Each copy by itself, for the class of the clean image whatever the copy shows."""
+    classes = small_network(small_images).argmax(1)
+    found = leaf(small_network, small_network[3], small_images, name)
+    for n, image in enumerate(small_images):
+        gradients = []
+        for copy in copies(image):
+            a = small_network[:4](copy[None]).detach().requires_grad_()
+            small_network[4:](a)[0, classes[n]].backward()
+            gradients.append(a.grad[0])
+        expected = torch.stack(gradients).mean(0)
+        torch.testing.assert_close(found[n], expected, rtol=1e-5, atol=1e-7)
+    assert (found - measure(small_network, small_network[3], small_images).gradients).any()
+
+
+def test_path_gradients_add_up_to_the_score(small_images):
+    """Completeness: of a layer that is linear in the image, gradients along the path times
+    activations are what the score gains from zeros to the image."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.Softplus(), nn.Flatten(), nn.Linear(784, 3)
+    ).eval()
+    images, layer = small_images, network[0]
+    found = leaf(network, layer, images, "path_gradients", 1)
+    gains = (network(images) - network(torch.zeros_like(images)))[:, 1]
+    total = (found * layer(images)).sum((1, 2, 3))
+    torch.testing.assert_close(total, gains, rtol=1e-3, atol=1e-3)
+
+
+def test_noise_is_a_share_of_the_images_range(small_images):
+    image = small_images[0]
+    deviations = (noisy_copies(image, 400, sigma=0.1) - image).std()
+    expected = 0.1 * (image.max() - image.min())
+    torch.testing.assert_close(deviations, expected, rtol=0.02, atol=0)
+    assert torch.equal(noisy_copies(image), noisy_copies(image))  # seeded
+    assert torch.equal(noisy_copies(image, sigma=0), image.expand(8, *image.shape))
+
+
+@pytest.mark.parametrize("target", [1, Probability(1), lambda row: row[1] - row[0]])
+def test_place_scores_by_the_papers_loop(small_network, small_images, target):
+    """Recipro-CAM: the probability of the class, of a callable what it returns."""
+    found = leaf(small_network, small_network[3], small_images, "place_scores", target)
+    activations = small_network[:4](small_images).detach()
+    for i in range(activations.shape[2]):
+        for j in range(activations.shape[3]):
+            alone = torch.zeros_like(activations)
+            alone[..., i, j] = activations[..., i, j]
+            rows = small_network[4:](alone).detach()
+            expected = (
+                rows[:, 1] - rows[:, 0]
+                if callable(target) and not isinstance(target, Probability)
+                else rows.softmax(1)[:, 1]
+            )
+            torch.testing.assert_close(found[:, 0, i, j], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_place_scores_through_a_reshape(small_network, small_images):
+    """Of a layer with its channels last, the same places."""
+
+    class ChannelsLast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.turn, self.head = small_network[:4], nn.Identity(), small_network[4:]
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.turn(self.stem(images).movedim(1, -1)).movedim(-1, 1))
+
+    network = ChannelsLast().eval()
+    layer, examples = (
+        Layer("turn", network.turn, reshape="channels-last"),
+        Examples(small_images[:2]),
+    )
+    (evidence,) = measure_leaves(network, [layer], examples, ["place_scores"], 1)
+    expected = leaf(small_network, small_network[3], small_images[:2], "place_scores", 1)
+    torch.testing.assert_close(evidence.leaves["place_scores"], expected)
+
+
+def test_leaves_of_every_sort_are_kept_and_read_again(small_network, small_images, tmp_path):
+    layer, examples = Layer("3", small_network[3]), Examples(small_images[:2])
+    names = ["noisy_gradients", "place_scores", "mutual_information"]
+    arguments = (small_network, [layer], examples, names, 1)
+    (first,) = measure_leaves(*arguments, cache=Cache(tmp_path))
+    assert len(list(tmp_path.glob("*/*.safetensors"))) == 6
+    (again,) = measure_leaves(*arguments, cache=Cache(tmp_path))
+    for name in names:
+        assert torch.equal(first.leaves[name], again.leaves[name])
+
+
+def test_leaves_of_volumes():
+    torch.manual_seed(2)
+    network = nn.Sequential(
+        nn.Conv3d(1, 5, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 4 * 6 * 7, 3)
+    ).eval()
+    images = torch.rand(2, 1, 4, 6, 7)
+    for name in ("noisy_gradients", "place_scores"):
+        found = leaf(network, network[1], images, name)
+        assert found.shape[-2:] == (4 * 6, 7)
+    alone = torch.zeros(1, 5, 4, 6, 7)
+    alone[..., 2, 3, 4] = network[:2](images[:1])[..., 2, 3, 4].detach()
+    chosen = network(images[:1]).argmax()
+    expected = network[2:](alone).softmax(1)[0, chosen].detach()
+    torch.testing.assert_close(
+        leaf(network, network[1], images, "place_scores")[0, 0, 2 * 6 + 3, 4], expected
+    )
 
 
 def test_progress_is_told_image_by_image(small_network, small_images):

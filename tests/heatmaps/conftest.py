@@ -13,7 +13,12 @@ from sycam.language.operators import OPERATORS
 
 def _random_leaves(*grid: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(sum(grid))
-    shapes = {"map": (3, 6, *grid), "weight": (3, 6, 1, 1), "scalar": (3, 1, 1, 1)}
+    shapes = {
+        "map": (3, 6, *grid),
+        "weight": (3, 6, 1, 1),
+        "heat": (3, 1, *grid),
+        "scalar": (3, 1, 1, 1),
+    }
     leaves = {
         op.name: torch.randn(
             shapes[op.overloads[0].result], generator=generator, dtype=torch.float64

@@ -294,6 +294,22 @@ def test_mutual_information_cams_by_hand(fine, name):
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
 
 
+def test_recipro_cam_by_hand(small_network, small_images):
+    """The authors' loop: the head on features that are zero but at one place, softmax."""
+    net, images = small_network.double(), small_images.double()  # single places differ little
+    features = net[:4](images).detach()
+    maps = torch.zeros_like(features[:, 0])
+    for i in range(features.shape[2]):
+        for j in range(features.shape[3]):
+            alone = torch.zeros_like(features)
+            alone[:, :, i, j] = features[:, :, i, j]
+            maps[:, i, j] = net[4:](alone).softmax(1)[:, 2].detach()
+    expected = heatmap(maps, (16, 16))
+    assert (expected.amax((1, 2)) == 1).all()
+    for cam in (CAM(net, "3", "recipro-cam"), CAM(net, "cam[3](R)"), CAM(net, "recipro-cam@3")):
+        torch.testing.assert_close(cam(images, 2), expected, rtol=0, atol=TOLERANCE)
+
+
 def test_fem_xplique_by_hand(small_network, small_images):
     """xplique: L = sum_k mu_k [A_k >= mu_k + 2 sigma_k]."""
     a = small_network[:4](small_images).detach().numpy()

@@ -14,8 +14,10 @@ from sycam.evidence.capture import BATCH, Evidence, measure_layers
 from sycam.evidence.layers import Layer
 from sycam.evidence.leaves.rerun import Rerun
 from sycam.evidence.leaves.table import MEASURED, Leaf
+from sycam.language.signatures import HEAT, MAP, WEIGHT
 from sycam.networks.untouched import untouched
 from sycam.support.content_digest import network_digest, tensor_digest
+from sycam.support.mapped_tensor import blank
 from sycam.targets.resolve import Target, resolve
 from sycam.targets.resolved import Resolved
 
@@ -92,8 +94,8 @@ def add_leaves(
 ) -> Evidence:
     """The evidence with further leaves of the same images.
 
-    Memory is bounded: channels are taken in micro-batches, one image at a time, so that results
-    do not depend on the other images. A finished image is kept in the cache at once.
+    Memory is bounded: altered copies are taken in micro-batches, one image at a time, so that
+    results do not depend on the other images. A finished image is kept in the cache at once.
 
     Args:
         evidence: of :func:`sycam.evidence.measure` with the same arguments.
@@ -108,11 +110,11 @@ def add_leaves(
     wanted = [name for name in names if name not in evidence.leaves]
     if not wanted:
         return evidence
-    found = dict(evidence.others)
+    found, like = dict(evidence.others), evidence.activations
     asked = [leaf for leaf in MEASURED.values() if leaf.name in wanted]
     for leaf in asked:
         if leaf.of_evidence is not None:
-            found[leaf.name] = _weight(leaf.of_evidence(network, evidence), evidence)
+            found[leaf.name] = _spread(leaf.of_evidence(network, evidence).to(like), leaf)
     slow = [leaf for leaf in asked if leaf.of_image is not None]
     unknown = set(wanted) - found.keys() - {leaf.name for leaf in slow}
     if unknown:
@@ -122,23 +124,31 @@ def add_leaves(
         with untouched(network):  # what forward changes of the buffers enters the network's digest
             cached = _Cached(cache or Cache(None), network, layer, explained)
         for leaf in slow:
-            columns = []
+            values = blank((len(examples), *_shape(leaf, evidence)), like.dtype, like.device)
             for i, image in enumerate(examples.images):
                 rerun = Rerun(network, layer, image, evidence, explained, i)
                 digest = examples.digests[i] if examples.digests is not None else None
                 # Image by image: other threads need not wait for all, and a network that samples
                 # gives each image what it gives it alone.
                 with untouched(network), torch.no_grad():
-                    columns.append(cached.get(leaf, digest, rerun))
+                    values[i] = cached.get(leaf, digest, rerun)
                 if progress:
                     progress(leaf.name, layer.name, i + 1, len(examples))
-            found[leaf.name] = _weight(torch.stack(columns), evidence)
+            found[leaf.name] = _spread(values, leaf)
     return replace(evidence, others=found)
 
 
-def _weight(columns: Tensor, evidence: Evidence) -> Tensor:
-    """Numbers ``[N,K]`` as a weight of the evidence, ``[N,K,1,1]``."""
-    return columns.to(evidence.activations)[..., None, None]
+def _shape(leaf: Leaf, evidence: Evidence) -> tuple[int, ...]:
+    """Of a leaf's values on one image."""
+    channels, *grid = evidence.activations.shape[1:]
+    return {WEIGHT: (channels,), MAP: (channels, *grid), HEAT: tuple(grid)}[leaf.sort]
+
+
+def _spread(values: Tensor, leaf: Leaf) -> Tensor:
+    """Values of all images, ``[N, ...]``, with a weight's places and a heat's channel."""
+    if leaf.sort == WEIGHT:
+        return values[..., None, None]
+    return values[:, None] if leaf.sort == HEAT else values
 
 
 def _within_memory(leaf: Leaf, rerun: Rerun) -> Tensor:
@@ -177,7 +187,7 @@ class _Cached:
             shape=list(rerun.image.shape),
         )
         kept = self.cache.read(key)
-        if kept is None or kept.shape != (len(rerun.activations),):
+        if kept is None or kept.shape != _shape(leaf, rerun.evidence):
             kept = _within_memory(leaf, rerun)
             self.cache.write(key, kept)
         return kept.to(rerun.activations.device)

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from sycam.errors import LayerError
 from sycam.evidence.capture import Evidence
 from sycam.evidence.leaves.ablation import ablation_drops, set_below_the_minimum
+from sycam.evidence.leaves.copies import noisy_copies, path_copies
 from sycam.evidence.leaves.head import class_weights_source, measured_class_weights
 from sycam.evidence.leaves.information import mutual_information
 from sycam.evidence.leaves.masked import masked_scores
+from sycam.evidence.leaves.places import place_scores
 from sycam.evidence.leaves.rerun import Rerun
 from sycam.language.operators import OPERATORS
 from sycam.language.signatures import SCALAR, Operator
@@ -38,7 +40,8 @@ class Leaf:
         derivatives: how often the score is differentiated for it, see
             :func:`sycam.evidence.measure`.
         of_target: whether it depends on what is explained.
-        of_image: measures it on one image by passes of its own: ``[K]``.
+        of_image: measures it on one image by passes of its own: a weight ``[K]``, a map
+            ``[K,d*h,w]`` or a heat ``[d*h,w]``, by its sort.
         of_evidence: measures it on all images from what is known of them: ``[N,K]``; LayerError
             where the network has no such leaf.
         absent: for a leaf that not every network has, what is missing then, for people.
@@ -109,6 +112,9 @@ class Leaf:
 _PASS_PER_CHANNEL = (
     "one forward pass per channel, which would multiply the batch by the layer's channels"
 )
+_GRADIENTS_OF_COPIES = (
+    "gradients of copies of the image, and a graph for inference has no backward pass"
+)
 # In the order of the operator table, the stand-ins last.
 _TABLE = (
     Leaf("activations", of_target=False),
@@ -121,6 +127,16 @@ _TABLE = (
         "hessian_product",
         derivatives=2,
         no_graph="a second derivative, and a graph for inference has no backward pass",
+    ),
+    Leaf(
+        "noisy_gradients",
+        of_image=lambda r: r.mean_gradients(noisy_copies(r.image)),
+        no_graph=_GRADIENTS_OF_COPIES,
+    ),
+    Leaf(
+        "path_gradients",
+        of_image=lambda r: r.mean_gradients(path_copies(r.image)),
+        no_graph=_GRADIENTS_OF_COPIES,
     ),
     Leaf("score"),
     Leaf("probability"),
@@ -158,6 +174,13 @@ _TABLE = (
     torch.tensor([int(outputs.argmax()) if callable(target) else target]),
 )[0]""",
     ),
+    Leaf(
+        "place_scores",
+        of_image=lambda r: place_scores(
+            r.activations.shape[1:], r.probability_with, r.batch
+        ).flatten(0, -2),
+        no_graph="one forward pass per place, which would multiply the batch by the layer's places",
+    ),
     # What the grad-cam package measures, for the variants that compare with it.
     Leaf(
         "masked_scores_aligned",
@@ -170,7 +193,7 @@ _TABLE = (
         of_image=lambda r: ablation_drops(
             r.clean,
             len(r.activations),
-            lambda channels: r.score_without(channels, set_below_the_minimum),
+            lambda channels: r.score_altered(channels, set_below_the_minimum),
             batch=32,
         ),
     ),
