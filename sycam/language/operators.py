@@ -195,6 +195,14 @@ _TABLE = (
         "nothing",
     ),
     _leaf(
+        "fitted_weights",
+        "O",
+        WEIGHT,
+        "O_k",
+        "weights of sum 1, fitted so that the image times its heatmap has a high score (Opti-CAM)",
+        "50 forward and backward passes, one after another",
+    ),
+    _leaf(
         "place_scores",
         "R",
         HEAT,

@@ -149,6 +149,14 @@ _TABLE = (
         "(which of the two follows the paper was not checked)",
     ),
     _published(
+        "opti-cam",
+        "O",
+        "Zhang, Torres, Sicre, Avrithis and Ayache, Opti-CAM: Optimizing Saliency Maps for "
+        "Interpretability, Computer Vision and Image Understanding 248, 2024",
+        "50 steps, as in the released code (100 in the paper); fitted to what average-drop and "
+        "its kin measure: the rival to name under them",
+    ),
+    _published(
         "recipro-cam",
         "R",
         "Byun and Lee, ReciproCAM: Lightweight Gradient-free Class Activation Map for Post-hoc "

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 
-from sycam.errors import LayerError
+from sycam.errors import LayerError, NetworkError
 from sycam.evidence import MEASURED, Cache, Examples, Layer, add_leaves, measure, measure_leaves
 from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.evidence.leaves.copies import noisy_copies, path_copies
@@ -255,6 +255,32 @@ def test_noise_is_a_share_of_the_images_range(small_images):
     torch.testing.assert_close(deviations, expected, rtol=0.02, atol=0)
     assert torch.equal(noisy_copies(image), noisy_copies(image))  # seeded
     assert torch.equal(noisy_copies(image, sigma=0), image.expand(8, *image.shape))
+
+
+def test_fitted_weights_need_a_gradient_of_the_image(small_images):
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU())
+            self.head = nn.Linear(6, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.features(images.detach()).mean((2, 3)))
+
+    network = Cut().eval()
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(NetworkError, match="leaf O"):
+        leaf(network, network.features, small_images[:1], "fitted_weights")
+
+
+def test_fitted_weights_of_a_layer_that_is_nowhere_active(small_network, small_images):
+    """Nothing to fit: all channels stay alike."""
+    dead = nn.Sequential(*small_network)
+    with torch.no_grad():
+        dead[2].bias.fill_(-100)
+    found = leaf(dead, dead[3], small_images[:1], "fitted_weights")
+    torch.testing.assert_close(found, torch.full_like(found, 1 / 6))
 
 
 @pytest.mark.parametrize("target", [1, Probability(1), lambda row: row[1] - row[0]])

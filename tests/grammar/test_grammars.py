@@ -46,7 +46,8 @@ PUBLISHED = {
     "MI-Grad-CAM": "mean(G) * normalize(MI)",
     "FEM": "mean(above(A, 2))",
 }
-TO_ADD = {"noisy_gradients", "path_gradients", "place_scores"}  # leaves of users' own grammars
+# Leaves of users' own grammars.
+TO_ADD = {"noisy_gradients", "path_gradients", "fitted_weights", "place_scores"}
 SHIPPED = ("perturbation", "information", "gradient", "spatial", "full", "network")
 GRAMMARS = {name: load_grammar(name) for name in SHIPPED}
 

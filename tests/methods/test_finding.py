@@ -27,6 +27,7 @@ PUBLISHED = {
     "mi-cam": "MI",
     "mi-grad-cam": "mean(G) * normalize(MI)",
     "fem": "mean(above(A, 2))",
+    "opti-cam": "O",
     "recipro-cam": "R",
 }
 CHEAP = [
@@ -74,6 +75,7 @@ def test_nothing_dear_is_shown_unasked():
         ("hessian_product", {"shapley-cam"}),
         ("mutual_information", {"mi-cam", "mi-grad-cam"}),
         ("class_weights", {"cam", "lift-cam"}),
+        ("fitted_weights", {"opti-cam"}),
         ("place_scores", {"recipro-cam"}),
         ("noisy_gradients", set()),
         ("masked_scores_aligned", set()),  # variants are shown only where they are named

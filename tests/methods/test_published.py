@@ -294,6 +294,29 @@ def test_mutual_information_cams_by_hand(fine, name):
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
 
 
+def test_opti_cam_by_hand(small_network, small_images):
+    """The released code's lines: channels' softmax, mask scaled by its extremes, Adam on the loss
+    of the logit."""
+    net, images = small_network.double(), small_images[:3].double()
+    features = net[:4](images).detach()
+    u = torch.full((3, features.shape[1], 1, 1), 0.5, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([u], lr=0.1)
+    scores = []
+    for _ in range(50):
+        sums = (u.softmax(1) * features).sum(1, keepdim=True)
+        up = F.interpolate(sums, (16, 16), mode="bilinear", align_corners=False)
+        low = up.flatten(1).min(1)[0].view(3, 1, 1, 1)
+        high = up.flatten(1).max(1)[0].view(3, 1, 1, 1)
+        scores.append(net(images * ((up - low) / (high - low)))[:, 2])
+        adam.zero_grad()
+        (-scores[-1]).sum().backward()
+        adam.step()
+    assert (scores[-1] > scores[0]).all()
+    sums = (u.detach().softmax(1) * features).sum(1)
+    found = CAM(net, "3", "opti-cam")(images, 2)
+    torch.testing.assert_close(found, heatmap(sums, (16, 16)), rtol=0, atol=TOLERANCE)
+
+
 def test_recipro_cam_by_hand(small_network, small_images):
     """The authors' loop: the head on features that are zero but at one place, softmax."""
     net, images = small_network.double(), small_images.double()  # single places differ little

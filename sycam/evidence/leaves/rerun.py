@@ -12,6 +12,7 @@ from sycam.errors import LayerError
 from sycam.evidence.capture import Evidence, measure
 from sycam.evidence.layers import Layer
 from sycam.evidence.leaves.ablation import ablation_drops
+from sycam.evidence.leaves.fitted import fitted_weights
 from sycam.evidence.leaves.places import keep_places
 from sycam.networks.forward import forward
 from sycam.networks.outputs import check_outputs, class_probability
@@ -67,6 +68,15 @@ class Rerun:
     def score(self, images: Tensor) -> Tensor:
         """The target's score of altered images ``[B,C,H,W]``."""
         return self._scores(self._forward(images), len(images))
+
+    def fitted_weights(self) -> Tensor:
+        """Opti-CAM's weights ``[K]``."""
+        row = torch.tensor([self.index], device=self.explained.index.device)
+
+        def score(image: Tensor) -> Tensor:
+            return self.explained.scores(self._forward(image), row)
+
+        return fitted_weights(self.image, self.activations, score)
 
     def drops(self) -> Tensor:
         """Ablation-CAM's drops, without loss where probabilities near 1 are compared."""

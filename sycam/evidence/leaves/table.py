@@ -175,6 +175,11 @@ _TABLE = (
 )[0]""",
     ),
     Leaf(
+        "fitted_weights",
+        of_image=Rerun.fitted_weights,
+        no_graph="weights fitted by gradients, and a graph for inference has no backward pass",
+    ),
+    Leaf(
         "place_scores",
         of_image=lambda r: place_scores(
             r.activations.shape[1:], r.probability_with, r.batch
