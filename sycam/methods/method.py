@@ -45,6 +45,8 @@ class Method:
         note: what a user should know.
         measures: names of the leaves that a direct method reads.
         runs: whether a direct method runs the network itself.
+        unasked: whether it is shown where nobody names it, if its leaves are measured; not a
+            direct method that makes many passes.
         definition: the formula of a direct method, for people.
         definition_latex: the same in LaTeX.
         site: name of the layer that a direct method looks at; empty for each one there is.
@@ -61,6 +63,7 @@ class Method:
     note: str = ""
     measures: frozenset[str] = frozenset()
     runs: bool = False
+    unasked: bool = True
     definition: str = ""
     definition_latex: str = ""
     site: str = ""

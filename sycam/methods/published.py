@@ -15,6 +15,7 @@ from sycam.language.operators import LEAVES
 from sycam.language.parsing import FOREIGN_SIGNS
 from sycam.methods import controls, fused, libraries, principal
 from sycam.methods.fullgrad import fullgrad
+from sycam.methods.group import group_cam
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
 
 A, G = "activations", "gradients"
@@ -37,7 +38,17 @@ def _computed(
 ) -> Method:
     measures = frozenset(reads)
     runs = getattr(direct, "func", direct) is fullgrad
-    return Method(name, kind, None, direct, paper, note, measures, runs, definition, latex)
+    return Method(
+        name,
+        kind,
+        direct=direct,
+        paper=paper,
+        note=note,
+        measures=measures,
+        runs=runs,
+        definition=definition,
+        definition_latex=latex,
+    )
 
 
 _TABLE = (
@@ -237,6 +248,23 @@ _TABLE = (
         ),
         fusion="max",
     ),
+    replace(
+        _computed(
+            "group-cam",
+            BASELINE,
+            group_cam,
+            [A, G],
+            "sum over 32 groups of channels of mask * gain in probability over the blurred image",
+            r"\sum_l \left(p(x \odot M_l + \tilde{x} \odot (1 - M_l)) - p(\tilde{x})\right) "
+            r"\cdot M_l",
+            "Zhang, Rao and Yang, Group-CAM: Group Score-Weighted Visual Explanations for Deep "
+            "Convolutional Networks, arXiv:2103.13859, 2021",
+            "33 forward passes an image, so shown only where it is named; explains the probability "
+            "of the class",
+        ),
+        runs=True,
+        unasked=False,
+    ),
     _computed(
         "fullgrad",
         BASELINE,
@@ -353,13 +381,14 @@ def shown_methods(
 
     Args:
         measured: names of the leaves that are measured anyway (those that always are need not be
-            named); a method that reads another is left out, so that nobody pays for it unasked.
+            named); a method that reads another is left out, so that nobody pays for it unasked,
+            and so is a direct method that makes many passes.
         sites: names of layers at each of which a method that looks at one is shown; if none, as it
             is. One that reads all layers is shown where there are several.
         blurred: whether published CAMs are also shown with a blur, as where a metric rewards it.
     """
     shown, had = (PUBLISHED, BASELINE, CONTROL), ALWAYS.union(measured)
-    methods = [m for m in METHODS.values() if m.kind in shown and m.leaves <= had]
+    methods = [m for m in METHODS.values() if m.kind in shown and m.unasked and m.leaves <= had]
     if len(sites) < 2:
         methods = [m for m in methods if not m.fusion]
     if blurred:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 
 from sycam import CAM, evaluate
 from sycam.data.image_set import ImageSet
-from sycam.heatmaps import norm01
+from sycam.evidence import measure
+from sycam.heatmaps import from_sums, fuse, norm01, weighted_sums
 from sycam.methods import METHODS, shown_methods
 
 LAYERS = ["1", "3"]
@@ -27,6 +30,26 @@ def test_they_join_the_heatmaps_of_all_layers(small_network, small_images, name,
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     alone = CAM(small_network, "3", name)(small_images, 2)
     torch.testing.assert_close(alone, two, rtol=0, atol=1e-6)
+
+
+def test_refine_cam_is_torchcams(small_network, small_images):
+    """TorchCAM scales each map before it is upsampled, which a product does not see where each
+    map is 0 somewhere; its own Grad-CAM++ differs, so that it is given ours."""
+    if importlib.util.find_spec("torchcam") is None:
+        pytest.skip("TorchCAM, the reference, is not installed: pip install torchcam")
+    from torchcam.methods import RefineCAM
+
+    weights, grids = METHODS["grad-cam++"].expression, []
+    for layer in LAYERS:
+        evidence = measure(small_network, small_network.get_submodule(layer), small_images, 2)
+        sums = weighted_sums([weights], evidence.leaves)[0].clamp(min=0)
+        # Where the least value is a single place, upsampling keeps none of it.
+        grids.append((sums - sums.flatten(1).quantile(0.5, dim=1)[:, None, None]).clamp(min=0))
+    expected = RefineCAM.fuse_cams([grid.clone() for grid in grids], (16, 16))
+    assert (expected.amax((1, 2)) == 1).any()
+    finished = [from_sums(grid[None], (16, 16)) for grid in grids]
+    found = fuse(finished, METHODS["refine-cam"].fusion).maps[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_zoom_cam_by_hand(small_network, small_images):

@@ -44,14 +44,19 @@ def baseline_images(name: str, context: Context) -> Tensor:
     return context.once((__name__, name), make[name])
 
 
-def blur_baseline(images: Tensor) -> Tensor:
-    """Images ``[N,C,H,W]`` (volumes slice by slice) under a Gaussian blur of 11x11 pixels and sigma
-    5 at 224 pixels, scaled with the shorter side; borders are reflected. A side of one pixel
-    stays as it is."""
+def blur_baseline(images: Tensor, size: int = 11, sigma: float = 5) -> Tensor:
+    """Images ``[N,C,H,W]`` (volumes slice by slice) under a Gaussian blur.
+
+    Args:
+        images: whose borders are reflected; a side of one pixel stays as it is.
+        size: of the kernel's sides in pixels, where the images' shorter side has 224; scaled with
+            that.
+        sigma: of the Gaussian, likewise.
+    """
     scale = min(images.shape[-2:]) / 224
-    radius = max(1, round(5 * scale))
+    radius = max(1, round((size - 1) / 2 * scale))
     places = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (places / max(5 * scale, 0.5)) ** 2)
+    kernel = torch.exp(-0.5 * (places / max(sigma * scale, 0.5)) ** 2)
     kernel = kernel / kernel.sum()
     flat = images.flatten(0, -3)[:, None]
     if flat.shape[-1] > 1:
