@@ -392,10 +392,13 @@ class Search:
             reserve = self._reserved(phase) * self.budget.candidates
             return max(0, math.ceil(self.budget.candidates - reserve) - self._entered)
         new = sum(e not in self.race.standings and not self.board.has(str(e)) for e in batch)
-        # At least one batch is scored, however short the time.
-        if new and self._entered and self._spent(phase, new):
+        if not new or not self._spent(phase, new):
+            return len(batch)
+        if self._entered:
             return 0
-        return len(batch)
+        # At least one is scored, however short the time.
+        left = self._limit - self.budget.elapsed
+        return min(len(batch), max(1, int(left / max(1e-9, self.board.pace * self._scores_each()))))
 
     def _spent(self, phase: str, new: int) -> bool:
         """Whether so many new candidates would exceed the budget."""
