@@ -12,6 +12,7 @@ from sycam.errors import DataError, LayerError, OptionError, unknown_name
 from sycam.evidence.layers import Layer, layer_of
 from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
 from sycam.networks.forward import forward, returned
+from sycam.networks.layouts.reshaping import folded, to_map
 from sycam.networks.outputs import (
     check_outputs,
     probabilities,
@@ -29,7 +30,6 @@ from sycam.networks.readings import (
     parse_output,
     told,
 )
-from sycam.networks.reshaping import folded, to_map
 from sycam.networks.untouched import device_of, dtype_of, untouched
 from sycam.support.arguments import argument
 from sycam.support.mapped_tensor import blank

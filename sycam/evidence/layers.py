@@ -20,10 +20,9 @@ from sycam.networks.backward import (
     where_lost,
 )
 from sycam.networks.forward import forward
-from sycam.networks.passes import hooked
-from sycam.networks.places import Seen, layouts
-from sycam.networks.reshaping import AUTO as DETECT
-from sycam.networks.reshaping import (
+from sycam.networks.layouts.places import Seen, layouts
+from sycam.networks.layouts.reshaping import AUTO as DETECT
+from sycam.networks.layouts.reshaping import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
     TOKENS,
@@ -34,6 +33,7 @@ from sycam.networks.reshaping import (
     looks_channels_last,
     to_map,
 )
+from sycam.networks.passes import hooked
 from sycam.networks.untouched import COMPILED, device_of, uncompiled, untouched
 from sycam.support.arguments import argument
 from sycam.targets.resolve import Target, is_callable, read_as, reading_of, resolve
@@ -51,8 +51,8 @@ class Layer:
         module: the module itself.
         note: for a layer found by ``auto`` or ``last``, why it was taken; for one whose output is
             no map (N,K,h,w), how it is read.
-        reshape: makes its output a map, see :func:`sycam.networks.reshaping.to_map`; None where
-            it is one.
+        reshape: makes its output a map, see :func:`sycam.networks.layouts.reshaping.to_map`; None
+            where it is one.
     """
 
     name: str

@@ -13,7 +13,7 @@ from sycam.heatmaps import Fusion, Heatmaps, fuse
 from sycam.heatmaps.compiled import graph_of
 from sycam.heatmaps.program import Program
 from sycam.language import Expression
-from sycam.networks.reshaping import folded, to_map
+from sycam.networks.layouts.reshaping import folded, to_map
 
 
 class Explained(nn.Module):

@@ -30,8 +30,8 @@ from sycam.inference import Classifier
 from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
 from sycam.metrics import Context
+from sycam.networks.layouts.reshaping import Reshape
 from sycam.networks.readings import AUTO, PROBES, parse_output
-from sycam.networks.reshaping import Reshape
 from sycam.networks.untouched import device_of, dtype_of, uncompiled
 from sycam.support.content_digest import tensor_digest
 from sycam.targets.class_targets import parse_target

@@ -44,9 +44,9 @@ from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
+from sycam.networks.layouts.reshaping import AUTO as DETECT
+from sycam.networks.layouts.reshaping import Reshape, UserReshape
 from sycam.networks.readings import PROBES, USUAL, Reading
-from sycam.networks.reshaping import AUTO as DETECT
-from sycam.networks.reshaping import Reshape, UserReshape
 from sycam.networks.steadiness import unsteadiness
 from sycam.networks.untouched import copied, device_of, moved
 from sycam.problem.options import ExplainOptions

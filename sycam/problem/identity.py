@@ -11,8 +11,8 @@ from sycam.grammar import Grammar
 from sycam.inference import FLOAT32
 from sycam.metrics import Metric
 from sycam.metrics.requirement import Requirement, need_masks
+from sycam.networks.layouts.reshaping import UserReshape
 from sycam.networks.readings import USUAL
-from sycam.networks.reshaping import UserReshape
 from sycam.problem.explained_network import ExplainedNetwork, reshape_text, target_text
 from sycam.support.content_digest import tensor_digest
 

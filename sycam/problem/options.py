@@ -13,8 +13,8 @@ from torch import Tensor
 from sycam.errors import OptionError
 from sycam.heatmaps import Fusion
 from sycam.inference import FLOAT32
+from sycam.networks.layouts.reshaping import Reshape
 from sycam.networks.readings import AUTO, parse_output
-from sycam.networks.reshaping import Reshape
 from sycam.problem.images import Images, check_counts
 from sycam.support.arguments import argument
 from sycam.support.options import option

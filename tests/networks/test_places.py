@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sycam.networks.places import layouts
+from sycam.networks.layouts.places import layouts
 
 IMAGES = torch.rand(3, 3, 16, 32, generator=torch.Generator().manual_seed(0))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sycam.networks.reshaping import Reshape, find_reshape, to_map
+from sycam.networks.layouts.reshaping import Reshape, find_reshape, to_map
 
 
 def place_scores(

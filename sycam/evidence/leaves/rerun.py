@@ -15,9 +15,9 @@ from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.evidence.leaves.fitted import fitted_weights
 from sycam.evidence.leaves.places import keep_places
 from sycam.networks.forward import forward
+from sycam.networks.layouts.reshaping import rows_of, to_map, zero_channels
 from sycam.networks.outputs import check_outputs, class_probability
 from sycam.networks.passes import hooked
-from sycam.networks.reshaping import rows_of, to_map, zero_channels
 from sycam.networks.untouched import device_of
 from sycam.targets.resolved import Resolved
 

@@ -61,7 +61,7 @@ class Seen:
     Attributes:
         shape: of its output, for two images or as many as the network takes.
         layout: ``"channels-first"``, ``"channels-last"`` or ``"tokens:..."``, as
-            :mod:`sycam.networks.reshaping` reads them; empty where it is no map.
+            :mod:`sycam.networks.layouts.reshaping` reads them; empty where it is no map.
         placed: whether the places of its values are known at all.
     """
 

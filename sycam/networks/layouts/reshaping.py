@@ -1,7 +1,8 @@
 """A layer's output as a map: channels first, places behind, whatever layout the network uses.
 
 A layout is text: ``"channels-first"``, ``"channels-last"``, or
-``"tokens:prefix=P,grid=HxW,order=NTK"``. :mod:`sycam.networks.places` tells it of a network.
+``"tokens:prefix=P,grid=HxW,order=NTK"``. :mod:`sycam.networks.layouts.places` tells it of a
+network.
 """
 
 from __future__ import annotations
