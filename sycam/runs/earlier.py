@@ -28,7 +28,9 @@ def larger(folder: Path, result: Result) -> Result | None:
         earlier, result
     )
     more = earlier.record.search.candidates > result.record.search.candidates
-    return earlier if same and more and earlier.validation.rows else None
+    # Held-out evidence that goes further is worth more than the rest of a search.
+    evidence = 0 < len(earlier.validation.rows) >= len(result.validation.rows)
+    return earlier if same and more and evidence else None
 
 
 def _question(record: RunRecord) -> tuple:
