@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, OptionError, unknown_name
-from sycam.evidence.layers import Layer, layer_of
+from sycam.evidence.layers import SHARED, Layer, layer_of
 from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
 from sycam.networks.forward import forward, returned
 from sycam.networks.layouts.reshaping import folded, to_map
@@ -37,10 +37,6 @@ from sycam.targets.resolve import Target, is_callable, part_of, reading_of, reso
 from sycam.targets.resolved import Resolved
 
 BATCH = 32
-SHARED = (
-    "where one encoder reads several inputs (Siamese networks), wrap the network so that it "
-    "encodes the images alone, and the others' features are held fixed"
-)
 _NAMED = 4  # layers inside another that a message names, the last of them
 
 

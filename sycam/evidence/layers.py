@@ -67,6 +67,10 @@ def layer_of(layer: Layer | nn.Module) -> Layer:
 
 
 Layers = str | nn.Module | Sequence[str | nn.Module]
+SHARED = (
+    "where one encoder reads several inputs (Siamese networks), wrap the network so that it "
+    "encodes the images alone, and the others' features are held fixed"
+)
 AUTO, LAST, SITES = "auto", "last", "sites"
 SOUGHT = (AUTO, LAST)  # a layer that is found by looking at what the network does
 FLATTENED = "order=NKT"
@@ -170,8 +174,8 @@ def _laid_out(network: nn.Module, layer: Layer, images: Tensor) -> Layer:
     if layer.reshape not in (None, TOKENS) or not len(images) or scripted(layer.module):
         return layer
     seen = layouts(network, images, [layer.module]).get(layer.name)
-    if seen is None or len(seen.shape) < 3 or math.prod(seen.shape[2:]) < 2:
-        return layer  # it did not run, or returned no map: the pass that measures it says so
+    if seen is None or seen.runs > 1 or len(seen.shape) < 3 or math.prod(seen.shape[2:]) < 2:
+        return layer  # it did not run once, or returned no map: the pass that measures it says so
     layout = seen.layout or _by_looks(seen, layer, network, images)
     if layer.reshape == TOKENS and not layout.startswith(TOKENS):
         layout = ""
@@ -466,10 +470,12 @@ def _look(network: nn.Module, images: Tensor, target: Target) -> _Look:
     outputs, scores, pixels, severed = _trace(network, images, target, _candidates(known, images))
     if not outputs and not severed:
         scripts = [name for name, module in network.named_modules() if scripted(module)]
+        shared = [n for n, s in known.items() if s.runs > 1 and len(s.shape) == images.ndim]
         raise LayerError(
             "no layer of the network has a spatial output (N,K,h,w), nor tokens that lie over the "
             "image; class activation maps need one"
             + (f" ({scripts[0]!r} is TorchScript, which cannot be watched)" if scripts else "")
+            + (f"; {shared[-1]!r} runs several times in one pass: {SHARED}" if shared else "")
         )
     gradients = differentiate(scores, list(outputs.values()), retain_graph=True)
     if all(gradient is None for gradient in gradients):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sycam import CAM
 from sycam.errors import DataError, LayerError, NetworkError
 from sycam.evidence import measure, measure_layers
 
@@ -414,3 +415,10 @@ def test_networks_of_several_inputs_and_layers_of_several_outputs_are_told_the_c
     ):
         with pytest.raises(error, match=said):
             measure(network, network.get_submodule(layer), small_images)
+
+
+@pytest.mark.parametrize("layer", ["encoder.convolution", "auto"])
+def test_a_shared_encoder_is_told_its_cure_where_a_layer_is_named_or_found(small_images, layer):
+    with pytest.raises(LayerError, match=r"several times|ran 2 times") as told:
+        CAM(Siamese().eval(), layer, "mean(G)")(small_images, 1)
+    assert "encodes the images alone" in str(told.value)

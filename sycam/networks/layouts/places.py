@@ -63,11 +63,13 @@ class Seen:
         layout: ``"channels-first"``, ``"channels-last"`` or ``"tokens:..."``, as
             :mod:`sycam.networks.layouts.reshaping` reads them; empty where it is no map.
         placed: whether the places of its values are known at all.
+        runs: how many times it ran.
     """
 
     shape: tuple[int, ...]
     layout: str
     placed: bool
+    runs: int = 1
 
 
 def layouts(
@@ -85,7 +87,7 @@ def layouts(
     pair = pixels[:2] if len(pixels) > 1 else pixels.repeat(2, *(1,) * (images.ndim - 1))
     for shown in (pair, pixels):
         places = _Places(shown)
-        returned: dict[str, tuple[torch.Size, Tensor | None]] = {}
+        returned: dict[str, tuple[torch.Size, Tensor | None, int]] = {}
         hooks = [
             (module.register_forward_hook, _watch(returned, name, places))
             for name, module in network.named_modules()
@@ -99,24 +101,24 @@ def layouts(
         except Exception:  # it may take no other number of images; the pass that counts will tell
             continue
         found: dict[int, tuple[str, bool]] = {}  # many modules return one code
-        for _, code in returned.values():
+        for _, code, _ in returned.values():
             if code is not None and id(code) not in found:
                 placed = bool((_thin(code) >= 0).any())
                 found[id(code)] = layout_of(code, len(shown)) if placed else "", placed
         return {
-            name: Seen(tuple(shape), *found.get(id(code), ("", False)))
-            for name, (shape, code) in returned.items()
+            name: Seen(tuple(shape), *found.get(id(code), ("", False)), runs)
+            for name, (shape, code, runs) in returned.items()
         }
     return {}
 
 
 def _watch(
-    returned: dict[str, tuple[torch.Size, Tensor | None]], name: str, places: _Places
+    returned: dict[str, tuple[torch.Size, Tensor | None, int]], name: str, places: _Places
 ) -> Callable:
     def hook(_module: nn.Module, _inputs: tuple, output: object) -> None:
         if isinstance(output, Tensor):  # looked at after the pass: nothing here is to be followed
-            returned.pop(name, None)
-            returned[name] = output.shape, places.of(output)
+            *_, before = returned.pop(name, (0,))
+            returned[name] = output.shape, places.of(output), before + 1
 
     return hook
 
