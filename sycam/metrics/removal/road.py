@@ -38,7 +38,9 @@ _OPTIONS = (
     "such as 4x4, where it returns NaN)."
 )  # fmt: skip
 _TRAP = (
-    "Scattered pixels are imputed almost perfectly, so only connected regions count. "
+    "Scattered pixels are imputed almost perfectly, so only connected regions count, and a blurred "
+    "heatmap gains whatever it shows (arXiv:2304.13836): blurred published CAMs stand beside a "
+    "search. "
     "Under ties=\"plateau\" a binarised map removes much more, or less, than its percentile says "
     "and can gain by that alone."
 )  # fmt: skip
