@@ -13,6 +13,7 @@ from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step
 from sycam.evidence import Evidence, Stack
 from sycam.methods import ALWAYS
+from sycam.methods.method import BLURRED
 from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
@@ -184,7 +185,8 @@ class HeldOutScores:
         yield from (_Unit(i, guards) for i in first if (guards := self._guards_of(i)))
         yield from (_Unit(i, goals) for i in rest)
         for i in (*leaders, *rest):
-            if beside := panel + self._guards_of(i):
+            # Blurred rivals are there for the goals alone.
+            if entrants[i].kind != BLURRED and (beside := panel + self._guards_of(i)):
                 yield _Unit(i, beside)
 
     def _usable(self) -> list[Metric]:

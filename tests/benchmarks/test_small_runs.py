@@ -39,7 +39,7 @@ RUNS = {
     "convolutions": (["--images", "1", "--rounds", "1"], ["16 to 16, 32x32", "128 to 128, 28x28"]),
     "demo_layers": (
         ["smooth(G)", "--searched", "2", "--count", "2", "--layers", "features.12"],
-        ["\nfeatures.12 ", "Of 11 published methods and layers 2 search scenes choose "],
+        ["\nfeatures.12 ", "Of 13 published methods and layers 2 search scenes choose "],
     ),
     "imputation": (
         ["--sizes", "12", "--heatmaps", "1", "--repeats", "1", "--threads", "1"],

@@ -110,7 +110,7 @@ def test_values_are_freed_after_their_last_use(leaves):
 
     class Watched(torch.Tensor):
         def __del__(self):
-            alive.discard(self.mark)
+            alive.discard(getattr(self, "mark", None))  # none: a copy that is only looked at
 
     def watch(node: Expression) -> Overload:
         def made(*arguments: Tensor) -> Tensor:

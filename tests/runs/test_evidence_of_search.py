@@ -71,8 +71,13 @@ def test_the_winner_wins_as_often_as_it_does_by_hand(finished):
     known = [k.scores for k in finished.record.search.known]
     field = [
         f for f in finished.hall
-        if not any(np.allclose(f.scores, k, atol=1e-6) for k in known)
+        if "G" in f.expression  # what shows the same for every class is no answer
+        and not any(np.allclose(f.scores, k, atol=1e-6) for k in known)
     ]  # fmt: skip
+    # Published CAMs, plain and blurred, may win as well.
+    answers = {k.expression: k for k in finished.record.search.known
+               if k.kind in ("published", "blurred") and "G" in k.expression}  # fmt: skip
+    field += answers.values()
     scores = np.array([f.scores for f in field])
     rng, wins = np.random.default_rng(12), 0
     for _ in range(2000):

@@ -149,7 +149,7 @@ def test_an_image_without_a_known_pixel_becomes_zero(context12, metric):
         torch.testing.assert_close(found.float(), empty - ctx.clean, atol=1e-6, rtol=0)
     noisy = metric(ties="plateau", noise=0.5).score(heat, ctx)[0]
     shown = ctx.classifier.probability(0.5 * ctx.noise, ctx.targets)
-    torch.testing.assert_close(noisy, shown - ctx.clean, atol=1e-6, rtol=0)
+    torch.testing.assert_close(noisy.float(), shown - ctx.clean, atol=1e-6, rtol=0)
 
 
 def test_the_packages_singular_system_is_zero_or_nan(package):
