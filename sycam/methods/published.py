@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType
 
 from sycam.errors import ExpressionError, unknown_name
-from sycam.evidence import MEASURED
+from sycam.evidence import MEASURED, ignores_target
 from sycam.language import Expression, parse_weights
 from sycam.language.operators import LEAVES
 from sycam.language.parsing import FOREIGN_SIGNS
@@ -385,17 +385,19 @@ def shown_methods(
             and so is a direct method that makes many passes.
         sites: names of layers at each of which a method that looks at one is shown; if none, as it
             is. One that reads all layers is shown where there are several.
-        blurred: whether published CAMs are also shown with a blur, as where a metric rewards it.
+        blurred: whether published CAMs that depend on what is explained are also shown with a blur,
+            as where a metric rewards it.
     """
     shown, had = (PUBLISHED, BASELINE, CONTROL), ALWAYS.union(measured)
     methods = [m for m in METHODS.values() if m.kind in shown and m.unasked and m.leaves <= had]
     if len(sites) < 2:
         methods = [m for m in methods if not m.fusion]
     if blurred:
-        plain = [m for m in methods if m.kind == PUBLISHED]
+        plain = [m for m in methods if m.kind == PUBLISHED and not ignores_target(m.leaves)]
         known = {m.expression for m in plain}
         new = {m.expression: m for m in map(Method.blurred, plain) if m.expression not in known}
-        methods[len(plain) : len(plain)] = new.values()
+        last = max(i for i, m in enumerate(methods) if m.kind == PUBLISHED)
+        methods[last + 1 : last + 1] = new.values()
     if not sites:
         return methods
     return list({m.name: m for one in methods for m in (one.at(site) for site in sites)}.values())

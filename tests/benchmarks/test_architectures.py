@@ -27,7 +27,12 @@ def table(benchmark_file):
     return benchmark_file("architectures")
 
 
-@pytest.mark.parametrize("name", LAYERS)
+USUAL = ("resnet18", "mobilevitv2_050", "vit_tiny_patch16_224")  # the others are as slow
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in USUAL else pytest.param(n, marks=pytest.mark.slow) for n in LAYERS]
+)
 def test_a_network_of_timm(name, table, timm):
     architecture = next(one for one in table.ARCHITECTURES if one.name == name)
     row = table.measure(architecture)

@@ -68,6 +68,9 @@ RUNS = {
 """Of each script its arguments, a folder added after ``--cache``, and what it prints."""
 
 
+SLOW = ("cells",)  # a whole search over all layers
+
+
 def test_every_benchmark_is_run_by_a_test():
     scripts = {path.stem for path in FOLDER.glob("*.py") if "argparse" in path.read_text()}
     own = {name for name in scripts if Path(__file__).with_name(f"test_{name}.py").exists()}
@@ -83,7 +86,9 @@ def tables(benchmark_file, tmp_path_factory):
     return tmp_path_factory.mktemp("tables")
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in RUNS]
+)
 def test_smallest_run(name, benchmark_file, tables, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     given, printed = RUNS[name]

@@ -30,8 +30,14 @@ def run(out, **more):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("whole") / "run")
+def said():
+    """Events of the run that was not cut short."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, said):
+    return run(tmp_path_factory.mktemp("whole") / "run", notify=said.append)
 
 
 def shown(result) -> str:
@@ -101,9 +107,7 @@ def test_what_the_budget_cut_is_said_and_can_be_derived(whole, tmp_path, monkeyp
     assert sycam.verify(tmp_path / "run").holds
 
 
-def test_what_the_command_will_take_is_said_before(tmp_path):
-    said = []
-    run(tmp_path / "run", notify=said.append)
+def test_what_the_command_will_take_is_said_before(whole, said):
     forecast = next(event for event in said if isinstance(event, Forecast))
     assert forecast.left is None  # a number of candidates is no time
     assert forecast.known > 0
