@@ -68,7 +68,8 @@ RUNS = {
 """Of each script its arguments, a folder added after ``--cache``, and what it prints."""
 
 
-SLOW = ("cells",)  # a whole search over all layers
+QUICK = ("demo_layers", "kernels", "race", "selection")
+SLOW = RUNS.keys() - QUICK
 
 
 def test_every_benchmark_is_run_by_a_test():
@@ -115,6 +116,7 @@ def test_one_formula_is_compiled_and_its_kernels_are_counted(benchmark_file, cap
     assert float(moved) > 0
 
 
+@pytest.mark.slow
 def test_a_whole_call_beside_peers(benchmark_file, torchvision, capfd):
     """Regression: the exported class has lost a method that was called here."""
     small = ["--size", "64", "--batches", "1", "--repeats", "1", "--eager"]
@@ -127,6 +129,7 @@ def test_a_whole_call_beside_peers(benchmark_file, torchvision, capfd):
     assert float(said.split("from sycam.CAM:")[1]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "module", "peer"),
     [

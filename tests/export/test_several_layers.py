@@ -393,6 +393,7 @@ GRAPHS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", GRAPHS)
 @pytest.mark.parametrize("base", ["torch-export", "onnx"])
 def test_one_graph_gives_them(text, base, tmp_path, network, images):

@@ -114,6 +114,7 @@ def test_what_the_command_will_take_is_said_before(whole, said):
     assert forecast.evidence > 0
 
 
+@pytest.mark.slow
 def test_published_cams_that_fell_behind_are_on_record_and_derived_again(tmp_path, monkeypatch):
     """Over cells of an image and a level, in a race."""
     usual = engine.score_known

@@ -215,6 +215,7 @@ def measured_once(monkeypatch, race):
     monkeypatch.setattr(verify, "derived", derived)
 
 
+@pytest.mark.slow
 def test_a_forged_field_that_decides_what_is_derived_is_told_or_listed(
     race, tmp_path, measured_once
 ):

@@ -163,6 +163,7 @@ def test_proposals_beyond_the_bound_go_on_from_the_front(guided):
     assert done.holds, [c for c in done.checks if not c.holds]
 
 
+@pytest.mark.slow
 def test_guided_proposals_cover_more_than_cost_order(guided, two, tmp_path):
     """With as many candidates, a front of at least the volume; both from the same two goals."""
     exact = run_with(tmp_path / "exact", metric=["deletion", "iou"], mode="exact", budget=260,

@@ -59,6 +59,7 @@ def test_the_answer_has_the_figures_of_the_published_cam_and_the_new_formula_sta
     assert not result.validation.beats_published
 
 
+@pytest.mark.slow
 def test_under_the_highest_mean_the_answer_is_the_best_of_all_on_the_search_images(tmp_path):
     result = sycam.synthesize(
         "demo", "auto", "demo", metric="iou", out=tmp_path, select="argmax", **SEARCH, **NOTHING_NEW
@@ -122,6 +123,7 @@ def test_it_is_read_back_verified_exported_and_used_like_any_other(known, tmp_pa
         torch.testing.assert_close(cam(images), ours, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_requirement_that_only_published_cams_fail_leaves_them_out(known, tmp_path):
     free, _ = known
     bound = sycam.synthesize(

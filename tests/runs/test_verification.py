@@ -111,6 +111,7 @@ def test_another_network_is_told(finished):
     assert "computes something else" in "".join(c.found for c in done.checks)
 
 
+@pytest.mark.slow
 def test_the_command_derives_a_run_on_record_and_exits_with_1_where_it_cannot(tmp_path):
     path = sycam.synthesize("demo", demo.LAYER, "demo", out=tmp_path / "run", **OPTIONS).path
     runner = CliRunner()

@@ -32,7 +32,7 @@ def spheres() -> tuple[nn.Module, Tensor, Tensor]:
     return network, images, masks
 
 
-@pytest.mark.parametrize("metric", ["iou", "insertion"])
+@pytest.mark.parametrize("metric", ["iou", pytest.param("insertion", marks=pytest.mark.slow)])
 def test_a_search_on_volumes(spheres, tmp_path, metric):
     network, images, masks = spheres
     result = sycam.synthesize(

@@ -133,6 +133,7 @@ class Stubborn(RandomSampler):
         return param_distribution.choices[0]
 
 
+@pytest.mark.slow
 def test_a_sampler_that_finds_nothing_new_is_followed_by_plain_order(tmp_path):
     made, space = guide(Stubborn(), storage=tmp_path / "study.log")
     found = follow(made, space, 24)
