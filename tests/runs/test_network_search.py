@@ -124,6 +124,7 @@ def test_it_can_be_derived_again(run):
     assert done.holds, [check for check in done.checks if not check.holds]
 
 
+@pytest.mark.slow
 def test_products_of_layers_are_proposed_beyond_the_cost_bound(tmp_path):
     out = tmp_path / "run"
     sycam.synthesize(

@@ -84,6 +84,7 @@ def test_the_targets_of_a_run(tmp_path):
         search(tmp_path / "f", target="predict")
 
 
+@pytest.mark.slow
 def test_a_callable_is_what_metrics_watch(tmp_path):
     """Deletion of a margin between two classes: the margin itself is what must fall."""
 

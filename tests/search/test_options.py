@@ -48,6 +48,7 @@ def test_ctrl_c_ends_with_the_best_so_far_and_the_same_command_goes_on(tmp_path)
     assert again.validation == whole.validation
 
 
+@pytest.mark.slow
 def test_a_guess_enters_first_and_may_win(tmp_path):
     guess = "smooth(cube(symsqrt(G)))"
     result = run(tmp_path / "run", guess=[guess, "mean(G) * max(A)"], budget=10)

@@ -74,6 +74,7 @@ def test_what_cannot_be_read_has_none():
     assert content_digest(object()) is None
 
 
+@pytest.mark.slow
 def test_the_same_in_another_process():
     """Addresses in memory must not enter: no run would ever resume."""
     code = (

@@ -40,6 +40,7 @@ def test_each_layer_has_its_own_candidates_and_none_merges_with_anothers(evidenc
     assert {str(e) for e in single} == {str(e) for e in found if e.sites == ("1",)}
 
 
+@pytest.mark.slow
 def test_pairs_of_layers_follow_at_the_cost_of_both(evidence):
     levels = []
     pairs = set()
