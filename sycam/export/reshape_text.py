@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from sycam.errors import OptionError
+from sycam.networks.layouts.reshaping import ORDERS, TOKENS, TokenGrid
 
 NAME = "reshape_transform"
 _HEAD = f"def {NAME}(output: Tensor) -> Tensor:"
@@ -21,10 +22,6 @@ _GRID = '''{head}
     places = output.permute({order})[..., {prefix} : {end}]
     return places.unflatten(2, ({height}, {width}))
 '''
-_ORDERS = {"NTK": (0, 2, 1), "NKT": (0, 1, 2), "TNK": (1, 2, 0)}
-_TOKENS = re.compile(
-    r"tokens:prefix=(?P<prefix>\d+),grid=(?P<height>\d+)x(?P<width>\d+)(,order=(?P<order>\w+))?"
-)
 
 
 def reshape_source(reshape: str | None) -> str:
@@ -32,18 +29,20 @@ def reshape_source(reshape: str | None) -> str:
     say what it computes (a function of a user's), or where there is none."""
     if reshape in ("channels-last", "tokens"):
         return {"channels-last": _CHANNELS_LAST, "tokens": _SQUARE}[reshape]
-    told = _TOKENS.fullmatch(reshape or "")
-    if told is None or (told["order"] or "NTK") not in _ORDERS:
+    if reshape is None or not reshape.startswith(f"{TOKENS}:"):
         return ""
-    order = told["order"] or "NTK"
-    prefix, height, width = (int(told[name]) for name in ("prefix", "height", "width"))
+    try:
+        grid = TokenGrid.parse(reshape)
+    except OptionError:
+        return ""
+    end = grid.prefix + grid.height * grid.width
     return _GRID.format(
         head=_HEAD,
-        dimensions=",".join(order),
-        order=", ".join(map(str, _ORDERS[order])),
-        prefix=prefix,
-        end=prefix + height * width,
-        last=prefix + height * width - 1,
-        height=height,
-        width=width,
+        dimensions=",".join(grid.order),
+        order=", ".join(map(str, ORDERS[grid.order])),
+        prefix=grid.prefix,
+        end=end,
+        last=end - 1,
+        height=grid.height,
+        width=grid.width,
     )
