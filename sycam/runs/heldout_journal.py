@@ -15,7 +15,6 @@ from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
 from sycam.search import SearchOptions
 from sycam.validation.heldout_scores import Conduct
-from sycam.validation.measures import Workload
 
 HELDOUT_FILE = "heldout.jsonl"  # of a run's folder
 FEWEST = 16  # held-out images, however short the time
@@ -34,9 +33,6 @@ def conduct_of(problem: Problem, search: SearchOptions, folder: Path, pace: floa
     """
     budget = search.budget
 
-    def left() -> float:
-        return math.inf if budget.seconds is None else budget.seconds - budget.elapsed
-
     def open_journal(metrics: Sequence[Metric], blocks: Sequence[ImageBlock]) -> Journal:
         return Journal(
             folder / HELDOUT_FILE,
@@ -46,12 +42,12 @@ def conduct_of(problem: Problem, search: SearchOptions, folder: Path, pace: floa
             replaces=True,
         )
 
-    images = None
-    if pace and not math.isinf(left()):
-        fitting = int(_ALMOST * left() / Workload.of(problem).least_of_an_image(pace))
-        if fitting < len(problem.unseen):
-            images = min(len(problem.unseen), max(FEWEST, fitting))
-    return Conduct(left=left, open_journal=open_journal, images=images)
+    images, unseen = None, len(problem.unseen)
+    if pace and not math.isinf(budget.left):
+        fitting = int(_ALMOST * budget.left * unseen / budget.evidence(pace).least)
+        if fitting < unseen:
+            images = min(unseen, max(FEWEST, fitting))
+    return Conduct(left=lambda: budget.left, open_journal=open_journal, images=images)
 
 
 def _identity(problem: Problem, metrics: Sequence[Metric], blocks: Sequence[ImageBlock]) -> str:

@@ -22,10 +22,12 @@ class Evidence:
     Attributes:
         kept: seconds that the search leaves for it.
         whole: seconds that all of it would take.
+        least: seconds that the most important part would take.
     """
 
     kept: float = 0.0
     whole: float = 0.0
+    least: float = 0.0
 
 
 def _nothing(_seconds: float) -> Evidence:
@@ -69,6 +71,11 @@ class Budget:
     def started(self) -> Budget:
         """The budget with a clock that starts now."""
         return replace(self, _start=time.monotonic())
+
+    @property
+    def left(self) -> float:
+        """Seconds to its end; infinite without a limit in time."""
+        return math.inf if self.seconds is None else self.seconds - self.elapsed
 
     def for_search(self, pace: float) -> float:
         """Seconds from the start at which the search ends; infinite without a limit in time.

@@ -10,7 +10,6 @@ from itertools import chain
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.language import Expression
 from sycam.methods import Method
-from sycam.methods.method import ANSWERS
 from sycam.metrics.composition.objectives import Objectives
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.search.enumeration.enumerator import Enumerator, Level
@@ -19,7 +18,7 @@ from sycam.search.options import EXACT, SearchOptions
 from sycam.search.proposals.combinations import combined
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.guide import Guide
-from sycam.search.racing.known import in_order, score_known
+from sycam.search.racing.known import answers, in_order, score_known
 from sycam.search.racing.race import BATCH, OUTPERFORMED, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
@@ -223,11 +222,7 @@ class Search:
             if c.score.finite and not metric.components
         ]
         if self.leads:
-            able = [
-                Candidate(str(c.expression), c.kind, c.expression, c.score)
-                for c in self.outcome.known
-                if c.kind in ANSWERS and c.expression is not None and c.eligible
-            ]
+            able = [c for c in answers(self.outcome.known) if c.eligible]
             able.sort(key=lambda c: (-metric.oriented(c.mean), c.require_expression().sort_key()))
             lead = next(filter(self.race.admissible, able), None)
             if lead is not None:
@@ -485,14 +480,14 @@ class Search:
         return ahead
 
     def _forecast(self, methods: int) -> None:
-        pace, limit = self.board.image_pace, self.budget.seconds
+        pace, left = self.board.image_pace, self.budget.left
         evidence = self.budget.evidence(pace)
         self.notify(
             Forecast(
                 known=methods * self.board.images * pace,
                 evidence=evidence.whole,
                 kept=evidence.kept,
-                left=None if limit is None else max(0.0, limit - self.budget.elapsed),
+                left=None if math.isinf(left) else max(0.0, left),
                 budget=str(self.budget),
             )
         )

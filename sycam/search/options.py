@@ -46,7 +46,7 @@ class SearchOptions:
             keeps to, or a number of candidates.
         heldout_share: of a budget in time, what is kept for the held-out evidence where all of it
             would take longer: at least its most important part, see
-            :func:`sycam.validation.workload.evidence_of`.
+            :class:`sycam.validation.measures.Workload`.
         guesses: expressions that enter first, also as text.
         threshold: the search ends at the first expression above: a number, or
             ``"best-published"``.

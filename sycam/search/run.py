@@ -24,6 +24,7 @@ from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
+from sycam.search.racing.known import answers
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.bootstrap import Stability, stability
@@ -301,12 +302,9 @@ def _chosen(
 
 def contenders(outcome: Outcome) -> list[Candidate]:
     """All that may win: published CAMs that are expressions, by their text, and new formulas."""
-    known = {
-        str(c.expression): Candidate(str(c.expression), c.kind, c.expression, c.score)
-        for c in outcome.known
-        if c.kind in ANSWERS and c.expression is not None
-    }
-    return [*known.values(), *(c for c in outcome.candidates if c.name not in known)]
+    known = answers(outcome.known)
+    names = {c.name for c in known}
+    return [*known, *(c for c in outcome.candidates if c.name not in names)]
 
 
 def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:

@@ -131,10 +131,6 @@ class HeldOutScores:
         parts += [(m, GUARDS, min(GUARDED, images)) for m in self._usable()]
         self._columns = [_Column(i, *part) for i, part in enumerate(parts)]
 
-    def under(self, part: str) -> list[Metric]:
-        """The metrics of a part that are measured."""
-        return [column.metric for column in self._of(part)]
-
     def scores(self, entrant: int, part: str) -> dict[str, Score]:
         """What is known of the entrant at a place, by text of the metric."""
         return {

@@ -72,14 +72,12 @@ class Workload:
         least: of the most important part: the images' evidence, and the winner and the published
             CAM that the search images choose under the goals.
         whole: of all.
-        images: held out.
         second: measured seconds of a forward pass, where the metric has none that would tell.
     """
 
     own: float
     least: float
     whole: float
-    images: int
     second: float | None
 
     @classmethod
@@ -98,7 +96,6 @@ class Workload:
             passes_of(problem.metric),
             unseen * (BACKWARD + 2 * goals),
             unseen * (BACKWARD + entrants * (goals + panel + guarded * guards)),
-            unseen,
             None if problem.metric.passes else _seconds_a_pass(problem),
         )
 
@@ -114,19 +111,13 @@ class Workload:
                 time.
             share: of them, 0 to 1.
         """
-        second = self._second(pace)
+        second = pace / self.own if self.second is None else self.second
         whole = self.whole * second
+        least = self.least * second
         if seconds is None:
-            return Evidence(0.0, whole)
-        least = min(self.least * second, _AT_MOST * seconds)
-        return Evidence(min(whole, max(least, share * seconds)), whole)
-
-    def least_of_an_image(self, pace: float) -> float:
-        """Seconds that the most important part takes on a held-out image, ``pace`` as above."""
-        return self.least * self._second(pace) / self.images
-
-    def _second(self, pace: float) -> float:
-        return pace / self.own if self.second is None else self.second
+            return Evidence(0.0, whole, least)
+        kept = max(min(least, _AT_MOST * seconds), share * seconds)
+        return Evidence(min(whole, kept), whole, least)
 
 
 def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> SearchOptions:
@@ -139,7 +130,7 @@ def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> Search
     """
     work = Workload.of(problem)
     # Of what is left once the search images are measured: both parts get less where that took long.
-    left = None if budget.seconds is None else max(0.0, budget.seconds - budget.elapsed)
+    left = None if budget.seconds is None else max(0.0, budget.left)
 
     def evidence(pace: float) -> Evidence:
         return work.evidence(pace, left, options.heldout_share)

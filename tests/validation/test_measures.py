@@ -10,7 +10,7 @@ from sycam.validation.measures import Workload
 @pytest.fixture
 def work():
     # 18 passes a heatmap, 100 images: the winner and a rival take 3,600, with the measuring 3,900.
-    return Workload(own=18, least=3_900, whole=60_000, images=100, second=None)
+    return Workload(own=18, least=3_900, whole=60_000, second=None)
 
 
 def test_all_of_it_is_kept_where_that_is_little(work):
@@ -35,11 +35,10 @@ def test_nothing_is_kept_of_a_number_of_candidates(work):
 
 
 def test_the_pace_of_passes_is_measured_where_the_metric_has_none():
-    found = Workload(own=0.2, least=100, whole=1_000, images=10, second=0.01).evidence(
-        5.0, 100, 0.5
-    )
+    found = Workload(own=0.2, least=100, whole=1_000, second=0.01).evidence(5.0, 100, 0.5)
     assert found.whole == pytest.approx(10.0)
 
 
-def test_what_the_most_important_part_takes_on_an_image(work):
-    assert work.least_of_an_image(pace=18 * 0.01) == pytest.approx(0.39)
+def test_what_the_most_important_part_takes(work):
+    assert work.evidence(18 * 0.01, None, 0.4).least == pytest.approx(39.0)
+    assert work.evidence(18 * 0.01, 10, 0.4).least == pytest.approx(39.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sycam.methods import Method
-from sycam.methods.method import RIVALS
+from sycam.methods.method import ANSWERS, RIVALS
 from sycam.scoring.journaled_scorer import JournaledScorer, recorded_name
 from sycam.search.selection.select import Candidate
 
@@ -94,6 +94,14 @@ def score_known(
     )
     complete = len(whole) == len(methods)
     return Known(whole, partly, None if complete else tuple(through))
+
+
+def answers(known: Sequence[Candidate]) -> list[Candidate]:
+    """Those of the known that may win, called by their expressions as new formulas are, each
+    expression once."""
+    able = (c for c in known if c.kind in ANSWERS and c.expression is not None)
+    by_text = {str(c.expression): c for c in able}
+    return [replace(c, name=text) for text, c in by_text.items()]
 
 
 def in_order(methods: Sequence[Method]) -> list[Method]:
