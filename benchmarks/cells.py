@@ -202,7 +202,8 @@ def table(cells: Sequence[Cell]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -213,7 +214,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--search-images", type=int, default=None)
     parser.add_argument("--heldout-images", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     names = options.networks.split(",")
     for name in names:
         if name not in NETWORKS:
