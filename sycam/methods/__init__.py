@@ -2,7 +2,14 @@
 
 from sycam.methods.cam import CAM
 from sycam.methods.method import KINDS, Method
-from sycam.methods.published import ALWAYS, METHODS, find_expression, find_method, shown_methods
+from sycam.methods.published import (
+    ALWAYS,
+    METHODS,
+    find_expression,
+    find_method,
+    is_habit,
+    shown_methods,
+)
 
 __all__ = [
     "ALWAYS",
@@ -12,5 +19,6 @@ __all__ = [
     "Method",
     "find_expression",
     "find_method",
+    "is_habit",
     "shown_methods",
 ]

@@ -19,6 +19,7 @@ from sycam.methods.group import group_cam
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
 
 A, G = "activations", "gradients"
+HABIT = "grad-cam"  # what everybody uses
 ALWAYS = frozenset(leaf.name for leaf in MEASURED.values() if leaf.always)
 
 
@@ -401,6 +402,11 @@ def shown_methods(
     if not sites:
         return methods
     return list({m.name: m for one in methods for m in (one.at(site) for site in sites)}.values())
+
+
+def is_habit(method: Method) -> bool:
+    """Whether a method is what everybody uses, be it at any layer."""
+    return method.name.partition("@")[0] == HABIT
 
 
 def find_method(text: str | Expression | Method) -> Method:

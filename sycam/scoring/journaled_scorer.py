@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock, by_image
 from sycam.scoring.journal import Journal
 from sycam.scoring.scorer import DIGITS, Score, Scorer
+
+RECENT = 16  # measurements that tell the pace
 
 
 def recorded_name(method: Method) -> str:
@@ -33,11 +36,6 @@ class JournaledScorer:
         journal: where scores are kept.
         stages: of the images.
         measures: whether what is not on record is measured; otherwise it is an error.
-
-    Attributes:
-        fresh: scores measured in this session, of one candidate on one image each, or in one cell
-            of an image and a level where stages are of cells.
-        busy: seconds that took.
     """
 
     def __init__(
@@ -51,8 +49,8 @@ class JournaledScorer:
     ):
         self.metric, self.context, self.journal = metric, context, journal
         self.stages, self.measures = tuple(stages), measures
-        self.fresh, self.busy = 0, 0.0
-        self._first: tuple[float, int] | None = None  # the first measurement's seconds and scores
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)  # seconds and scores
+        self._measurements = 0
         parts = dict.fromkeys((stage.start, stage.stop) for stage in stages)
         # Kept values take the same room in all, however many stages there are.
         room = sum(stop - start for start, stop in parts)
@@ -148,8 +146,10 @@ class JournaledScorer:
         started = time.monotonic()
         scores = work()
         seconds, done = time.monotonic() - started, count * self.stages[stage].cells
-        self.busy, self.fresh = self.busy + seconds, self.fresh + done
-        self._first = self._first or (seconds, done)
+        if self._measurements == 1:
+            self._recent.clear()  # in the first the network found its batch size, noise was drawn
+        self._recent.append((seconds, done))
+        self._measurements += 1
         if self.stages[stage].seen:  # heatmaps that rank nothing were counted at the first level
             scores = [replace(score, degenerate=0, flat=None) for score in scores]
         return scores
@@ -161,17 +161,12 @@ class JournaledScorer:
 
     @property
     def pace(self) -> float:
-        """Measured seconds for one candidate on one image, or in one cell; 0 before anything was
-        measured.
+        """Measured seconds for one candidate on one image, or in one cell, in the last
+        measurements; 0 before anything was measured.
 
-        The first measurement counts only as long as there is no other: in it the network finds its
-        batch size, and noise and the like are drawn.
+        The first measurement counts only as long as there is no other.
         """
-        if self._first is None:
-            return 0.0
-        seconds, done = self._first
-        if self.fresh > done:
-            return (self.busy - seconds) / (self.fresh - done)
+        seconds, done = map(sum, zip(*self._recent, strict=True)) if self._recent else (0.0, 1)
         return seconds / done
 
     @property

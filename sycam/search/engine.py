@@ -25,6 +25,7 @@ from sycam.search.selection.select import Candidate
 
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
 DEEPEST = 12  # highest cost of what the guided phase proposes
+TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
 _FOR_CONSTANTS = 0.1  # of the budget
@@ -190,7 +191,7 @@ class Search:
         def done(count: int) -> None:
             nonlocal told
             self.notify(Step(count))
-            if not told and count == 2 and self.board.pace:  # the first is slow
+            if not told and count == TIMED and self.board.pace:
                 told = True
                 self._forecast(len(methods))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step
 from sycam.evidence import Evidence, Stack
-from sycam.methods import ALWAYS
+from sycam.methods import ALWAYS, is_habit
 from sycam.methods.method import BLURRED
 from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock
@@ -29,7 +29,6 @@ from sycam.validation.entrants import (
 )
 from sycam.validation.measures import GUARDED, Measures, passes_of
 
-HABIT = "grad-cam"
 LEADERS = 5  # published CAMs that come before the panel of the winner
 BUDGET, INTERRUPT = "budget", "interrupt"
 _GUARDED_KINDS = (WINNER, NEW, "published", "control")
@@ -171,7 +170,7 @@ class HeldOutScores:
         first = essential(entrants, metric)
         order = [i for i in by_importance(entrants, metric) if i not in first]
         # What everybody runs, at the deepest layer, comes before what is better.
-        habit = [i for i, e in enumerate(entrants) if e.method.name.partition("@")[0] == HABIT][:1]
+        habit = [i for i, e in enumerate(entrants) if is_habit(e.method)][:1]
         order = [*(i for i in habit if i in order), *(i for i in order if i not in habit)]
         leaders, rest = order[:LEADERS], order[LEADERS:]
         goals, panel = self._of(GOALS), self._of(PANEL)

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sycam.methods import Method
+from sycam.methods import Method, is_habit
 from sycam.methods.method import ANSWERS, RIVALS
 from sycam.scoring.journaled_scorer import JournaledScorer, recorded_name
+from sycam.scoring.scorer import Score
 from sycam.search.selection.select import Candidate
 
-LEAST = 1  # methods that see all images, however short the time
+LEAST = 2  # methods that see all images, however short the time: the habit and the best other
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Known:
     Attributes:
         whole: those that saw all images, in the order in which they were given.
         partly: those that fell behind on fewer.
-        counts: how many saw each stage's images; None where all saw all.
+        counts: how many saw each stage's images, round by round; None where all saw all.
     """
 
     whole: tuple[Candidate, ...]
@@ -38,62 +39,113 @@ def score_known(
 ) -> Known:
     """Score methods stage by stage; where the time does not suffice for all, those that are ahead.
 
-    After each stage as many go on as can see all images in the time that is left, the best on the
-    images seen first, and at least ``LEAST``. The first stage is for all, in their order, while
-    what it takes to bring ``LEAST`` of them to the end is still left.
+    After each stage as many go on as can see all images in the time that is left, what everybody
+    uses first and then the best on the images seen, and at least ``LEAST``. The first stage is for
+    all, in their order, while what it takes to bring ``LEAST`` of them to the end is still left.
+    Where less was taken than expected, those that fell behind get another round, and so on.
 
     Args:
         methods: in the order in which they matter.
         board: their scores.
         left: seconds that are left for it; infinite without a limit.
-        counts: how many saw each stage in a recorded search, instead of the time.
+        counts: how many saw each stage, round by round, in a recorded search, instead of the time.
         done: is told how many have come through, of all.
     """
-    order = {id(method): place for place, method in enumerate(methods)}
-    ends = [stage.end for stage in board.stages]
-    going, seen, through = list(methods), {}, []
-
-    def oriented(method: Method) -> float:
-        score = board.of(recorded_name(method), seen[id(method)])
-        mean = float(board.metric.oriented(score.mean))
-        return mean if score.finite and mean == mean else -math.inf
-
-    def cost(method: Method, stage: int) -> float:
-        return 0.0 if board.has(recorded_name(method), stage) else board.pace * _width(board, stage)
-
-    for stage in range(len(ends)):
-        if stage:
-            going.sort(key=lambda m: (-oriented(m), order[id(m)]))
-        rest = sum(_width(board, s) for s in range(stage + 1, len(ends))) * board.pace
-        entered = 0
-        for place, method in enumerate(going):
-            if counts is not None:
-                if place >= counts[stage]:
-                    break
-            elif place >= LEAST:
-                # Those who enter a later stage are brought to the end, those of the first are not.
-                after = rest * (place + 1 if stage else LEAST)
-                now = cost(method, stage)
-                if now and now + after > left():
-                    break
-            board.score_method(method, stage)
-            seen[id(method)] = stage
-            entered += 1
-            done(place + 1)
-        through.append(entered)
-        going = going[:entered]
-    whole = tuple(
-        Candidate(m.name, m.kind, m.expression, board.of(recorded_name(m), len(ends) - 1))
-        for m in methods
-        if seen.get(id(m)) == len(ends) - 1
+    rounds = _Rounds(methods, board, left, done)
+    while True:
+        before, played = rounds.ended, len(rounds.through)
+        recorded = None if counts is None else counts[played : played + len(board.stages)]
+        if recorded is not None and len(recorded) < len(board.stages):
+            break
+        rounds.play(0 if played else LEAST, recorded)
+        if rounds.ended == len(methods) or (counts is None and rounds.ended == before):
+            break
+    complete = rounds.ended == len(methods)
+    return Known(
+        rounds.candidates(True), rounds.candidates(False), None if complete else rounds.through
     )
-    partly = tuple(
-        Candidate(m.name, m.kind, m.expression, board.of(recorded_name(m), seen[id(m)]))
-        for m in methods
-        if id(m) in seen and seen[id(m)] < len(ends) - 1
-    )
-    complete = len(whole) == len(methods)
-    return Known(whole, partly, None if complete else tuple(through))
+
+
+class _Rounds:
+    """Rounds of all stages; the arguments are those of :func:`score_known`.
+
+    Attributes:
+        through: how many saw each stage, round by round.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        board: JournaledScorer,
+        left: Callable[[], float],
+        done: Callable[[int], None],
+    ):
+        self.methods, self.board, self.left, self.done = methods, board, left, done
+        self.through: tuple[int, ...] = ()
+        self._usual = next(filter(is_habit, methods), None)
+        self._order = {id(method): place for place, method in enumerate(methods)}
+        self._seen: dict[int, int] = {}  # last stage of each
+
+    @property
+    def ended(self) -> int:
+        """How many have seen all images."""
+        return sum(map(self._has_ended, self.methods))
+
+    def candidates(self, ended: bool) -> tuple[Candidate, ...]:
+        """Those that have seen all images, or those that have seen some; in their order."""
+        return tuple(
+            Candidate(m.name, m.kind, m.expression, self._score(m))
+            for m in self.methods
+            if id(m) in self._seen and self._has_ended(m) is ended
+        )
+
+    def play(self, least: int, recorded: Sequence[int] | None) -> None:
+        """Bring those that have not seen all images on, stage by stage.
+
+        Args:
+            least: so many of each stage need not fit into the time.
+            recorded: how many saw each stage, instead of the time.
+        """
+        before = self.ended
+        going = [method for method in self.methods if not self._has_ended(method)]
+        for stage in range(len(self.board.stages)):
+            if stage:
+                going.sort(key=self._rank)
+            entered = 0
+            for place, method in enumerate(going):
+                if recorded is not None:
+                    if place >= recorded[stage]:
+                        break
+                elif place >= least and not self._fits(method, stage, place, least):
+                    break
+                self.board.score_method(method, stage)
+                self._seen[id(method)] = max(stage, self._seen.get(id(method), 0))
+                entered += 1
+                self.done(min(len(self.methods), before + place + 1))
+            self.through += (entered,)
+            going = going[:entered]
+
+    def _has_ended(self, method: Method) -> bool:
+        return self._seen.get(id(method)) == len(self.board.stages) - 1
+
+    def _score(self, method: Method) -> Score:
+        return self.board.of(recorded_name(method), self._seen[id(method)])
+
+    def _rank(self, method: Method) -> tuple:
+        """The usual one first, then the best on the images seen, then by their order."""
+        score = self._score(method)
+        mean = float(self.board.metric.oriented(score.mean))
+        worth = mean if score.finite and mean == mean else -math.inf
+        return method is not self._usual, -worth, self._order[id(method)]
+
+    def _fits(self, method: Method, stage: int, place: int, least: int) -> bool:
+        """Whether the time suffices for one, and for bringing those to the end that come through:
+        of the first stage the least, of the later ones all."""
+        if self.board.has(recorded_name(method), stage):
+            return True
+        rest = sum(block.cells for block in self.board.stages[stage + 1 :])
+        ends = place + 1 if stage else max(1, least)
+        return self.board.pace * (self.board.stages[stage].cells + ends * rest) <= self.left()
 
 
 def answers(known: Sequence[Candidate]) -> list[Candidate]:
@@ -107,7 +159,3 @@ def answers(known: Sequence[Candidate]) -> list[Candidate]:
 def in_order(methods: Sequence[Method]) -> list[Method]:
     """Rivals before controls."""
     return sorted(methods, key=lambda method: method.kind not in RIVALS)
-
-
-def _width(board: JournaledScorer, stage: int) -> int:
-    return board.stages[stage].cells

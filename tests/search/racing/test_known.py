@@ -35,7 +35,7 @@ class Board:
         return self.of(method.name, stage)
 
     def of(self, name, stage):
-        values = np.full(STAGES[stage].stop, int(name[1:]) / 10)
+        values = np.full(STAGES[stage].stop, int(name[-1]) / 10)
         return Score.of(self.metric, values, 0, True)
 
 
@@ -59,6 +59,41 @@ def test_the_best_come_through_and_the_time_is_kept(seconds):
         assert {c.name for c in found.whole} >= {"m8", "m7"}
         assert len(found.whole) + len(found.partly) == len(METHODS)
         assert all(c.mean <= min(w.mean for w in found.whole) for c in found.partly)
+
+
+@pytest.fixture
+def habit():
+    """Grad-CAM at two layers, worse than all others; scores are told by the digit at the end."""
+    return [
+        *METHODS,
+        *(Method(f"grad-cam@layer{i}", "published", direct=SimpleNamespace()) for i in (0, 1)),
+    ]
+
+
+def test_what_everybody_uses_sees_all_images_at_its_first_layer(habit):
+    board = Board()
+    found = score_known(habit, board, lambda: 44 - board.seconds)
+    assert {c.name for c in found.whole} == {"grad-cam@layer0", "m8"}
+    assert {c.name for c in found.partly} == {m.name for m in habit} - {c.name for c in found.whole}
+
+
+class SlowAtFirst(Board):
+    """Seems to take ten seconds an image, and then takes one."""
+
+    @property
+    def pace(self):
+        return 10.0 if self.seconds < 12 else 1.0
+
+
+def test_where_less_was_taken_than_expected_the_others_get_another_round():
+    board = SlowAtFirst()
+    found = score_known(METHODS, board, lambda: 50 - board.seconds)
+    assert {c.name for c in found.whole} == {"m3", "m1", "m8", "m7"}
+    assert 40 < board.seconds <= 50
+    assert len(found.counts) > len(STAGES)
+    again = score_known(METHODS, Board(), lambda: 0.0, found.counts)
+    for one, other in ((again.whole, found.whole), (again.partly, found.partly)):
+        assert [(c.name, c.mean) for c in one] == [(c.name, c.mean) for c in other]
 
 
 @pytest.mark.parametrize("seconds", [0, 30, 36, 48])
