@@ -2,17 +2,9 @@
 
 from sycam.evidence.cache import Cache, default_folder
 from sycam.evidence.capture import Evidence, measure, measure_layers, read_outputs
-from sycam.evidence.layers import (
-    AUTO,
-    SITES,
-    SOUGHT,
-    Layer,
-    Layers,
-    as_layers,
-    find_layer,
-    find_sites,
-    varies,
-)
+from sycam.evidence.layer import AUTO, SITES, SOUGHT, Layer, Layers, as_layers
+from sycam.evidence.layer_probe import varies
+from sycam.evidence.layers import find_layer, find_sites
 from sycam.evidence.leaves.measure import Examples, add_leaves, measure_leaves
 from sycam.evidence.leaves.table import MEASURED, Leaf, ignores_target
 from sycam.evidence.stack import Stack, stacked

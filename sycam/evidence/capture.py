@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import DataError, LayerError, OptionError, unknown_name
-from sycam.evidence.layers import SHARED, Layer, layer_of
+from sycam.evidence.layer import SHARED, Layer, layer_of
 from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
 from sycam.networks.forward import forward, returned
 from sycam.networks.layouts.reshaping import folded, to_map

@@ -36,6 +36,23 @@ def test_the_layers_of_a_network_are_found_one_per_resolution():
     assert [layer.name for layer in find_sites(network(), images().images[:4])] == ["7", "4", "1"]
 
 
+def test_what_the_layers_take_is_said():
+    (deepest, *_) = find_sites(network(), images().images[:4])
+    room = 2 * 4 * (8 * 4 * 4 + 8 * 8 * 8 + 6 * 16 * 16) / 2**20
+    assert f"take {room:.1f} MiB per image" in deepest.note
+
+
+def test_a_layer_with_a_channel_per_class_is_not_searched():
+    """Behind global average pooling its gradients are constant, and all formulas coincide."""
+    torch.manual_seed(3)
+    pooled = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU(),
+        nn.Conv2d(8, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ).eval()  # fmt: skip
+    names = [layer.name for layer in find_sites(pooled, images().images[:4])]
+    assert names[0] == "3"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return sycam.synthesize(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sycam.errors import LayerError
 from sycam.evidence.cache import Cache, key_of
 from sycam.evidence.capture import BATCH, Evidence, measure_layers
-from sycam.evidence.layers import Layer
+from sycam.evidence.layer import Layer
 from sycam.evidence.leaves.rerun import Rerun
 from sycam.evidence.leaves.table import MEASURED, Leaf
 from sycam.language.signatures import HEAT, MAP, WEIGHT

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sycam.errors import LayerError
 from sycam.evidence.capture import Evidence, measure
-from sycam.evidence.layers import Layer
+from sycam.evidence.layer import Layer
 from sycam.evidence.leaves.ablation import ablation_drops
 from sycam.evidence.leaves.fitted import fitted_weights
 from sycam.evidence.leaves.places import keep_places
