@@ -38,6 +38,7 @@ def away(tmp_path, monkeypatch):
     monkeypatch.setenv("SYCAM_PROJECT", str(ROOT))
 
 
+@pytest.mark.slow  # what it does is done by the commands of the first five minutes
 def test_quick_start(away):
     space = run(ROOT / "notebooks" / "quick_start.ipynb")
     assert space["heatmaps"].shape == (4, 64, 64)

@@ -23,6 +23,7 @@ def measured(ablation, tmp_path_factory):
     return {one["variant"]: one for one in json.loads(file.read_text())}
 
 
+@pytest.mark.slow
 def test_merging_saves_candidates_and_passes_and_keeps_the_best(measured):
     assert measured["values"]["whole"]["candidates"] < measured["none"]["whole"]["candidates"]
     assert measured["values"]["whole"]["passes"] < measured["none"]["whole"]["passes"]
@@ -30,12 +31,14 @@ def test_merging_saves_candidates_and_passes_and_keeps_the_best(measured):
     assert measured["values"]["best"] == measured["values"]["goal"]
 
 
+@pytest.mark.slow
 def test_race_and_guide_get_as_many_candidates(measured):
     entered = measured["values"]["whole"]["candidates"]
     assert measured["race"]["whole"]["candidates"] == entered
     assert measured["guided"]["whole"]["candidates"] == entered
 
 
+@pytest.mark.slow
 def test_what_leads_to_the_goal_is_a_part_of_the_whole(measured):
     exact = measured["values"]
     assert 0 < exact["to_goal"]["candidates"] <= exact["whole"]["candidates"]

@@ -17,6 +17,7 @@ def search(benchmark_file):
     found.IMAGES["demo"] = kept
 
 
+@pytest.mark.slow
 def test_samplers_beyond_a_table_score_what_they_propose(search, tmp_path, capsys):
     only = "ours,exact order,random,genetic programming,TPE"
     search.main(["beyond", "--metric", "iou", "--max-cost", "5", "--seeds", "2", "--count", "25",

@@ -30,6 +30,7 @@ def transfer(benchmark_file):
     return benchmark_file("transfer")
 
 
+@pytest.mark.slow
 def test_cells_are_paired_differences_to_the_best_published(transfer, tmp_path, capsys):
     transfer.main(
         ["--subjects", "demo", "--metrics", "deletion,energy-pointing-game", "--count", "6",
@@ -99,6 +100,7 @@ def test_the_own_winner_is_compared_with_the_mean_of_others_image_by_image(trans
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_winner_is_searched_for_on_search_images(transfer, capsys):
     arguments = ["--find", "12", "--subjects", "demo", "--search-metric", "iou", "--metrics", "iou"]
     transfer.main([*arguments, "--search-images", "8", "--count", "6"])

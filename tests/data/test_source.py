@@ -240,6 +240,7 @@ open_images({source!r}, size=96)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_an_archive_larger_than_memory(tmp_path):
     """208 MB of pixels (177 MB at the network's size) where a process may take 100 MB."""

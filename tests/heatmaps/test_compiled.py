@@ -133,7 +133,7 @@ def test_a_compiled_graph_agrees_at_every_shape(random_leaves):
     compiled = compiled_heatmaps(expression)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        for grid, size in (((7, 5), SIZE), ((4, 4), (16, 16)), ((6, 3), (9, 17))):
+        for grid, size in (((7, 5), SIZE), ((6, 3), (9, 17))):
             leaves = random_leaves(*grid, dtype=torch.float32)
             expected = heatmaps([expression], leaves, size).maps[0]
             found = compiled(leaves, size).maps[0]

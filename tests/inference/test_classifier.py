@@ -281,6 +281,7 @@ def test_a_plan_for_a_batch_that_memory_does_not_hold_goes_on(small_network, sma
     assert classifier.plan(2000) == "eager"
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_network_runs_eagerly(tmp_path):
     """In a process of its own: torch remembers whether it found a compiler."""
     code = """

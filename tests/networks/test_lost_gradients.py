@@ -236,7 +236,9 @@ def test_layers_of_eight_bits(formula, layer):
         CAM(tools.convert(made), layer, formula)(IMAGES)
 
 
-@pytest.mark.parametrize("layer", ["auto", "last", "body"])
+@pytest.mark.parametrize(
+    "layer", ["auto", *(pytest.param(layer, marks=pytest.mark.slow) for layer in ("last", "body"))]
+)
 def test_the_command_ends_with_the_sentence(layer, tmp_path):
     (tmp_path / "nets.py").write_text(
         "import torch\nfrom torch import nn\n\n\n"

@@ -18,7 +18,7 @@ from sycam.cli import main
 
 KILLS = 3
 COMMAND = (
-    "synthesize --metric road-morf --budget 48 --max-cost 3 --search-images 8 --heldout-images 8 "
+    "synthesize --metric road-morf --budget 32 --max-cost 3 --search-images 8 --heldout-images 6 "
     "--quiet --json"
 )
 
