@@ -153,7 +153,7 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
         found = None
     if found is None or found.validation.left_out is not None:
         found = sycam.synthesize(
-            source, "auto", images, metric, "network", budget=options.budget, seed=options.seed,
+            source, "auto", images, metric, budget=options.budget, seed=options.seed,
             search_images=options.search_images, heldout=options.heldout_images, out=out,
         )  # fmt: skip
     return cell_of(name, found) if found.best is not None else None

@@ -38,7 +38,7 @@ def synthesize(  # noqa: PLR0913 (public)
     layer: Layers,
     images: Images,
     metric: str | Metric | Sequence[str | Metric] = "road",
-    grammar: str | Grammar = "gradient",
+    grammar: str | Grammar | None = None,
     *,
     search: SearchOptions = SearchOptions(),
     data: DataOptions = DataOptions(),
@@ -58,14 +58,17 @@ def synthesize(  # noqa: PLR0913 (public)
             ``"FILE.py:FACTORY"``, each also with the file of its weights
             (``"torchvision:resnet50@best.pth"``), or ``"demo"``; see
             :func:`sycam.networks.open_network`.
-        layer: the target layer, by name or as a module, ``"auto"`` or ``"last"``; or several
-            of them, whose heatmaps are fused. Which formulas differ in meaning is then told by
+        layer: the target layer, by name or as a module, ``"auto"`` (with grammar ``"network"``,
+            three to six layers of the network) or ``"last"``; or several of them, whose heatmaps
+            are fused. Which formulas differ in meaning is then told by
             the layer that is named first.
         images: ``[N,C,H,W]`` in the network's input scale, an ``ImageSet``, a ``Dataset`` or
             ``DataLoader`` (see :func:`sycam.data.datasets.open_dataset`), a folder, ``.csv`` or
             ``.npz`` file (read with the preprocessing that the named network has), or ``"demo"``.
         metric: what to optimise; ``sycam metrics`` lists the names. Several give a Pareto front.
-        grammar: the search space: a shipped grammar's name, a ``.lark`` file or a ``Grammar``.
+        grammar: the search space: a shipped grammar's name, a ``.lark`` file or a ``Grammar``. If
+            None, ``"network"`` for layer ``"auto"``: formulas of one layer of the network and of
+            several; else ``"gradient"``: formulas of the layers that are named.
         search: how to search, and for how long: :class:`sycam.SearchOptions`.
         data: which images, with their labels and masks: :class:`sycam.DataOptions`.
         explain: what of the network is explained: :class:`sycam.ExplainOptions`.

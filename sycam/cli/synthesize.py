@@ -61,11 +61,13 @@ def synthesize(
         ),
     ] = None,
     grammar: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="NAME or FILE.lark (see: sycam grammars)", autocompletion=completion.grammars
+            help="NAME or FILE.lark (see: sycam grammars); network for layer auto, else gradient, "
+            "if none",
+            autocompletion=completion.grammars,
         ),
-    ] = "gradient",
+    ] = None,
     operators: Operators = None,
     network: Network = DEMO,
     checkpoint: Checkpoint = None,

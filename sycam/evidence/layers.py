@@ -197,7 +197,7 @@ def find_sites(network: nn.Module, images: Tensor, target: Target = None) -> tup
     note = (
         f"{len(chosen)} layers are searched, the deepest first: {', '.join(chosen)}; one forward "
         "and backward pass serves all, their activations and gradients take "
-        f"{sum(map(seen.room, chosen)):.1f} MiB per image, {seen.room(chosen[0]):.1f} at the "
+        f"{sum(map(seen.room, chosen)):.3g} MiB per image, {seen.room(chosen[0]):.3g} at the "
         "deepest alone"
     )
     return tuple(

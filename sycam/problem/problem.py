@@ -11,7 +11,7 @@ from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
 from sycam.evidence import AUTO, SITES, Evidence, Stack, as_layers
-from sycam.grammar import Grammar, load_grammar
+from sycam.grammar import Grammar
 from sycam.inference import FLOAT32, Classifier
 from sycam.methods import Method, shown_methods
 from sycam.metrics import Context, Metric, find_metric
@@ -71,10 +71,11 @@ class Problem:
         require = [asked.require] if isinstance(asked.require, str) else asked.require
         requirements = tuple(Requirement.parse(text) for text in require)
         watched = (metric, *(r.metric for r in requirements))
-        grammar = asked.grammar
-        grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
+        grammar = asked.space()  # before anything long
         known = on_device(open_network(asked.network), asked.device)
         searched, unseen = read_and_divide(asked, known, watched, notify)
+        if len(searched.shape) > 3:
+            grammar = asked.space(volumes=True)
         whole = grammar.spans_layers and as_layers(asked.layer) == [AUTO]
         layer = SITES if whole else asked.layer
         explained = ExplainedNetwork.prepare(

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from sycam.evidence import Layers
-from sycam.grammar import Grammar
+from sycam.errors import OptionError
+from sycam.evidence import AUTO, Layers, as_layers
+from sycam.grammar import Grammar, load_grammar
 from sycam.language import Expression
 from sycam.metrics import Metric
 from sycam.networks import NamedNetwork
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
+from sycam.support.arguments import argument
+
+GRADIENT, NETWORK = "gradient", "network"  # grammars of a layer, and of all that are found
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +37,29 @@ class Request:
     layer: Layers
     images: Images
     metric: str | Metric | Sequence[str | Metric] = "road"
-    grammar: str | Grammar = "gradient"
+    grammar: str | Grammar | None = None
     require: Sequence[str] | str = ()
     data: DataOptions = field(default_factory=DataOptions)
     explain: ExplainOptions = field(default_factory=ExplainOptions)
     guesses: tuple[Expression, ...] = ()
     seed: int = 0
     device: str | torch.device | None = None
+
+    def space(self, volumes: bool = False) -> Grammar:
+        """The grammar; where none is given, formulas of the whole network if its layers are sought,
+        and of a layer if layers are named or the images are volumes.
+
+        Raises:
+            GrammarError: it cannot be used.
+            OptionError: it is one of several layers, and the images are volumes.
+        """
+        grammar = self.grammar
+        if grammar is None:
+            grammar = NETWORK if as_layers(self.layer) == [AUTO] and not volumes else GRADIENT
+        grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
+        if grammar.spans_layers and volumes:
+            raise OptionError(
+                f"{argument('grammar', grammar.name)} has formulas of several layers, which are "
+                f"defined for images, not for volumes: take another, such as {GRADIENT!r}"
+            )
+        return grammar

@@ -21,7 +21,7 @@ from sycam.search.events import Forecast
 
 OPTIONS = {
     "metric": "road-morf", "budget": 12, "max_cost": 2, "search_images": 8, "heldout": 8,
-    "mode": "exact",
+    "mode": "exact", "grammar": "gradient",
 }  # fmt: skip
 
 

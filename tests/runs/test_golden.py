@@ -31,8 +31,8 @@ CHANCE = (
 def run(seed: int, out: Path) -> dict:
     """What ``result.json`` says of a run of the demo in exact mode, less what is chance."""
     sycam.synthesize(
-        "demo", "auto", "demo", mode="exact", max_cost=2, budget="30m", search_images=16,
-        heldout=16, seed=seed, out=out,
+        "demo", "auto", "demo", grammar="gradient", mode="exact", max_cost=2, budget="30m",
+        search_images=16, heldout=16, seed=seed, out=out,
     )  # fmt: skip
     record = json.loads((out / "result.json").read_text())
     for path in CHANCE:

@@ -19,6 +19,7 @@ from sycam.report.html.page import write_report
 from sycam.report.tables import verdict
 
 SEARCH = {"search_images": 16, "heldout": 16, "mode": "exact", "allow": "class-agnostic"}
+ONE = "features"  # the layer that a search of one takes
 NOTHING_NEW = {"max_cost": 1, "budget": 2}  # A and G, which is HiResCAM
 
 
@@ -28,7 +29,7 @@ def known(tmp_path_factory):
     said = []
     out = tmp_path_factory.mktemp("known") / "run"
     result = sycam.synthesize(
-        "demo", "auto", "demo", metric="iou", out=out, notify=said.append, **SEARCH, **NOTHING_NEW
+        "demo", ONE, "demo", metric="iou", out=out, notify=said.append, **SEARCH, **NOTHING_NEW
     )
     return result, [event.text for event in said if isinstance(event, Note)]
 
@@ -62,7 +63,7 @@ def test_the_answer_has_the_figures_of_the_published_cam_and_the_new_formula_sta
 @pytest.mark.slow
 def test_under_the_highest_mean_the_answer_is_the_best_of_all_on_the_search_images(tmp_path):
     result = sycam.synthesize(
-        "demo", "auto", "demo", metric="iou", out=tmp_path, select="argmax", **SEARCH, **NOTHING_NEW
+        "demo", ONE, "demo", metric="iou", out=tmp_path, select="argmax", **SEARCH, **NOTHING_NEW
     )
     published = {r.name: r.search for r in result.validation.rows if r.kind == PUBLISHED}
     assert result.best.known_as == max(published, key=published.get)
@@ -74,7 +75,7 @@ def test_what_shows_the_same_for_every_class_is_no_answer_unless_allowed(tmp_pat
     asked = SEARCH | NOTHING_NEW | {"allow": (), "select": "argmax"}
     result = sycam.synthesize(
         "demo",
-        "auto",
+        ONE,
         "demo",
         metric="iou",
         out=out,
@@ -97,7 +98,7 @@ def test_what_shows_the_same_for_every_class_is_no_answer_unless_allowed(tmp_pat
 def test_where_the_grammar_knows_of_no_class_nothing_is_refused(tmp_path):
     forward_only = load_grammar("gradient").without({"gradients"})
     result = sycam.synthesize(
-        "demo", "auto", "demo", metric="iou", grammar=forward_only, out=tmp_path / "run",
+        "demo", ONE, "demo", metric="iou", grammar=forward_only, out=tmp_path / "run",
         **SEARCH | NOTHING_NEW | {"allow": ()},
     )  # fmt: skip
     assert result.best_new.expression == "A"
@@ -127,7 +128,7 @@ def test_it_is_read_back_verified_exported_and_used_like_any_other(known, tmp_pa
 def test_a_requirement_that_only_published_cams_fail_leaves_them_out(known, tmp_path):
     free, _ = known
     bound = sycam.synthesize(
-        "demo", "auto", "demo", metric="iou", out=tmp_path,
+        "demo", ONE, "demo", metric="iou", out=tmp_path,
         require=["class-sensitivity>0.3"], **SEARCH, **NOTHING_NEW,
     )  # fmt: skip
     guard = bound.validation.winner.guards["class-sensitivity"]

@@ -16,6 +16,7 @@ from sycam.errors import OptionError
 from sycam.evidence import find_sites
 from sycam.export import export
 from sycam.language import parse
+from sycam.problem.request import Request
 
 
 def network():
@@ -39,7 +40,7 @@ def test_the_layers_of_a_network_are_found_one_per_resolution():
 def test_what_the_layers_take_is_said():
     (deepest, *_) = find_sites(network(), images().images[:4])
     room = 2 * 4 * (8 * 4 * 4 + 8 * 8 * 8 + 6 * 16 * 16) / 2**20
-    assert f"take {room:.1f} MiB per image" in deepest.note
+    assert f"take {room:.3g} MiB per image" in deepest.note
 
 
 def test_a_layer_with_a_channel_per_class_is_not_searched():
@@ -53,10 +54,19 @@ def test_a_layer_with_a_channel_per_class_is_not_searched():
     assert names[0] == "3"
 
 
+@pytest.mark.parametrize(
+    ("layer", "grammar"),
+    [("auto", "network"), (["auto"], "network"), ("4", "gradient"), ("last", "gradient"),
+     (["4", "1"], "gradient")],
+)  # fmt: skip
+def test_unless_layers_are_named_the_whole_network_is_searched(layer, grammar):
+    assert Request(network(), layer, images()).space().name == grammar
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return sycam.synthesize(
-        network(), "auto", images(), "deletion", "network", mode="exact", max_cost=2, budget="5m",
+        network(), "auto", images(), "deletion", mode="exact", max_cost=2, budget="5m",
         search_images=14, heldout=10, out=tmp_path_factory.mktemp("runs") / "network",
     )  # fmt: skip
 

@@ -61,6 +61,16 @@ def test_a_search_on_volumes(spheres, tmp_path, metric):
         assert min(abs(reported - s) for s in scores) < 1e-5
 
 
+def test_a_search_of_the_whole_network_is_one_of_a_layer(spheres, tmp_path):
+    network, images, masks = spheres
+    options = {"masks": masks, "metric": "iou", "out": tmp_path / "run"}
+    few = {"budget": 12, "max_cost": 2, "search_images": 6, "heldout": 6}
+    result = sycam.synthesize(network, "auto", images, **options, **few)
+    assert result.record.grammar.name == "gradient"
+    with pytest.raises(OptionError, match=r"grammar='network' has formulas of several"):
+        sycam.synthesize(network, "auto", images, grammar="network", **options)
+
+
 def test_a_metric_for_flat_images_says_so(spheres, tmp_path):
     network, images, masks = spheres
     with pytest.raises(OptionError, match=r"'road' is defined for images, not for volumes.*iou"):
