@@ -25,7 +25,7 @@ from sycam.runs.folder import has_evidence, open_folder
 from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.result import Result
 from sycam.search import SearchOptions
-from sycam.search.notes import tell
+from sycam.search.notes import tell, tell_price
 from sycam.search.proposals.optuna_study import opened
 from sycam.search.run import run_search
 from sycam.support.arguments import argument
@@ -97,12 +97,13 @@ def synthesize(  # noqa: PLR0913 (public)
         opened(search.storage)  # before anything is measured: it may be out of reach
     asked = Request(
         network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
-        device,
+        device, search.adapt,
     )  # fmt: skip
     with sharing_cores(lambda text: notify(Note(text))):
         problem = Problem.of(asked, notify)
         folder = open_folder(out, problem)  # nothing is written before
         search = budgeted(search, budget, problem)
+        tell_price(problem, search, notify)
         searched = run_search(problem, search, folder, notify=notify)
         tell(searched, problem, search, notify)
         if not has_evidence(folder):

@@ -15,6 +15,7 @@ from sycam.grammar import Grammar
 from sycam.inference import FLOAT32, Classifier
 from sycam.methods import Method, shown_methods
 from sycam.metrics import Context, Metric, find_metric
+from sycam.metrics.composition.levels import halves
 from sycam.metrics.composition.objectives import Objectives
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
@@ -68,6 +69,8 @@ class Problem:
             SycamError: for anything given that cannot be used; the message says how to mend it.
         """
         metric = _optimised(asked.metric)
+        if asked.adapt is not None:
+            halves(metric)  # it says why where it cannot choose
         require = [asked.require] if isinstance(asked.require, str) else asked.require
         requirements = tuple(Requirement.parse(text) for text in require)
         watched = (metric, *(r.metric for r in requirements))

@@ -31,6 +31,7 @@ class Request:
         data: which images.
         explain: what of the network.
         guesses: expressions whose leaves must be measured beside those of the grammar.
+        adapt: of how many formulas one is chosen image by image, which not every metric can do.
     """
 
     network: nn.Module | str | NamedNetwork
@@ -44,6 +45,7 @@ class Request:
     guesses: tuple[Expression, ...] = ()
     seed: int = 0
     device: str | torch.device | None = None
+    adapt: int | None = None
 
     def space(self, volumes: bool = False) -> Grammar:
         """The grammar; where none is given, formulas of the whole network if its layers are sought,

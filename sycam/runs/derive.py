@@ -12,9 +12,11 @@ import numpy as np
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
+from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
+from sycam.runs.record import RunRecord
 from sycam.runs.recording import record_of
 from sycam.runs.result import Formula, Result
 from sycam.scoring.scorer import Scorer
@@ -22,8 +24,9 @@ from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.run import SearchResult
 from sycam.search.selection.pareto import Front, describe, pareto_front
+from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
 from sycam.validation.entrants import NEW, WINNER, Entrant
-from sycam.validation.heldout_scores import BESIDE, USUAL, Conduct
+from sycam.validation.heldout_scores import BESIDE, INTERRUPT, USUAL, Conduct
 from sycam.validation.measures import Measures
 from sycam.validation.per_class import Specialisation, specialisation
 from sycam.validation.validate import Validated, Validation, validate
@@ -59,29 +62,40 @@ def derived(
         problem.metric.leaves, *(g.leaves for g in search.guessed)
     )
     measured = explained.measure(unseen, notify, leaves)
-    validation = _validate(problem, found, measured, notify, conduct)
+    # The rest of the rows leaves time for what was asked for.
+    of_rows = replace(conduct, left=lambda: conduct.left() - conduct.reserved)
+    validation = _validate(problem, found, measured, notify, of_rows)
     notify(Validated(explained, unseen, validation))
+    contest, adaptive = _contest(problem, found), None
+    if contest is not None:
+        adaptive = Adaptive.pending(contest, problem.metric)
+        if not (validation.left_out and validation.left_out.why == INTERRUPT):
+            given = (contest, problem.metric, measured, explained.seed)
+            adaptive = adaptive_evidence(*given, notify, conduct)
     scored = {}
     if validation.winner is not None or found.winner is None:
         scored = _scored_unseen(problem, found, measured, notify, conduct)
     classes = _classes(problem, found, measured, scored)
-    return _result(problem, search, found, folder, validation, scored, classes)
+    record = record_of(problem, search, found, _goals(problem, found), classes, adaptive)
+    return _result(problem, found, folder, validation, scored, record)
 
 
 def undecided(problem: Problem, search: SearchOptions, found: SearchResult, folder: Path) -> Result:
     """What a search says before there is any evidence on the held-out images."""
     validation = Validation.pending(Measures.of(problem))
-    return _result(problem, search, found, folder, validation, {}, None)
+    contest = _contest(problem, found)
+    adaptive = None if contest is None else Adaptive.pending(contest, problem.metric)
+    record = record_of(problem, search, found, _goals(problem, found), adaptive=adaptive)
+    return _result(problem, found, folder, validation, {}, record)
 
 
 def _result(
     problem: Problem,
-    search: SearchOptions,
     found: SearchResult,
     folder: Path,
     validation: Validation,
     scored: Mapping[str, np.ndarray],
-    classes: Specialisation | None,
+    record: RunRecord,
 ) -> Result:
     metric = problem.metric
     heldout = {(row.kind, row.name): row.heldout for row in validation.rows}
@@ -99,8 +113,23 @@ def _result(
         front=tuple(_formula(c, metric, _interval(c, problem, scored)) for c in front),
         hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
-        record=record_of(problem, search, found, _goals(problem, found), classes),
+        record=record,
         path=folder,
+    )
+
+
+def _contest(problem: Problem, found: SearchResult) -> Contest | None:
+    """Who is compared where a formula is chosen image by image; None where none is."""
+    if found.portfolios is None:
+        return None
+    winner = found.winner
+    rivals = [c for c in found.outcome.known if c.kind in RIVALS and c.score.finite]
+    rival = max(rivals, key=lambda c: problem.metric.oriented(c.mean), default=None)
+    return Contest(
+        own=[find_method(c.require_expression()) for c in found.portfolios.own],
+        published=[find_method(c.name) for c in found.portfolios.published],
+        winner=None if winner is None else find_method(winner.require_expression()),
+        rival=None if rival is None else find_method(rival.name),
     )
 
 

@@ -78,6 +78,8 @@ def _tolerances(components: bool, unit: float) -> tuple[tuple[str, float], ...]:
         ("validation.rows.*.panel", beside),
         ("validation.rows.*.guards", MEASURED),
         ("front.*.heldout", scores),
+        ("adaptive.scores.*.choice", scores),
+        ("adaptive.scores.*.judged", scores),
         ("classes.p", _P_VALUE),
         ("classes.classes.*.p", _P_VALUE),
         ("classes.classes.*.p_holm", _P_VALUE),

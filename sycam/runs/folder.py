@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sycam.errors import RunError
 from sycam.problem.problem import Problem
-from sycam.runs.heldout_journal import HELDOUT_FILE
+from sycam.runs.heldout_journal import ADAPTIVE_FILE, HELDOUT_FILE
 from sycam.runs.result import RESULT_FILE, load
 from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
 from sycam.search.proposals.optuna_study import STUDY_FILE
@@ -22,7 +22,7 @@ def open_folder(out: str | Path | None, problem: Problem) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_target(folder / RESULT_FILE, within=folder)
-        journals = (JOURNAL_FILE, HELDOUT_FILE)
+        journals = (JOURNAL_FILE, HELDOUT_FILE, ADAPTIVE_FILE)
         for file in (*journals, *(name + LOCK_SUFFIX for name in journals), STUDY_FILE):
             check_target(folder / file, within=folder, appended=True)
     except OSError as error:

@@ -14,9 +14,10 @@ from sycam.problem.problem import Problem
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
 from sycam.search import SearchOptions
-from sycam.validation.heldout_scores import Conduct
+from sycam.validation.adaptive import ADAPTIVE
+from sycam.validation.heldout_scores import HELDOUT, Conduct
 
-HELDOUT_FILE = "heldout.jsonl"  # of a run's folder
+HELDOUT_FILE, ADAPTIVE_FILE = f"{HELDOUT}.jsonl", f"{ADAPTIVE}.jsonl"  # of a run's folder
 FEWEST = 16  # held-out images, however short the time
 _ALMOST = 0.9  # of the time that is left
 
@@ -33,21 +34,25 @@ def conduct_of(problem: Problem, search: SearchOptions, folder: Path, pace: floa
     """
     budget = search.budget
 
-    def open_journal(metrics: Sequence[Metric], blocks: Sequence[ImageBlock]) -> Journal:
+    def open_journal(metrics: Sequence[Metric], blocks: Sequence[ImageBlock], name: str) -> Journal:
         return Journal(
-            folder / HELDOUT_FILE,
+            folder / f"{name}.jsonl",
             _identity(problem, metrics, blocks),
             metrics,
             blocks,
             replaces=True,
         )
 
-    images, unseen = None, len(problem.unseen)
+    images, unseen, reserved = None, len(problem.unseen), 0.0
     if pace and not math.isinf(budget.left):
-        fitting = int(_ALMOST * budget.left * unseen / budget.evidence(pace).least)
+        evidence = budget.evidence(pace)
+        fitting = int(_ALMOST * budget.left * unseen / evidence.least)
         if fitting < unseen:
             images = min(unseen, max(FEWEST, fitting))
-    return Conduct(left=lambda: budget.left, open_journal=open_journal, images=images)
+        reserved = evidence.adaptive * (images or unseen) / unseen
+    return Conduct(
+        left=lambda: budget.left, open_journal=open_journal, images=images, reserved=reserved
+    )
 
 
 def _identity(problem: Problem, metrics: Sequence[Metric], blocks: Sequence[ImageBlock]) -> str:

@@ -14,11 +14,12 @@ from sycam.networks.readings import AUTO, LOGITS
 from sycam.problem.images import DEMO
 from sycam.runs.certificate import Certificate
 from sycam.search import Level, Refusal, SearchOptions
-from sycam.search.options import COSTLIEST
+from sycam.search.options import COSTLIEST, UNASKED
 from sycam.search.selection.bootstrap import Stability
 from sycam.search.selection.pareto import Front
 from sycam.search.selection.power import Power
 from sycam.support.schema import Arguments, Bounds, Count, Figure, absent, from_plain, to_plain
+from sycam.validation.adaptive import Adaptive
 from sycam.validation.per_class import Specialisation
 
 ImageCount = Annotated[int, Bounds(0, 10_000_000)]
@@ -55,7 +56,7 @@ class Settings:
     precision: str
     correct_only: bool = False
     needs_masks: bool | None = absent()
-    search: Annotated[Mapping[str, Any], Arguments(SearchOptions, whole=True)]
+    search: Annotated[Mapping[str, Any], Arguments(SearchOptions, whole=True, but=UNASKED)]
 
     @property
     def target_recorded(self) -> bool:
@@ -228,6 +229,7 @@ class RunRecord:
         resolution: how far the images tell it from its rivals; None without a winner.
         goals: the front of several goals; None of one.
         classes: what a formula per class gains; None where none was asked for.
+        adaptive: what the choice of a formula image by image gains; None where none was asked for.
     """
 
     created: str
@@ -245,6 +247,7 @@ class RunRecord:
     resolution: Power | None = absent()
     goals: Front | None = absent()
     classes: Specialisation | None = absent()
+    adaptive: Adaptive | None = absent()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON; NaN and infinity are None."""

@@ -31,6 +31,7 @@ from sycam.search.racing.race import FLAT, OVERFLOW
 from sycam.search.run import SearchResult
 from sycam.search.selection.pareto import Front
 from sycam.targets.resolve import is_callable
+from sycam.validation.adaptive import Adaptive
 from sycam.validation.per_class import Specialisation
 from sycam.version import __version__
 
@@ -41,6 +42,7 @@ def record_of(
     found: SearchResult,
     goals: Front | None = None,
     classes: Specialisation | None = None,
+    adaptive: Adaptive | None = None,
 ) -> RunRecord:
     """All that is needed to understand and repeat a run.
 
@@ -50,6 +52,7 @@ def record_of(
         found: by the search.
         goals: the front of several goals.
         classes: what a formula per class gains.
+        adaptive: what the choice of a formula image by image gains.
     """
     confidence = found.confidence
     return RunRecord(
@@ -68,6 +71,7 @@ def record_of(
         resolution=None if confidence is None else confidence.power,
         goals=goals,
         classes=classes,
+        adaptive=adaptive,
     )
 
 

@@ -18,6 +18,7 @@ from sycam.events import Notify, Stage, Step, ignore
 from sycam.grammar import Grammar, read_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
+from sycam.metrics.composition.levels import halves
 from sycam.problem.images import Images
 from sycam.problem.problem import Problem
 from sycam.runs.derive import derived, undecided
@@ -27,6 +28,7 @@ from sycam.runs.recorded import Given, recorded_request
 from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
 from sycam.runs.trust import check_files, file_of_network
 from sycam.scoring.blocks import by_image, cell_blocks
+from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score
 from sycam.search.engine import GUIDED
 from sycam.search.run import SearchResult, contenders, run_search
@@ -34,6 +36,7 @@ from sycam.search.selection.select import Candidate
 from sycam.support.bounded_json import read_json
 from sycam.support.permission import reading_a_run
 from sycam.targets.resolve import Target
+from sycam.validation.adaptive import ADAPTIVE, Adaptive
 from sycam.validation.entrants import Entrant
 from sycam.validation.heldout_scores import BESIDE, GOALS, PANEL, Conduct
 from sycam.validation.validate import Validated
@@ -49,7 +52,7 @@ _CLAIMS = {  # what is compared with the record, and by its keys where; the last
     ),
     "how sure the choice is follows from the journal": ("stability", "resolution"),
     "rows, scores, panel, guards, intervals and p values are those of the held-out images": (
-        "validation",
+        "validation", "adaptive",
     ),
     "all else on record is as it was derived": (),
 }  # fmt: skip
@@ -266,8 +269,12 @@ def _as_recorded(result: Result, problem: Problem) -> Conduct:
     rows = {(row.kind, row.name): row for row in result.validation.rows}
     beside = {formula.expression for formula in result.front if formula.heldout is not None}
     goals = result.validation.goals
+    adaptive = result.record.adaptive
+    halves_of = _stated_halves(adaptive, problem.metric)
 
     def wanted(entrant: Entrant, part: str, metric: Metric) -> bool:
+        if part == ADAPTIVE:
+            return adaptive is not None and bool(adaptive.rows)
         if result.validation.left_out is None:
             return True
         if part == BESIDE:
@@ -279,9 +286,11 @@ def _as_recorded(result: Result, problem: Problem) -> Conduct:
 
     def settle(entrant: Entrant, metric: Metric, score: Score) -> Score:
         row = rows.get((entrant.kind, entrant.method.name))
-        if row is None or metric.components or metric.text not in goals:
+        stated = halves_of.get((recorded_name(entrant.method), metric.text))
+        if row is not None and not metric.components and metric.text in goals:
+            stated = np.array(row.under(metric.text).scores)
+        if stated is None:
             return score
-        stated = np.array(row.under(metric.text).scores)
         same = stated.shape == score.values.shape and np.allclose(
             stated, score.values, rtol=0, atol=MEASURED * _unit(problem, metric), equal_nan=True
         )
@@ -293,6 +302,20 @@ def _as_recorded(result: Result, problem: Problem) -> Conduct:
     images = result.validation.images if left_out and left_out.images else None
     why = left_out.why if left_out else ""
     return Conduct(wanted=wanted, ended=why, images=images, settle=settle)
+
+
+def _stated_halves(adaptive: Adaptive | None, metric: Metric) -> dict[tuple[str, str], np.ndarray]:
+    """``[N]`` held-out scores on record of the choice image by image, by name of the method and
+    text of the half of the metric's levels."""
+    if adaptive is None or not adaptive.rows:
+        return {}
+    choosing, judging = halves(metric)
+    return {
+        (one.name, half.text): np.array(values)
+        for one in adaptive.scores
+        for half, values in ((choosing, one.choice), (judging, one.judged))
+        if values
+    }
 
 
 def _off_in_cells(candidate: Candidate, problem: Problem) -> float:
@@ -322,6 +345,7 @@ def _check_scores(
     listed |= {choice.candidate.name for choice in found.classes if choice.candidate}
     chosen = [c for c in (found.winner, found.new, found.runner_up) if c is not None]
     chosen += [c for c in contenders(found.outcome) if c.name in listed]
+    chosen += found.portfolios.own if found.portfolios else ()
     # By text: a published CAM that is listed as a formula as well is scored once.
     tolerance = MEASURED * _unit(problem, problem.metric)
     known = (*found.outcome.known, *found.outcome.known_partly)

@@ -68,6 +68,20 @@ def image_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     return tuple(ImageBlock(a, b, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
 
+def level_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
+    """Those of :func:`image_blocks`, each seen at all of the metric's levels one by one.
+
+    >>> from sycam.metrics import find_metric
+    >>> [(s.stop, s.end) for s in level_blocks(20, find_metric("road"))]
+    [(20, 180)]
+    """
+    levels = metric.levels
+    return tuple(
+        ImageBlock(block.start, block.stop, block.stop * levels, levels, 0, levels)
+        for block in image_blocks(count, metric)
+    )
+
+
 def cell_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     """Stages in which a candidate sees each image at one level first, as many images as in
     :func:`image_blocks`; then half of them, and all, at a second one; and so on, half as many

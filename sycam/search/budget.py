@@ -23,11 +23,13 @@ class Evidence:
         kept: seconds that the search leaves for it.
         whole: seconds that all of it would take.
         least: seconds that the most important part would take.
+        adaptive: seconds of both that the choice image by image would take.
     """
 
     kept: float = 0.0
     whole: float = 0.0
     least: float = 0.0
+    adaptive: float = 0.0
 
 
 def _nothing(_seconds: float) -> Evidence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sycam.events import Note, Notify
+from sycam.metrics.composition.levels import halves
 from sycam.problem.problem import Problem
 from sycam.search.options import CLASS_AGNOSTIC, SearchOptions
 from sycam.search.racing.race import FLAT, OVERFLOW
@@ -15,6 +16,21 @@ _NO_HEATMAP = {
     "(symlog, normalize)",
     FLAT: "its heatmaps are flat on too many of the search images",
 }
+
+
+def tell_price(problem: Problem, search: SearchOptions, notify: Notify) -> None:
+    """What a choice image by image will take, where one is asked for."""
+    if search.adapt is None:
+        return
+    count, choosing = search.adapt, halves(problem.metric)[0]
+    notify(
+        Note(
+            f"a formula will be chosen image by image from up to {count}, by {choosing.text}: each "
+            f"explanation then takes up to {count} x {choosing.passes} = "
+            f"{count * choosing.passes} forward passes beside the heatmaps, and its held-out "
+            f"evidence takes as long as that of {2 * count + 1} methods under the metric"
+        )
+    )
 
 
 def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: Notify) -> None:

@@ -28,7 +28,9 @@ GRAMMAR, TPE, RANDOM = "grammar", "tpe", "random"
 SAMPLERS = (GRAMMAR, TPE, RANDOM)
 BEST_PUBLISHED = "best-published"
 COSTLIEST = 64  # expressions enumerated, at most; none was ever searched to the end beyond 8
+FEWEST, MOST = 2, 8  # formulas that a choice image by image is from
 _FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
+UNASKED = ("adapt",)  # left out of plain data where they are None, as runs of before lack them
 _TOLERANCE = 1e-3  # of the width of the metric's range
 
 
@@ -64,6 +66,8 @@ class SearchOptions:
             show the same whatever is explained, as they read no leaf that depends on it. Where
             the grammar has no such leaf they are allowed anyway.
         scope: ``"global"``, or ``"per-class"``: also one winner per class.
+        adapt: how many formulas a choice image by image is from, at most; None for no such
+            choice. For metrics without ground truth that have levels, like ROAD's percentiles.
 
     Raises:
         OptionError: a value that is not understood, or two that do not go together.
@@ -104,6 +108,11 @@ class SearchOptions:
         (), "offer as the best what is refused otherwise: class-agnostic", text=list[str]
     )
     scope: str = option(GLOBAL, "global, or per-class: also the best for each class")
+    adapt: int | None = option(
+        None,
+        f"how many formulas ({FEWEST} to {MOST}) to choose from image by image: the best under "
+        "the metric, which each explanation then pays for; none if not given",
+    )
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -137,6 +146,13 @@ class SearchOptions:
         ):
             raise OptionError(
                 f"{argument('tolerance')} must be a number from 0 on, got {self.tolerance!r}"
+            )
+        if self.adapt is not None and not (
+            isinstance(self.adapt, Integral) and FEWEST <= self.adapt <= MOST
+        ):
+            raise OptionError(
+                f"{argument('adapt')} must be an integer from {FEWEST} to {MOST}, got "
+                f"{self.adapt!r}: each explanation is scored under the metric for every formula"
             )
         if not isinstance(self.budget, Budget):
             object.__setattr__(self, "budget", Budget.parse(self.budget))
@@ -182,14 +198,14 @@ class SearchOptions:
         return width * _TOLERANCE if width < float("inf") else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; the budget in words, no password of the storage."""
+        """Plain data; the budget in words, no password of the storage, nothing of ``UNASKED``."""
         plain = asdict(self) | {
             "budget": str(self.budget),
             "guesses": [str(guess) for guess in self.guesses],
             "storage": None if self.storage is None else masked(self.storage),
             "allow": list(self.allow),
         }
-        return plain
+        return {k: v for k, v in plain.items() if k not in UNASKED or v is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchOptions:

@@ -7,6 +7,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
 from sycam.evidence import ignores_target
@@ -16,7 +18,7 @@ from sycam.methods.method import ANSWERS, RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
-from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks
+from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.engine import DEEPEST, Outcome, Script, Search
@@ -30,6 +32,7 @@ from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.bootstrap import Stability, stability
 from sycam.search.selection.pareto import Scale, compromise, pareto_front
 from sycam.search.selection.per_class import Choice, Choose, class_winners
+from sycam.search.selection.portfolio import Portfolios, portfolio
 from sycam.search.selection.power import Power, power
 from sycam.search.selection.rediscovery import Rediscovery
 from sycam.search.selection.requirements import Gate, Refusal
@@ -68,6 +71,7 @@ class SearchResult:
         classes: the winner of each class explained; empty where the scope is global.
         confidence: in the choice, from the search images alone; None without a winner and for
             several goals.
+        portfolios: for the choice image by image; None where none was asked for.
     """
 
     outcome: Outcome
@@ -80,6 +84,7 @@ class SearchResult:
     inadmissible: frozenset[str]
     classes: tuple[Choice, ...] = ()
     confidence: Confidence | None = None
+    portfolios: Portfolios | None = None
 
 
 def run_search(
@@ -127,6 +132,7 @@ def run_search(
         refused = _best_first(gate.refused, outcome, metric)
         inadmissible, agnostic = admission.refused, tuple(dict.fromkeys(admission.agnostic))
         confidence = _confidence(problem, options, outcome, first, admission)
+        portfolios = _portfolios(options, outcome, board, admission)
     return SearchResult(
         outcome=outcome,
         winner=first,
@@ -138,6 +144,7 @@ def run_search(
         inadmissible=inadmissible,
         classes=classes,
         confidence=confidence,
+        portfolios=portfolios,
     )
 
 
@@ -197,9 +204,10 @@ def _gate(problem: Problem, folder: Path, writes: bool) -> Gate:
 
 def search_blocks(problem: Problem, options: SearchOptions) -> tuple[ImageBlock, ...]:
     """The stages of a search: of cells where candidates drop out by chance's leave, so that they
-    need not be seen at all levels."""
+    need not be seen at all levels; a choice image by image needs all of them apart."""
     races = options.mode != EXACT and _drops(problem.metric, options)
-    return (cell_blocks if races else image_blocks)(len(problem.context), problem.metric)
+    whole = image_blocks if options.adapt is None else level_blocks
+    return (cell_blocks if races else whole)(len(problem.context), problem.metric)
 
 
 def _drops(metric: Metric, options: SearchOptions) -> bool:
@@ -305,6 +313,28 @@ def contenders(outcome: Outcome) -> list[Candidate]:
     known = answers(outcome.known)
     names = {c.name for c in known}
     return [*known, *(c for c in outcome.candidates if c.name not in names)]
+
+
+def _portfolios(
+    options: SearchOptions,
+    outcome: Outcome,
+    board: JournaledScorer,
+    admissible: Callable[[Candidate], bool],
+) -> Portfolios | None:
+    """For the choice image by image, from those that saw all search images: of all that may win,
+    and of the published CAMs alone."""
+    if options.adapt is None:
+        return None
+    last, count = len(board.stages) - 1, options.adapt
+
+    def cells(candidate: Candidate) -> np.ndarray:
+        return board.cells(str(candidate.expression or candidate.name), last)
+
+    rivals = [c for c in outcome.known if c.kind in RIVALS]
+    return Portfolios(
+        own=portfolio(contenders(outcome), cells, board.metric, count, admissible),
+        published=portfolio(rivals, cells, board.metric, count),
+    )
 
 
 def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:

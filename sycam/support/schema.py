@@ -37,10 +37,12 @@ class Arguments:
     Attributes:
         of: the dataclass or function.
         whole: whether what has a default must be there as well.
+        but: names that may be absent even so.
     """
 
     of: Callable[..., Any]
     whole: bool = False
+    but: tuple[str, ...] = ()
 
 
 class _Undefined:
@@ -111,7 +113,7 @@ def _read(kind: Any, data: Any, where: str, notes: tuple[Any, ...]) -> Any:
     for note in notes:
         if isinstance(note, Arguments):
             known = _named(note.of)
-            given = _values(known, data, where, note.whole)
+            given = _values(known, data, where, note.whole, note.but)
             if strange := sorted(data.keys() - given.keys()):
                 raise SchemaError(f"{where} has {strange[0][:_SAID]!r}, which is not known")
             return data
@@ -138,15 +140,20 @@ def _read(kind: Any, data: Any, where: str, notes: tuple[Any, ...]) -> Any:
 
 
 def _values(
-    known: Mapping[str, tuple[Any, bool]], data: Any, where: str, whole: bool = False
+    known: Mapping[str, tuple[Any, bool]],
+    data: Any,
+    where: str,
+    whole: bool = False,
+    but: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Those of an object's values whose names and types are known; whole: all of them."""
+    """Those of an object's values whose names and types are known; whole: all of them, but for
+    those that may be absent."""
     _expect(isinstance(data, dict), "an object", data, where)
     found = {}
     for name, (inner, required) in known.items():
         if name in data:
             found[name] = _read(inner, data[name], _at(where, name), ())
-        elif required or whole:
+        elif required or (whole and name not in but):
             raise SchemaError(f"{where or 'it'} lacks {name!r}")
     return found
 

@@ -36,7 +36,8 @@ _GUARDED_KINDS = (WINNER, NEW, "published", "control")
 GOALS, PANEL, GUARDS = "goals", "panel", "guards"
 BESIDE = "beside"  # formulas of the front, which are scored once the evidence is there
 Settle = Callable[[Entrant, Metric, Score], Score]  # what counts as an entrant's held-out score
-OpenJournal = Callable[[Sequence[Metric], Sequence[ImageBlock]], Journal]
+OpenJournal = Callable[[Sequence[Metric], Sequence[ImageBlock], str], Journal]
+HELDOUT = "heldout"  # name of the journal of all these
 
 
 def as_measured(entrant: Entrant, metric: Metric, score: Score) -> Score:
@@ -59,12 +60,15 @@ class Conduct:
     Attributes:
         left: seconds that are left; what is essential is measured all the same.
         wanted: whether an entrant is measured under a metric of ``"goals"``, ``"panel"``,
-            ``"guards"`` or ``"beside"``; all are, but where a record with less is derived again.
+            ``"guards"``, ``"beside"`` or for the ``"adaptive"`` choice; all are, but where a record
+            with less is derived again.
         ended: why the record has less.
         images: how many of the held-out images are measured, from the first on; all if None.
         settle: from each score that was measured, the one that counts: on record it may be
             rounded otherwise.
-        open_journal: of a run's folder, where scores are kept; nothing is written if None.
+        open_journal: of a run's folder, by the name of the journal, where scores are kept; nothing
+            is written if None.
+        reserved: seconds that are kept for the choice image by image.
     """
 
     left: Callable[[], float] = _endless
@@ -73,6 +77,7 @@ class Conduct:
     images: int | None = None
     settle: Settle = as_measured
     open_journal: OpenJournal | None = None
+    reserved: float = 0.0
 
 
 USUAL = Conduct()
@@ -277,4 +282,4 @@ class HeldOutScores:
             return nullcontext()
         metrics = [column.metric for column in self._columns]
         blocks = [ImageBlock(0, column.images, column.images) for column in self._columns]
-        return closing(self.conduct.open_journal(metrics, blocks))
+        return closing(self.conduct.open_journal(metrics, blocks, HELDOUT))

@@ -70,19 +70,27 @@ class Workload:
     Attributes:
         own: of the metric, for one heatmap.
         least: of the most important part: the images' evidence, and the winner and the published
-            CAM that the search images choose under the goals.
+            CAM that the search images choose under the goals; the choice image by image where it
+            is asked for.
         whole: of all.
         second: measured seconds of a forward pass, where the metric has none that would tell.
+        adaptive: of the choice image by image.
     """
 
     own: float
     least: float
     whole: float
     second: float | None
+    adaptive: float = 0.0
 
     @classmethod
-    def of(cls, problem: Problem) -> Workload:
-        """That of a problem; a few images go through the network where that must be timed."""
+    def of(cls, problem: Problem, adapt: int | None = None) -> Workload:
+        """That of a problem; a few images go through the network where that must be timed.
+
+        Args:
+            problem: what is searched.
+            adapt: of how many formulas one is chosen image by image.
+        """
         measures, unseen = Measures.of(problem), len(problem.unseen)
         entrants, sites = len(problem.known) + 1, len(problem.explained.layers)
         goals = sum(map(passes_of, measures.goals))
@@ -92,11 +100,15 @@ class Workload:
             for m in measures.guards
         )
         guarded = min(GUARDED, unseen) / unseen
+        # Both portfolios at all levels, winner and chosen published CAM at half of them.
+        methods = 0 if adapt is None else 2 * adapt + 1
+        adaptive = unseen * methods * passes_of(problem.metric)
         return cls(
             passes_of(problem.metric),
-            unseen * (BACKWARD + 2 * goals),
-            unseen * (BACKWARD + entrants * (goals + panel + guarded * guards)),
+            unseen * (BACKWARD + 2 * goals) + adaptive,
+            unseen * (BACKWARD + entrants * (goals + panel + guarded * guards)) + adaptive,
             None if problem.metric.passes else _seconds_a_pass(problem),
+            adaptive,
         )
 
     def evidence(self, pace: float, seconds: float | None, share: float) -> Evidence:
@@ -113,11 +125,11 @@ class Workload:
         """
         second = pace / self.own if self.second is None else self.second
         whole = self.whole * second
-        least = self.least * second
+        least, adaptive = self.least * second, self.adaptive * second
         if seconds is None:
-            return Evidence(0.0, whole, least)
+            return Evidence(0.0, whole, least, adaptive)
         kept = max(min(least, _AT_MOST * seconds), share * seconds)
-        return Evidence(min(whole, kept), whole, least)
+        return Evidence(min(whole, kept), whole, least, adaptive)
 
 
 def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> SearchOptions:
@@ -128,7 +140,7 @@ def budgeted(options: SearchOptions, budget: Budget, problem: Problem) -> Search
         budget: its clock is running.
         problem: what is searched.
     """
-    work = Workload.of(problem)
+    work = Workload.of(problem, options.adapt)
     # Of what is left once the search images are measured: both parts get less where that took long.
     left = None if budget.seconds is None else max(0.0, budget.left)
 

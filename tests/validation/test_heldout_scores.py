@@ -78,7 +78,7 @@ def test_without_a_limit_all_is_measured(measured, entrants, scored):
 
 
 def opened(path):
-    return lambda metrics, blocks: Journal(path, "these images", metrics, blocks, replaces=True)
+    return lambda metrics, blocks, _: Journal(path, "these", metrics, blocks, replaces=True)
 
 
 def test_what_was_scored_is_not_scored_again(measured, entrants, scored, tmp_path):
