@@ -12,6 +12,7 @@ from sycam.language import operator
 from sycam.methods import CAM
 from sycam.metrics import metric
 from sycam.networks import open_network
+from sycam.problem.adaptive_cam import AdaptiveCAM
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.runs.result import Formula, Result, load
 from sycam.runs.verify import Verification, verify
@@ -22,6 +23,7 @@ from sycam.version import __version__
 
 __all__ = [
     "CAM",
+    "AdaptiveCAM",
     "DataOptions",
     "ExplainOptions",
     "Formula",

@@ -18,13 +18,20 @@ from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.methods.method import RIVALS
+from sycam.metrics import Metric
+from sycam.networks.layouts.reshaping import Reshape
+from sycam.problem.adaptive_cam import AdaptiveCAM
+from sycam.problem.options import ExplainOptions
 from sycam.runs.certificate import Certificate
 from sycam.runs.record import RunRecord
+from sycam.runs.trust import check_files
 from sycam.scoring.journal import JOURNAL_FILE
 from sycam.scoring.statistics import Interval
+from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import NotPlainError, write_whole
 from sycam.support.html_table import html_table
+from sycam.support.permission import reading_a_run
 from sycam.support.schema import Count, Figure, from_plain, to_plain
 from sycam.support.terminal import json_text
 from sycam.validation.validate import Row, Validation
@@ -120,6 +127,49 @@ class Result:
     def metric(self) -> str:
         """Name of the optimised metric."""
         return self.validation.metric
+
+    def adaptive(
+        self,
+        network: nn.Module,
+        metric: str | Metric | None = None,
+        reshape: Reshape = None,
+        trust: bool = False,
+    ) -> AdaptiveCAM:
+        """The choice of a formula image by image, of a run that was asked for it (``adapt=3``).
+
+        Args:
+            network: as for :class:`sycam.AdaptiveCAM`.
+            metric: that chooses; the run's own if None.
+            reshape: of the layers' outputs; the run's own if None.
+            trust: import the Python files that the run names as its metric or reshape.
+
+        Raises:
+            RunError: the run has no portfolio, or its reshape is not on record and was not given.
+            TrustError: the run names a Python file, and it is not trusted.
+        """
+        record = self.record
+        chosen_from = record.adaptive.members if record.adaptive else ()
+        if not chosen_from:
+            raise RunError(
+                f"the run has no formulas to choose from image by image; search with "
+                f"{argument('adapt', 3)}"
+            )
+        if reshape is None and not record.network.reshape_recorded:
+            raise RunError("the run's reshape was given from Python: give it again by reshape")
+        with reading_a_run((), trust):
+            check_files(record, network, metric)
+            return AdaptiveCAM(
+                network,
+                record.network.layers,
+                [parse_weights(text) for text in chosen_from],
+                record.settings.metric if metric is None else metric,
+                seed=record.settings.seed,
+                explain=ExplainOptions(
+                    output=record.settings.reading,
+                    reshape=record.network.reshape if reshape is None else reshape,
+                    fusion=record.network.fusion,
+                ),
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON: what ``result.json`` holds; NaN and infinity are None."""
