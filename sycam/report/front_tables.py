@@ -1,4 +1,5 @@
-"""Tables of what a run found beside its winner: a front of several goals, winners of classes."""
+"""Tables of what a run found beside its winner: a front of several goals, winners of classes, a
+choice of a formula image by image."""
 
 from __future__ import annotations
 
@@ -9,6 +10,13 @@ from rich.table import Table
 from sycam.report.plain_table import plain_table
 from sycam.search.selection.pareto import Front
 from sycam.support.terminal import shown
+from sycam.validation.adaptive import (
+    CHOICE,
+    PUBLISHED_CHOICE,
+    WINNER,
+    Adaptive,
+    AdaptiveRow,
+)
 from sycam.validation.per_class import Specialisation
 
 _SHOWN_GOALS = 12  # formulas of a front
@@ -87,6 +95,71 @@ def gain_text(classes: Specialisation) -> str:
         f"the {classes.images} held-out images of classes with one of their own "
         f"(p {p_text(classes.p)})."
     )
+
+
+def adaptive_table(adaptive: Adaptive, metric: str, better: str) -> Table:
+    """The choice image by image beside what it is compared with.
+
+    Args:
+        adaptive: what the result says of it, with rows.
+        metric: text of the metric.
+        better: which way is better, in words.
+    """
+    table = plain_table(
+        title=f"Chosen image by image, {shown(metric)} on {adaptive.images} held-out images "
+        f"({better})",
+        caption=f"{judged_text(adaptive)}; Δ: choice minus row, positive favours the choice; p: "
+        "paired sign-flip test, Holm-corrected",
+    )
+    table.add_column("heatmaps by", overflow="fold", min_width=14)
+    for title in ("held-out [95 %]", "Δ", "p"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in adaptive.rows:
+        found, against = row.heldout, ("", "")
+        if row.against is not None:
+            against = (f"{row.against.difference.mean:+.4f}", p_text(row.against.p_holm))
+        table.add_row(
+            shown(row_text(row)),
+            shown(f"{found.mean:.4f} [{found.low:.3f}, {found.high:.3f}]"),
+            *against,
+            style="bold green" if row.kind == CHOICE else None,
+        )
+    return table
+
+
+def row_text(row: AdaptiveRow) -> str:
+    """What a row of the choice image by image is of, for people."""
+    taken = len(row.taken)
+    return {
+        CHOICE: f"the best of {taken} on each image",
+        PUBLISHED_CHOICE: f"the best of {taken} published CAMs on each image",
+    }.get(row.kind, f"{row.name} ({'winner' if row.kind == WINNER else 'published'})")
+
+
+def judged_text(adaptive: Adaptive) -> str:
+    """How the choice is judged, in words."""
+    choosing, judging = (", ".join(map(str, n)) for n in (adaptive.choosing, adaptive.judging))
+    return (
+        f"chosen by levels {choosing} of the metric, every row judged by levels {judging} with "
+        f"other noise; a choice takes {adaptive.passes} forward passes an image"
+    )
+
+
+def adaptive_text(adaptive: Adaptive) -> list[str]:
+    """What is chosen from, a line a formula, with the images on which it was taken."""
+    if not adaptive.rows:
+        listed = "; ".join(adaptive.members) or "no formula"
+        return [
+            f"Chosen image by image, without held-out evidence yet, from: {listed}; the same "
+            "command goes on from here"
+        ]
+    lines = []
+    for row in adaptive.rows:
+        if row.kind in (CHOICE, PUBLISHED_CHOICE):
+            members = adaptive.members if row.kind == CHOICE else adaptive.published
+            told = (f"{n} x {name}" for name, n in zip(members, row.taken, strict=False))
+            lines.append(f"{row_text(row)}: {'; '.join(told)}")
+    return lines
 
 
 def _figure(value: float | None) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 
-from sycam.report.front_tables import classes_table, gain_text, goals_table, p_text
+from sycam.report.front_tables import (
+    adaptive_table,
+    adaptive_text,
+    classes_table,
+    gain_text,
+    goals_table,
+    p_text,
+)
 from sycam.report.plain_table import plain_table
 from sycam.report.progress import duration
 from sycam.report.verdict import BAD, GOOD, POOR, lacking, sentences
@@ -55,6 +62,10 @@ def result_tables(result: Result) -> RenderableType:
             classes_table(classes, _better(result), result.record.network.class_names),
             gain_text(classes),
         ]
+    if adaptive := result.record.adaptive:
+        if adaptive.rows:
+            parts.append(adaptive_table(adaptive, result.metric, _better(result)))
+        parts += map(shown, adaptive_text(adaptive))
     parts.append(verdict(result))
     if said := lacking(result.validation):
         parts.append(f"[bold yellow]Incomplete[/]: {shown(said)}.")

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from sycam.errors import RunError
+from sycam.report.front_tables import adaptive_text, judged_text, row_text
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
@@ -70,6 +71,9 @@ def _environment() -> jinja2.Environment:
     made.filters["figure"] = _figure
     made.filters["signed"] = lambda value: _figure(value, "+.4f")
     made.filters["p"] = _p
+    made.filters["row_text"] = row_text
+    made.filters["judged_text"] = judged_text
+    made.filters["adaptive_text"] = adaptive_text
     return made
 
 
@@ -101,6 +105,7 @@ def _content(result: Result) -> dict[str, Any]:
         "resolution": record.resolution,
         "goals": record.goals,
         "classes": record.classes,
+        "adaptive": record.adaptive,
         "class_names": record.network.class_names,
         "certificate": to_plain(record.certificate),
         "script": Markup(script),  # ours
