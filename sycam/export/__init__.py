@@ -9,7 +9,7 @@ from torch import nn
 
 from sycam.errors import OptionError, RunError, unknown_name
 from sycam.export.provenance import provenance_of
-from sycam.export.target import ExportTarget, Winner
+from sycam.export.target import ExportTarget, Winner, classes
 from sycam.export.targets import TARGETS
 from sycam.language import parse_weights
 from sycam.language.expression import unnamed
@@ -39,8 +39,9 @@ def export(
         path: the file to write: ``.py``, or ``.onnx`` or ``.pt2`` for a graph.
         name: of the class.
         base: one of :data:`sycam.export.TARGETS`: ``"torch"`` or the library that the class is
-            for, like ``"grad-cam"``; or ``"onnx"`` or ``"torch-export"``, which write the network
-            with the heatmaps as one graph.
+            for, like ``"grad-cam"``; ``"onnx"`` or ``"torch-export"``, which write the network
+            with the heatmaps as one graph; or ``"adaptive"``, the choice of a formula image by
+            image, whose file needs SyCAM.
         network: for a graph of a run that was started from Python, the network.
         trust: for a graph, import the Python file that the run names as its network.
         new: write the best new formula (``result.best_new``), also where a published CAM won.
@@ -83,7 +84,7 @@ def suggested_base(result: Result) -> str | None:
     if result.best is None:
         return None
     winner = _winner(result, result.best)
-    able = (name for name, target in TARGETS.items() if not target.writes_network)
+    able = classes(TARGETS)
     return next((name for name in able if TARGETS[name].supports(winner, TARGETS) is None), None)
 
 

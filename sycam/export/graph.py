@@ -51,6 +51,7 @@ class GraphTarget:
     """
 
     writes_network: ClassVar[bool] = True
+    needs_sycam: ClassVar[bool] = False
 
     name: str
     suffix: str

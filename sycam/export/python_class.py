@@ -33,6 +33,7 @@ class ClassTarget:
     suffix: ClassVar[str] = ".py"
     file: ClassVar[str] = "a Python module"
     writes_network: ClassVar[bool] = False
+    needs_sycam: ClassVar[bool] = False
 
     name: str
     summary: str

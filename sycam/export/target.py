@@ -53,6 +53,7 @@ class ExportTarget(Protocol):
         file: what is written, with its article, for people.
         summary: what it is for, for people.
         writes_network: whether the network goes into the file, too.
+        needs_sycam: whether the file runs only where SyCAM is installed.
     """
 
     @property
@@ -69,6 +70,9 @@ class ExportTarget(Protocol):
 
     @property
     def writes_network(self) -> bool: ...
+
+    @property
+    def needs_sycam(self) -> bool: ...
 
     def supports(self, winner: Winner, targets: Mapping[str, ExportTarget]) -> SycamError | None:
         """Why the target cannot say this formula, as the error to raise; None where it can.
@@ -93,8 +97,9 @@ class ExportTarget(Protocol):
 
 
 def classes(targets: Mapping[str, ExportTarget]) -> list[str]:
-    """Names of the targets that write a class for any network."""
-    return [name for name, target in targets.items() if not target.writes_network]
+    """Names of the targets that write a class for any network, which runs without SyCAM."""
+    alone = (n for n, target in targets.items() if not target.needs_sycam)
+    return [name for name in alone if not targets[name].writes_network]
 
 
 def listed(names: list[str], last: str = "and") -> str:

@@ -21,7 +21,7 @@ def winner_of(text, layers=("a",), fusion="mean", reshape=None, **settings) -> W
         metric="road", metrics=("road",), metric_options={}, grammar="gradient", seed=0,
         precision="float32", search={}, **{"target": "predicted", **settings},
     )  # fmt: skip
-    record = SimpleNamespace(network=network, settings=asked)
+    record = SimpleNamespace(network=network, settings=asked, adaptive=None)
     return Winner(SimpleNamespace(record=record), parse(text))
 
 
@@ -82,3 +82,4 @@ def test_every_target_says_what_it_is():
         assert target.suffix.startswith(".")
         assert target.summary
         assert target.writes_network == (name in GRAPHS)
+        assert target.needs_sycam == (name not in CLASSES | GRAPHS)

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sycam.export.target import ExportTarget
-from sycam.export.targets import captum, grad_cam, onnx, quantus, torch, torch_export, torchcam
+from sycam.export.targets import (
+    adaptive,
+    captum,
+    grad_cam,
+    onnx,
+    quantus,
+    torch,
+    torch_export,
+    torchcam,
+)
 
 _TABLE: tuple[ExportTarget, ...] = (
     torch.TARGET,
@@ -16,6 +25,7 @@ _TABLE: tuple[ExportTarget, ...] = (
     quantus.TARGET,
     onnx.TARGET,
     torch_export.TARGET,
+    adaptive.TARGET,
 )
 
 TARGETS: Mapping[str, ExportTarget] = MappingProxyType({target.name: target for target in _TABLE})
