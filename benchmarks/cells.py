@@ -1,7 +1,7 @@
 """What a search gains on real networks: network x metric, on images that no search saw.
 
     python benchmarks/cells.py --out FOLDER [--networks demo,resnet20] [--metrics road,iou]
-        [--budget 10m] [--search-images 64] [--heldout-images 256] [--seed 0]
+        [--budget 10m] [--search-images 64] [--heldout-images 256] [--seed 0] [--adapt 3]
 
 Each cell is one ``sycam.synthesize`` over all layers that ``auto`` finds, with default options, in
 a folder of its own under ``--out``: what is there already is not run again, and what was
@@ -13,6 +13,11 @@ images; *hindsight*, the best on the held-out images, which nobody could have kn
 best of the blurred ones. Differences are winner minus rival, positive favours the winner whatever
 the metric's direction. Bold: significantly ahead, in brackets: significantly behind (sign-flip
 test, Holm-corrected over the cells of a column).
+
+With ``--adapt K`` the cells of metrics that can choose are runs of their own, and three columns
+more compare the choice from K formulas image by image, by the levels that did not choose, with the
+winner alone (*adaptive winner*), the chosen published CAM alone (*adaptive chosen*) and the choice
+from K published CAMs (*adaptive published*).
 """
 
 from __future__ import annotations
@@ -32,10 +37,16 @@ from sycam.errors import RunError, unknown_name
 from sycam.metrics import find_metric
 from sycam.runs.result import Result, load
 from sycam.scoring.statistics import holm
+from sycam.validation.adaptive import AdaptiveRow
 from sycam.validation.validate import Row
 
 HABIT, CHOSEN, HINDSIGHT, BLURRED = "habit", "chosen", "hindsight", "blurred"
 RIVALS = (HABIT, CHOSEN, HINDSIGHT, BLURRED)
+ADAPTIVE = {  # by the kind of the row that the choice image by image is compared with
+    "winner": "adaptive winner",
+    "rival": "adaptive chosen",
+    "published-choice": "adaptive published",
+}
 METRICS = ("road", "insertion", "deletion", "adcc", "iou", "energy-pointing-game")
 SIGNIFICANT = 0.05
 
@@ -124,11 +135,19 @@ def cell_of(network: str, result: Result) -> Cell:
         images=validation.images,
         candidates=result.record.search.candidates,
         whole=validation.left_out is None,
-        rivals={kind: _rival(rows[name]) for kind, name in names.items() if rows.get(name)},
+        rivals={kind: _rival(rows[name]) for kind, name in names.items() if rows.get(name)}
+        | _beside_the_choice(result),
     )
 
 
-def _rival(row: Row) -> Rival:
+def _beside_the_choice(result: Result) -> dict[str, Rival]:
+    """What the choice image by image is compared with; nothing without one."""
+    adaptive = result.record.adaptive
+    rows = adaptive.rows if adaptive else ()
+    return {ADAPTIVE[row.kind]: _rival(row) for row in rows if row.against}
+
+
+def _rival(row: Row | AdaptiveRow) -> Rival:
     found = row.against
     return Rival(
         row.name,
@@ -146,7 +165,8 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
     images = images_of()
     if find_metric(metric).needs_masks and isinstance(images, ImageSet) and images.masks is None:
         return None
-    out = options.out / f"{name}-{metric}"
+    adapt = options.adapt if find_metric(metric).levels > 1 else None
+    out = options.out / (f"{name}-{metric}" + (f"-adapt{adapt}" if adapt else ""))
     try:
         found = load(out)
     except RunError:
@@ -155,6 +175,7 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
         found = sycam.synthesize(
             source, "auto", images, metric, budget=options.budget, seed=options.seed,
             search_images=options.search_images, heldout=options.heldout_images, out=out,
+            adapt=adapt,
         )  # fmt: skip
     return cell_of(name, found) if found.best is not None else None
 
@@ -162,7 +183,8 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
 def table(cells: Sequence[Cell]) -> str:
     """Markdown, a row a cell."""
     corrected: dict[tuple[int, str], float] = {}
-    for kind in RIVALS:
+    kinds = [*RIVALS, *(k for k in ADAPTIVE.values() if any(k in c.rivals for c in cells))]
+    for kind in kinds:
         there = [i for i, cell in enumerate(cells) if kind in cell.rivals]
         p_values = holm([cells[i].rivals[kind].p for i in there])
         corrected |= {(i, kind): p for i, p in zip(there, p_values, strict=True)}
@@ -177,17 +199,17 @@ def table(cells: Sequence[Cell]) -> str:
         return f"{text} {rival.name} {rival.mean:.3f}"
 
     lines = [
-        f"| network | metric | images | winner | held out | {' | '.join(RIVALS)} |",
-        f"|{'---|' * (5 + len(RIVALS))}",
+        f"| network | metric | images | winner | held out | {' | '.join(kinds)} |",
+        f"|{'---|' * (5 + len(kinds))}",
     ]
     for i, cell in enumerate(cells):
         known = f" ({cell.known_as})" if cell.known_as else ""
         lines.append(
             f"| {cell.network} | {cell.metric} | {cell.images} | `{cell.winner}`{known} | "
-            f"{cell.mean:.3f} | {' | '.join(compared(i, kind) for kind in RIVALS)} |"
+            f"{cell.mean:.3f} | {' | '.join(compared(i, kind) for kind in kinds)} |"
         )
     lines.append("")
-    for kind in RIVALS:
+    for kind in kinds:
         there = [i for i, cell in enumerate(cells) if kind in cell.rivals]
         ahead, behind = (
             sum(
@@ -214,6 +236,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--search-images", type=int, default=None)
     parser.add_argument("--heldout-images", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--adapt", type=int, default=None)
     return parser
 
 
