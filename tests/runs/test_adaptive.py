@@ -17,7 +17,7 @@ from torch import nn
 
 import sycam
 from sycam.data.images import ImageSet
-from sycam.errors import BlankHeatmapWarning, OptionError, RunError
+from sycam.errors import BlankHeatmapWarning, OptionError, RunError, TrustError
 from sycam.events import Note
 from sycam.export import export
 from sycam.report.html import write_report
@@ -130,6 +130,19 @@ def test_classes_are_explained_as_asked(finished):
 def test_a_run_without_it_says_how_to_have_it(plain):
     with pytest.raises(RunError, match="adapt=3"):
         plain.adaptive(network())
+
+
+def test_a_file_that_the_run_names_as_its_metric_is_not_imported(finished, tmp_path):
+    file = tmp_path / "metric.py"
+    file.write_text("raise SystemExit('it ran')")
+    named = f"{file}:Mine"
+    settings = replace(finished.record.settings, metric=named, metrics=(named,))
+    forged = replace(finished, record=replace(finished.record, settings=settings))
+    with pytest.raises(TrustError, match=r"metric\.py"):
+        forged.adaptive(network())
+    assert forged.adaptive(network(), metric=METRIC).passes == finished.record.adaptive.passes
+    with pytest.raises(RunError, match="Python code"):
+        export(forged, tmp_path / "adaptive.py", base="adaptive")
 
 
 def test_it_is_derived_again(finished):

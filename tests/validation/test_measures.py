@@ -42,3 +42,10 @@ def test_the_pace_of_passes_is_measured_where_the_metric_has_none():
 def test_what_the_most_important_part_takes(work):
     assert work.evidence(18 * 0.01, None, 0.4).least == pytest.approx(39.0)
     assert work.evidence(18 * 0.01, 10, 0.4).least == pytest.approx(39.0)
+
+
+def test_the_choice_image_by_image_is_kept_room_for():
+    """At 0.01 seconds a pass the essential part takes 129 seconds, 90 of them the choice."""
+    work = Workload(own=18, least=12_900, whole=69_000, second=None, adaptive=9_000)
+    found = work.evidence(18 * 0.01, 300, 0.1)
+    assert (found.kept, found.adaptive) == pytest.approx((129.0, 90.0))
