@@ -36,6 +36,7 @@ OPTIONAL = {
     "onnxscript": ("onnx", "the writing of that file"),
     "onnxruntime": ("onnx", "the running of that file"),
     "scikit-image": ("superpixels", "the metric responsiveness"),
+    "opencv-python-headless": ("inpainting", "removal by ROAD with imputer=telea"),
 }
 """Packages that need not be there, with the extra that brings them and what they are for."""
 

@@ -188,14 +188,20 @@ class ARCC(_Harmonic):
         tolerance: float = 1e-2,
         solver: str = "multigrid",
         ties: str = "blur",
+        imputer: str = "linear",
     ):
         """
         Args:
             reduction: ``"per-image"``, or ``"of-means"``: the harmonic mean of the means.
-            percentiles, noise, tolerance, solver, ties: as for :class:`sycam.metrics.Road`.
+            percentiles, noise, tolerance, solver, ties, imputer: as for
+                :class:`sycam.metrics.Road`.
         """
         super().__init__(reduction)
-        self._road = Road(percentiles, noise, tolerance, solver, ties)
+        self._road = Road(percentiles, noise, tolerance, solver, ties, imputer)
+
+    def check(self, context: Context) -> None:
+        super().check(context)
+        self._road.check(context)
 
     @property
     def passes(self) -> int:

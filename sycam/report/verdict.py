@@ -36,6 +36,8 @@ def sentences(result: Result) -> list[Sentence]:
         return []
     of_goal = _of_known if result.best.known_as else _of_new
     said = [of_goal(result, found) for found in validation.verdicts]
+    if not result.best.known_as:
+        said += _of_another_imputer(validation)
     if validation.caution:
         said.append(Sentence(POOR, "Caution", validation.caution))
     if validation.concerns:
@@ -94,6 +96,21 @@ def _of_new(result: Result, found: Verdict) -> Sentence:
         claim = f"The winner beats the published CAM that the search images choose{under}"
         return Sentence(POOR, f"{claim}, but not the best in hindsight", facts)
     return Sentence(POOR, f"The winner does not beat the best published CAM{under}", facts)
+
+
+def _of_another_imputer(validation: Validation) -> list[Sentence]:
+    """Whether a lead over the chosen rival is one of the way of removing; nothing without one."""
+    again = validation.another_imputer
+    if again is None or not validation.verdicts[0].beats_chosen:
+        return []
+    gain = again.against.difference
+    facts = (
+        f"{again.metric}, difference {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] from "
+        f"{again.rival}, p {p_text(again.against.p)}"
+    )
+    if again.survives:
+        return [Sentence(GOOD, "The lead survives another imputer", facts)]
+    return [Sentence(POOR, "The lead does not survive another imputer", facts)]
 
 
 def _of_known(result: Result, found: Verdict) -> Sentence:

@@ -14,6 +14,7 @@ Path = tuple[str | int, ...]  # keys and places that lead to a value of the reco
 MEASURED = 1e-4  # between scores of two measurements: batches of other sizes round differently
 COMPUTED = 1e-9  # between figures computed from the same scores
 _P_VALUE = 1e-3  # computed from scores that were measured twice: resamples near a tie change sides
+_P_VALUES = ("p", "p_holm", "p_wilcoxon")  # of a comparison
 _LONGEST = 160  # characters of a value that are told
 
 
@@ -77,6 +78,8 @@ def _tolerances(components: bool, unit: float) -> tuple[tuple[str, float], ...]:
         ("validation.rows.*.further.*.scores", scores),
         ("validation.rows.*.panel", beside),
         ("validation.rows.*.guards", MEASURED),
+        *((f"validation.another_imputer.against.{p}", _P_VALUE) for p in _P_VALUES),
+        ("validation.another_imputer", beside),
         ("front.*.heldout", scores),
         ("adaptive.scores.*.choice", scores),
         ("adaptive.scores.*.judged", scores),
@@ -89,7 +92,7 @@ def _tolerances(components: bool, unit: float) -> tuple[tuple[str, float], ...]:
         found += [
             (f"validation.rows.*.{part}against.{p}", _P_VALUE)
             for part in ("", "further.*.")
-            for p in ("p", "p_holm", "p_wilcoxon")
+            for p in _P_VALUES
         ]
         found += [("validation", beside), ("best.heldout", scores), ("best_new.heldout", scores)]
     return tuple(found)

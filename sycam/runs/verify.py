@@ -38,7 +38,7 @@ from sycam.support.permission import reading_a_run
 from sycam.targets.resolve import Target
 from sycam.validation.adaptive import ADAPTIVE, Adaptive
 from sycam.validation.entrants import Entrant
-from sycam.validation.heldout_scores import BESIDE, GOALS, PANEL, Conduct
+from sycam.validation.heldout_scores import BESIDE, GOALS, GUARDS, Conduct
 from sycam.validation.validate import Validated
 from sycam.version import __version__
 
@@ -282,7 +282,7 @@ def _as_recorded(result: Result, problem: Problem) -> Conduct:
         row = rows.get((entrant.kind, entrant.method.name))
         if row is None or part == GOALS:
             return row is not None
-        return metric.text in (row.panel if part == PANEL else row.guards)
+        return metric.text in (row.guards if part == GUARDS else row.panel)
 
     def settle(entrant: Entrant, metric: Metric, score: Score) -> Score:
         row = rows.get((entrant.kind, entrant.method.name))

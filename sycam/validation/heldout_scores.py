@@ -34,6 +34,7 @@ BUDGET, INTERRUPT = "budget", "interrupt"
 _GUARDED_KINDS = (WINNER, NEW, "published", "control")
 
 GOALS, PANEL, GUARDS = "goals", "panel", "guards"
+ANOTHER = "another"  # the metric with another imputer
 BESIDE = "beside"  # formulas of the front, which are scored once the evidence is there
 Settle = Callable[[Entrant, Metric, Score], Score]  # what counts as an entrant's held-out score
 OpenJournal = Callable[[Sequence[Metric], Sequence[ImageBlock], str], Journal]
@@ -60,8 +61,8 @@ class Conduct:
     Attributes:
         left: seconds that are left; what is essential is measured all the same.
         wanted: whether an entrant is measured under a metric of ``"goals"``, ``"panel"``,
-            ``"guards"``, ``"beside"`` or for the ``"adaptive"`` choice; all are, but where a record
-            with less is derived again.
+            ``"guards"``, ``"another"``, ``"beside"`` or for the ``"adaptive"`` choice; all are, but
+            where a record with less is derived again.
         ended: why the record has less.
         images: how many of the held-out images are measured, from the first on; all if None.
         settle: from each score that was measured, the one that counts: on record it may be
@@ -133,6 +134,7 @@ class HeldOutScores:
         parts = [(m, GOALS, images) for m in measures.goals]
         parts += [(m, PANEL, images) for m in measures.panel]
         parts += [(m, GUARDS, min(GUARDED, images)) for m in self._usable()]
+        parts += [(measures.another, ANOTHER, images)] if measures.another else []
         self._columns = [_Column(i, *part) for i, part in enumerate(parts)]
 
     def scores(self, entrant: int, part: str) -> dict[str, Score]:
@@ -188,6 +190,8 @@ class HeldOutScores:
             # Blurred rivals are there for the goals alone.
             if entrants[i].kind != BLURRED and (beside := panel + self._guards_of(i)):
                 yield _Unit(i, beside)
+        if another := self._of(ANOTHER):
+            yield from (_Unit(i, another) for i in dict.fromkeys([*first, *habit]))
 
     def _usable(self) -> list[Metric]:
         """The guards that are defined here."""

@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sycam.metrics import Metric, find_metric
+from sycam.metrics import Metric, Road, RoadLerf, RoadMorf, find_metric
 from sycam.problem.problem import Problem
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget, Evidence
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
+ANOTHER_FOR = 3  # winner, chosen rival and Grad-CAM are measured with another imputer
 GUARDED = 64  # held-out images on which the sanity guards are measured
 BACKWARD = 3.0  # a forward and backward pass, in forward passes
 _LEAST = 0.2  # forward passes that making and comparing a heatmap of an image takes
@@ -30,12 +31,16 @@ class Measures:
         panel: other metrics, reported so that a winner that games its metric is seen.
         guards: what every explanation should pass; measured for the winner, published CAMs and
             controls on the first ``GUARDED`` images, and left out where they cannot be.
+        another: the metric with removed pixels filled otherwise, part of the panel of the
+            leaders alone: it shows whether the lead is one of the way of filling. None where the
+            metric fills nothing.
     """
 
     metric: Metric
     further: Sequence[Metric] = ()
     panel: Sequence[Metric] = ()
     guards: Sequence[Metric] = ()
+    another: Metric | None = None
 
     @classmethod
     def of(cls, problem: Problem) -> Measures:
@@ -45,7 +50,11 @@ class Measures:
         panel = [find_metric(name) for name in PANEL if name not in goals]
         panel = [m for m in panel if unseen.masks is not None or not m.needs_masks]
         panel = [m for m in panel if len(unseen.shape) == 3 or m.volumes]
-        return cls(metric, further, panel, [find_metric(name) for name in GUARDS])
+        another = None
+        if isinstance(metric, Road | RoadMorf | RoadLerf):
+            another = metric.by_another_imputer()
+            another = None if another.text in goals else another
+        return cls(metric, further, panel, [find_metric(name) for name in GUARDS], another)
 
     @property
     def goals(self) -> list[Metric]:
@@ -54,8 +63,9 @@ class Measures:
 
     @property
     def all(self) -> list[Metric]:
-        """Goals, panel and guards."""
-        return [*self.goals, *self.panel, *self.guards]
+        """Goals, panel, guards, and the metric with another imputer."""
+        another = [] if self.another is None else [self.another]
+        return [*self.goals, *self.panel, *self.guards, *another]
 
 
 def passes_of(metric: Metric) -> float:
@@ -100,13 +110,15 @@ class Workload:
             for m in measures.guards
         )
         guarded = min(GUARDED, unseen) / unseen
+        another = passes_of(measures.another) * ANOTHER_FOR if measures.another else 0.0
+        beside = entrants * (goals + panel + guarded * guards) + another
         # Both portfolios at all levels, winner and chosen published CAM at half of them.
         methods = 0 if adapt is None else 2 * adapt + 1
         adaptive = unseen * methods * passes_of(problem.metric)
         return cls(
             passes_of(problem.metric),
             unseen * (BACKWARD + 2 * goals) + adaptive,
-            unseen * (BACKWARD + entrants * (goals + panel + guarded * guards)) + adaptive,
+            unseen * (BACKWARD + beside) + adaptive,
             None if problem.metric.passes else _seconds_a_pass(problem),
             adaptive,
         )

@@ -29,6 +29,7 @@ from sycam.scoring.statistics import (
 from sycam.support.schema import Figure, absent
 from sycam.validation.entrants import NEW, WINNER, Entrant
 from sycam.validation.heldout_scores import (
+    ANOTHER,
     BUDGET,
     GOALS,
     GUARDS,
@@ -127,6 +128,26 @@ class Row:
 
 
 @dataclass(frozen=True)
+class AnotherImputer:
+    """The winner against the chosen rival where removed pixels are filled otherwise.
+
+    Attributes:
+        metric: text of the metric with that imputer.
+        rival: name of the published method that the search images choose.
+        against: the winner compared with it, a test of its own.
+    """
+
+    metric: str
+    rival: str
+    against: Comparison
+
+    @property
+    def survives(self) -> bool:
+        """Whether the winner exceeds the rival so, too, with p < 0.05."""
+        return _beats(self.against)
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """What the held-out evidence lacks.
 
@@ -157,6 +178,8 @@ class Validation:
         directions: metric, panel and guards to whether higher is better.
         guarded_images: number of images on which the guards were measured.
         left_out: what is lacking; None where all was measured.
+        another_imputer: whether a lead by removal survives another way of it; None where the
+            metric removes otherwise than ROAD, or it was not measured.
     """
 
     metric: str
@@ -169,6 +192,7 @@ class Validation:
     directions: Mapping[str, bool] = field(default_factory=dict)
     guarded_images: int = 0
     left_out: LeftOut | None = absent()
+    another_imputer: AnotherImputer | None = absent()
 
     @classmethod
     def pending(cls, measures: Measures) -> Validation:
@@ -297,8 +321,11 @@ def _evaluated(heldout: HeldOutScores, seed: int) -> Validation:
     entrants = [heldout.entrants[i] for i in there]
     columns = [[scores[i][goal.text] for goal in goals] for i in there]
     panel, guards = (
-        [{text: score.mean for text, score in heldout.scores(i, part).items()} for i in there]
-        for part in (PANEL, GUARDS)
+        [
+            {text: s.mean for part in parts for text, s in heldout.scores(i, part).items()}
+            for i in there
+        ]
+        for parts in ((PANEL, ANOTHER), (GUARDS,))
     )
     # Images on which no method's map is degenerate.
     sound = np.ones(images, bool)
@@ -371,7 +398,28 @@ def _evaluated(heldout: HeldOutScores, seed: int) -> Validation:
         left_out=LeftOut(heldout.ended or BUDGET, missing, fewer)
         if heldout.ended or fewer
         else None,
+        another_imputer=_by_another_imputer(heldout, chosen, seed),
     )
+
+
+def _by_another_imputer(
+    heldout: HeldOutScores, chosen: Row | None, seed: int
+) -> AnotherImputer | None:
+    """The winner against the chosen rival; None where one of them was not measured so."""
+    another = heldout.measures.another
+    if another is None or chosen is None:
+        return None
+    measured = {
+        (entrant.kind, entrant.method.name): another.oriented(score.values)
+        for i, entrant in enumerate(heldout.entrants)
+        for score in heldout.scores(i, ANOTHER).values()
+    }
+    winner = next((values for (kind, _), values in measured.items() if kind == WINNER), None)
+    rival = measured.get((chosen.kind, chosen.name))
+    if winner is None or rival is None:
+        return None
+    (against,) = compared([winner - rival], seed)
+    return AnotherImputer(another.text, chosen.name, against)
 
 
 def _compare(

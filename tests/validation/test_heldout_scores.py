@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.scoring.journal import Journal
 from sycam.scoring.scorer import Scorer
+from sycam.scoring.statistics import sign_flip_p
 from sycam.validation.entrants import Entrant
 from sycam.validation.heldout_scores import Conduct
 from sycam.validation.measures import Measures
@@ -75,6 +77,27 @@ def test_without_a_limit_all_is_measured(measured, entrants, scored):
     # Grad-CAM is what everybody runs; then the published CAMs by the search images.
     assert names[:4] == ["smooth(relu(G))", "fem", "grad-cam", "eigen-cam"]
     assert max(names.index(name) for name in KNOWN) < names.index("sobel-edges")
+
+
+def test_the_leaders_are_measured_with_another_imputer_last(measured, entrants, scored):
+    another = find_metric("road-morf:imputer=blur")
+    measures = replace(MEASURES, another=another)
+    found = validate(entrants, measures, *measured)
+    leaders = ["smooth(relu(G))", "fem", "grad-cam"]
+    assert scored[-3:] == [(name, "road-morf") for name in leaders]
+    assert [row.name for row in found.rows if another.text in row.panel] == sorted(
+        leaders, key=lambda name: [row.name for row in found.rows].index(name)
+    )
+    evidence, context = measured
+    maps = [find_method(name).heatmaps(evidence, context).maps for name in leaders[:2]]
+    winner, rival = (another.score(one, context)[0].numpy() for one in maps)
+    again = found.another_imputer
+    assert (again.metric, again.rival) == (another.text, "fem")
+    assert again.against.difference.mean == pytest.approx((rival - winner).mean(), abs=1e-6)
+    assert again.against.p == pytest.approx(sign_flip_p(rival - winner), abs=0.02)
+    # Where time is short it is what is left out.
+    short = validate(entrants, measures, *measured, conduct=Conduct(left=lambda: 0.0))
+    assert short.another_imputer is None
 
 
 def opened(path):

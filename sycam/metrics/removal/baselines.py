@@ -14,7 +14,12 @@ BASELINES = ("zero", "mean", "blur")
 
 def baseline_fill(name: str, context: Context) -> Fill:
     """A fill that shows one of :data:`BASELINES` wherever pixels are removed."""
-    baseline = baseline_images(name, context)
+    return fill_from(baseline_images(name, context))
+
+
+def fill_from(baseline: Tensor) -> Fill:
+    """A fill that shows ``baseline``, of the shape of the context's images or one that is broadcast
+    to it, wherever pixels are removed."""
     return lambda images, removed, index: torch.where(
         removed[:, None], baseline.index_select(0, index), images.index_select(0, index)
     )

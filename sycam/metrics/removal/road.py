@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.imputation.impute import impute, impute_exact, largest_value
+from sycam.metrics.imputation.telea import impute_telea, inpainting
+from sycam.metrics.removal.baselines import baseline_fill, blur_baseline, fill_from
 from sycam.metrics.removal.perturbation import (
     Fill,
     Interval,
@@ -28,6 +31,9 @@ from sycam.metrics.removal.perturbation import (
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 _TIES = ("blur", "plateau")
 _SOLVERS = ("multigrid", "exact")
+_IMPUTERS = ("linear", "blur", "telea", "mean")
+# Kernel and deviation in pixels of an image of side 224: objects are gone, their surroundings left.
+_HEAVY_BLUR = (89, 22)
 _OPTIONS = (
     "A missing pixel is the weighted mean of its neighbours (1/6 beside it, 1/12 diagonally), "
     "solved for all missing pixels at once by `solver` to `tolerance`, plus Gaussian `noise`. "
@@ -35,7 +41,9 @@ _OPTIONS = (
     "common to all candidates, so that all remove the same number of pixels; `ties=\"plateau\"` "
     "removes tied pixels together, as pytorch-grad-cam's strict threshold does, and where that "
     "removes every pixel the image becomes 0 (as its singular system does, but for a few sizes "
-    "such as 4x4, where it returns NaN)."
+    "such as 4x4, where it returns NaN). `imputer` fills removed pixels otherwise than by that "
+    "mean: `blur` and `mean` show the blurred image or its mean colour there, so that the network "
+    "sees the edge of the mask, and `telea` continues what surrounds them (Telea 2004), slowly."
 )  # fmt: skip
 _TRAP = (
     "Scattered pixels are imputed almost perfectly, so only connected regions count, and a blurred "
@@ -68,6 +76,7 @@ class _Removal(Metric):
         tolerance: float = 1e-2,
         solver: str = "multigrid",
         ties: str = "blur",
+        imputer: str = "linear",
     ):
         """
         Args:
@@ -78,6 +87,9 @@ class _Removal(Metric):
             solver: ``"multigrid"``, or ``"exact"`` for a sparse factorisation a mask.
             ties: ``"blur"`` orders equal pixels; ``"plateau"`` removes them together: MoRF keeps
                 ``L < percentile(L, q)``, LeRF ``-L < percentile(-L, q)``.
+            imputer: ``"linear"`` by ``solver``; ``"blur"``, the image under a Gaussian of a tenth
+                of its side; ``"telea"``, OpenCV's inpainting colour by colour, on the CPU; or
+                ``"mean"`` of the image, colour by colour. All with ``noise``.
         """
         self.percentiles = tuple(percentiles) if isinstance(percentiles, Sequence) else ()
         if not self.percentiles or not all(between(q, 0, 100) for q in self.percentiles):
@@ -89,6 +101,17 @@ class _Removal(Metric):
         self.noise, self.tolerance = noise, tolerance
         self.solver = one_of("solver", solver, _SOLVERS)
         self.ties = one_of("ties", ties, _TIES)
+        self.imputer = one_of("imputer", imputer, _IMPUTERS)
+
+    def check(self, context: Context) -> None:
+        if self.imputer == "telea":
+            inpainting()
+
+    def by_another_imputer(self) -> Self:
+        """The same with removed pixels blurred; imputed linearly, where this one blurs them."""
+        other = copy(self)
+        other.imputer = "linear" if self.imputer == "blur" else "blur"
+        return other
 
     @property
     def passes(self) -> int:
@@ -102,6 +125,7 @@ class _Removal(Metric):
             "tolerance": self.tolerance,
             "solver": self.solver,
             "ties": self.ties,
+            "imputer": self.imputer,
         }
 
     @property
@@ -188,7 +212,7 @@ class _Removal(Metric):
 
     @property
     def _key(self) -> tuple:
-        return __name__, self.noise, self.tolerance, self.solver
+        return __name__, self.noise, self.tolerance, self.solver, self.imputer
 
     def _filler(self, context: Context) -> Fill:
         noise = None
@@ -197,13 +221,12 @@ class _Removal(Metric):
                 (__name__, "noise", self.noise), lambda: context.noise * self.noise
             )
 
-        largest = context.once((__name__, "largest"), lambda: largest_value(context.images))
-        solve = partial(self._imputed, noise=noise, largest=largest)
+        solve = self._imputed(context, noise)
 
         def fill(images: Tensor, removed: Tensor, index: Tensor) -> Tensor:
-            if self.ties != "plateau":
+            if self.ties != "plateau" or self.imputer in ("blur", "mean"):
                 return solve(images, removed, index)
-            # Without a known pixel the equations have no solution.
+            # Without a known pixel there is nothing to fill from.
             empty = removed.flatten(1).all(1)
             filled = solve(images, removed & ~empty[:, None, None], index)
             filled[empty] = 0.0 if noise is None else noise[index[empty]]
@@ -211,17 +234,11 @@ class _Removal(Metric):
 
         return fill
 
-    def _imputed(
-        self,
-        images: Tensor,
-        removed: Tensor,
-        index: Tensor,
-        *,
-        noise: Tensor | None,
-        largest: float,
-    ) -> Tensor:
-        if self.solver == "multigrid":
-            return impute(
+    def _imputed(self, context: Context, noise: Tensor | None) -> Fill:
+        """Fills the removed pixels of images of which one is known, with noise."""
+        if self.imputer == "linear" and self.solver == "multigrid":
+            largest = context.once((__name__, "largest"), lambda: largest_value(context.images))
+            return lambda images, removed, index: impute(
                 images,
                 removed,
                 index=index,
@@ -230,8 +247,24 @@ class _Removal(Metric):
                 noise=noise,
                 largest=largest,
             )
-        filled = impute_exact(images.index_select(0, index), removed)
-        return filled if noise is None else filled + removed[:, None] * noise[index]
+        solve = self._without_noise(context)
+        if noise is None:
+            return solve
+        return lambda images, removed, index: (
+            solve(images, removed, index) + removed[:, None] * noise[index]
+        )
+
+    def _without_noise(self, context: Context) -> Fill:
+        if self.imputer == "mean":
+            return baseline_fill("mean", context)
+        if self.imputer == "blur":
+            return fill_from(
+                context.once(
+                    (__name__, "blur"), lambda: blur_baseline(context.images, *_HEAVY_BLUR)
+                )
+            )
+        solve = impute_telea if self.imputer == "telea" else impute_exact
+        return lambda images, removed, index: solve(images.index_select(0, index), removed)
 
 
 def plateau_bounds(maps: Tensor, kept: Sequence[int]) -> dict[str, Tensor]:

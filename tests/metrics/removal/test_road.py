@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from sycam.data.images import ImageSet
@@ -18,7 +20,7 @@ from sycam.errors import OptionError
 from sycam.heatmaps import norm01
 from sycam.inference import Classifier
 from sycam.methods import find_method
-from sycam.metrics import Context, Road, RoadLerf, RoadMorf
+from sycam.metrics import Context, Road, RoadLerf, RoadMorf, find_metric
 from sycam.metrics.imputation.impute import impute_exact
 from sycam.metrics.removal.road import plateau_bounds
 from sycam.problem.explained_network import ExplainedNetwork
@@ -34,7 +36,7 @@ def probability(network, image, target):
     return float(network(image[None]).softmax(1)[0, target])
 
 
-def literal_curves(network, ctx, heatmap, i):
+def literal_curves(network, ctx, heatmap, i, fill=impute_exact):
     """MoRF and LeRF of one map as the reference defines them, where there are no ties."""
     flat, found = heatmap.flatten().numpy(), {"morf": [], "lerf": []}
     clean = probability(network, ctx.images[i], ctx.targets[i])
@@ -42,7 +44,7 @@ def literal_curves(network, ctx, heatmap, i):
         for side, ranking in (("morf", flat), ("lerf", -flat)):
             keep = ranking < np.percentile(ranking, q)
             removed = torch.from_numpy(~keep).view(1, *heatmap.shape)
-            image = impute_exact(ctx.images[i : i + 1], removed)[0]
+            image = fill(ctx.images[i : i + 1], removed)[0]
             found[side].append(probability(network, image, ctx.targets[i]) - clean)
     return found
 
@@ -61,6 +63,67 @@ def test_road_is_the_papers_curve_area_image_by_image(network12, context12, maps
             assert lerf[p, i] == pytest.approx(np.mean(curves["lerf"]), abs=1e-5)
             expected = (np.mean(curves["lerf"]) - np.mean(curves["morf"])) / 2
             assert road[p, i] == pytest.approx(expected, abs=1e-5)
+
+
+def blurred(images, removed):
+    # A Gaussian of 22 pixels where a side has 224, cut off at 44: of 12 pixels at 2.
+    shown = gaussian_filter(
+        images.double().numpy(), 22 * 12 / 224, mode="mirror", radius=2, axes=(2, 3)
+    )
+    return torch.where(removed[:, None], torch.from_numpy(shown).float(), images)
+
+
+def averaged(images, removed):
+    return torch.where(removed[:, None], images.mean((2, 3), keepdim=True), images)
+
+
+def inpainted(images, removed):
+    cv2 = pytest.importorskip("cv2")
+    hole = removed[0].numpy().astype(np.uint8)
+    mean = images.where(~removed, torch.nan).nanmean((2, 3), keepdim=True)
+    shown = images.where(~removed, mean)[0]  # of what is removed it must know nothing
+    colours = [cv2.inpaint(c.numpy(), hole, 3, cv2.INPAINT_TELEA) for c in shown]
+    return torch.from_numpy(np.stack(colours))[None]
+
+
+@pytest.mark.parametrize(
+    ("imputer", "fill"), [("blur", blurred), ("mean", averaged), ("telea", inpainted)]
+)
+@torch.no_grad()
+def test_another_imputer_fills_what_is_removed_otherwise(
+    network12, context12, maps12, imputer, fill
+):
+    ctx, maps = context12(), maps12(1)
+    found = Road(imputer=imputer, noise=0.0).score(maps, ctx)[0]
+    for i in range(3):
+        curves = literal_curves(network12, ctx, maps[0, i], i, fill)
+        expected = (np.mean(curves["lerf"]) - np.mean(curves["morf"])) / 2
+        assert found[i] == pytest.approx(expected, abs=1e-5)
+    assert (found - Road(noise=0.0).score(maps, ctx)[0]).abs().max() > 1e-3
+    assert (found - Road(imputer=imputer).score(maps, ctx)[0]).abs().max() > 1e-6  # its noise
+
+
+def test_an_image_without_a_known_pixel_shows_the_blur(context12):
+    ctx, heat = context12(), torch.ones(1, 3, 12, 12)
+    everything = torch.ones(3, 12, 12, dtype=torch.bool)
+    empty = ctx.classifier.probability(blurred(ctx.images, everything), ctx.targets)
+    found = RoadMorf(imputer="blur", ties="plateau", noise=0.0).score(heat, ctx)[0]
+    torch.testing.assert_close(found.float(), empty - ctx.clean, atol=1e-6, rtol=0)
+
+
+def test_another_imputer_than_the_one_in_use():
+    assert find_metric("road-morf:noise=0").by_another_imputer().text == (
+        "road-morf:noise=0,imputer=blur"
+    )
+    assert find_metric("road:imputer=telea").by_another_imputer().text == "road:imputer=blur"
+    assert find_metric("road:imputer=blur").by_another_imputer().text == "road"
+
+
+@pytest.mark.parametrize("name", ["road", "arcc"])
+def test_without_opencv_it_is_said_what_to_install(context12, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(OptionError, match=r"pip install 'sycam\[inpainting\]'"):
+        find_metric(f"{name}:imputer=telea").check(context12())
 
 
 def test_road_with_multigrid_is_that_of_the_exact_solution_within_a_thousandth(context12, maps12):
@@ -220,6 +283,7 @@ def test_plateaus_reward_a_binarised_map_and_the_default_does_not():
         ({"percentiles": 50}, "between 0 and 100, got 50"),
         ({"solver": "magic"}, "solver 'magic' is not known; expected 'multigrid' or 'exact'"),
         ({"ties": "random"}, "ties 'random' is not known; expected 'blur' or 'plateau'"),
+        ({"imputer": "magic"}, "imputer 'magic' is not known; expected 'linear' or 'blur' or"),
         ({"noise": -1}, "noise must be 0 or a positive number, got -1"),
         ({"tolerance": 0}, "tolerance must be a positive number, got 0"),
     ],
