@@ -44,7 +44,7 @@ class Explained(nn.Module):
         self.network, self.heat = network, graph_of(program)
         self.several = len(program.layers) > 1
         self.layers, self.fusion, self.size = layers, fusion, size
-        self.explained = explained
+        self.explained, self.pairs = explained, expression.pairs
         read = [[op.symbol for op in leaves] for leaves in program.layers.values()]
         self.names = read if self.several else read * len(layers)
         self.heads: dict[int, Tensor] = {}
@@ -69,17 +69,23 @@ class Explained(nn.Module):
         handles = [
             layer.module.register_forward_hook(keep(i)) for i, layer in enumerate(self.layers)
         ]
+        if self.pairs:
+            images = torch.stack([images, images.flip(-1)], 1).flatten(0, 1)
         try:
-            scores = self.network(images)
+            scores = rows = self.network(images)
         finally:
             for handle in handles:
                 handle.remove()
+        if self.pairs:  # of each the class of the image itself
+            scores = rows[::2]
         chosen = scores.argmax(1) if self.explained is None else None
+        if self.pairs and chosen is not None:
+            chosen = chosen.repeat_interleave(2)
         read: list[tuple[list[Tensor], int]] = []
         for i, layer in enumerate(self.layers):
             grid = to_map(found[i], layer.reshape, layer.module)
             depth = grid.shape[2] if grid.ndim == 5 else 1
-            read.append((self._leaves(i, folded(grid), scores, chosen), depth))
+            read.append((self._leaves(i, folded(grid), rows, chosen), depth))
         if self.several:
             leaves = [leaf for of_layer, _ in read for leaf in of_layer]
             return scores, self.heat(*leaves, self.size, 1)[0][0]

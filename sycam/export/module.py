@@ -62,7 +62,8 @@ def module_source(
     leaves = [op.symbol for op in program.leaves]
     further = _further(expression, program.leaves)
     several = len(program.layers) > 1
-    measured = several or template.measures or not _RECORDED.issuperset(leaves)
+    recorded = _RECORDED.issuperset(leaves) and not expression.pairs
+    measured = several or template.measures or not recorded
     if several:
         formula = weighted_sum_source(expression, _OF_LAYERS)
     elif template.by_maps:
@@ -75,7 +76,7 @@ def module_source(
     parts = [_what_is_read(program), formula, _body(_PASSES)]
     files = [template.file, _PASSES]
     if measured:
-        part, those = _measuring(further, several)
+        part, those = _measuring(further, several, expression.pairs)
         parts.append(part)
         files += those
     own, named = _body(template.file), {_CLASS: name}
@@ -131,7 +132,7 @@ def _further(expression: Expression, leaves: Iterable[Operator]) -> list[Leaf]:
     return [leaf for leaf in read if not leaf.in_one_pass]
 
 
-def _measuring(further: list[Leaf], several: bool) -> tuple[str, list[str]]:
+def _measuring(further: list[Leaf], several: bool, pairs: bool) -> tuple[str, list[str]]:
     """The text that measures the leaves at one or several layers, and the files it is of."""
     part, files = _body("measuring.py"), ["measuring.py"]
     if further:
@@ -141,6 +142,9 @@ def _measuring(further: list[Leaf], several: bool) -> tuple[str, list[str]]:
     if several:
         part = _with(part, _body("layers.py"))
         files.append("layers.py")
+    if pairs:
+        part = _replaced(part, "def measure(", "def measure_each(") + "\n\n" + _body("pairs.py")
+        files.append("pairs.py")
     return part, files
 
 
@@ -173,6 +177,8 @@ def _docstring(program: Program, name: str, use: str, provenance: str) -> str:
     prices = [f"{s}: {LEAVES[s].meaning}; it costs {LEAVES[s].price}" for s in leaves]
     prices = [_wrapped(line) for line in prices]
     by, where = "by the weights", ""
+    if expression.pairs:
+        prices.append(_wrapped("all of them also of the image flipped left-right"))
     if len(program.layers) > 1:
         by, where = "by", "of each layer that it names, "
     text = f"""{name}: class activation maps {by} {_printable(str(expression))}

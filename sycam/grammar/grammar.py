@@ -22,6 +22,7 @@ from sycam.grammar.notation import Alternative, PlacedError, Rules, read_rules
 from sycam.grammar.productions import Production, at_sites, productions
 from sycam.grammar.source import Source, find, source_of_file, source_of_text
 from sycam.language.expression import Expression, apply
+from sycam.language.mirroring import mirrored
 from sycam.language.parsing import LONGEST, build_aliased, caret, complaint, quoted
 from sycam.language.signatures import COMMUTATIVE, HEAT, MAP, WEIGHT
 from sycam.language.sites import CAM
@@ -62,7 +63,14 @@ class Grammar:
     def leaves(self) -> frozenset[str]:
         """Names of the leaves that must be measured for any expression of the space."""
         ops = (p.operator for p in self.productions)
-        return frozenset(op.name for op in ops if op.is_leaf and op.value is None)
+        names = frozenset(op.name for op in ops if op.is_leaf and op.value is None)
+        return names | {*map(mirrored, names | {"activations"})} if self.pairs else names
+
+    @property
+    def pairs(self) -> bool:
+        """Whether any of its expressions is computed from images in pairs, see
+        :class:`~sycam.language.signatures.Overload`."""
+        return any(one.pairs for p in self.productions for one in p.operator.overloads)
 
     @property
     def spans_layers(self) -> bool:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, fx
 
 from sycam.errors import ExpressionError
-from sycam.heatmaps.evaluate import combine, evaluate
+from sycam.heatmaps.evaluate import Pairs, combine, evaluate
 from sycam.heatmaps.heatmaps import Heatmaps, from_sums
 from sycam.heatmaps.layers import fuse
 from sycam.heatmaps.measured import Measured
+from sycam.heatmaps.pairs import of_images, paired, pairs_of
 from sycam.heatmaps.program import Program
 from sycam.heatmaps.sites import check_measured, sited_heatmaps
 from sycam.language import Expression
@@ -68,6 +69,8 @@ def compiled_heatmaps(expression: Expression, compile: bool = True) -> CompiledH
         leaves: Mapping[str, Tensor], size: tuple[int, ...], depth: int = 1
     ) -> Heatmaps:
         nonlocal unwatched
+        if expression.pairs and not isinstance(leaves, Pairs):
+            leaves = pairs_of(expression.leaves, leaves)
         taken = _taken(expression, program.leaves, leaves)
         with torch.no_grad():
             if unwatched:
@@ -98,6 +101,8 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
 
         def maps_of_layers(evidence: Measured, size: tuple[int, ...]) -> Heatmaps:
             check_measured(expression, evidence)
+            if expression.pairs:
+                evidence = paired([expression], evidence)
             sites = expression.sites or [layer.name for layer in evidence.layers]
             layers = [layer for layer in evidence.layers if layer.name in sites]
             parts = [run_one(layer.leaves, size, layer.depth) for layer in layers]
@@ -110,6 +115,8 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
     def maps_of_one(evidence: Measured, size: tuple[int, ...]) -> Heatmaps:
         nonlocal unwatched
         check_measured(expression, evidence)
+        if expression.pairs:
+            evidence = paired([expression], evidence)
         measured = {layer.name: layer for layer in evidence.layers}
         taken: list[Tensor] = []
         for name, leaves in program.layers.items():
@@ -175,6 +182,8 @@ def graph_of(program: Program) -> fx.GraphModule:
         values[name] = value(tree)
     read = (value(program.result), activations, program.expression.sort)
     sums = graph.call_function(combine, read)
+    if program.expression.pairs:
+        sums = graph.call_function(of_images, (sums,))
     graph.output(graph.call_function(_finished, (sums, size, depth)))
     return fx.GraphModule(torch.nn.Module(), graph, "Heatmaps")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from sycam.errors import ExpressionError
 from sycam.language import Expression
 from sycam.language.computing import compute
 from sycam.language.signatures import WEIGHT, WEIGHTING
@@ -16,6 +17,10 @@ from sycam.support.bounded_cache import BoundedCache
 # Values of subexpressions on one set of leaves, kept from batch to batch of candidates. Candidates
 # come cheapest first and are built from cheaper ones.
 KeptValues = BoundedCache[Expression, Tensor]
+
+
+class Pairs(dict[str, Tensor]):
+    """Leaves by name, ``[2N, ...]``: of each of N images, then of that image flipped left-right."""
 
 
 def evaluate(
@@ -38,6 +43,9 @@ def evaluate(
 
     Returns:
         P tensors with three trailing dimensions (see :mod:`sycam.language.numerics`).
+
+    Raises:
+        ExpressionError: ``mirror`` of what was not measured on images in pairs.
     """
     values: dict[Expression, Tensor] = {} if kept is None else kept.values.copy()
     values |= known or {}
@@ -50,6 +58,10 @@ def evaluate(
         if node.operator.is_leaf:
             values[node] = leaf_value(node, leaves, like)
             continue
+        if node.overload.pairs and not isinstance(leaves, Pairs):
+            raise ExpressionError(
+                f"{node} is computed from pairs of images, which sycam.heatmaps.maps_of makes"
+            )
         arguments = [values[child] for child in node.children]
         values[node] = compute(node, arguments, like, depth)
         if kept is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from sycam.errors import OptionError, unknown_name
 from sycam.heatmaps.evaluate import KeptValues
 from sycam.heatmaps.heatmaps import Heatmaps, heatmaps, norm01
 from sycam.heatmaps.measured import Measured
+from sycam.heatmaps.pairs import heatmaps_of_images, paired
 from sycam.heatmaps.sites import sited_heatmaps
 from sycam.language import Expression
 from sycam.support.arguments import argument
@@ -96,11 +97,27 @@ def maps_of(
         size: of the images.
         kept: values of earlier batches on this evidence, one store per layer.
     """
+    in_pairs = [expression.pairs for expression in expressions]
+    if not any(in_pairs):
+        return _maps_of(expressions, evidence, size, kept)
+    if not all(in_pairs):
+        return _in_order(expressions, in_pairs, lambda some: maps_of(some, evidence, size, kept))
+    # What is kept are values of the images, not of pairs.
+    return heatmaps_of_images(_maps_of(expressions, paired(expressions, evidence), size))
+
+
+def _maps_of(
+    expressions: Sequence[Expression],
+    evidence: Measured,
+    size: tuple[int, ...],
+    kept: Sequence[KeptValues] | None = None,
+) -> Heatmaps:
+    """:func:`maps_of` of expressions that are all computed from pairs, or none."""
     sited = [bool(expression.sites) for expression in expressions]
     if all(sited):
         return sited_heatmaps(expressions, evidence, size, kept)
     if any(sited):
-        return _in_order(expressions, sited, evidence, size, kept)
+        return _in_order(expressions, sited, lambda some: _maps_of(some, evidence, size, kept))
     parts = [
         heatmaps(expressions, e.leaves, size, e.depth, store)
         for e, store in zip(evidence.layers, kept or [None] * len(evidence.layers), strict=True)
@@ -110,14 +127,12 @@ def maps_of(
 
 def _in_order(
     expressions: Sequence[Expression],
-    sited: Sequence[bool],
-    evidence: Measured,
-    size: tuple[int, ...],
-    kept: Sequence[KeptValues] | None,
+    apart: Sequence[bool],
+    make: Callable[[Sequence[Expression]], Heatmaps],
 ) -> Heatmaps:
-    """Of expressions with and without names of layers, in the order given."""
-    places = [[i for i, named in enumerate(sited) if named is kind] for kind in (True, False)]
-    parts = [maps_of([expressions[i] for i in some], evidence, size, kept) for some in places]
+    """Of expressions of two kinds, which are made apart, in the order given."""
+    places = [[i for i, one in enumerate(apart) if one is kind] for kind in (True, False)]
+    parts = [make([expressions[i] for i in some]) for some in places]
     order = torch.tensor([*places[0], *places[1]]).argsort().to(parts[0].maps.device)
     return Heatmaps(
         torch.cat([part.maps for part in parts])[order],

@@ -179,6 +179,8 @@ def weighted_sum_source(
     :mod:`sycam.language.numerics`, whose functions it calls by name. It returns the heat, or
     ``sum_k w_k A_k``, before the ReLU. It needs the names ``torch`` and ``Tensor``. Of an
     expression that names its layers, it takes those leaves layer by layer (``A0, G0, A1, ...``).
+    One that holds ``mirror`` takes leaves of images in pairs, each followed by itself flipped
+    left-right, and returns the maps of the images themselves.
 
     Args:
         expression: a weight, map, heat or saliency map.
@@ -206,11 +208,12 @@ def weighted_sum_source(
     if expression.children:
         value = "weights" if expression.sort in WEIGHTING else "heat"
         lines.append(f"{value} = {printer.doprint(program.result)}")
+    of_images = "[..., ::2, :, :, :]" if expression.pairs else ""
     if not summed:
         weights = expression.sort in WEIGHTING
-        lines.append(f"return {value} * A" if weights else f"return {value}")
+        lines.append(f"return {value} * A" if weights else f"return {value}{of_images}")
     elif expression.sort not in WEIGHTING:
-        lines.append(f"return {value}[..., 0, :, :]")
+        lines.append(f"return {value}{of_images}[..., 0, :, :]")
     elif expression.sort == WEIGHT:
         lines.append(f'return torch.einsum("...k,...khw->...hw", {value}[..., 0, 0], A)')
     else:

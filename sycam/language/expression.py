@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from sycam.errors import ExpressionError
+from sycam.language.mirroring import mirrored, split_mirrored
 from sycam.language.numbers import magnitude
 from sycam.language.operators import number_leaf, operator, place
 from sycam.language.signatures import Operator, Overload
@@ -59,12 +60,22 @@ class Expression:
 
     @property
     def leaves(self) -> frozenset[str]:
-        """Names of the leaves that must be measured (numbers left out)."""
-        return frozenset(
-            node.operator.name
-            for node in self.nodes()
-            if node.operator.is_leaf and node.operator.value is None
-        )
+        """Names of the leaves that must be measured (numbers left out); of those that it reads on
+        flipped images as well, see :mod:`sycam.language.mirroring`."""
+        names: set[str] = set()
+        for node in self.nodes():
+            if node.operator.is_leaf and node.operator.value is None:
+                names.add(node.operator.name)
+            elif node.overload.pairs:
+                plain, _ = split_mirrored(node.children[0].leaves)
+                names.update(map(mirrored, plain | {"activations"}))
+        return frozenset(names)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it is computed from images in pairs, see
+        :class:`~sycam.language.signatures.Overload`."""
+        return any(node.overload.pairs for node in self.nodes())
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -439,6 +439,15 @@ _TABLE = (
         algebra=lambda sympy, a, b: sympy.Max(a, b),
     ),
     Operator(
+        "mirror",
+        (Overload((SALIENCY,), SALIENCY, saliency.mirror, pairs=True),),
+        r"\operatorname{{mirror}}\left({0}\right)",
+        "the mean of a saliency map and that of the image flipped left-right, flipped back; it "
+        "takes one more forward and backward pass, and once more what expensive leaves take",
+        laws=frozenset({IDEMPOTENT, ODD, HOMOGENEOUS}),
+        bracketing=frozenset({CLOSED, DELIMITED}),
+    ),
+    Operator(
         "top",
         (Overload((SALIENCY, SCALAR), SALIENCY, saliency.top),),
         r"\operatorname{{top}}_{{{1}\,\%}}\left({0}\right)",

@@ -56,6 +56,13 @@ def maximum_saliency(a: Tensor, b: Tensor) -> Tensor:
     return torch.maximum(on_grid(a, height, width), on_grid(b, height, width))
 
 
+def mirror(t: Tensor) -> Tensor:
+    """The mean of each image's map and its partner's, flipped: ``[..., N, 1, h, w]`` of images in
+    pairs, each followed by itself flipped left-right."""
+    partners = t.unflatten(-4, (-1, 2)).flip(-4).flatten(-5, -4)
+    return t / 2 + partners.flip(-1) / 2
+
+
 def top(t: Tensor, percent: Tensor) -> Tensor:
     """1 in the highest places, that many percent of all, at least one; 0 elsewhere and where t is
     not positive. Places that tie rank in their order."""

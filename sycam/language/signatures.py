@@ -44,6 +44,9 @@ class Overload:
     ``weighs`` marks a function of weights that combines them with the activations: it takes the
     activations after its arguments. ``neighbours`` marks one that looks at the places around a
     place: it takes the depth of the grid last (1 for images; see :mod:`sycam.language.numerics`).
+    ``pairs`` marks one of images in pairs, each followed by itself flipped left-right, in the last
+    leading dimension: what an expression that holds it is computed from, see
+    :mod:`sycam.heatmaps.pairs`.
     """
 
     arguments: tuple[str, ...]
@@ -51,6 +54,7 @@ class Overload:
     function: Callable[..., Tensor]
     weighs: bool = False
     neighbours: bool = False
+    pairs: bool = False
 
     def compute(self, values: Sequence[Tensor], activations: Tensor, depth: int = 1) -> Tensor:
         """Apply the function to the arguments' values."""

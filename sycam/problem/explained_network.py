@@ -300,7 +300,7 @@ class ExplainedNetwork:
             if (name, layer) != shown:
                 shown = name, layer
                 symbol = OPERATORS[name].symbol if name in OPERATORS else name
-                notify(Stage(f"Measuring {symbol} at {layer}", count))
+                notify(Stage(f"Measuring {symbol}" + (f" at {layer}" if layer else ""), count))
             notify(Step(done))
 
         return measure_leaves(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sycam.evidence import Evidence
+from sycam.heatmaps.pairs import pairs_of
 from sycam.problem.problem import Problem
 from sycam.search.enumeration.enumerator import Enumerator
 from sycam.targets.resolve import is_callable
@@ -22,12 +23,13 @@ def probe_images(problem: Problem) -> int:
 
 def enumerator_of(problem: Problem, equivalence: str) -> Enumerator:
     """The candidates of the grammar, told apart on a few of the search images."""
-    layers = _probes(problem)
+    layers, pairs = _probes(problem), problem.grammar.pairs
     return Enumerator(
         problem.grammar,
         next(iter(layers.values())),
         problem.metric.invariance,
         problem.context.size,
+        confirm=2 if pairs else 1,
         depth=problem.evidence.layers[0].depth,
         equivalence=equivalence,
         sites=layers if problem.grammar.sites else None,
@@ -54,6 +56,8 @@ def _probes(problem: Problem) -> dict[str, dict[str, Tensor]]:
              if name in other.leaves}
             for other, probe in zip(others, probes, strict=False)
         ]  # fmt: skip
+    if problem.grammar.pairs:
+        probes = [pairs_of(leaves, probe) for probe in probes]
     return {layer.name: probe for layer, probe in zip(layers, probes, strict=True)}
 
 

@@ -133,7 +133,7 @@ class _Typing:
         """The value; what the function raises is its fault."""
         overload = self.overload if function is None else Overload(
             self.overload.arguments, self.overload.result, function,
-            self.overload.weighs, self.overload.neighbours,
+            self.overload.weighs, self.overload.neighbours, self.overload.pairs,
         )  # fmt: skip
         try:
             value = overload.compute(given.arguments, given.activations)
@@ -182,6 +182,8 @@ class _Typing:
         for made, alone in zip(stacked, (value, with_other), strict=True):
             if not _close(made, alone):
                 raise self.fail("a stack of candidates", "one candidate's value sees another's")
+        if self.overload.pairs:
+            return  # an image sees the one that it is in a pair with
         first = self.compute(
             Input("random", tuple(a[:1] for a in given.arguments), given.activations[:1])
         )
@@ -207,8 +209,8 @@ class _Typing:
 
     def is_foldable(self) -> bool:
         """Whether laying out the places in one row changes nothing but the layout."""
-        if self.overload.neighbours:
-            return True  # it is told the layout
+        if self.overload.neighbours or self.overload.pairs:
+            return True  # it is told the layout, or turns rows around, which slices share
 
         def folded(t: Tensor) -> Tensor:
             return t.flatten(-2)[..., None, :]

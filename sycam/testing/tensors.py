@@ -100,4 +100,6 @@ def adversarial_inputs(overload: Overload, dtype: torch.dtype) -> Iterator[Input
             if first != second and {first, second} & {ONE_PLACE, ONE_CHANNEL}:
                 continue  # of another shape
             arguments = (tensors[0][first], *(t[second] for t in tensors[1:]))
+            if overload.pairs and first == ONE_CHANNEL:
+                arguments = tuple(t.repeat_interleave(2, 0) for t in arguments)  # one pair
             yield Input(f"{first} and {second}" if paired else first, arguments, weighed[second])

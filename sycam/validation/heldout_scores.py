@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step
 from sycam.evidence import Evidence, Stack
-from sycam.methods import ALWAYS, is_habit
+from sycam.language.mirroring import split_mirrored
+from sycam.methods import ALWAYS, Method, is_habit
 from sycam.methods.method import BLURRED
 from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock
@@ -101,6 +102,11 @@ class _Unit:
     entrant: int
     columns: Sequence[_Column]
     must: bool = False
+
+
+def _cheap(method: Method) -> bool:
+    """Whether its leaves come with one pass of the images, and one of them flipped if need be."""
+    return set().union(*split_mirrored(method.leaves)) <= ALWAYS
 
 
 @dataclass
@@ -206,7 +212,7 @@ class HeldOutScores:
         expensive = [
             e.method.name
             for e in self.entrants
-            if e.kind in _GUARDED_KINDS and not e.method.leaves <= ALWAYS
+            if e.kind in _GUARDED_KINDS and not _cheap(e.method)
         ]
         if expensive and usable:
             # Their leaves would be measured again for each other class and network.
@@ -216,7 +222,7 @@ class HeldOutScores:
 
     def _guards_of(self, place: int) -> list[_Column]:
         entrant = self.entrants[place]
-        guarded = entrant.kind in _GUARDED_KINDS and entrant.method.leaves <= ALWAYS
+        guarded = entrant.kind in _GUARDED_KINDS and _cheap(entrant.method)
         return self._of(GUARDS) if guarded else []
 
     def _fitting(self, unit: _Unit) -> list[_Column]:

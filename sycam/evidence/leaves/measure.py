@@ -14,6 +14,7 @@ from sycam.evidence.capture import BATCH, Evidence, measure_layers
 from sycam.evidence.layer import Layer
 from sycam.evidence.leaves.rerun import Rerun
 from sycam.evidence.leaves.table import MEASURED, Leaf
+from sycam.language.mirroring import mirrored, split_mirrored
 from sycam.language.signatures import HEAT, MAP, WEIGHT
 from sycam.networks.untouched import untouched
 from sycam.support.content_digest import network_digest, tensor_digest
@@ -61,7 +62,8 @@ def measure_leaves(
         layers: of :func:`sycam.evidence.find_layer`.
         examples: the images.
         leaves: what to measure beside the activations; the score is differentiated as often as
-            they need it, not at all where none does.
+            they need it, not at all where none does. Those of the images flipped left-right, by
+            names of :mod:`sycam.language.mirroring`, are of what is explained of the images.
         cache: as for :func:`add_leaves`.
         progress: as there; what the pass gives that all share counts as ``"activations"``, of no
             layer.
@@ -71,13 +73,30 @@ def measure_leaves(
         if progress:
             progress("activations", "", done, len(examples))
 
+    leaves, flipped = split_mirrored(leaves)
     derivatives = max((MEASURED[n].derivatives for n in leaves if n in MEASURED), default=0)
     evidence = measure_layers(
         network, layers, examples.images, target, examples.labels, batch, measured, derivatives
     )
-    return tuple(
+    evidence = tuple(
         add_leaves(one, leaves, network, layer, examples, target, cache, progress)
         for layer, one in zip(layers, evidence, strict=True)
+    )
+    if not flipped:
+        return evidence
+
+    def measured_flipped(leaf: str, layer: str, done: int, count: int) -> None:
+        if progress:
+            progress(mirrored(leaf), layer, done, count)
+
+    explained = resolve(target, evidence[0].outputs, len(examples), examples.labels)
+    mirror_images = Examples(examples.images.flip(-1))
+    partners = measure_leaves(
+        network, layers, mirror_images, flipped, explained, batch, cache, measured_flipped
+    )
+    return tuple(
+        replace(one, others={**one.others, **{mirrored(n): partner.leaves[n] for n in flipped}})
+        for one, partner in zip(evidence, partners, strict=True)
     )
 
 

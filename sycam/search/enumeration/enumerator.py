@@ -23,6 +23,7 @@ from sycam.errors import OptionError
 from sycam.grammar import Grammar, Production
 from sycam.grammar.grammar import splits
 from sycam.heatmaps import is_degenerate
+from sycam.heatmaps.evaluate import Pairs
 from sycam.language import Expression, apply
 from sycam.language.signatures import COMMUTATIVE, IDEMPOTENT, INVOLUTION
 from sycam.metrics import WEIGHTS
@@ -74,7 +75,8 @@ class Enumerator:
     Args:
         grammar: the space.
         leaves: measurements on the probe images, ``[n,K,h,w]``; the last ``confirm`` of the n
-            images only confirm or contradict an equality seen on the others.
+            images only confirm or contradict an equality seen on the others. Of a grammar with
+            ``mirror``: :class:`~sycam.heatmaps.evaluate.Pairs`.
         invariance: the coarsest difference between candidates that the metric cannot see.
         size: (H, W) of the images, or (D, H, W) of volumes.
         confirm: number of confirming images.
@@ -86,7 +88,7 @@ class Enumerator:
         sites: of a grammar at several layers, the leaves of each; ``leaves`` are those of any.
 
     Raises:
-        OptionError: no such equivalence.
+        OptionError: no such equivalence, or a grammar with ``mirror`` and no pairs of images.
     """
 
     def __init__(
@@ -104,6 +106,11 @@ class Enumerator:
             raise OptionError(
                 f"equivalence {equivalence!r} is not known; expected one of "
                 + ", ".join(EQUIVALENCES)
+            )
+        if grammar.pairs and not isinstance(leaves, Pairs):
+            raise OptionError(
+                f"grammar {grammar.name!r} has mirror(...), whose candidates are told apart on "
+                "images in pairs: sycam.heatmaps.pairs.pairs_of(grammar.leaves, leaves)"
             )
         self.grammar, self.equivalence = grammar, equivalence
         self.invariance, self.size = invariance, size
