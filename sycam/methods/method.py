@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,6 +30,7 @@ KINDS = {
     OWN: "an expression of your own",
 }
 Direct = Callable[[Evidence, Context], Heatmaps]
+Joint = Callable[[Sequence[Evidence], Context], Heatmaps]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Method:
         fusion: how a direct method that reads all layers at once joins their heatmaps, see
             :func:`sycam.heatmaps.fuse`; empty for one of a layer, whose heatmaps are joined as
             the evidence says.
+        joint: computes the heatmaps from the evidence of all layers, where neither language nor
+            fusion can say how they are joined.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Method:
     definition_latex: str = ""
     site: str = ""
     fusion: str = ""
+    joint: Joint | None = None
 
     def at(self, site: str) -> Method:
         """The method at the layer of a name, called ``NAME@LAYER``; itself where it looks at
@@ -75,7 +79,7 @@ class Method:
         if self.expression is not None:
             expression = apply(cam_at(site).name, self.expression)
             return replace(self, name=f"{self.name}@{site}", expression=expression)
-        if self.fusion or not self.measures:
+        if self.fusion or self.joint is not None or not self.measures:
             return self
         return replace(self, name=f"{self.name}@{site}", site=site)
 
@@ -141,6 +145,8 @@ class Method:
                 f"method {self.name!r} reads {', '.join(sorted(missing))}, which was not measured; "
                 "name the leaves when the evidence is measured"
             )
+        if self.joint is not None:
+            return self.joint(evidence.layers, context)
         if self.direct is None:
             return maps_of([self.expression], evidence, context.size)
         if not self.measures:  # it does not look at the layer: once is enough

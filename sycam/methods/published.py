@@ -17,6 +17,7 @@ from sycam.methods import controls, fused, libraries, principal
 from sycam.methods.fullgrad import fullgrad
 from sycam.methods.group import group_cam
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
+from sycam.methods.poly import poly_cam
 
 A, G = "activations", "gradients"
 HABIT = "grad-cam"  # what everybody uses
@@ -49,6 +50,29 @@ def _computed(
         runs=runs,
         definition=definition,
         definition_latex=latex,
+    )
+
+
+def _poly_cam(
+    name: str, variant: str, weights: str, latex: str, inside: bool, outside: bool
+) -> Method:
+    passes = "2 forward passes" if inside and outside else "a forward pass"
+    return Method(
+        name,
+        BASELINE,
+        joint=partial(poly_cam, inside=inside, outside=outside),
+        paper="Englebert, Cornu and De Vleeschouwer, Poly-CAM: High resolution class activation "
+        "map for convolutional neural networks, ICPR 2022",
+        note=f"{variant}; {passes} per image, channel and layer, so shown only where it is named; "
+        "reads all layers, the coarsest first; explains the probability of the class",
+        measures=frozenset([A]),
+        runs=True,
+        unasked=False,
+        definition="H_l = L_l / up(down(L_l)) * up(H_(l+1)), L = relu(sum_k w_k * A_k), "
+        f"w = {weights}",
+        definition_latex=r"H_l = \frac{L_l}{\operatorname{up}(\operatorname{down}(L_l))} \odot "
+        r"\operatorname{up}(H_{l+1}),\ L_l = \mathrm{ReLU}\left(\sum_k w_{lk} \cdot A_{lk}\right)"
+        rf",\ w_{{lk}} = {latex}",
     )
 
 
@@ -265,6 +289,30 @@ _TABLE = (
         ),
         runs=True,
         unasked=False,
+    ),
+    _poly_cam(
+        "poly-cam",
+        "PCAM±",
+        "relu(p(x * M_k) + p(x) - p(x * (1 - M_k)))",
+        r"\mathrm{ReLU}\left(p(x \odot M_{lk}) + p(x) - p(x \odot (1 - M_{lk}))\right)",
+        inside=True,
+        outside=True,
+    ),
+    _poly_cam(
+        "poly-cam-plus",
+        "PCAM+",
+        "p(x * M_k)",
+        r"p(x \odot M_{lk})",
+        inside=True,
+        outside=False,
+    ),
+    _poly_cam(
+        "poly-cam-minus",
+        "PCAM-",
+        "relu(p(x) - p(x * (1 - M_k)))",
+        r"\mathrm{ReLU}\left(p(x) - p(x \odot (1 - M_{lk}))\right)",
+        inside=False,
+        outside=True,
     ),
     _computed(
         "fullgrad",
