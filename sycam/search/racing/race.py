@@ -85,25 +85,39 @@ class Race:
     _peers_of: tuple[tuple, tuple[np.ndarray, np.ndarray]] | None = None
     _ruled_out: dict[Expression, tuple] = field(default_factory=dict)
 
-    def enter(self, batch: Sequence[Expression]) -> list[Standing]:
-        """Score new candidates until each has dropped out or seen all images."""
-        active = list(dict.fromkeys(e for e in batch if e not in self.standings))
+    def enter(self, batch: Sequence[Expression], whole: bool = False) -> list[Standing]:
+        """Score new candidates until each has dropped out or seen all images.
+
+        Args:
+            batch: candidates, new or not.
+            whole: let none drop out for what others score, and bring those of the batch to the end
+                that did.
+        """
+        enters = self.is_open if whole else lambda e: e not in self.standings
+        active = [e for e in dict.fromkeys(batch) if enters(e)]
         counts = len(self.finished), len(self.leaders), len(self.met)
         new, lead = active, self._lead
+        behind = {e: self.standings[e] for e in active if e in self.standings}
         try:
             for stage in range(len(self.board.stages)):
                 if not active:
                     break
-                active = self._advance(active, stage)
+                active = self._advance(active, stage, whole)
         except BaseException:
             # A batch counts whole or not at all; its scores are in the journal.
             for expression in new:
                 self.standings.pop(expression, None)
+            self.standings.update(behind)
             for kept, count in zip((self.finished, self.leaders, self.met), counts, strict=True):
                 del kept[count:]
             self._lead = lead
             raise
         return [self.standings[e] for e in batch]
+
+    def is_open(self, expression: Expression) -> bool:
+        """Whether a candidate has not entered, or dropped out only for what others score."""
+        standing = self.standings.get(expression)
+        return standing is None or standing.dropped in self.dropping
 
     def lead_by(self, known: Candidate) -> None:
         """Let a published CAM that may win lead, so that the first candidates have one to beat.
@@ -209,9 +223,13 @@ class Race:
         """Scores of one candidate on one image, or in one cell, that the race needed."""
         return sum(self.board.stages[s.stage].end for s in self.standings.values())
 
-    def _advance(self, active: Sequence[Expression], stage: int) -> list[Expression]:
+    def _advance(self, active: Sequence[Expression], stage: int, whole: bool) -> list[Expression]:
         """Score a stage; return those that go on."""
-        return [s.expression for s in self._scored(active, stage) if s.dropped is None]
+        return [
+            s.expression
+            for s in self._scored(active, stage)
+            if s.dropped is None or (whole and s.dropped in self.dropping)
+        ]
 
     def _scored(self, active: Sequence[Expression], stage: int) -> list[Standing]:
         last, standings = stage == len(self.board.stages) - 1, []

@@ -164,6 +164,20 @@ def leaders_average(scores: np.ndarray) -> np.ndarray:
     return scores[np.argsort(-means, kind="stable")[:LEADERS]].mean(0)
 
 
+def within_noise(best: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """``[C]`` which candidates lie no further behind one of their number than ``one-se`` allows:
+    one standard error of the paired difference.
+
+    Args:
+        best: ``[N]`` scores of the one that they are compared with, N at least 2.
+        scores: ``[C,N]``.
+    """
+    weights = np.ones((len(best), 1))
+    every = np.concatenate([best[None], scores])
+    means = _means(every, weights)
+    return _near(every, weights, means, 0)[1:, 0]
+
+
 def _decimals(scores: np.ndarray) -> int:
     """Decimals that count of figures of these scores, whatever their unit."""
     largest = np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
@@ -194,13 +208,19 @@ def _within_one_error(
 ) -> Keys:
     """Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, with the error of
     the paired difference."""
-    best, near, digits = means.argmax(0), np.empty(means.shape), _decimals(scores)
+    best, near = means.argmax(0), np.empty(means.shape)
     for one in np.unique(best):
         those = best == one
-        error = _errors(scores[one] - scores, weights[:, those])
-        behind = means[one, those] - means[:, those]
-        near[:, those] = behind.round(digits) <= (ERRORS * error).round(digits)
+        near[:, those] = _near(scores, weights[:, those], means[:, those], one)
     return near, np.where(near, -costs[:, None], 0), means
+
+
+def _near(scores: np.ndarray, weights: np.ndarray, means: np.ndarray, best: int) -> np.ndarray:
+    """``[C,B]`` bool, which lie within one standard error of the paired difference to the best."""
+    digits = _decimals(scores)
+    error = _errors(scores[best] - scores, weights)
+    behind = means[best] - means
+    return behind.round(digits) <= (ERRORS * error).round(digits)
 
 
 def _cross_fitted(

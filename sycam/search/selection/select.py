@@ -9,9 +9,10 @@ import numpy as np
 
 from sycam.errors import ExpressionError
 from sycam.language import Expression
+from sycam.language.numbers import is_number
 from sycam.metrics import Metric
 from sycam.scoring.scorer import Score
-from sycam.search.selection.rules import DEFAULT_RULE, RULES, allowance, ordering
+from sycam.search.selection.rules import DEFAULT_RULE, RULES, allowance, ordering, within_noise
 
 __all__ = [
     "DEFAULT_RULE",
@@ -19,12 +20,15 @@ __all__ = [
     "RULES",
     "Candidate",
     "allowance",
+    "complexity",
     "paired_scores",
     "rank",
     "select",
+    "simplest",
 ]
 
 DEGENERATE_SHARE = 0.05  # a candidate with more degenerate maps than this cannot win
+LOOKED_AT = 24  # formulas that :func:`simplest` asks whether they may be offered, at most
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,43 @@ def select(
 ) -> Candidate | None:
     """The winner: the first by :func:`rank` that is no published CAM or control found again."""
     return next((c for c in rank(candidates, metric, rule, seed) if not is_known(c)), None)
+
+
+def complexity(expression: Expression) -> tuple[int, int]:
+    """What simpler formulas have less of: cost, and at equal cost numbers other than the language's
+    own constants."""
+    return expression.cost, sum(is_number(node.operator) for node in expression.nodes())
+
+
+def simplest(
+    candidates: Sequence[Candidate],
+    metric: Metric,
+    best: Candidate,
+    is_known: Callable[[Candidate], bool],
+) -> Candidate:
+    """The simplest candidate that the images cannot tell from the best one.
+
+    What that means is the rule ``one-se``'s: its figure lies at most one standard error of the
+    paired difference behind. Of equally simple ones the highest figure is taken.
+
+    Args:
+        candidates: scored on the same images.
+        metric: that scored them, with one figure.
+        best: what they are compared with, and the answer where none is simpler.
+        is_known: whether a candidate may not be offered; asked of the simplest ones, of
+            :data:`LOOKED_AT` at most, as the question may be expensive.
+    """
+    limit = complexity(best.require_expression())
+    able = [c for c in in_order(candidates) if complexity(c.require_expression()) < limit]
+    if not able or len(best.score.values) < 2:  # one image tells nothing of the spread
+        return best
+    ours, *others = paired_scores([best, *able], metric)
+    near = np.flatnonzero(within_noise(ours, np.stack(others)))
+    ranked = sorted(
+        near,
+        key=lambda i: (*complexity(able[i].require_expression()), -metric.oriented(able[i].mean)),
+    )
+    return next((able[i] for i in ranked[:LOOKED_AT] if not is_known(able[i])), best)
 
 
 def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:

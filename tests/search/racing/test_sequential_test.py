@@ -429,6 +429,30 @@ def test_a_batch_that_is_interrupted_counts_not_at_all():
     assert (found.standings, found.finished, found.leaders, found.leader) == before
 
 
+def test_what_enters_whole_sees_all_images_whatever_dropped_it_before():
+    scores = skewed(np.random.default_rng(0), 16, 64)
+    scores[8:] -= 0.3
+    candidates = FORMULAS[:16]
+    board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
+    found = Race(
+        board,
+        {OUTPERFORMED: SequentialTest(0.05, 0.0, 2, NO_ROOM[:64])},
+        "argmax",
+        lambda _: True,
+    )
+    found.enter(candidates[:8])
+    found.enter(candidates[8:12])
+    behind = [e for e in candidates[8:12] if found.is_open(e)]
+    assert behind
+    assert not any(found.is_open(e) for e in candidates[:8] if found.standings[e].dropped is None)
+    finished = len(found.finished)
+    found.enter(candidates[8:], whole=True)
+    assert len(found.finished) == finished + len(behind) + 4
+    assert all(found.standings[e].dropped is None for e in candidates[8:])
+    before = dict(found.standings)
+    assert found.enter(candidates[8:], whole=True) == [before[e] for e in candidates[8:]]
+
+
 def test_stages_are_a_random_part_first_and_all_in_the_end():
     road = find_metric("road")
     assert [s.stop for s in image_blocks(200, road)] == [16, 24, 36, 54, 81, 121, 200]

@@ -23,7 +23,9 @@ from sycam.search.selection.rules import (
     leaders_average,
     ordering,
     winners,
+    within_noise,
 )
+from sycam.search.selection.select import LOOKED_AT, simplest
 
 ROAD, DELETION = find_metric("road"), find_metric("deletion")
 
@@ -303,3 +305,51 @@ def test_budgets_are_read(text, seconds, candidates):
 def test_other_budgets_are_refused(text):
     with pytest.raises(OptionError, match="expected a time like 90s"):
         Budget.parse(text)
+
+
+def never(one):
+    return False
+
+
+def test_within_noise_is_what_one_se_allows_whatever_the_best():
+    scores, _ = matrix(5)
+    for best in scores:
+        near = within_noise(best, scores)
+        for row, found in zip(scores, near, strict=True):
+            behind = best - row
+            assert found == (behind.mean() <= behind.std(ddof=1) / len(behind) ** 0.5)
+    assert 0 < near.sum() < len(near)
+
+
+def test_the_simplest_that_cannot_be_told_from_the_best():
+    best = candidate("cube(mean(relu(G)))", 0.5 + NOISE)
+    near = candidate("mean(relu(G))", 0.495 - NOISE)
+    better = candidate("max(relu(G))", 0.505 - NOISE)
+    worse = candidate("mean(G)", 0.4 - NOISE)
+    flat = candidate("G", 0.5 - NOISE, degenerate=20)
+    others = [best, near, worse, flat]
+    assert simplest(others, ROAD, best, never) is near
+    assert simplest([*others, better], ROAD, best, never) is better  # at the same cost
+    assert simplest(others, ROAD, best, lambda c: c is near) is best
+    assert simplest([worse], ROAD, best, never) is best
+    # Lower is better: what is 0.1 above is worse, what is 0.1 below is no loss.
+    assert simplest([best, worse], DELETION, best, never) is worse
+
+
+def test_at_one_cost_a_formula_without_tuned_numbers_is_simpler():
+    tuned, plain = candidate("mean(G) + 0.37", 0.5 + NOISE), candidate("mean(G) + 1", 0.5 - NOISE)
+    assert simplest([tuned, plain], ROAD, tuned, never) is plain
+    assert simplest([tuned, plain], ROAD, plain, never) is plain
+
+
+def test_of_one_image_nothing_is_simpler():
+    best, other = candidate("mean(relu(G))", [0.5]), candidate("mean(G)", [0.5])
+    assert simplest([best, other], ROAD, best, never) is best
+
+
+def test_few_are_asked_whether_they_may_be_offered():
+    texts = [f"mean(G) + {i}" for i in range(3, 3 + LOOKED_AT + 9)]
+    best, asked = candidate("mean(relu(G)) + max(A)", 0.5 + NOISE), []
+    near = [candidate(text, 0.5 - NOISE) for text in texts]
+    assert simplest(near, ROAD, best, lambda c: not asked.append(c)) is best
+    assert len(asked) == LOOKED_AT
