@@ -15,14 +15,14 @@ from sycam.report.front_tables import (
 )
 from sycam.report.plain_table import plain_table
 from sycam.report.progress import duration
-from sycam.report.verdict import BAD, GOOD, POOR, lacking, sentences
+from sycam.report.verdict import BAD, GOOD, PLAIN, POOR, lacking, sentences, simplest
 from sycam.runs.result import Result
 from sycam.support.terminal import shown
 from sycam.validation.validate import Row, Validation
 
-_TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red"}
+_TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red", PLAIN: "bold"}
 _ROWS = 24  # methods of a table on a terminal, at most
-_STYLES = {"winner": "bold green", "new": "green", "control": "dim"}
+_STYLES = {"winner": "bold green", "new": "green", "simplest": "green", "control": "dim"}
 
 
 def result_tables(result: Result) -> RenderableType:
@@ -38,7 +38,7 @@ def result_tables(result: Result) -> RenderableType:
     if result.best is None:
         why = "is degenerate or a known CAM"
         if result.record.refused:
-            why = f"is degenerate, a known CAM or fails {' or '.join(result.record.required)}"
+            why = f"is degenerate, a known CAM or fails {' or '.join(unmet(result))}"
         parts.append(f"[bold red]No winner:[/] every candidate {shown(why)}.")
     else:
         name = f" = {result.best.known_as}, published" if result.best.known_as else ""
@@ -136,7 +136,7 @@ def _told(result: Result) -> tuple[list[Row], int]:
     named = {validation.chosen_published}
     for found in validation.verdicts:
         named |= {found.best_published, found.plain, found.blurred}
-    keep = [r for r in rows if r.kind in ("winner", "new") or r.name in named]
+    keep = [r for r in rows if r.kind in ("winner", "new", "simplest") or r.name in named]
     keep += [r for r in rows if r.name.partition("@")[0] == "grad-cam"]
     keep += [next((r for r in rows if r.kind == "control"), rows[0])]
     keep += rows
@@ -218,8 +218,17 @@ def _front_table(result: Result) -> RichTable:
 
 
 def verdict(result: Result) -> str:
-    """Does the winner beat the published CAMs on unseen images? A line a goal."""
+    """Does the winner beat the published CAMs on unseen images, a line a goal; and which simpler
+    formula does as well?"""
+    simple = simplest(result)
     return "\n".join(
         f"[{_TONES[one.tone]}]{shown(one.claim)}[/]: {shown(one.facts)}."
-        for one in sentences(result)
+        for one in [*sentences(result), *([simple] if simple else [])]
     )
+
+
+def unmet(result: Result) -> list[str]:
+    """Requirements, those of the guard against what ignores the class among them, that some
+    candidate failed or might have failed."""
+    refused = (refusal.requirement for refusal in result.record.refused)
+    return list(dict.fromkeys([*result.record.required, *refused]))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sycam.report.front_tables import p_text
-from sycam.runs.result import Result
+from sycam.runs.result import Formula, Result
+from sycam.scoring.statistics import Interval, mean_interval
 from sycam.support.arguments import argument
 from sycam.validation.heldout_scores import INTERRUPT
 from sycam.validation.validate import Validation, Verdict
 
-GOOD, POOR, BAD = "good", "poor", "bad"
+GOOD, POOR, BAD, PLAIN = "good", "poor", "bad", "plain"
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Sentence:
     """A claim and what it rests on.
 
     Attributes:
-        tone: ``"good"``, ``"poor"`` or ``"bad"``.
+        tone: ``"good"``, ``"poor"``, ``"bad"``, or ``"plain"`` of what is neither.
         claim: in a few words.
         facts: the figures behind it, without the full stop.
     """
@@ -45,6 +48,40 @@ def sentences(result: Result) -> list[Sentence]:
         facts = f"{' and '.join(validation.concerns)}; {again} searches for one that does"
         said.append(Sentence(BAD, "Do not trust it as an explanation", facts))
     return said
+
+
+def simplest(result: Result) -> Sentence | None:
+    """The simplest formula that the search images cannot tell from the winner, beside the winner;
+    nothing where none was sought."""
+    best, found, validation = result.best, result.simplest, result.validation
+    if best is None or found is None:
+        return None
+    claim = "Simplest within noise"
+    if found.expression == best.expression:
+        return Sentence(PLAIN, claim, f"the winner itself, cost {found.cost}")
+    name = f" = {found.known_as}" if found.known_as else ""
+    apart = _difference(best, found, result)
+    facts = (
+        f"{found.expression}{name}, cost {found.cost} where the winner has {best.cost}; "
+        f"{result.metric} {found.score:.4f} on the search images, {_apart(apart)}"
+    )
+    rows = [row for row in validation.rows if row.expression == found.expression and row.against]
+    if rows:
+        facts += f"; held out {rows[0].heldout.mean:.4f}, {_apart(rows[0].against.difference)}"
+    return Sentence(PLAIN, claim, facts)
+
+
+def _difference(best: Formula, other: Formula, result: Result) -> Interval:
+    """The winner less another formula on the search images, positive where the winner is ahead."""
+    sign = 1.0 if result.validation.directions[result.metric] else -1.0
+    differences = sign * (np.array(best.scores) - np.array(other.scores))
+    # Of figures that are no means the scores are pseudo-values: the figures' difference counts.
+    differences += sign * (best.score - other.score) - differences.mean()
+    return mean_interval(differences, result.record.settings.seed)
+
+
+def _apart(difference: Interval) -> str:
+    return f"difference {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
 def lacking(validation: Validation) -> str:
@@ -115,17 +152,21 @@ def _of_another_imputer(validation: Validation) -> list[Sentence]:
 
 def _of_known(result: Result, found: Verdict) -> Sentence:
     """Where a published CAM won."""
-    validation, goal, name = result.validation, found.goal, result.best.known_as
+    validation, goal, name = result.validation, found.goal, result.best.known_as or ""
     winner, higher = validation.winner.under(goal), validation.directions[goal]
     facts = f"held-out {goal} {winner.heldout.mean:.4f}"
     if result.best_new is not None:
         new = _rival(validation, goal, result.best_new.expression)
         facts += f" against the best new formula's {new}"
+    known = result.best_known
+    if known is not None and goal == result.metric and known.name != name:
+        direct = ", computed directly," if known.expression is None else ""
+        facts += f"; {known.name}{direct} has the best mean on the search images, {known.score:.4f}"
     best = validation.row(found.best_published).under(goal).heldout.mean
     ahead = best > winner.heldout.mean if higher else best < winner.heldout.mean
     if found.best_published != name and ahead:
         facts += f"; {found.best_published} is ahead held out, with {best:.4f}"
-    claim = f"No new formula is ahead{_under(validation, goal)}; use {name}"
+    claim = f"No new formula is ahead{_under(validation, goal)}; use {result.known(name).place}"
     return Sentence(POOR, claim, facts)
 
 
@@ -138,8 +179,7 @@ def _rival(validation: Validation, goal: str, name: str) -> str:
     rival = validation.row(name).under(goal)
     against = rival.against
     return (
-        f"{rival.heldout.mean:.4f} of {name}, difference {against.difference.mean:+.4f} "
-        f"[{against.difference.low:+.4f}, {against.difference.high:+.4f}], "
+        f"{rival.heldout.mean:.4f} of {name}, {_apart(against.difference)}, "
         f"Holm-corrected p {p_text(against.p_holm)}"
     )
 

@@ -54,6 +54,7 @@ class Certificate:
         rule: of selection.
         winner: the formula chosen.
         best_new: the best formula that is no published CAM.
+        whole: what the rule chose, where ``best_new`` is a simpler form of it.
         runner_up: the next by the rule.
         candidates: digest of who entered and how far each got.
         averages: whether the (first) metric's figure is a mean over images.
@@ -90,6 +91,7 @@ class Certificate:
     delta: float | None = absent()
     tolerance: float | None = absent()
     known: tuple[Count, ...] | None = absent()
+    whole: FormulaFigure | None = absent()
 
     @property
     def script(self) -> Script:
@@ -131,6 +133,7 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
         delta=options.delta if raced else None,
         tolerance=options.tolerance_of(metric, problem.context.scale.spread) if raced else None,
         known=outcome.known_counts,
+        whole=_figure(found.whole),
     )
 
 

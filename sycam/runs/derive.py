@@ -22,10 +22,10 @@ from sycam.runs.result import Formula, Result
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
-from sycam.search.run import SearchResult
+from sycam.search.run import SearchResult, published_name
 from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
-from sycam.validation.entrants import NEW, WINNER, Entrant
+from sycam.validation.entrants import NEW, SIMPLEST, WINNER, Entrant
 from sycam.validation.heldout_scores import BESIDE, INTERRUPT, USUAL, Conduct
 from sycam.validation.measures import Measures
 from sycam.validation.per_class import Specialisation, specialisation
@@ -106,10 +106,17 @@ def _result(
             best, new = replace(best, known_as=found.known_as), None
             if found.new is not None:
                 new = _formula(found.new, metric, heldout.get((NEW, found.new.name)))
+    simplest = None
+    if found.simplest is not None:
+        name = found.simplest.name
+        rows = (row.heldout for row in validation.rows if row.expression == name)
+        simplest = _formula(found.simplest, metric, next(rows, None))
+        simplest = replace(simplest, known_as=published_name(found.outcome, found.simplest))
     front = pareto_front(found.outcome.candidates, metric)
     return Result(
         best=best,
         best_new=new,
+        simplest=simplest,
         front=tuple(_formula(c, metric, _interval(c, problem, scored)) for c in front),
         hall=tuple(_formula(c, metric) for c in _hall(found, metric)),
         validation=validation,
@@ -218,6 +225,12 @@ def _validate(
         return Entrant(method, kind, float(metric.reduce(values)), fitted, others)
 
     entrants = [entrant(find_method(c.name), c.kind, c) for c in found.outcome.known]
+    simple, shown = found.simplest, {e.method.expression for e in entrants}
+    if winner is not None:
+        shown |= {c.expression for c in (winner, found.new) if c is not None}
+    if simple is not None and simple.expression not in shown:
+        method = find_method(simple.require_expression())
+        entrants.insert(0, entrant(method, SIMPLEST, simple))
     if found.known_as is not None and found.new is not None:
         entrants.insert(0, entrant(find_method(found.new.require_expression()), NEW, found.new))
     if winner is not None:

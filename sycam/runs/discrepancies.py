@@ -94,7 +94,8 @@ def _tolerances(components: bool, unit: float) -> tuple[tuple[str, float], ...]:
             for part in ("", "further.*.")
             for p in _P_VALUES
         ]
-        found += [("validation", beside), ("best.heldout", scores), ("best_new.heldout", scores)]
+        found.append(("validation", beside))
+        found += [(f"{one}.heldout", scores) for one in ("best", "best_new", "simplest")]
     return tuple(found)
 
 

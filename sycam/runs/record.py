@@ -223,7 +223,8 @@ class RunRecord:
         network, data, grammar: what was searched on.
         search: how the search went.
         required: requirements that the winner must meet.
-        refused: candidates that would have won but for these.
+        refused: candidates that would have won but for these, or that hardly change with the
+            class explained.
         certificate: what the claim to be best rests on.
         stability: how often the winner wins on other draws of the images; None without a winner.
         resolution: how far the images tell it from its rivals; None without a winner.

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from sycam.drawing.plot import Plot
-from sycam.errors import RunError
+from sycam.errors import RunError, unknown_name
 from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
@@ -38,7 +38,8 @@ from sycam.validation.validate import Row, Validation
 
 SCHEMA = 3
 RESULT_FILE = "result.json"
-_OUTCOME = ("best", "best_new", "front", "hall", "validation")  # written beside the record
+_OUTCOME = ("best", "best_new", "simplest", "front", "hall", "validation")  # beside the record
+_LATER = ("best_new", "simplest")  # which the first runs do not have
 LARGEST = 1 << 28  # bytes of a result that is read; one of 1000 images has some 3 MB
 
 
@@ -87,6 +88,49 @@ class Formula:
 
 
 @dataclass(frozen=True)
+class KnownMethod:
+    """A published CAM, or a baseline that is computed directly, with its figures.
+
+    Attributes:
+        name: as in the tables, ``"layer-cam@layer4"`` where there are several layers.
+        kind: of :data:`sycam.methods.KINDS`.
+        layers: names of the layers that it looks at.
+        expression: its formula; None where it is computed directly.
+        score: mean on the search images, in the metric's own direction.
+        heldout: mean and interval on the held-out images, where it was validated.
+        scores: ``[N]`` scores on the search images.
+    """
+
+    name: str
+    kind: str
+    layers: tuple[str, ...]
+    expression: str | None
+    score: Figure
+    heldout: Interval | None = None
+    scores: tuple[Figure, ...] = field(default=(), repr=False)
+
+    @property
+    def method(self) -> str:
+        """The name alone, without a layer."""
+        return self.name.partition("@")[0]
+
+    @property
+    def place(self) -> str:
+        """Method and layer in words: ``"layer-cam at layer4"``."""
+        return f"{self.method} at {', '.join(self.layers)}"
+
+    def cam(self, network: nn.Module, **options: Any) -> CAM:
+        """The method as a reusable class activation map of a network, at its layers.
+
+        Args:
+            network: as for :class:`sycam.CAM`.
+            options: its ``reshape`` and ``fusion``.
+        """
+        layers = self.layers[0] if len(self.layers) == 1 else self.layers
+        return CAM(network, layers, self.method, **options)
+
+
+@dataclass(frozen=True)
 class Result:
     """The outcome of a synthesis.
 
@@ -95,6 +139,9 @@ class Result:
             (``best.known_as`` then names it); None where all are degenerate or fail a requirement.
         best_new: the best new formula: the winner, or where a published CAM won, what the rule
             chooses without those; None where there is none.
+        simplest: the simplest formula, new or published, that the search images cannot tell from
+            the winner: at most one standard error of the paired difference behind it, the winner
+            itself where none is simpler; None without a winner and for several goals.
         front: the best formula of each cost that beats all cheaper ones, on the search images.
         hall: the formulas with the highest search means, best first.
         published: published CAMs and controls on the held-out images, best first.
@@ -111,12 +158,46 @@ class Result:
     record: RunRecord = field(repr=False)
     path: Path | None = None
     best_new: Formula | None = None
+    simplest: Formula | None = None
     digest: str | None = None
 
     @property
     def published(self) -> tuple[Row, ...]:
         """Published CAMs and controls on the held-out images, best first."""
         return tuple(r for r in self.validation.rows if r.kind in (*RIVALS, "control"))
+
+    @property
+    def best_known(self) -> KnownMethod | None:
+        """The published CAM or baseline with the best mean on the search images, under the first
+        goal: what they would have chosen without a search. None where none has a figure."""
+        higher = self.validation.directions[self.metric]
+        known = [k for k in self.record.search.known if k.kind in RIVALS and k.score == k.score]
+        known = [k for k in known if len(k.scores) == self.record.data.search_images]
+        if not known:
+            return None
+        best = max(known, key=lambda k: k.score if higher else -k.score)
+        return self.known(best.name)
+
+    def known(self, name: str) -> KnownMethod:
+        """A published CAM, baseline or control that stood beside the search, by its name.
+
+        Raises:
+            UnknownNameError: there was none of that name.
+        """
+        found = {k.name: k for k in self.record.search.known}
+        if name not in found:
+            raise unknown_name("method of this run", name, found)
+        one, site = found[name], name.partition("@")[2]
+        rows = (row.heldout for row in self.validation.rows if row.name == name)
+        return KnownMethod(
+            name=name,
+            kind=one.kind,
+            layers=(site,) if site else self.record.network.layers,
+            expression=one.expression,
+            score=one.score,
+            heldout=next(rows, None),
+            scores=one.scores,
+        )
 
     @property
     def certificate(self) -> Certificate:
@@ -188,7 +269,7 @@ class Result:
         Raises:
             SchemaError: a value that no run writes; the message says where.
         """
-        if missing := [name for name in _OUTCOME if name not in data and name != "best_new"]:
+        if missing := [name for name in _OUTCOME if name not in data and name not in _LATER]:
             raise SchemaError(f"it lacks {missing[0]!r}")
         formulas = tuple[Formula, ...]
         best = from_plain(Formula | None, data["best"], "best")
@@ -196,6 +277,7 @@ class Result:
         result = cls(
             best=best,
             best_new=from_plain(Formula | None, new, "best_new"),
+            simplest=from_plain(Formula | None, data.get("simplest"), "simplest"),
             front=from_plain(formulas, data["front"], "front"),
             hall=from_plain(formulas, data["hall"], "hall"),
             validation=from_plain(Validation, data["validation"], "validation"),

@@ -48,7 +48,7 @@ _CLAIMS = {  # what is compared with the record, and by its keys where; the last
         "certificate", "search", "refused", "required",
     ),
     "winner, front and leaders are those of the journal, with their scores": (
-        "best", "best_new", "front", "hall", "goals", "classes",
+        "best", "best_new", "simplest", "front", "hall", "goals", "classes",
     ),
     "how sure the choice is follows from the journal": ("stability", "resolution"),
     "rows, scores, panel, guards, intervals and p values are those of the held-out images": (
@@ -343,7 +343,8 @@ def _check_scores(
     """The journal's scores on the search images of all that the result lists."""
     listed = {f.expression for f in (*result.front, *result.hall)}
     listed |= {choice.candidate.name for choice in found.classes if choice.candidate}
-    chosen = [c for c in (found.winner, found.new, found.runner_up) if c is not None]
+    chosen = [found.winner, found.new, found.runner_up, found.whole, found.simplest]
+    chosen = [c for c in chosen if c is not None]
     chosen += [c for c in contenders(found.outcome) if c.name in listed]
     chosen += found.portfolios.own if found.portfolios else ()
     # By text: a published CAM that is listed as a formula as well is scored once.

@@ -1,4 +1,4 @@
-"""The search: guesses, then every candidate by cost, then guided proposals, then constants."""
+"""The search: guesses, every candidate by cost, guided proposals, constants, simpler forms."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from sycam.search.options import EXACT, SearchOptions
 from sycam.search.proposals.combinations import combined
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.guide import Guide
+from sycam.search.proposals.simplifications import simpler, simplified
 from sycam.search.racing.known import answers, in_order, score_known
 from sycam.search.racing.race import BATCH, OUTPERFORMED, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
 
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
+SIMPLIFIED = "simplified"
 DEEPEST = 12  # highest cost of what the guided phase proposes
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
-_FOR_CONSTANTS = 0.1  # of the budget
+SIMPLER = 24  # simpler forms of the leading formula that are scored, at most
+_FOR_REFINEMENT = 0.1  # of the budget, for constants and simpler forms
+_FOR_SIMPLER = 0.05  # of the budget
+_SIMPLER_AT_ONCE = 4
 _FOR_SETTLING = 0.05  # of the search's seconds, on top of them
 _FOR_KNOWN = 0.5  # of the search's seconds, at most
 
@@ -256,7 +261,7 @@ class Search:
                     figures = self._figures(standing)
                     guide.tell(standing.expression, figures, standing.dropped is None)
         except _StoppedError as reason:
-            if str(reason) != "budget" or not self.constants:
+            if str(reason) != "budget":
                 raise
             self.outcome.stopped = "budget"
         else:
@@ -264,8 +269,13 @@ class Search:
         finally:
             self.outcome.guided = dict(guide.statistics)
             guide.close()
-        if self.constants:
-            self._constants()
+        for refine in (self._constants, self._simplify):
+            try:
+                refine()
+            except _StoppedError as reason:
+                if str(reason) != "budget":
+                    raise
+                self.outcome.stopped = "budget"
 
     def _combine(self) -> None:
         """Score combinations of what leads at each of several layers."""
@@ -289,6 +299,8 @@ class Search:
             self._enter(fresh[start : start + BATCH], GUIDED)
 
     def _constants(self) -> None:
+        if not self.constants:
+            return
         self.notify(Stage("Tuning constants of the leaders"))
         standings, worth = self.race.standings, self._worth()
         best = sorted(
@@ -308,6 +320,26 @@ class Search:
             self.seed,
             lambda: self._spent(CONSTANTS, BATCH),
         )
+
+    def _simplify(self) -> None:
+        """Score what is left of the leading formula without each of its parts, on all images; then
+        what is left of the one that is kept."""
+        grammar, metric, race = self.enumerator.grammar, self.race.metric, self.race
+        best = race.choice() if self._simplifies else None
+        if best is None:
+            return
+        self.notify(Stage("Simplifying the leading formula"))
+        kept, before, left = best, None, SIMPLER
+        while kept is not before:
+            forms = [e for e in simpler(kept.require_expression(), grammar) if race.is_open(e)]
+            forms, left = forms[:left], left - len(forms[:left])
+            for start in range(0, len(forms), _SIMPLER_AT_ONCE):
+                if self._spent(SIMPLIFIED, 1):
+                    return
+                self._enter(forms[start : start + _SIMPLER_AT_ONCE], SIMPLIFIED)
+            scored = {c.require_expression(): c for c in race.finished}
+            before = kept
+            kept = simplified(best, scored, metric, lambda c: not race.admissible(c), grammar)
 
     def _figures(self, standing: Standing) -> tuple[float, ...]:
         """Of each goal, on the images that a candidate has seen; higher is better."""
@@ -363,8 +395,9 @@ class Search:
             _StoppedError: nothing more fits into the budget, or the threshold is exceeded.
         """
         fitting = batch[: self._room(batch, phase)]
-        entered = self.race.enter(fitting) if fitting else []
-        self.outcome.phases[phase] = self.outcome.phases.get(phase, 0) + len(fitting)
+        entered = self.race.enter(fitting, phase == SIMPLIFIED) if fitting else []
+        if fitting or phase != SIMPLIFIED:
+            self.outcome.phases[phase] = self.outcome.phases.get(phase, 0) + len(fitting)
         if self.forgets:
             self._forget(entered)
         if entered:
@@ -387,14 +420,20 @@ class Search:
         if self.budget.candidates is not None:
             reserve = self._reserved(phase) * self.budget.candidates
             return max(0, math.ceil(self.budget.candidates - reserve) - self._entered)
-        new = sum(e not in self.race.standings and not self.board.has(str(e)) for e in batch)
+        new = sum(self._is_new(e, phase) for e in batch)
         if not new or not self._spent(phase, new):
             return len(batch)
         if self._entered:
             return 0
         # At least one is scored, however short the time.
-        left = self._limit - self.budget.elapsed
-        return min(len(batch), max(1, int(left / max(1e-9, self.board.pace * self._scores_each()))))
+        left, each = self._limit - self.budget.elapsed, self.board.pace * self._scores_each(phase)
+        return min(len(batch), max(1, int(left / max(1e-9, each))))
+
+    def _is_new(self, expression: Expression, phase: str) -> bool:
+        """Whether scores must be measured; of simpler forms, on all images."""
+        if phase == SIMPLIFIED:
+            return not self.board.has(str(expression), len(self.board.stages) - 1)
+        return expression not in self.race.standings and not self.board.has(str(expression))
 
     def _spent(self, phase: str, new: int) -> bool:
         """Whether so many new candidates would exceed the budget."""
@@ -402,7 +441,7 @@ class Search:
             return self.outcome.phases.get(phase, 0) >= self.script.entered.get(phase, 0)
         if self.budget.candidates is not None:
             return self._entered >= self.budget.candidates
-        seconds = new * self.board.pace * self._scores_each()
+        seconds = new * self.board.pace * self._scores_each(phase)
         allowed = self._limit * (1 - self._reserved(phase))
         return self.budget.elapsed + seconds > allowed
 
@@ -417,10 +456,20 @@ class Search:
 
     def _reserved(self, phase: str) -> float:
         """Share of the budget that a phase leaves to those after it."""
-        return _FOR_CONSTANTS if phase == GUIDED and self.constants else 0.0
+        if phase == GUIDED and self.constants:
+            return _FOR_REFINEMENT
+        return _FOR_SIMPLER if phase in (GUIDED, CONSTANTS) and self._simplifies else 0.0
 
-    def _scores_each(self) -> float:
-        """Images, or cells, that a candidate was seen in so far, on average."""
+    @property
+    def _simplifies(self) -> bool:
+        """Whether the leading formula is simplified: one figure tells what that loses."""
+        return not isinstance(self.race.metric, Objectives)
+
+    def _scores_each(self, phase: str) -> float:
+        """Images, or cells, that a candidate of a phase is seen in: so far, on average, but that
+        all see simpler forms."""
+        if phase == SIMPLIFIED:
+            return float(self.board.stages[-1].end)
         entered = len(self.race.standings)
         return self.race.spent / entered if entered else float(self.board.stages[-1].end)
 
@@ -516,7 +565,7 @@ class Search:
                 cost=cost,
                 share=min(share, 1.0),
                 elapsed=elapsed,
-                rate=1 / (self.board.pace * self._scores_each()) if self.board.pace else 0.0,
+                rate=1 / (self.board.pace * self._scores_each(phase)) if self.board.pace else 0.0,
                 front=pareto_front(finished, self.race.metric),
                 known=tuple(self.outcome.known),
             )

@@ -67,7 +67,7 @@ class Scored(Event):
         scored: candidates that entered so far, those resumed included.
         dropped: how many of them dropped out before they saw all images.
         resumed: how many of them came from the journal.
-        phase: ``guesses``, ``exhaustive``, ``guided`` or ``constants``.
+        phase: ``guesses``, ``exhaustive``, ``guided``, ``constants`` or ``simplified``.
         cost: of the expressions at work.
         share: estimated share of the work done, 0 to 1.
         elapsed: seconds.

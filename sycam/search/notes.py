@@ -8,6 +8,7 @@ from sycam.problem.problem import Problem
 from sycam.search.options import CLASS_AGNOSTIC, SearchOptions
 from sycam.search.racing.race import FLAT, OVERFLOW
 from sycam.search.run import SearchResult
+from sycam.search.selection.sensitivity import GUARD
 from sycam.support.arguments import argument
 
 _SAID = 5  # refused candidates that are told
@@ -39,20 +40,39 @@ def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: 
     for standing in result.outcome.dropped:
         if standing.expression in search.guessed and standing.dropped in _NO_HEATMAP:
             notify(Note(f"guess {standing.expression} is dropped: {_NO_HEATMAP[standing.dropped]}"))
-    for refusal in result.refused[:_SAID]:
+    required = set(map(str, problem.requirements))
+    for refusal in [r for r in result.refused if r.requirement in required][:_SAID]:
         notify(
             Note(
                 f"{refusal.expression} is refused: {refusal.requirement} is required, it has "
                 f"{refusal.figure:.4g}"
             )
         )
-    if result.agnostic:
-        shown, more = result.agnostic[:_SAID], len(result.agnostic) - _SAID
-        others = f" and {more} more" if more > 0 else ""
+    allow = f"{argument('allow', [CLASS_AGNOSTIC])} offers them"
+    if problem.metric.needs_masks:
+        allow += f", as one may want under {problem.metric.text}: masks know of no class"
+    insensitive = [r for r in result.refused if r.requirement not in required]
+    if insensitive:
+        some = ", ".join(f"{r.expression} ({r.figure:.3f})" for r in insensitive[:_SAID])
         notify(
             Note(
-                f"{', '.join(shown)}{others} might have won, but show the same whatever is "
-                f"explained; {argument('allow', [CLASS_AGNOSTIC])} offers them"
+                f"{some}{_more(len(insensitive))} might have won, but hardly change with the class "
+                f"explained, by {GUARD.metric.text} on search images; {allow}"
+            )
+        )
+    if result.agnostic:
+        some = ", ".join(result.agnostic[:_SAID])
+        notify(
+            Note(
+                f"{some}{_more(len(result.agnostic))} might have won, but show the same whatever "
+                f"is explained; {allow}"
+            )
+        )
+    if result.whole is not None and result.new is not None:
+        notify(
+            Note(
+                f"{result.new.name} is {result.whole.name} without the parts that the search "
+                f"images do not miss: {result.new.mean:.4f} and {result.whole.mean:.4f}"
             )
         )
     if result.new is None:
@@ -69,3 +89,8 @@ def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: 
         )
     if result.confidence and result.confidence.power.warning:
         notify(Note(result.confidence.power.warning))
+
+
+def _more(count: int) -> str:
+    """What follows the first of so many."""
+    return f" and {count - _SAID} more" if count > _SAID else ""

@@ -63,8 +63,9 @@ class SearchOptions:
             folder if None.
         constants: whether constants of the leaders are tuned at the end of the guided phase.
         allow: what is refused otherwise: ``"class-agnostic"``, formulas and published CAMs that
-            show the same whatever is explained, as they read no leaf that depends on it. Where
-            the grammar has no such leaf they are allowed anyway.
+            show the same whatever is explained, as they read no leaf that depends on it, or nearly
+            the same for another class, as measured on a few search images of those that might
+            win. Where the grammar has no such leaf they are allowed anyway.
         scope: ``"global"``, or ``"per-class"``: also one winner per class.
         adapt: how many formulas a choice image by image is from, at most; None for no such
             choice. For metrics without ground truth that have levels, like ROAD's percentiles.

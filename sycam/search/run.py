@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from sycam.problem.problem import Problem
 from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
+from sycam.scoring.scorer import Scorer
 from sycam.search.engine import DEEPEST, Outcome, Script, Search
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
+from sycam.search.proposals.simplifications import simplified
 from sycam.search.racing.known import answers
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
@@ -36,7 +39,8 @@ from sycam.search.selection.portfolio import Portfolios, portfolio
 from sycam.search.selection.power import Power, power
 from sycam.search.selection.rediscovery import Rediscovery
 from sycam.search.selection.requirements import Gate, Refusal
-from sycam.search.selection.select import Candidate, select
+from sycam.search.selection.select import Candidate, select, simplest
+from sycam.search.selection.sensitivity import GUARDED_IMAGES, SensitivityGuard
 from sycam.search.space import enumerator_of
 
 
@@ -64,7 +68,11 @@ class SearchResult:
             chooses without those; or None.
         known_as: name of the published CAM that won; None where a new formula did.
         runner_up: the next that might have won, or None.
-        refused: candidates that failed a requirement, the best first.
+        whole: what the rule chose, where the best new formula is a simpler form of it; else None.
+        simplest: the simplest formula that the search images cannot tell from the winner, be it
+            new, a published CAM or the winner itself; None without one and for several goals.
+        refused: candidates that failed a requirement or hardly change with the class explained,
+            the best first.
         agnostic: names of those that show the same whatever is explained and might have won.
         inadmissible: names of candidates found to be a known method again, or to fail a
             requirement; only those that might have won were asked.
@@ -85,6 +93,8 @@ class SearchResult:
     classes: tuple[Choice, ...] = ()
     confidence: Confidence | None = None
     portfolios: Portfolios | None = None
+    simplest: Candidate | None = None
+    whole: Candidate | None = None
 
 
 def run_search(
@@ -117,8 +127,10 @@ def run_search(
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
         known = shown_methods(problem.grammar.leaves, problem.grammar.sites, metric.rewards_blur)
-        allowed = CLASS_AGNOSTIC in options.allow or ignores_target(problem.grammar.leaves)
-        admission = Admission(gate, Rediscovery(problem.scorer, known), allowed)
+        guard = _guard(problem, options, folder, writes)
+        if guard is not None:
+            stack.enter_context(closing(guard))
+        admission = Admission(gate, Rediscovery(problem.scorer, known), guard)
         race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
         guide = _guide_of(problem, options, enumerator, folder if writes else None)
@@ -126,18 +138,21 @@ def run_search(
         search = Search(race, enumerator, options, guide, threshold, script, seed, notify)
         outcome = search.run(problem.known, options.guessed)
         notify(Stage("Choosing the winner"))
-        first, new, second = _chosen(problem, options, outcome, admission)
+        first, new, second, whole = _chosen(problem, options, outcome, admission)
         classes = _of_classes(problem, options, outcome, first, admission)
         # Before the confidence, which asks candidates that did not come near winning.
-        refused = _best_first(gate.refused, outcome, metric)
+        insensitive = [] if guard is None else guard.refused
+        refused = _best_first([*gate.refused, *insensitive], outcome, metric)
         inadmissible, agnostic = admission.refused, tuple(dict.fromkeys(admission.agnostic))
-        confidence = _confidence(problem, options, outcome, first, admission)
+        of_winner = whole if first is new else None
+        confidence = _confidence(problem, options, outcome, first, of_winner, admission)
+        simple = _simplest(metric, outcome, first, admission)
         portfolios = _portfolios(options, outcome, board, admission)
     return SearchResult(
         outcome=outcome,
         winner=first,
         new=new,
-        known_as=_known_as(outcome, first),
+        known_as=published_name(outcome, first),
         runner_up=second,
         refused=refused,
         agnostic=agnostic,
@@ -145,6 +160,8 @@ def run_search(
         classes=classes,
         confidence=confidence,
         portfolios=portfolios,
+        simplest=simple,
+        whole=whole,
     )
 
 
@@ -157,15 +174,16 @@ class Admission:
     Args:
         gate: of the requirements.
         known_again: of the known methods; published CAMs themselves may win.
-        agnostic: whether those may win that show the same whatever is explained.
+        guard: measures whether those that read what depends on the target change with the class;
+            None where those may win, too, that show the same whatever is explained.
 
     Attributes:
-        agnostic: names of those that were asked and show the same whatever is explained, where
-            these may not win.
+        agnostic: names of those that were asked and show the same whatever is explained, as they
+            read nothing that depends on it, where these may not win.
     """
 
-    def __init__(self, gate: Gate, known_again: Rediscovery, agnostic: bool):
-        self._gate, self._known_again, self._allows_agnostic = gate, known_again, agnostic
+    def __init__(self, gate: Gate, known_again: Rediscovery, guard: SensitivityGuard | None):
+        self._gate, self._known_again, self._guard = gate, known_again, guard
         self._admitted: dict[tuple[str, str], bool] = {}
         self.agnostic: list[str] = []
 
@@ -178,11 +196,13 @@ class Admission:
 
     def _admits(self, candidate: Candidate) -> bool:
         expression = candidate.require_expression()
-        if not self._allows_agnostic and ignores_target(expression.leaves):
+        if self._guard is not None and ignores_target(expression.leaves):
             self.agnostic.append(candidate.name)
             return False
-        new = candidate.kind in ANSWERS or not self._known_again(candidate)
-        return new and self._gate(find_method(expression))
+        if candidate.kind not in ANSWERS and self._known_again(candidate):
+            return False
+        method = find_method(expression)
+        return self._gate(method) and (self._guard is None or self._guard(method))
 
     @property
     def refused(self) -> frozenset[str]:
@@ -200,6 +220,23 @@ def _gate(problem: Problem, folder: Path, writes: bool) -> Gate:
         return Journal(file, f"{problem.identity} {metric.text}", metric, whole, writes)
 
     return Gate(problem.requirements, problem.scorer, journal)
+
+
+def _guard(
+    problem: Problem, options: SearchOptions, folder: Path, writes: bool
+) -> SensitivityGuard | None:
+    """That against what hardly changes with the class; None where that may win."""
+    if CLASS_AGNOSTIC in options.allow or ignores_target(problem.grammar.leaves):
+        return None
+    count = min(GUARDED_IMAGES, len(problem.context))
+    first, block = slice(0, count), (ImageBlock(0, count, count),)
+    scorer = Scorer(problem.metric, problem.evidence.subset(first), problem.context.subset(first))
+
+    def journal(metric: Metric) -> Journal:
+        file = folder / f"guard-{metric.slug}.jsonl"
+        return Journal(file, f"{problem.identity} {metric.text}", metric, block, writes)
+
+    return SensitivityGuard(scorer, journal)
 
 
 def search_blocks(problem: Problem, options: SearchOptions) -> tuple[ImageBlock, ...]:
@@ -267,7 +304,8 @@ def _best_first(
 ) -> tuple[Refusal, ...]:
     """Refusals by what the candidates scored: the first would have won."""
     scores = {c.name: metric.oriented(c.mean) for c in contenders(outcome)}
-    return tuple(sorted(refused, key=lambda r: -scores[r.expression]))
+    # One that was asked in place of a leader may not have seen all images.
+    return tuple(sorted(refused, key=lambda r: -scores.get(r.expression, -math.inf)))
 
 
 def _threshold(
@@ -294,8 +332,9 @@ def _chosen(
     options: SearchOptions,
     outcome: Outcome,
     admissible: Callable[[Candidate], bool],
-) -> tuple[Candidate | None, Candidate | None, Candidate | None]:
-    """The winner, the best new formula, and the next that might have won."""
+) -> tuple[Candidate | None, Candidate | None, Candidate | None, Candidate | None]:
+    """The winner, the best new formula, the next that might have won, and the formula that the
+    best new one is a simpler form of."""
     rule, able = _rule(options, outcome, problem.explained.seed), contenders(outcome)
 
     def choose(candidates: Sequence[Candidate]) -> Candidate | None:
@@ -303,9 +342,30 @@ def _chosen(
 
     winner = choose(able)
     if winner is None:
-        return None, None, None
+        return None, None, None, None
     new = winner if winner.kind not in ANSWERS else choose(outcome.candidates)
-    return winner, new, choose([c for c in able if c is not winner])
+    whole = None
+    if new is not None and options.mode != EXACT and not isinstance(problem.metric, Objectives):
+        scored = {c.require_expression(): c for c in outcome.candidates}
+        out, grammar = (lambda c: not admissible(c)), problem.grammar
+        form = simplified(new, scored, problem.metric, out, grammar)
+        # A winner's simpler form still has to win against what is published.
+        rivals = answers(outcome.known) if new is winner else []
+        if form is not new and choose([*rivals, form]) is form:
+            winner, new, whole = form if new is winner else winner, form, new
+    return winner, new, choose([c for c in able if c is not winner]), whole
+
+
+def _simplest(
+    metric: Metric,
+    outcome: Outcome,
+    winner: Candidate | None,
+    admissible: Callable[[Candidate], bool],
+) -> Candidate | None:
+    """The simplest formula that the search images cannot tell from the winner."""
+    if winner is None or isinstance(metric, Objectives):
+        return None
+    return simplest(contenders(outcome), metric, winner, lambda c: not admissible(c))
 
 
 def contenders(outcome: Outcome) -> list[Candidate]:
@@ -337,11 +397,11 @@ def _portfolios(
     )
 
 
-def _known_as(outcome: Outcome, winner: Candidate | None) -> str | None:
-    """Name of the published CAM that won, if one did."""
-    if winner is None or winner.kind not in ANSWERS:
+def published_name(outcome: Outcome, candidate: Candidate | None) -> str | None:
+    """Name of the published CAM that a contender is; None of a new formula."""
+    if candidate is None or candidate.kind not in ANSWERS:
         return None
-    return next(c.name for c in outcome.known if c.expression is winner.expression)
+    return next(c.name for c in outcome.known if c.expression is candidate.expression)
 
 
 def _of_classes(
@@ -383,6 +443,7 @@ def _confidence(
     options: SearchOptions,
     outcome: Outcome,
     winner: Candidate | None,
+    whole: Candidate | None,
     admissible: Callable[[Candidate], bool],
 ) -> Confidence | None:
     if winner is None or isinstance(problem.metric, Objectives):
@@ -392,4 +453,5 @@ def _confidence(
         return not admissible(candidate)
 
     given = (contenders(outcome), problem.metric, winner, out, options.rule, problem.explained.seed)
-    return Confidence(stability(*given), power(*given))
+    form_of = None if whole is None else whole.name
+    return Confidence(stability(*given, form_of=form_of), power(*given))

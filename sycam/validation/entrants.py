@@ -13,6 +13,8 @@ from sycam.metrics import Metric
 
 WINNER = "winner"
 NEW = "new"  # kind of the best new formula, where the winner is a published CAM
+SIMPLEST = "simplest"  # kind of the simplest formula, where it is none of them nor published
+LEADERS = 5  # published CAMs that come before the panel of the winner, and before the simplest
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,9 @@ class Entrant:
 
     Attributes:
         method: the method.
-        kind: ``winner``; ``new``, the best new formula where the winner is a published CAM; or
-            one of :data:`sycam.methods.KINDS`.
+        kind: ``winner``; ``new``, the best new formula where the winner is a published CAM;
+            ``simplest``, where none of them is the simplest formula within noise; or one of
+            :data:`sycam.methods.KINDS`.
         search: its figure on the search images.
         fitted: what these decided for it, see :meth:`sycam.metrics.Metric.fit`.
         fitted_further: the same under the goals beside the first.
@@ -37,7 +40,8 @@ class Entrant:
 
 def by_importance(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
     """Places of the entrants: the winner, the best new formula, then the published CAMs from the
-    one that the search images choose on, then controls."""
+    one that the search images choose on, with the simplest formula after the leaders, then
+    controls."""
 
     def key(place: int) -> tuple:
         entrant = entrants[place]
@@ -47,7 +51,13 @@ def by_importance(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
         known = figure if figure == figure else -math.inf
         return group, entrant.kind not in RIVALS, -known, place
 
-    return sorted(range(len(entrants)), key=key)
+    order = sorted(range(len(entrants)), key=key)
+    simple = [i for i in order if entrants[i].kind == SIMPLEST]
+    others = [i for i in order if i not in simple]
+    ours = sum(entrants[i].kind in (WINNER, NEW) for i in others)
+    rivals = sum(entrants[i].kind in RIVALS for i in others)
+    after = ours + min(1 + LEADERS, rivals)  # the first of them is essential, and no mere leader
+    return [*others[:after], *simple, *others[after:]]
 
 
 def first_alike(entrants: Sequence[Entrant]) -> list[int]:

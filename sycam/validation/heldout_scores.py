@@ -21,7 +21,9 @@ from sycam.scoring.journal import Journal
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score, Scorer
 from sycam.validation.entrants import (
+    LEADERS,
     NEW,
+    SIMPLEST,
     WINNER,
     Entrant,
     by_importance,
@@ -30,9 +32,8 @@ from sycam.validation.entrants import (
 )
 from sycam.validation.measures import GUARDED, Measures, passes_of
 
-LEADERS = 5  # published CAMs that come before the panel of the winner
 BUDGET, INTERRUPT = "budget", "interrupt"
-_GUARDED_KINDS = (WINNER, NEW, "published", "control")
+_GUARDED_KINDS = (WINNER, NEW, SIMPLEST, "published", "control")
 
 GOALS, PANEL, GUARDS = "goals", "panel", "guards"
 ANOTHER = "another"  # the metric with another imputer

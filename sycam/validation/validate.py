@@ -14,6 +14,7 @@ from sycam.events import Event, Notify, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods.method import BLURRED, RIVALS
 from sycam.metrics import Context, Metric
+from sycam.metrics.robustness.sanity import INSENSITIVE
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.statistics import (
     CONFIDENCE,
@@ -27,7 +28,7 @@ from sycam.scoring.statistics import (
     swappable,
 )
 from sycam.support.schema import Figure, absent
-from sycam.validation.entrants import NEW, WINNER, Entrant
+from sycam.validation.entrants import NEW, SIMPLEST, WINNER, Entrant
 from sycam.validation.heldout_scores import (
     ANOTHER,
     BUDGET,
@@ -42,7 +43,7 @@ from sycam.validation.measures import GUARDED, Measures
 
 PENDING = "pending"
 _CONCERNS = {
-    "class-sensitivity": (lambda v: v < 0.05, "it hardly changes with the class explained"),
+    "class-sensitivity": (lambda v: v < INSENSITIVE, "it hardly changes with the class explained"),
     "randomisation": (lambda v: v > 0.95, "it hardly changes with the network's weights"),
 }
 
@@ -93,8 +94,7 @@ class Row:
 
     Attributes:
         name: method name or expression text.
-        kind: ``winner``; ``new``, the best new formula where the winner is a published CAM; or
-            one of :data:`sycam.methods.KINDS`.
+        kind: as of :class:`~sycam.validation.entrants.Entrant`.
         expression: its text, or None where it is computed directly.
         cost: of the expression.
         search: mean on the search images.
@@ -435,7 +435,7 @@ def _compare(
         (goal, i): (each[winner], each[i])
         for goal, each in enumerate(scored)
         for i, e in enumerate(entrants)
-        if e.kind in (*RIVALS, NEW, "control")
+        if e.kind in (*RIVALS, NEW, SIMPLEST, "control")
     }
     differences = [one.oriented - other.oriented for one, other in pairs.values()]
     raw = [

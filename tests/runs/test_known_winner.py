@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import sycam
+from sycam.errors import UnknownNameError
 from sycam.events import Note
 from sycam.export import export
 from sycam.grammar import load_grammar
 from sycam.methods import METHODS
-from sycam.methods.method import PUBLISHED
+from sycam.methods.method import PUBLISHED, RIVALS
 from sycam.problem.images import demo_images
 from sycam.report.html.page import write_report
 from sycam.report.tables import verdict
@@ -42,9 +44,38 @@ def test_where_no_new_formula_is_ahead_the_answer_is_the_published_cam(known):
     assert result.best_new.expression == "A"
     assert result.best_new.known_as is None
     assert any(f"no new formula is ahead of {name}" in text for text in said)
-    assert f"use {name}" in verdict(result)
+    (layer,) = result.record.network.layers
+    assert f"No new formula is ahead; use {name} at {layer}[/]:" in verdict(result)
     page = write_report(result).read_text(encoding="utf-8")
-    assert f"No new formula is ahead; use {name}:" in page
+    assert f"No new formula is ahead; use {name} at {layer}:" in page
+
+
+def test_the_best_known_is_what_the_search_images_choose_computed_directly_or_not(known):
+    result, _ = known
+    rivals = [row for row in result.validation.rows if row.kind in RIVALS]
+    best, found = max(rivals, key=lambda row: row.search), result.best_known
+    assert (found.name, found.kind, found.score) == (best.name, best.kind, best.search)
+    assert found.name == result.validation.chosen_published
+    assert found.heldout == best.heldout
+    assert found.layers == result.record.network.layers
+    direct = result.known("eigen-cam")
+    assert direct.expression is None
+    network = sycam.networks.open_network("demo").module
+    images = demo_images("heldout", 2, 0).images
+    theirs = sycam.CAM(network, found.layers[0], "eigen-cam")(images)
+    assert torch.equal(direct.cam(network)(images), theirs)
+    with pytest.raises(UnknownNameError, match="did you mean 'eigen-cam'"):
+        result.known("eigen-cma")
+
+
+def test_a_baseline_that_leads_on_the_search_images_is_named(known):
+    result, _ = known
+    search = result.record.search
+    ahead = [replace(k, score=0.9) if k.name == "eigen-cam" else k for k in search.known]
+    led = replace(result, record=replace(result.record, search=replace(search, known=tuple(ahead))))
+    assert led.best_known.name == "eigen-cam"
+    said = " ".join(verdict(led).split())
+    assert "eigen-cam, computed directly, has the best mean on the search images, 0.9000" in said
 
 
 def test_the_answer_has_the_figures_of_the_published_cam_and_the_new_formula_stands_beside(known):

@@ -97,6 +97,18 @@ def test_the_rival_is_the_best_at_any_layer_by_the_search_images(run):
     assert verdict.best_published == min(held_out, key=held_out.get)
 
 
+def test_the_best_known_is_told_with_its_layer(run):
+    best = run.best_known
+    assert best.name == run.validation.chosen_published
+    _, _, site = best.name.partition("@")
+    assert best.layers == ((site,) if site else ("7", "4", "1"))
+    assert run.known("layer-cam@4").place == "layer-cam at 4"
+    assert run.known("fullgrad").place == "fullgrad at 7, 4, 1"
+    shown = images(2).images
+    theirs = sycam.CAM(network(), "4", "eigen-cam")(shown)
+    assert torch.equal(run.known("eigen-cam@4").cam(network())(shown), theirs)
+
+
 def test_every_candidate_names_its_layer_and_the_winner_can_be_used(run):
     assert {f.expression.partition("](")[0] for f in run.hall} <= {"cam[7", "cam[4", "cam[1"}
     maps = run.best.cam(network())(images(4).images)

@@ -106,7 +106,10 @@ def test_exact_mode_ends_at_the_cost_bound_and_a_race_goes_beyond_it(tmp_path):
     assert exact.record.search.stopped == "cost bound"
     assert set(exact.certificate.entered) == {"exhaustive"}
     raced = run(tmp_path / "race", max_cost=2, budget=64, constants=False)
-    assert raced.certificate.entered["guided"] == 64 - exact.certificate.entered["exhaustive"]
+    entered = raced.certificate.entered
+    # A twentieth is left for simpler forms of the leading formula.
+    assert entered["guided"] == 61 - exact.certificate.entered["exhaustive"]
+    assert entered["simplified"] <= 3
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from sycam.networks.forward import forward
 from sycam.networks.passes import hooked
 from sycam.networks.untouched import copied, device_of, moved, seeded, untouched
 
+INSENSITIVE = 0.05  # class-sensitivity below which a heatmap hardly changes with the class
 _DIGITS = 6  # of heat that are ranked: on upsampled maps many pixels differ by rounding alone
 
 

@@ -16,8 +16,8 @@ from sycam.report.front_tables import adaptive_text, judged_text, row_text
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import in_words, mathml
-from sycam.report.tables import guards_of, panel_of
-from sycam.report.verdict import GOOD, lacking, sentences
+from sycam.report.tables import guards_of, panel_of, unmet
+from sycam.report.verdict import GOOD, lacking, sentences, simplest
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
@@ -88,6 +88,8 @@ def _content(result: Result) -> dict[str, Any]:
         "validation": validation,
         "best": best,
         "verdict": said,
+        "simplest": simplest(result),
+        "unmet": unmet(result),
         "good": all(one.tone == GOOD for one in said),
         "concerns": validation.concerns if best else (),
         "rows": validation.rows,

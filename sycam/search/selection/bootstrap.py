@@ -24,7 +24,8 @@ class Contender:
         expression: its text.
         cost: of the expression.
         score: its figure on the search images, in the metric's direction.
-        share: of the samples on which it wins, 0 to 1.
+        share: of the samples on which it wins, 0 to 1; of a simpler form of what the rule chose,
+            those on which that wins, too.
         agreement: correlation, image by image, of its scores with the winner's; 0 where one of
             them does not vary.
     """
@@ -91,6 +92,7 @@ def stability(
     rule: str = DEFAULT_RULE,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    form_of: str | None = None,
 ) -> Stability:
     """Repeat the selection on bootstrap samples of the search images (Efron 1979).
 
@@ -106,6 +108,8 @@ def stability(
         rule: of ``RULES``.
         seed: of the samples, and of the folds of ``cross-fit``.
         resamples: number of samples.
+        form_of: name of the candidate that the winner is a simpler form of; None where the rule
+            chose the winner itself.
     """
     field = in_order(candidates)
     scores = in_own_order(paired_scores(field, metric))
@@ -122,7 +126,12 @@ def stability(
         scores = np.delete(scores, refused, axis=0)
         field = [c for i, c in enumerate(field) if i not in set(refused)]
     place = next(i for i, c in enumerate(field) if c.name == winner.name)
-    others = sorted(set(won.tolist()) - {place}, key=lambda i: (-bootstrap.wins[i], i))
+    wins = bootstrap.wins.copy()
+    for i, one in enumerate(field):
+        if one.name == form_of:
+            wins[place], wins[i] = wins[place] + wins[i], 0
+    won = np.flatnonzero(wins)
+    others = sorted(set(won.tolist()) - {place}, key=lambda i: (-wins[i], i))
     shown = [place, *others][:SHOWN]
     direction = 1.0 if metric.higher_is_better else -1.0
     return Stability(
@@ -134,7 +143,7 @@ def stability(
                 field[i].name,
                 field[i].require_expression().cost,
                 field[i].mean,
-                float(bootstrap.wins[i] / resamples),
+                float(wins[i] / resamples),
                 _correlation(scores[i], scores[place]),
             )
             for i in shown

@@ -57,6 +57,20 @@ def test_two_equals_share_the_wins_and_the_known_get_none():
     assert said == stability(found, ROAD, winner, lambda c: c is known, "argmax", seed=3)
 
 
+def test_a_simpler_form_wins_where_what_it_is_a_form_of_wins():
+    rng = np.random.default_rng(2)
+    values = rng.normal(0, 1, 60) + np.array([0.02, 0.0, -3.0])[:, None]
+    values[1] += rng.normal(0, 0.2, 60)
+    found = field(values)
+    apart = stability(found, ROAD, found[0], never, "argmax")
+    shares = {c.expression: c.share for c in apart.contenders}
+    assert set(shares) == {"G", "relu(G)"}
+    joined = stability(found, ROAD, found[0], never, "argmax", form_of="relu(G)")
+    assert [c.expression for c in joined.contenders] == ["G"]
+    assert (joined.share, joined.winners) == (pytest.approx(sum(shares.values())), 1)
+    assert joined.optimism == apart.optimism
+
+
 def test_the_optimism_is_most_of_what_argmax_loses_on_other_images():
     """Of 100 equal candidates the best on 50 images promises 2.5 standard errors: the worst case,
     where the bootstrap sees about two thirds of it."""
