@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from sycam.events import Note, Notify, Stage, Step, ignore
+from sycam.grammar import Grammar
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.composition.objectives import Objectives
@@ -15,7 +16,6 @@ from sycam.scoring.journaled_scorer import recorded_name
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Forecast, Plan, Scored
 from sycam.search.options import EXACT, SearchOptions
-from sycam.search.proposals.combinations import combined
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.guide import Guide
 from sycam.search.proposals.simplifications import simpler, simplified
@@ -27,6 +27,7 @@ from sycam.search.selection.select import Candidate
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
 SIMPLIFIED = "simplified"
 DEEPEST = 12  # highest cost of what the guided phase proposes
+DEEPEST_OF_LAYERS = 16  # where formulas of several layers are combined
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
@@ -142,7 +143,9 @@ class Search:
         self.forgets, self.script, self.seed, self.notify = options.forgets, script, seed, notify
         self.outcome = Outcome()
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
-        self._stream = enumerator.candidates(self.max_cost if guide is None else DEEPEST)
+        self._stream = enumerator.candidates(
+            self.max_cost if guide is None else deepest(enumerator.grammar)
+        )
         self._recorded = {name for name, stage in self.board.journal.known if stage == 0}
         self._planned, self._begun = 0, 0.0
         self._patterns: set[bytes] = set()  # scores seen, for the paper's oracle
@@ -250,16 +253,15 @@ class Search:
         guide = self.make_guide(self._stream)
         metric = self.race.metric
         try:
-            self._combine()
             for standing in self.race.standings.values():
-                guide.add(standing.expression, self._figures(standing), standing.dropped is None)
+                guide.add(standing.expression, self._figures(standing), *self._seen(standing))
             for known in self.outcome.known:
                 if known.expression is not None and known.expression in self.enumerator.grammar:
                     guide.add(known.expression, oriented_figures(known.score.values, metric), True)
             while batch := guide.ask(BATCH):
                 for standing in self._enter(batch, GUIDED):
                     figures = self._figures(standing)
-                    guide.tell(standing.expression, figures, standing.dropped is None)
+                    guide.tell(standing.expression, figures, *self._seen(standing))
         except _StoppedError as reason:
             if str(reason) != "budget":
                 raise
@@ -276,27 +278,6 @@ class Search:
                 if str(reason) != "budget":
                     raise
                 self.outcome.stopped = "budget"
-
-    def _combine(self) -> None:
-        """Score combinations of what leads at each of several layers."""
-        if len(self.enumerator.grammar.sites) < 2:
-            return
-        worth, last = self._worth(), len(self.board.stages) - 1
-        standings = list(self.race.standings.values())
-        standings += [
-            Standing(known.expression, last, float(self.race.metric.oriented(known.mean)))
-            for known in self.outcome.known
-            if known.expression is not None and known.eligible
-        ]
-        standings.sort(
-            key=lambda s: (-s.stage, s.dropped is not None, -worth(s), s.expression.sort_key())
-        )
-        ranked = [standing.expression for standing in standings]
-        proposals = combined(ranked, self.enumerator.grammar)
-        new = dict.fromkeys(self.enumerator.represent_all(proposals))
-        fresh = [e for e in new if e is not None and e not in self.race.standings]
-        for start in range(0, len(fresh), BATCH):
-            self._enter(fresh[start : start + BATCH], GUIDED)
 
     def _constants(self) -> None:
         if not self.constants:
@@ -345,6 +326,11 @@ class Search:
         """Of each goal, on the images that a candidate has seen; higher is better."""
         score = self.board.of(str(standing.expression), standing.stage)
         return oriented_figures(score.values, self.race.metric)
+
+    def _seen(self, standing: Standing) -> tuple[bool, float]:
+        """Whether it has finished, and which share of the images, or cells, it has seen."""
+        stages = self.board.stages
+        return standing.dropped is None, stages[standing.stage].end / stages[-1].end
 
     def _worth(self) -> Callable[[Standing], float]:
         """What constants are tuned for: the mean, or nearness to the ideal point of the front."""
@@ -570,6 +556,11 @@ class Search:
                 known=tuple(self.outcome.known),
             )
         )
+
+
+def deepest(grammar: Grammar) -> int:
+    """Highest cost of what the guided phase proposes."""
+    return DEEPEST_OF_LAYERS if len(grammar.sites) > 1 else DEEPEST
 
 
 def _batches(stream: Iterator[Expression | Level]) -> Iterator[list[Expression] | Level]:

@@ -23,7 +23,7 @@ from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_bl
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.scoring.scorer import Scorer
-from sycam.search.engine import DEEPEST, Outcome, Script, Search
+from sycam.search.engine import Outcome, Script, Search, deepest
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
 from sycam.search.proposals.guide import Guide, Space
@@ -266,7 +266,13 @@ def _guide_of(
 
     def guide(stream: Iterator[Expression | Level]) -> Guide:
         return Guide(
-            Space(problem.grammar, DEEPEST, enumerator.represent, stream, enumerator.portrait),
+            Space(
+                problem.grammar,
+                deepest(problem.grammar),
+                enumerator.represent,
+                stream,
+                enumerator.portrait,
+            ),
             options.sampler,
             problem.explained.seed,
             storage=None if folder is None else options.storage or folder / STUDY_FILE,

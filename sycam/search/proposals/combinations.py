@@ -1,39 +1,101 @@
-"""Sums and products of what leads at each of several layers."""
+"""Products and sums of what leads at several layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 
-from sycam.grammar import Grammar
 from sycam.language import Expression, apply
+from sycam.search.proposals.derivations import Derivations
 
-LEADERS = 3  # formulas of a layer that are combined with those of another
+LEADERS = 8  # formulas of a layer that are combined with those of another
+EXTENDED = 3  # combinations that a further layer is added to
 COMBINED_BY = ("mul", "add")  # on real networks products won more often than sums
 
+Leaders = Mapping[str, Sequence[Expression]]
 
-def combined(ranked: Iterable[Expression], grammar: Grammar) -> list[Expression]:
-    """Each pair of leaders of two layers, multiplied and added, the best first.
+
+class Combinations:
+    """What combines formulas of several layers, always within the grammar.
 
     On every network looked at, a product or sum of the map of a fine layer and that of a deep one
-    was better than any map of one layer.
+    was better than any map of one layer, and a third factor added a little.
 
     Args:
-        ranked: formulas of one layer each, the best first; others are passed over.
-        grammar: the space, beyond which nothing is proposed.
+        derivations: of the space; no combination is more expensive than its bound.
     """
-    leaders: dict[str, list[Expression]] = {}
-    for expression in ranked:
-        if len(expression.sites) == 1:
-            of_layer = leaders.setdefault(expression.sites[0], [])
-            if len(of_layer) < LEADERS and expression not in of_layer:
-                of_layer.append(expression)
-    pairs = [
-        (i + j, name, one, other)
-        for some, others in combinations(leaders.values(), 2)
-        for (i, one), (j, other) in product(enumerate(some), enumerate(others))
-        for name in COMBINED_BY
-    ]
-    pairs.sort(key=lambda pair: pair[0])  # stable: leaders with leaders first
-    made = [apply(name, one, other) for _, name, one, other in pairs]
-    return [expression for expression in made if expression in grammar]
+
+    def __init__(self, derivations: Derivations):
+        self.derivations = derivations
+        # Two of them and what joins them fit into the bound, so that each layer's can be joined.
+        self._most = (derivations.max_cost - 1) // 2
+
+    def leaders(self, ranked: Iterable[Expression]) -> dict[str, list[Expression]]:
+        """The best formulas of each layer, of those that read it alone.
+
+        Args:
+            ranked: any, the best first.
+        """
+        found: dict[str, list[Expression]] = {}
+        for expression in ranked:
+            if len(expression.sites) == 1 and expression.cost <= self._most:
+                of_layer = found.setdefault(expression.sites[0], [])
+                if len(of_layer) < LEADERS and expression not in of_layer:
+                    of_layer.append(expression)
+        return found
+
+    def untried(
+        self, ranked: Sequence[Expression], leaders: Leaders, offered: Container[Expression] = ()
+    ) -> list[Expression]:
+        """What is worth a try before anything else: layers that were not combined yet.
+
+        The leader of each layer with that of each other; once all were, the best pair of layers
+        with the leader of each further one. Each multiplied, and added.
+
+        Args:
+            ranked: all that were scored, the best first.
+            leaders: of each layer.
+            offered: what was proposed before, and may have turned out to be known.
+        """
+        tried = {(e.operator.name, frozenset(e.sites)) for e in ranked if len(e.sites) > 1}
+        heads = {site: formulas[:1] for site, formulas in leaders.items()}
+        best = next((e for e in ranked if len(e.sites) == 2), None)
+        for made in (self.pairs(heads), self.extended([best] if best else [], heads)):
+            new = [e for e in made if (e.operator.name, frozenset(e.sites)) not in tried]
+            if new := [e for e in new if e not in offered]:
+                return new
+        return []
+
+    def pairs(self, leaders: Leaders) -> list[Expression]:
+        """Each two formulas of different layers, leaders with leaders first."""
+        ranked = [
+            (i + j, name, one, other)
+            for some, others in combinations(leaders.values(), 2)
+            for (i, one), (j, other) in product(enumerate(some), enumerate(others))
+            for name in COMBINED_BY
+        ]
+        # Stable: which layer comes first does not change from round to round.
+        ranked.sort(key=lambda pair: pair[0])
+        return list(self._within(apply(name, one, other) for _, name, one, other in ranked))
+
+    def extended(self, best: Sequence[Expression], leaders: Leaders) -> list[Expression]:
+        """Combinations with the formulas of one more layer each, leaders first.
+
+        Args:
+            best: combinations, the best first.
+            leaders: of each layer.
+        """
+        ranked = [
+            (i + j, name, whole, formula)
+            for i, whole in enumerate(best[:EXTENDED])
+            for site, formulas in leaders.items()
+            if site not in whole.sites
+            for j, formula in enumerate(formulas)
+            for name in COMBINED_BY
+        ]
+        ranked.sort(key=lambda triple: triple[0])
+        return list(self._within(apply(name, whole, one) for _, name, whole, one in ranked))
+
+    def _within(self, made: Iterable[Expression]) -> Iterator[Expression]:
+        d = self.derivations
+        return (e for e in made if e.cost <= d.max_cost and d.holds(e))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from sycam.grammar import Production
 from sycam.grammar.grammar import splits
 from sycam.language import Expression, apply
 from sycam.search.proposals.derivations import Derivations, Position
@@ -30,8 +30,9 @@ class Edits:
     ) -> dict[Expression, None]:
         """Expressions one edit away, without repetition, in a fixed order.
 
-        At each node: another operator or leaf of the same signature; an operator put above it,
-        or taken away; a small expression in its place. And the whole: one of its parts alone;
+        At each node: another operator or leaf of the same signature; the same formula at another
+        layer; an operator put above it, or taken away; a small expression in its place. And the
+        whole: one of its parts alone;
         joined with a partner by an operator of two arguments; a partner's part in its place.
         """
         room = self.derivations.max_cost
@@ -52,7 +53,8 @@ class Edits:
         node, d = position.expression, self.derivations
         p, children = d.step(node, position.symbol)
         for other in d.owned[position.symbol]:
-            if other.arguments == p.arguments:
+            elsewhere = p.operator.site and other.operator.site
+            if other.arguments == p.arguments or (elsewhere and self._hold(other, children)):
                 yield apply(other.operator.name, *children)
             if len(other.arguments) == 1 and d.holds(node, other.arguments[0]):
                 yield apply(other.operator.name, node)
@@ -70,8 +72,12 @@ class Edits:
                 if d.holds(part, position.symbol):
                     yield part
 
+    def _hold(self, p: Production, children: Sequence[Expression]) -> bool:
+        pairs = zip(children, p.arguments, strict=True)
+        return all(self.derivations.holds(*pair) for pair in pairs)
+
     def _joined(
-        self, p: Any, node: Expression, whole: bool, partners: Sequence[Expression]
+        self, p: Production, node: Expression, whole: bool, partners: Sequence[Expression]
     ) -> Iterator[Expression]:
         left, right = p.arguments
         for here, there, order in ((left, right, 1), (right, left, -1)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
+from scipy.stats import rankdata
 
 from sycam.language import Expression
 from sycam.search.selection.dominance import dominates
@@ -16,11 +17,19 @@ Values = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """An expression and its figures, higher being better; not ``complete``: of some images only."""
+    """An expression and its figures, higher being better.
+
+    Attributes:
+        expression: what was scored.
+        values: its figures.
+        complete: whether they are of all images.
+        seen: share of the images that they are of.
+    """
 
     expression: Expression
     values: Values
     complete: bool = True
+    seen: float = 1.0
 
 
 class Archive:
@@ -65,6 +74,24 @@ class Archive:
         if self._front and len(self._front[0].values) == 1:
             elite |= {s.expression: s for _, s in self._ranked[: self.top]}
         return sorted(elite.values(), key=_best_first)
+
+    def ranked(self) -> list[Expression]:
+        """All that are known, the best first.
+
+        Before those that are not complete come those that are, and of them those that have seen
+        more, as what was dropped later lost by less. Of several values the ranks are added up.
+        """
+        if not self.known:
+            return []
+        entries = list(self.known.values())
+        ranks = rankdata([entry.values for entry in entries], axis=0).sum(1)
+        order = sorted(
+            zip(entries, ranks.tolist(), strict=True),
+            key=lambda one: (
+                not one[0].complete, -one[0].seen, -one[1], one[0].expression.sort_key()
+            ),
+        )  # fmt: skip
+        return [entry.expression for entry, _ in order]
 
     def sample(self) -> list[Entry]:
         """The best by the first value, and the latest: half of the sample's size of each."""

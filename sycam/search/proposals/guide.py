@@ -23,7 +23,6 @@ from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Entry, Values
 from sycam.search.proposals.optuna_study import ExpressionStudy, GrammarSampler
 from sycam.search.proposals.proposer import (
-    MIX,
     ORDER,
     GrammarProposer,
     MakeProposer,
@@ -72,7 +71,7 @@ class Guide:
             :class:`~sycam.search.proposals.proposer.Proposer` from derivations and a seed.
         seed: of the sampler.
         storage, name, shared: of the study, see :class:`ExpressionStudy`.
-        mix: shares of the kinds of proposals; for ``"grammar"``.
+        mix: shares of the kinds of proposals, see :class:`GrammarProposer`; for ``"grammar"``.
 
     Raises:
         UnknownNameError: no such sampler.
@@ -87,7 +86,7 @@ class Guide:
         storage: str | Path | BaseStorage | None = None,
         name: str = "sycam",
         shared: bool | None = None,
-        mix: Mapping[str, float] = MIX,
+        mix: Mapping[str, float] | None = None,
     ):
         self.space = space
         self._derivations = Derivations(space.grammar, space.max_cost)
@@ -128,7 +127,11 @@ class Guide:
         return counts | {"kinds": {kind: dict(counted) for kind, counted in self._kinds.items()}}
 
     def add(
-        self, expression: Expression, value: float | Sequence[float] | None, complete: bool = True
+        self,
+        expression: Expression,
+        value: float | Sequence[float] | None,
+        complete: bool = True,
+        seen: float = 1.0,
     ) -> None:
         """Take note of a score that was not asked for.
 
@@ -136,11 +139,12 @@ class Guide:
             expression: any; what the grammar does not hold is not proposed, and no parent.
             value: higher is better; several for several goals; None where it cannot win.
             complete: whether the score is of all images.
+            seen: share of the images that it is of.
         """
         inside = self._derivations.holds(expression)
         representative = self._represent(expression) if inside else expression
         if representative is not None:
-            self._note(representative, value, complete, inside)
+            self._note(representative, value, complete, inside, seen)
 
     def ask(self, count: int) -> list[Expression]:
         """At most ``count`` expressions to score, cheap to make; none if no new one is found."""
@@ -159,11 +163,16 @@ class Guide:
         return asked
 
     def tell(
-        self, expression: Expression, value: float | Sequence[float] | None, complete: bool = True
+        self,
+        expression: Expression,
+        value: float | Sequence[float] | None,
+        complete: bool = True,
+        seen: float = 1.0,
     ) -> None:
         """The score of an expression that was asked for; arguments as for :meth:`add`."""
         kind, trials = self._pending.pop(expression, (None, []))
-        improved = self._note(expression, value, complete, self._derivations.holds(expression))
+        inside = self._derivations.holds(expression)
+        improved = self._note(expression, value, complete, inside, seen)
         for trial in trials:
             self._ledger.tell(trial, *self._known[expression])
         if kind is not None:
@@ -220,6 +229,7 @@ class Guide:
         value: float | Sequence[float] | None,
         complete: bool,
         parent: bool,
+        seen: float,
     ) -> bool:
         """Take note; whether no score before is as good in every goal."""
         values, improved = _values(value), False
@@ -238,7 +248,7 @@ class Guide:
             if improved:
                 self._front = [*compress(self._front, ~covers(values, front)), values]
         if values is not None and parent and self._proposer is not None:
-            self._proposer.learn(Entry(expression, values, complete))
+            self._proposer.learn(Entry(expression, values, complete, seen))
         return improved
 
     def _take(self, text: str, values: Values) -> None:

@@ -1,10 +1,12 @@
-"""Which expression to score next, given what others scored: edits, draws and plain cost order."""
+"""Which expression to score next, given what others scored: edits, combinations of layers, draws
+and plain cost order."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -12,14 +14,17 @@ import numpy as np
 from sycam.errors import OptionError
 from sycam.language import Expression
 from sycam.search.enumeration.enumerator import Level
+from sycam.search.proposals.combinations import Combinations
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.edits import Edits
 from sycam.search.proposals.elite import Archive, Entry
 from sycam.search.proposals.learnt_grammar import LearntGrammar
 from sycam.search.proposals.surrogate import Surrogate, hopes
 
-EDIT, LEARNT, ORDER = "edit", "learnt", "order"
+EDIT, COMBINATION, LEARNT, ORDER = "edit", "combination", "learnt", "order"
+KINDS = (EDIT, COMBINATION, LEARNT, ORDER)
 MIX = {EDIT: 0.5, LEARNT: 0.25, ORDER: 0.25}
+MIX_OF_LAYERS = {EDIT: 0.4, COMBINATION: 0.4, LEARNT: 0.1, ORDER: 0.1}
 ROUND = 8  # proposals made at once
 LEAST = 8  # scores, below which plain order is all there is
 _TOP = 16  # expressions that are parents because of their score alone
@@ -59,6 +64,9 @@ MakeProposer = Callable[[Derivations, int], Proposer]  # from the space, and a s
 class GrammarProposer:
     """Edits of the elite, draws from a grammar learnt from it, and plain order, in a fixed mix.
 
+    In a grammar of several layers also combinations of what leads at each, of which those of
+    layers that were never combined come before anything else.
+
     Of each kind there are more than can be scored; a surrogate, where portraits let it, chooses
     among them. The default mix was set on one network's table of ROAD scores and confirmed on
     another's (``benchmarks/search.py``). Candidates until the best of 2,636 was found, median of
@@ -71,7 +79,7 @@ class GrammarProposer:
         seed: of the drawing.
         stream: the space in cost order; without it, there are only the other kinds.
         portray: the portrait ``[F]`` of an expression's heatmaps; None for no heatmap.
-        mix: shares of the kinds.
+        mix: shares of the kinds; ``MIX``, or of several layers ``MIX_OF_LAYERS``, if None.
 
     Raises:
         OptionError: the mix names another kind, or has no positive share.
@@ -83,11 +91,13 @@ class GrammarProposer:
         seed: int,
         stream: Iterator[Expression | Level] | None = None,
         portray: Portray | None = None,
-        mix: Mapping[str, float] = MIX,
+        mix: Mapping[str, float] | None = None,
     ):
-        if not mix.keys() <= MIX.keys() or min(mix.values()) < 0 or not sum(mix.values()) > 0:
+        several = len(derivations.grammar.sites) > 1
+        mix = (MIX_OF_LAYERS if several else MIX) if mix is None else mix
+        if not mix.keys() <= set(KINDS) or min(mix.values()) < 0 or not sum(mix.values()) > 0:
             raise OptionError(
-                f"mix {dict(mix)} is not understood; expected shares of {', '.join(MIX)} that "
+                f"mix {dict(mix)} is not understood; expected shares of {', '.join(KINDS)} that "
                 "are not negative, one of them positive"
             )
         self._mix = {kind: share / sum(mix.values()) for kind, share in mix.items()}
@@ -95,6 +105,7 @@ class GrammarProposer:
         self._random = random.Random(seed)
         self._archive = Archive(_TOP, _SAMPLE)
         self._edits, self._learnt = Edits(derivations), LearntGrammar(derivations)
+        self._combinations = Combinations(derivations) if several else None
         self._neighbours: dict[tuple, tuple[Expression, ...]] = {}
         self._stream = iter(()) if stream is None else stream
         self._window: dict[Expression, None] = {}  # next in order
@@ -126,11 +137,14 @@ class GrammarProposer:
         elite = [entry.expression for entry in self._archive.elite()]
         if len(self._archive) < LEAST or not elite:
             return [Proposal(e, ORDER) for e in self._next()[:ROUND]] or self._drawn()[:ROUND]
+        if untried := self._untried():
+            return [Proposal(e, COMBINATION) for e in untried[:ROUND]]
         kinds = self._kinds()
         kind_of: dict[Expression, str] = {}
         self._fit()
         for kind, make in (
             (EDIT, lambda: self._edited(elite)),
+            (COMBINATION, self._combined),
             (LEARNT, lambda: [p.expression for p in self._drawn(elite)]),
             (ORDER, self._next),
         ):
@@ -169,6 +183,28 @@ class GrammarProposer:
             fresh = [e for e in self._neighbours[key] if e not in self._offered]
             edited |= dict.fromkeys(self._random.sample(fresh, min(len(fresh), _POOL // 2)))
         return list(edited)
+
+    def _untried(self) -> list[Expression]:
+        """Combinations of layers that come before anything else."""
+        if self._combinations is None:
+            return []
+        ranked = self._archive.ranked()
+        leaders = self._combinations.leaders(ranked)
+        return self._combinations.untried(ranked, leaders, self._offered)
+
+    def _combined(self) -> list[Expression]:
+        """Combinations of what leads at each layer."""
+        if self._combinations is None:
+            return []
+        ranked = self._archive.ranked()
+        leaders = self._combinations.leaders(ranked)
+        pairs = self._combinations.pairs(leaders)
+        best = [e for e in ranked if len(e.sites) > 1]
+        combined: dict[Expression, None] = {}
+        for made in (pairs, self._combinations.extended(best, leaders)):
+            fresh = (e for e in made if e not in self._offered)
+            combined |= dict.fromkeys(islice(fresh, _POOL))
+        return list(combined)
 
     def _drawn(self, elite: Sequence[Expression] = ()) -> list[Proposal]:
         self._learnt.learn(elite)

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from sycam.errors import OptionError, UnknownNameError
 from sycam.grammar import load_grammar
+from sycam.language import parse
 from sycam.metrics import POSITIVE_SCALE
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import SAMPLERS
@@ -98,6 +99,36 @@ def test_it_beats_plain_order_and_chance_on_a_hidden_heatmap():
             break
     assert best["grammar"] > max(plain)
     assert best["grammar"] > best["random"]
+
+
+def two_layers():
+    """A guide of formulas of two layers of different grids, and what tells these apart."""
+    generator = torch.Generator().manual_seed(0)
+    sites = {
+        name: {
+            "activations": torch.randn(shape, generator=generator, dtype=torch.float64).relu(),
+            "gradients": torch.randn(shape, generator=generator, dtype=torch.float64),
+        }
+        for name, shape in (("deep", (3, 5, 4, 4)), ("fine", (3, 4, 8, 8)))
+    }
+    grammar = load_grammar("network").at(list(sites))
+    space = Enumerator(grammar, sites["fine"], POSITIVE_SCALE, (24, 24), sites=sites)
+    known = Space(grammar, 11, space.represent, space.candidates(4), space.portrait)
+    return Guide(known), space
+
+
+def test_two_layers_are_combined_first_and_a_hidden_pair_is_found():
+    made, space = two_layers()
+    hidden = space.portrait(parse("cam[deep](relu(G)) * cam[fine](G)"))
+    scores = {}
+    while len(scores) < 40:
+        for expression in made.ask(8):
+            scores[expression] = -float(abs(space.portrait(expression) - hidden).mean())
+            made.tell(expression, scores[expression])
+    first = [len(e.sites) for e in scores][:12]
+    assert first == [1] * 8 + [2, 2] + first[10:]
+    assert max(scores.values()) > -1e-9
+    assert made.statistics["kinds"]["combination"]["improved"] > 0
 
 
 def test_what_is_known_from_elsewhere_is_not_proposed_but_built_upon():

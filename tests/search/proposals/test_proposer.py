@@ -15,8 +15,9 @@ from sklearn.gaussian_process.kernels import Matern
 from sycam.errors import OptionError
 from sycam.grammar import load_grammar
 from sycam.grammar.sampling import all_expressions, sample_expressions
-from sycam.language import apply
+from sycam.language import apply, parse
 from sycam.language.signatures import COMMUTATIVE
+from sycam.search.proposals.combinations import Combinations
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.edits import Edits
 from sycam.search.proposals.elite import Archive, Entry
@@ -195,3 +196,55 @@ def test_a_mix_that_is_none_is_refused(mix):
 def test_a_space_without_so_cheap_an_expression_is_refused():
     with pytest.raises(OptionError, match="cheapest costs 1"):
         Derivations(load_grammar("gradient"), 0)
+
+
+SITES = ("deep", "middle", "fine")
+LAYERED = Derivations(load_grammar("network").at(SITES), 12)
+
+
+def test_the_same_formula_at_another_layer_is_one_edit_away():
+    found = Edits(LAYERED).neighbours(parse("cam[deep](relu(G)) * cam[fine](A)"))
+    for text in ("cam[middle](relu(G)) * cam[fine](A)", "cam[deep](relu(G)) * cam[middle](A)",
+                 "smooth(cam[deep](relu(G)) * cam[fine](A))"):  # fmt: skip
+        assert parse(text) in found, text
+
+
+def test_leaders_of_each_pair_of_layers_come_first_and_then_a_third():
+    combinations = Combinations(LAYERED)
+    texts = ["cam[deep](G)", "cam[fine](A)", "cam[deep](A)", "cam[middle](relu(G))"]
+    ranked = [parse(text) for text in texts]
+    leaders = combinations.leaders(ranked)
+    first = combinations.untried(ranked, leaders)
+    assert set(map(str, first)) == {
+        f"{one} {sign} {other}"
+        for one, other in (("cam[deep](G)", "cam[fine](A)"),
+                           ("cam[deep](G)", "cam[middle](relu(G))"),
+                           ("cam[fine](A)", "cam[middle](relu(G))"))
+        for sign in "*+"
+    }  # fmt: skip
+    then = combinations.untried([first[0], *ranked, *first[1:]], leaders)
+    assert {str(e.children[1]) for e in then} == {"cam[middle](relu(G))"}
+    assert {e.operator.name for e in then} == {"mul", "add"}
+    assert all(e.children[0] is first[0] for e in then)
+    assert combinations.untried([first[0], *ranked, *first[1:], *then], leaders) == []
+
+
+def test_combinations_stay_in_the_grammar_and_under_the_cost():
+    combinations = Combinations(LAYERED)
+    ranked = [e for e in sample_expressions(LAYERED.grammar, 6, 200, 0) if len(e.sites) == 1]
+    leaders = combinations.leaders(ranked)
+    pairs = combinations.pairs(leaders)
+    assert pairs
+    for expression in (*pairs, *combinations.extended(pairs, leaders)):
+        assert expression in LAYERED.grammar
+        assert expression.cost <= 12
+
+
+def test_what_was_dropped_late_ranks_before_what_was_dropped_early():
+    archive = Archive(top=2, sample=4)
+    for text, value, complete, seen in (
+        ("G", 0.5, False, 0.1), ("A", 0.1, True, 1.0), ("relu(G)", 0.2, False, 0.5),
+        ("abs(G)", 0.3, False, 0.1),
+    ):  # fmt: skip
+        archive.add(Entry(parse(text), (value,), complete, seen))
+    assert list(map(str, archive.ranked())) == ["A", "relu(G)", "G", "abs(G)"]
