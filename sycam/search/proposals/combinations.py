@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 
 from sycam.language import Expression, apply
+from sycam.language.sites import cam_at
 from sycam.search.proposals.derivations import Derivations
 
 LEADERS = 8  # formulas of a layer that are combined with those of another
@@ -65,6 +66,17 @@ class Combinations:
             if new := [e for e in new if e not in offered]:
                 return new
         return []
+
+    def moved(self, leaders: Leaders, site: str) -> list[Expression]:
+        """The formulas that lead at other layers, at this one."""
+        made = [
+            apply(cam_at(site).name, *formula.children)
+            for other, formulas in leaders.items()
+            if other != site
+            for formula in formulas
+            if formula.operator.site
+        ]
+        return list(self._within(dict.fromkeys(made)))
 
     def pairs(self, leaders: Leaders) -> list[Expression]:
         """Each two formulas of different layers, leaders with leaders first."""

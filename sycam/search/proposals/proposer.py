@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from typing import Protocol
 
 import numpy as np
@@ -14,17 +14,18 @@ import numpy as np
 from sycam.errors import OptionError
 from sycam.language import Expression
 from sycam.search.enumeration.enumerator import Level
-from sycam.search.proposals.combinations import Combinations
+from sycam.search.proposals.combinations import Combinations, Leaders
 from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.edits import Edits
 from sycam.search.proposals.elite import Archive, Entry
 from sycam.search.proposals.learnt_grammar import LearntGrammar
 from sycam.search.proposals.surrogate import Surrogate, hopes
 
-EDIT, COMBINATION, LEARNT, ORDER = "edit", "combination", "learnt", "order"
-KINDS = (EDIT, COMBINATION, LEARNT, ORDER)
+EDIT, LAYER, COMBINATION = "edit", "layer", "combination"
+LEARNT, ORDER = "learnt", "order"
+KINDS = (EDIT, LAYER, COMBINATION, LEARNT, ORDER)
 MIX = {EDIT: 0.5, LEARNT: 0.25, ORDER: 0.25}
-MIX_OF_LAYERS = {EDIT: 0.4, COMBINATION: 0.4, LEARNT: 0.1, ORDER: 0.1}
+MIX_OF_LAYERS = {EDIT: 0.2, LAYER: 0.4, COMBINATION: 0.3, LEARNT: 0.05, ORDER: 0.05}
 ROUND = 8  # proposals made at once
 LEAST = 8  # scores, below which plain order is all there is
 _TOP = 16  # expressions that are parents because of their score alone
@@ -34,6 +35,7 @@ _POOL = 64  # expressions of a kind that the surrogate chooses from
 _SAMPLE = 1000  # expressions that the surrogate learns from: its time grows with the cube
 _WIDEST = 3.0  # interquartile ranges below the median that scores are told apart in
 _CURIOSITY = 1.0  # deviations of a prediction that count as hope
+_FURTHEST = 1000  # expressions in order that are looked at for one of a layer
 _FRESH = 50_000  # portraits kept
 _FIRST = 0.25  # share of the proposals in order that are the very next, so that none waits forever
 
@@ -64,8 +66,9 @@ MakeProposer = Callable[[Derivations, int], Proposer]  # from the space, and a s
 class GrammarProposer:
     """Edits of the elite, draws from a grammar learnt from it, and plain order, in a fixed mix.
 
-    In a grammar of several layers also combinations of what leads at each, of which those of
-    layers that were never combined come before anything else.
+    In a grammar of several layers also formulas of one layer, of each in its turn, so that what
+    leads at one does not keep others from having leaders; and combinations of what leads at each,
+    of which those of layers that were never combined come before anything else.
 
     Of each kind there are more than can be scored; a surrogate, where portraits let it, chooses
     among them. The default mix was set on one network's table of ROAD scores and confirmed on
@@ -106,6 +109,7 @@ class GrammarProposer:
         self._archive = Archive(_TOP, _SAMPLE)
         self._edits, self._learnt = Edits(derivations), LearntGrammar(derivations)
         self._combinations = Combinations(derivations) if several else None
+        self._turns = cycle(derivations.grammar.sites)
         self._neighbours: dict[tuple, tuple[Expression, ...]] = {}
         self._stream = iter(()) if stream is None else stream
         self._window: dict[Expression, None] = {}  # next in order
@@ -144,6 +148,7 @@ class GrammarProposer:
         self._fit()
         for kind, make in (
             (EDIT, lambda: self._edited(elite)),
+            (LAYER, self._of_a_layer),
             (COMBINATION, self._combined),
             (LEARNT, lambda: [p.expression for p in self._drawn(elite)]),
             (ORDER, self._next),
@@ -175,35 +180,61 @@ class GrammarProposer:
         partners = tuple(elite[:_PARTNERS])
         edited: dict[Expression, None] = {}
         for parent in dict.fromkeys(self._random.choices(elite, weights, k=_PARENTS)):
-            key = parent, partners
-            if key not in self._neighbours:
-                if len(self._neighbours) >= 4 * _TOP:
-                    self._neighbours.clear()
-                self._neighbours[key] = tuple(self._edits.neighbours(parent, partners))
-            fresh = [e for e in self._neighbours[key] if e not in self._offered]
+            fresh = self._edits_of(parent, partners)
             edited |= dict.fromkeys(self._random.sample(fresh, min(len(fresh), _POOL // 2)))
         return list(edited)
+
+    def _edits_of(
+        self, parent: Expression, partners: tuple[Expression, ...] = ()
+    ) -> list[Expression]:
+        """Neighbours that were not proposed before."""
+        key = parent, partners
+        if key not in self._neighbours:
+            if len(self._neighbours) >= 4 * _TOP:
+                self._neighbours.clear()
+            self._neighbours[key] = tuple(self._edits.neighbours(parent, partners))
+        return [e for e in self._neighbours[key] if e not in self._offered]
+
+    def _ranked(self) -> tuple[list[Expression], Leaders]:
+        """What was scored, the best first, and what leads at each of several layers."""
+        if self._combinations is None:
+            return [], {}
+        ranked = self._archive.ranked()
+        return ranked, self._combinations.leaders(ranked)
 
     def _untried(self) -> list[Expression]:
         """Combinations of layers that come before anything else."""
         if self._combinations is None:
             return []
-        ranked = self._archive.ranked()
-        leaders = self._combinations.leaders(ranked)
-        return self._combinations.untried(ranked, leaders, self._offered)
+        return self._combinations.untried(*self._ranked(), self._offered)
+
+    def _of_a_layer(self) -> list[Expression]:
+        """Formulas of the layer whose turn it is: edits of what leads there, what leads at others,
+        and the next in order."""
+        if self._combinations is None:
+            return []
+        site, (_, leaders) = next(self._turns), self._ranked()
+        made = self._combinations.moved(leaders, site)
+        for parent in leaders.get(site, ())[:_PARENTS]:
+            edited = [e for e in self._edits_of(parent) if e.sites == (site,)]
+            made += self._random.sample(edited, min(len(edited), _POOL // _PARENTS))
+        made += self._next(site)[: _POOL // 2]
+        return [e for e in dict.fromkeys(made) if e not in self._offered]
 
     def _combined(self) -> list[Expression]:
         """Combinations of what leads at each layer."""
         if self._combinations is None:
             return []
-        ranked = self._archive.ranked()
-        leaders = self._combinations.leaders(ranked)
+        ranked, leaders = self._ranked()
         pairs = self._combinations.pairs(leaders)
         best = [e for e in ranked if len(e.sites) > 1]
         combined: dict[Expression, None] = {}
-        for made in (pairs, self._combinations.extended(best, leaders)):
+        for made, most in (
+            (pairs, _POOL),
+            (self._combinations.extended(best, leaders), _POOL // 4),
+        ):
             fresh = (e for e in made if e not in self._offered)
-            combined |= dict.fromkeys(islice(fresh, _POOL))
+            combined |= dict.fromkeys(islice(fresh, most))
         return list(combined)
 
     def _drawn(self, elite: Sequence[Expression] = ()) -> list[Proposal]:
@@ -215,12 +246,20 @@ class GrammarProposer:
                 drawn[expression] = Proposal(expression, LEARNT)
         return list(drawn.values())
 
-    def _next(self) -> list[Expression]:
+    def _next(self, site: str = "") -> list[Expression]:
+        """The next in order; where a layer is named, the next of its formulas."""
         self._window = {e: None for e in self._window if e not in self._offered}
-        while len(self._window) < _POOL and (item := next(self._stream, None)) is not None:
+        there = [e for e in self._window if not site or e.sites == (site,)]
+        wanted = _POOL if not site else _POOL // 4
+        while len(there) < wanted and len(self._window) < _FURTHEST:
+            item = next(self._stream, None)
+            if item is None:
+                break
             if not isinstance(item, Level) and item not in self._offered:
                 self._window[item] = None
-        return list(self._window)
+                if not site or item.sites == (site,):
+                    there.append(item)
+        return there[:_POOL]
 
     def _fit(self) -> None:
         if self._surrogate is None:

@@ -229,6 +229,13 @@ def test_leaders_of_each_pair_of_layers_come_first_and_then_a_third():
     assert combinations.untried([first[0], *ranked, *first[1:], *then], leaders) == []
 
 
+def test_what_leads_at_other_layers_is_tried_at_this_one():
+    texts = ("cam[deep](relu(G))", "cam[fine](A)", "smooth(cam[deep](A))")
+    combinations = Combinations(LAYERED)
+    made = combinations.moved(combinations.leaders(map(parse, texts)), "fine")
+    assert list(map(str, made)) == ["cam[fine](relu(G))"]
+
+
 def test_combinations_stay_in_the_grammar_and_under_the_cost():
     combinations = Combinations(LAYERED)
     ranked = [e for e in sample_expressions(LAYERED.grammar, 6, 200, 0) if len(e.sites) == 1]
