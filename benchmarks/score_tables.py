@@ -5,8 +5,10 @@
 A table is what searches and selection rules are compared on without scoring anything again. It
 holds the published CAMs and baselines, every distinct formula up to cost 3 and a random part of
 those of cost 4 (all of them are ``sycam``'s own candidates: distinct under the metric on three
-images), with a score for each image. Where masks are compared with, images are those that the
-network classifies correctly and whose mask is not empty.
+images), with a score for each image. A table of several layers holds the formulas of one layer,
+and the products and sums of those that lead at each layer with those of each other; its published
+CAMs stand at every layer and, under metrics that reward blur, blurred. Where masks are compared
+with, images are those that the network classifies correctly and whose mask is not empty.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +29,9 @@ import torch
 from sycam.data.images import ImageSet, load_images
 from sycam.evidence.cache import default_folder
 from sycam.grammar import load_grammar
-from sycam.language import Expression, parse
-from sycam.methods import find_method, shown_methods
+from sycam.language import Expression, apply, parse
+from sycam.methods import shown_methods
+from sycam.methods.method import RIVALS
 from sycam.metrics import find_metric
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images, with_masks
@@ -36,10 +40,10 @@ from sycam.search import Enumerator
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
-PUBLISHED = ("published", "baseline")
 PROBES = 4  # images on which candidates are told apart; the last confirms
 CHUNK = 8
 FORMAT = 2  # of the kept tables
+LEADERS = 3  # formulas of each layer that are combined with those of others
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Setting:
 
     Attributes:
         network: ``demo``, or ``FILE:FACTORY`` of ``benchmarks/networks``.
-        layer: of the network.
+        layer: of the network; several for formulas that name theirs.
         images: ``demo``, or a file of the data folder.
         metric: text of the metric.
         count: images, at most.
@@ -58,7 +62,7 @@ class Setting:
     """
 
     network: str
-    layer: str
+    layer: str | tuple[str, ...]
     images: str
     metric: str
     count: int
@@ -77,6 +81,8 @@ def _grey(name: str, metric: str, layer: str = "bn5_relu", candidates: int = 270
     return Setting(f"small_cnn:{name}", layer, images, metric, 250, candidates, 4)
 
 
+FIVE = ("layer3.2", "layer2.2", "layer2.0", "layer1.2", "layer1.0")  # of ResNet-20, deepest first
+FOUR = ("bn6_relu", "bn5_relu", "bn4_relu", "bn2_relu")  # of the small CNNs
 CIFAR = ("cifar10:resnet20", "layer2", "cifar10/test_lossless_500.npz")
 SETTINGS = {
     "demo-road": Setting("demo", "auto", "demo", ROAD, 400, 180, 3),
@@ -95,6 +101,24 @@ SETTINGS = {
         for metric, text in (("iou", "iou"), ("energy", "energy-pointing-game"))
     },
     "busi-iou-bn6": _grey("busi", "iou", "bn6_relu", 720),
+    # Of several layers: all formulas of one layer up to cost 3, and pairs.
+    "demo-layers-road": Setting("demo", "sites", "demo", ROAD, 200, 400, 3, "network"),
+    "cifar10-layers-road": Setting(
+        "cifar10:resnet20", FIVE, CIFAR[2], ROAD, 200, 400, 3, "network"
+    ),
+    **{
+        f"{name}-layers-iou": Setting(
+            f"small_cnn:{name.replace('-', '_')}",
+            FOUR,
+            f"{name.replace('-', '_')}/images_128.npz",
+            "iou",
+            250,
+            400,
+            3,
+            "network",
+        )
+        for name in ("busi", "brain-tumour")
+    },
 }
 
 
@@ -168,35 +192,71 @@ def compute(setting: Setting) -> Table:
     """Score everything; minutes."""
     metric, grammar = find_metric(setting.metric), load_grammar(setting.grammar)
     source, images = _network(setting), _images(setting)
-    subject = ExplainedNetwork.prepare(source, setting.layer, images)
+    layer = setting.layer if isinstance(setting.layer, str) else list(setting.layer)
+    subject = ExplainedNetwork.prepare(source, layer, images)
     if metric.needs_masks:
         images = _correct(subject, with_masks(images, True))
     images = _part(images, setting.count)
     if lacking := subject.lacking(images, grammar.leaves):
         grammar = grammar.without({leaf.name for leaf in lacking})
     evidence, context = subject.measure(images, leaves=grammar.leaves | metric.leaves)
-    probe = {name: tensor[:PROBES] for name, tensor in evidence.layers[0].leaves.items()}
-    enumerator = Enumerator(grammar, probe, metric.invariance, context.size)
+    probes = {
+        at.name: {name: tensor[:PROBES] for name, tensor in at.leaves.items()}
+        for at in evidence.layers
+    }
+    grammar = grammar.at(list(probes))
+    enumerator = Enumerator(
+        grammar,
+        next(iter(probes.values())),
+        metric.invariance,
+        context.size,
+        sites=probes if grammar.sites else None,
+    )
     formulas = _some(enumerator.candidates(setting.max_cost), setting)
-    known = [m for m in shown_methods(grammar.leaves) if m.kind in PUBLISHED]
+    blurred = bool(grammar.sites) and metric.rewards_blur
+    known = [m for m in shown_methods(grammar.leaves, grammar.sites, blurred) if m.kind in RIVALS]
     scorer = Scorer(metric, evidence, context)
     scorer.prepare(len(formulas) + len(known))
     which = None
     if metric.levels > 1:
         which = np.tile(np.arange(metric.levels), (len(images), 1))
-    scored: list[tuple[Expression, Score]] = []
-    for start in range(0, len(formulas), CHUNK):
-        chunk = formulas[start : start + CHUNK]
-        scored += zip(chunk, scorer.score(chunk, which), strict=True)
-    # As in a search: what overflows or is flat on more than one image in twenty cannot win.
-    scored = [(e, s) for e, s in scored if s.finite and s.degenerate <= 0.05 * len(images)]
-    references = [scorer.score_method(find_method(m.name), which) for m in known]
+
+    def score(expressions: Sequence[Expression]) -> list[tuple[Expression, Score]]:
+        chunks = [expressions[i : i + CHUNK] for i in range(0, len(expressions), CHUNK)]
+        scored = chain(*(zip(c, scorer.score(c, which), strict=True) for c in chunks))
+        # As in a search: what overflows or is flat on more than one image in twenty cannot win.
+        return [(e, s) for e, s in scored if s.finite and s.degenerate <= 0.05 * len(images)]
+
+    scored = score(formulas)
+    if grammar.sites:
+        ranked = sorted(scored, key=lambda one: -metric.oriented(one[1].mean))
+        made = pairs_of([e for e, _ in ranked], grammar.sites, LEADERS)
+        pairs = dict.fromkeys(enumerator.represent_all(made))
+        scored += score([e for e in pairs if e is not None and e not in formulas])
+    references = [scorer.score_method(m, which) for m in known]
     return Table.of(
         [str(e) for e, _ in scored],
         metric.oriented(np.stack([s.values for _, s in scored])),
         [m.name for m in known],
         metric.oriented(np.stack([s.values for s in references])),
     )
+
+
+def pairs_of(ranked: Sequence[Expression], sites: Sequence[str], leaders: int) -> list[Expression]:
+    """Products and sums of what leads at each layer with what leads at each other.
+
+    Args:
+        ranked: formulas, the best first.
+        sites: the layers.
+        leaders: how many of each.
+    """
+    leading = [[e for e in ranked if e.sites == (site,)][:leaders] for site in sites]
+    return [
+        apply(name, one, other)
+        for some, others in combinations(leading, 2)
+        for one, other in product(some, others)
+        for name in ("mul", "add")
+    ]
 
 
 def _network(setting: Setting) -> str:

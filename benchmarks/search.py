@@ -1,7 +1,7 @@
 """Samplers on real scores: the best found against the candidates scored.
 
-    python benchmarks/search.py table --subject demo|resnet20 --table DIR [--metric road]
-    python benchmarks/search.py samplers --subject demo|resnet20 --table DIR [--seeds 10]
+    python benchmarks/search.py table --subject NAME --table DIR [--metric road]
+    python benchmarks/search.py samplers --subject NAME --table DIR [--seeds 10]
     python benchmarks/search.py beyond --subject demo|busi --metric iou [--max-cost 6]
 
 A table holds the per-image scores of every distinct candidate up to cost 4 of the grammar
@@ -10,6 +10,12 @@ A table holds the per-image scores of every distinct candidate up to cost 4 of t
 for 8 expressions at a time and is told their means over the search images. What is not in the
 table is scored and added. All count the classes scored, never a class twice. The mix of proposals
 was set on demo alone, under ROAD; the others confirm it.
+
+Subjects are `demo`, `resnet20` (CIFAR-10) and `busi` (breast ultrasound) at one layer, and of
+several `resnet20-layers`, five, and `busi-layers`, four, with the grammar `network`. Their tables
+hold the formulas of `gradient` up to cost 3 at each layer, and the products and sums of the 6 that
+lead at each with those of each other. Samplers may propose anything up to the cost of such a pair,
+and the best is that pair of the table.
 
 `beyond` has no table: the space is larger than anybody scores, so that each proposal is scored when
 it is made, and the best is the best that any sampler found. Its metric should be a cheap one.
@@ -28,7 +34,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import matplotlib
@@ -39,13 +45,15 @@ import numpy as np
 import torch
 from genetic_programming import GeneticProgramming
 from scipy.stats import t
+from score_tables import FIVE, FOUR, pairs_of
 from subjects import LAYERS, subject_of
 
 from sycam.data.images import load_images
 from sycam.errors import SycamError
-from sycam.grammar import load_grammar
+from sycam.grammar import Grammar, load_grammar
 from sycam.grammar.sampling import TreeSampler
-from sycam.language import Expression, parse
+from sycam.language import Expression, apply, parse
+from sycam.language.sites import cam_at
 from sycam.metrics import Metric, find_metric
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import divide
@@ -54,15 +62,22 @@ from sycam.search import Enumerator, Level
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.proposer import MakeProposer
 from sycam.search.selection.select import DEGENERATE_SHARE
+from sycam.search.space import PROBE_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
 MAX_COST, BATCH, PROBES = 4, 8, 5
-IMAGES = {"demo": 64, "resnet20": 32, "busi": 64}
-PLACES = {"demo": "auto", "resnet20": LAYERS["resnet20"], "busi": "bn5_relu"}
+IMAGES = {"demo": 64, "resnet20": 32, "busi": 64, "resnet20-layers": 32, "busi-layers": 32}
+PLACES = {
+    "demo": "auto",
+    "resnet20": LAYERS["resnet20"],
+    "busi": "bn5_relu",
+    "resnet20-layers": list(FIVE),
+    "busi-layers": list(FOUR),
+}
+LEADERS = 6  # formulas of each layer that a table holds the pairs of
 SHOWN = (25, 50, 100, 200, 400, 800)
 SLOW = {"TPE": (5, 400)}  # seeds and candidates, at most
-GRAMMAR = load_grammar("gradient")
 
 
 class Table:
@@ -81,18 +96,46 @@ class Table:
         for file in ("scores.jsonl", "added.jsonl"):
             if (folder / file).exists():
                 self._read((folder / file).read_text().splitlines())
-        self.space = Enumerator(GRAMMAR, *self._probe())
-        self.order = list(expressions(self.space.candidates(MAX_COST)))
+        sites, size = self._probe()
+        self.grammar = grammar_of(subject).at(list(sites))
+        self.space = Enumerator(
+            self.grammar,
+            next(iter(sites.values())),
+            self.metric.invariance,
+            size,
+            sites=sites if self.grammar.sites else None,
+        )
+        self.order = self._ordered(sites, size)
         self._portray = cache(self.space.portrait)
+
+    def _ordered(self, sites: dict, size: tuple[int, ...]) -> list[Expression]:
+        """All candidates by cost; of several layers those that are a formula at one of them."""
+        if not self.grammar.sites:
+            return list(expressions(self.space.candidates(MAX_COST)))
+        made = []
+        for site, leaves in sites.items():
+            alone = Enumerator(load_grammar("gradient"), leaves, self.metric.invariance, size)
+            formulas = expressions(alone.candidates(MAX_COST - 1))
+            made += [apply(cam_at(site).name, formula) for formula in formulas]
+        made.sort(key=lambda e: e.cost)  # stable: a layer's formulas of a cost stay together
+        return [e for e in dict.fromkeys(self.space.represent_all(made)) if e is not None]
 
     def fresh(self) -> Space:
         """For another sampler; all share what is known of the space."""
-        represent = self.space.represent
-        return Space(GRAMMAR, MAX_COST, represent, iter(self.order), self._portray)
+        most = 2 * MAX_COST + 1 if self.grammar.sites else MAX_COST
+        return Space(self.grammar, most, self.space.represent, iter(self.order), self._portray)
+
+    @property
+    def top(self) -> float:
+        """The best figure, of several layers that of a pair."""
+        pairs = self.pairs if self.grammar.sites else self.figures
+        return max(v for v in map(self.figures.__getitem__, pairs) if v is not None)
 
     def __str__(self) -> str:
+        pairs = f" and {len(self.pairs)} pairs" if self.grammar.sites else ""
         return (
             f"{self.subject}, {self.metric.text}: {len(self.order)} classes up to cost {MAX_COST}"
+            f"{pairs}"
         )
 
     def figure(self, expression: Expression) -> float | None:
@@ -103,10 +146,25 @@ class Table:
 
     def fill(self) -> None:
         """Score all that is missing."""
-        missing = [e for e in self.order if e not in self.figures]
+        self._fill(self.order)
+        if self.grammar.sites:
+            self._fill(self.pairs)
+
+    def _fill(self, wanted: Sequence[Expression]) -> None:
+        missing = [e for e in wanted if e not in self.figures]
+        if missing:
+            self._scorer.prepare(len(missing))
         for start in range(0, len(missing), BATCH):
             self.add(missing[start : start + BATCH])
             print(f"\r{start + BATCH} of {len(missing)}", end="", flush=True)
+
+    @cached_property
+    def pairs(self) -> list[Expression]:
+        """The classes of products and sums of what leads at two layers."""
+        known = [e for e in self.order if self.figures[e] is not None]
+        known.sort(key=lambda e: (-self.figures[e], e.sort_key()))
+        made = map(self.space.represent, pairs_of(known, self.grammar.sites, LEADERS))
+        return [e for e in dict.fromkeys(made) if e is not None and len(e.sites) > 1]
 
     def add(self, expressions: Sequence[Expression]) -> None:
         """Score expressions and keep the scores."""
@@ -137,15 +195,23 @@ class Table:
                 score = Score.of(self.metric, scores, entry["degenerate"], entry["finite"])
                 self.figures[expression] = figure_of(score, self.metric)
 
-    def _probe(self) -> tuple[dict[str, torch.Tensor], str, tuple[int, ...]]:
-        path = self.folder / "probe.npz"
+    def _probe(self) -> tuple[dict[str, dict[str, torch.Tensor]], tuple[int, ...]]:
+        """Leaves on the probe images, of each layer, and the images' size."""
+        path = self.folder / "probes.npz"
+        names = grammar_of(self.subject).leaves
         if not path.exists():
-            layer = self._scorer.evidence.layers[0]
-            leaves = {name: layer.leaves[name][:PROBES].numpy() for name in GRAMMAR.leaves}
-            np.savez(path, size=self._scorer.context.size, **leaves)
+            layers = self._scorer.evidence.layers
+            # As many as a search looks at.
+            largest = max(at.activations[0].numel() for at in layers) * 8
+            count = max(2, min(PROBES, PROBE_BYTES // largest))
+            kept = {f"{at.name} {n}": at.leaves[n][:count].numpy() for at in layers for n in names}
+            np.savez(path, size=self._scorer.context.size, **kept)
+        sites: dict[str, dict[str, torch.Tensor]] = {}
         with np.load(path) as found:
-            leaves = {name: torch.from_numpy(found[name]) for name in GRAMMAR.leaves}
-            return leaves, self.metric.invariance, tuple(found["size"].tolist())
+            for key in found.files[1:]:
+                site, name = key.split()
+                sites.setdefault(site, {})[name] = torch.from_numpy(found[key])
+            return sites, tuple(found["size"].tolist())
 
     @property
     def _scorer(self) -> Scorer:
@@ -176,10 +242,16 @@ class Live:
     def fresh(self) -> Space:
         """For another sampler, which enumerates as far as it needs to."""
         layer, size = self._scorer.evidence.layers[0], self._scorer.context.size
-        leaves = {name: layer.leaves[name][:PROBES] for name in GRAMMAR.leaves}
-        space = Enumerator(GRAMMAR, leaves, self.metric.invariance, size)
+        grammar = grammar_of(self.subject)
+        leaves = {name: layer.leaves[name][:PROBES] for name in grammar.leaves}
+        space = Enumerator(grammar, leaves, self.metric.invariance, size)
         stream = expressions(space.candidates(self.max_cost))
-        return Space(GRAMMAR, self.max_cost, space.represent, stream, space.portrait)
+        return Space(grammar, self.max_cost, space.represent, stream, space.portrait)
+
+    @property
+    def top(self) -> float:
+        """The best figure that was found."""
+        return max(v for v in self.figures.values() if v is not None)
 
     def __str__(self) -> str:
         return f"{self.subject}, {self.metric.text}: up to cost {self.max_cost}"
@@ -200,15 +272,24 @@ def figure_of(score: Score, metric: Metric) -> float | None:
 def scorer_of(subject: str, metric: str) -> Scorer:
     """Scores candidates on a subject's search images."""
     found = find_metric(metric)
+    network = subject.removesuffix("-layers")
     files = {"resnet20": "cifar10/test_lossless_500.npz", "busi": "busi/images_128.npz"}
-    images = load_images(DATA / files[subject]) if subject in files else subject
+    images = load_images(DATA / files[network]) if network in files else subject
     searched, _ = divide(images, 64, IMAGES[subject], 0, found.needs_masks)
-    if subject == "busi":
-        source = f"{ROOT / 'benchmarks' / 'networks' / 'small_cnn.py'}:busi"
+    if network in files:
+        sources = {"resnet20": "cifar10.py:resnet20", "busi": "small_cnn.py:busi"}
+        source = f"{ROOT / 'benchmarks' / 'networks' / sources[network]}"
         prepared = ExplainedNetwork.prepare(source, PLACES[subject], searched)
     else:
         prepared = subject_of(subject, searched)
-    return Scorer(found, *prepared.measure(searched, leaves=GRAMMAR.leaves | found.leaves))
+    leaves = grammar_of(subject).leaves | found.leaves
+    return Scorer(found, *prepared.measure(searched, leaves=leaves))
+
+
+@cache
+def grammar_of(subject: str) -> Grammar:
+    """The space of a subject, of no named layers."""
+    return load_grammar("network" if isinstance(PLACES[subject], list) else "gradient")
 
 
 class Ordered:
@@ -227,7 +308,7 @@ class Ordered:
 
 def uniform(space: Space, seed: int) -> Iterator[Expression]:
     """Derivation trees, each cost and then each tree of it equally likely; each class once."""
-    sampler, draw, seen = TreeSampler(GRAMMAR, space.max_cost), random.Random(seed), set()
+    sampler, draw, seen = TreeSampler(space.grammar, space.max_cost), random.Random(seed), set()
     costs = [cost for cost in range(1, space.max_cost + 1) if sampler.count(cost)]
     for _ in range(1_000_000):
         found = space.represent(sampler.draw(draw.choice(costs), draw))
@@ -303,8 +384,7 @@ def compare(scores: Table | Live, seeds: int, count: int, only: Sequence[str]) -
 
 def report(scores: Table | Live, found: Mapping[str, Curves]) -> str:
     """A Markdown table; the best is the table's, or what anybody found."""
-    known = [v for v in scores.figures.values() if v is not None]
-    top = max(known)
+    top = scores.top
     shown = [n for n in SHOWN if any(c.best.shape[1] >= n for c in found.values())]
     heads = " | ".join(map(str, shown))
     lines = [
@@ -385,6 +465,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.job == "table":
         scores.fill()
         return
+    print(scores, flush=True)
     found = compare(scores, options.seeds, options.count, only)
     print(f"\n{report(scores, found)}")
     name = "search" if options.job == "samplers" else "beyond"

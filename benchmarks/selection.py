@@ -9,6 +9,13 @@ images would choose; the oracle's is the gain of the formula that is best on the
 themselves, which nobody can reach. Formulas that score as a published method on every image are
 left out, as a search refuses them. A size is used where at least 30 images are left.
 
+Two more figures are of the default rule. *Warned*: on how many splits it says that the search
+images cannot tell the winner from its next rivals, and how often one of those rivals is ahead on
+the held-out images where it warns and where it does not. *False lead*: how often the winner is
+significantly ahead of that published method (sign flips, p < 0.05, before Holm's correction, which
+only makes it rarer) where no formula is better: each formula's lead is made 0 on the images
+searched and on the others, by subtracting its mean, and both are drawn again, with replacement.
+
 Intervals are 95 % over the splits. These are drawn from one set of images, so that they say how
 well the figure for this set is known, not how it would be on other images of its kind.
 """
@@ -26,13 +33,22 @@ import numpy as np
 from scipy import stats
 from score_tables import SETTINGS, Table, default_cache, table
 
+from sycam.language import Expression
+from sycam.metrics import find_metric
+from sycam.scoring.scorer import Score
+from sycam.scoring.statistics import sign_flip_p
 from sycam.search.selection.bootstrap import resampled
+from sycam.search.selection.power import UNDECIDED, power
 from sycam.search.selection.rules import RULES, ordering
+from sycam.search.selection.select import Candidate
 
 SIZES = (25, 50, 100, 200)
 LEFT = 30  # held-out images, at least
 SAME = 1e-6  # scores that differ by no more are those of the same heatmaps
 CURSED = 10  # splits on which the optimism is estimated
+WARNED = 30  # splits on which the warning is looked at
+FALSE = 400  # splits on which false leads are counted
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,9 @@ class Trial:
         promised: the same on the search images.
         optimism: of each rule, as the search images themselves estimate it; on some splits.
         seconds: for one choice, of each rule.
+        warned: ``[w,2]`` bool, of some splits: whether the default rule's winner came with a
+            warning, and whether a rival that it was compared with is ahead on held-out images.
+        false_leads: share of splits on which a winner that is no better is significantly ahead.
     """
 
     name: str
@@ -62,6 +81,8 @@ class Trial:
     promised: dict[str, np.ndarray]
     optimism: dict[str, np.ndarray]
     seconds: dict[str, float]
+    warned: np.ndarray
+    false_leads: float
 
     def gain(self, rule: str) -> np.ndarray:
         """``[splits]`` of the rule's choice over the published method's."""
@@ -75,11 +96,8 @@ class Trial:
 
 def trial(name: str, found: Table, size: int, splits: int) -> Trial:
     """Every rule on the same random splits of a table."""
-    fresh = ~disguised(found)
-    scores = found.scores[fresh]
-    kept = [e for e, use in zip(found.expressions, fresh, strict=True) if use]
-    order = sorted(range(len(kept)), key=lambda i: kept[i].sort_key())
-    scores, costs = scores[order], np.array([kept[i].cost for i in order])
+    kept, scores = contestants(found)
+    costs = np.array([e.cost for e in kept])
     total = scores.shape[1]
     published, oracle = np.empty((2, splits))
     chosen, promised = ({rule: np.empty(splits) for rule in RULES} for _ in range(2))
@@ -103,10 +121,70 @@ def trial(name: str, found: Table, size: int, splits: int) -> Trial:
             promised[rule][split] = searched[first].mean()
             if split < CURSED:
                 optimism[rule][split] = resampled(searched, costs, rule, resamples=200).optimism
-    seconds = {rule: whole / splits for rule, whole in spent.items()}
     return Trial(
-        name, size, total - size, len(kept), published, oracle, chosen, promised, optimism, seconds
+        name=name,
+        size=size,
+        left=total - size,
+        formulas=len(kept),
+        published=published,
+        oracle=oracle,
+        chosen=chosen,
+        promised=promised,
+        optimism=optimism,
+        seconds={rule: whole / splits for rule, whole in spent.items()},
+        warned=warnings(kept, scores, size, min(WARNED, splits)),
+        false_leads=false_leads(found, size, min(FALSE, 10 * splits)),
     )
+
+
+def contestants(found: Table) -> tuple[list[Expression], np.ndarray]:
+    """The formulas that no published method is, in the language's own order, and their scores."""
+    fresh = ~disguised(found)
+    pairs = [
+        (e, row) for e, row, use in zip(found.expressions, found.scores, fresh, strict=True) if use
+    ]
+    pairs.sort(key=lambda pair: pair[0].sort_key())
+    return [e for e, _ in pairs], np.stack([row for _, row in pairs])
+
+
+def warnings(kept: Sequence[Expression], scores: np.ndarray, size: int, splits: int) -> np.ndarray:
+    """``[splits,2]`` bool: the search images cannot tell the winner from its next rivals, as the
+    result of a search says; and one of these, or where all are told apart of all, is ahead of it on
+    the held-out images."""
+    metric = find_metric("iou")  # any whose figure is a mean, and which is better when higher
+    costs, told = np.array([e.cost for e in kept]), np.zeros((splits, 2), bool)
+    number = {str(e): i for i, e in enumerate(kept)}
+    for split in range(splits):
+        shuffled = np.random.default_rng((split, size)).permutation(scores.shape[1])
+        searched, heldout = scores[:, shuffled[:size]], scores[:, shuffled[size:]].mean(1)
+        candidates = [
+            Candidate(str(e), "expression", e, Score.of(metric, row, 0, True))
+            for e, row in zip(kept, searched, strict=True)
+        ]
+        first = ordering(searched, costs)[0]
+        said = power(candidates, metric, candidates[first], lambda _: False)
+        undecided = [r for r in said.rivals if r.verdict == UNDECIDED]
+        ahead = [heldout[number[r.expression]] > heldout[first] for r in undecided or said.rivals]
+        told[split] = bool(said.warning), any(ahead)
+    return told
+
+
+def false_leads(found: Table, size: int, splits: int) -> float:
+    """Share of splits on which the default rule's winner is significantly ahead of the published
+    method that the search images choose, although no formula differs from it in the mean."""
+    kept, scores = contestants(found)
+    costs, total, false = np.array([e.cost for e in kept]), scores.shape[1], 0
+    for split in range(splits):
+        rng = np.random.default_rng((split, size, 1))
+        shuffled = rng.permutation(total)
+        seen, unseen = (rng.choice(part, len(part)) for part in (shuffled[:size], shuffled[size:]))
+        reference = found.published_scores[found.published_scores[:, seen].mean(1).argmax()]
+        leads = scores - reference
+        searched = leads[:, seen] - leads[:, shuffled[:size]].mean(1, keepdims=True)
+        first = ordering(searched + reference[seen], costs)[0]
+        lead = leads[first, unseen] - leads[first, shuffled[size:]].mean()
+        false += lead.mean() > 0 and sign_flip_p(lead, split) < SIGNIFICANT
+    return false / splits
 
 
 def disguised(found: Table) -> np.ndarray:
@@ -171,7 +249,21 @@ def markdown(trials: Sequence[Trial], splits: int) -> str:
         reduce = max if "at most" in said else sum if "rows" in said else np.mean
         cells = [reduce([figure(t, rule) for t in trials]) for rule in RULES]
         lines.append(f"| {said} | " + " | ".join(f"{cell:.3g}" for cell in cells) + " |")
+    lines += [
+        "",
+        "| table | search images | warned | a rival ahead: warned | not warned | false lead |",
+        "|---|---|---|---|---|---|",
+    ]
+    for t in trials:
+        warned, ahead = t.warned.T
+        shares = [_share(warned), _share(ahead[warned]), _share(ahead[~warned])]
+        false = f"{100 * t.false_leads:.1f} %"
+        lines.append(f"| {t.name} | {t.size} | " + " | ".join([*shares, false]) + " |")
     return "\n".join(lines)
+
+
+def _share(flags: np.ndarray) -> str:
+    return f"{100 * flags.mean():.0f} % of {len(flags)}" if len(flags) else "none"
 
 
 def observation(found: Table, splits: int) -> str:

@@ -76,3 +76,23 @@ def test_samplers_run_on_a_table_that_was_filled_before(search, tmp_path, monkey
 def test_needed_candidates_are_counted_from_one(search):
     curves = np.array([[0.1, 0.3, 0.3], [0.1, 0.1, 0.1], [0.3, 0.3, 0.3]])
     assert search._needed(curves, 0.3) == "2 to never"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_a_table_of_several_layers_holds_pairs_that_samplers_look_for(
+    search, real_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(search.IMAGES, "resnet20-layers", 4)
+    monkeypatch.setattr(search, "MAX_COST", 2)
+    monkeypatch.setattr(search, "LEADERS", 1)
+    few = ["--subject", "resnet20-layers", "--metric", "average-drop", "--table", str(tmp_path)]
+    search.main(["table", *few])
+    curves = ["--seeds", "1", "--count", "16", "--image", str(tmp_path / "curves.png")]
+    search.main(["samplers", *few, *curves, "--only", "ours,random,genetic programming"])
+    said = capsys.readouterr().out
+    assert (
+        "resnet20-layers, average-drop: 10 classes up to cost 2 and 20 pairs; the best scores"
+        in said
+    )
+    assert said.count("| 1 |") == 3
