@@ -16,7 +16,9 @@ from sycam.scoring.journaled_scorer import recorded_name
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Forecast, Plan, Scored
 from sycam.search.options import EXACT, SearchOptions
+from sycam.search.proposals.combinations import Combinations
 from sycam.search.proposals.constants import tune
+from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.guide import Guide
 from sycam.search.proposals.simplifications import simpler, simplified
 from sycam.search.racing.known import answers, in_order, score_known
@@ -25,7 +27,7 @@ from sycam.search.selection.pareto import Scale, nearness, oriented_figures, par
 from sycam.search.selection.select import Candidate
 
 GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
-SIMPLIFIED = "simplified"
+COMBINED, SIMPLIFIED = "combined", "simplified"
 DEEPEST = 12  # highest cost of what the guided phase proposes
 DEEPEST_OF_LAYERS = 16  # where formulas of several layers are combined
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
@@ -162,6 +164,8 @@ class Search:
             self._score_known(known)
             for start in range(0, len(guesses), BATCH):
                 self._enter(guesses[start : start + BATCH], GUESSES)
+            if self.make_guide is not None:
+                self._combine_known()
             self._exhaustive()
             if self.make_guide is not None:
                 self._guided()
@@ -236,6 +240,22 @@ class Search:
             lead = next(filter(self.race.admissible, able), None)
             if lead is not None:
                 self.race.lead_by(lead)
+
+    def _combine_known(self) -> None:
+        """Score what combines the published CAMs that lead at each of several layers: where time is
+        short, nothing is more likely to win."""
+        grammar = self.enumerator.grammar
+        if len(grammar.sites) < 2:
+            return
+        able = [c for c in answers(self.outcome.known) if c.eligible]
+        able.sort(key=lambda c: (-self.race.metric.oriented(c.mean), c.name))
+        combinations = Combinations(Derivations(grammar, deepest(grammar)))
+        leaders = combinations.leaders(c.require_expression() for c in able)
+        proposals = combinations.pairs({layer: best[:1] for layer, best in leaders.items()})
+        new = [e for e in dict.fromkeys(self.enumerator.represent_all(proposals)) if e is not None]
+        new = [e for e in new if e not in self.race.standings]
+        for start in range(0, len(new), BATCH):
+            self._enter(new[start : start + BATCH], COMBINED)
 
     def _exhaustive(self) -> None:
         self.notify(Stage("Enumerating expressions"))

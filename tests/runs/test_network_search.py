@@ -16,6 +16,8 @@ from sycam.errors import OptionError
 from sycam.evidence import find_sites
 from sycam.export import export
 from sycam.language import parse
+from sycam.methods import find_method
+from sycam.methods.method import ANSWERS
 from sycam.problem.request import Request
 
 
@@ -160,6 +162,25 @@ def test_a_winner_of_several_layers_is_exported(run, tmp_path):
 
 def test_it_can_be_derived_again(run):
     done = sycam.verify(run.path, network(), images())
+    assert done.holds, [check for check in done.checks if not check.holds]
+
+
+def test_what_combines_leading_published_cams_is_scored_before_the_enumeration(tmp_path):
+    out = tmp_path / "run"
+    result = sycam.synthesize(
+        network(), ["7", "1"], images(), "deletion", "network", budget=3, search_images=12,
+        heldout=6, out=out,
+    )  # fmt: skip
+    assert result.certificate.entered == {"combined": 2, "exhaustive": 1}
+    leaders = {}
+    for row in sorted(result.validation.rows, key=lambda row: row.search):  # lower is better
+        if row.kind in ANSWERS:
+            layer = row.name.partition("@")[2]
+            leaders.setdefault(layer, find_method(row.name).expression)
+    one, other = leaders.values()
+    scored = (out / "scores.jsonl").read_text()
+    assert any(f'"{a} * {b}"' in scored for a, b in ((one, other), (other, one)))
+    done = sycam.verify(out, network(), images())
     assert done.holds, [check for check in done.checks if not check.holds]
 
 
