@@ -132,7 +132,7 @@ def _evidence(winner: Winner) -> str:
         return ""
     judging = ", ".join(map(str, adaptive.judging))
     head = f"Mean {metric} on {adaptive.images} held-out images, by levels {judging} alone:"
-    return "\n".join([head, "", *lines, "", "Of the winner alone:", "", ""])
+    return "\n".join([head, "", *lines, "", 'Of the winner alone ("this class"):', "", ""])
 
 
 TARGET = AdaptiveTarget()
