@@ -32,8 +32,9 @@ def said(under_road: Comparison, elsewhere: Comparison | None, known_as: str | N
         directions={"road": True}, another_imputer=another,
     )  # fmt: skip
     result = SimpleNamespace(
-        validation=found, best=SimpleNamespace(known_as=known_as), best_new=None
-    )
+        validation=found, metric="road", best=SimpleNamespace(known_as=known_as), best_new=None,
+        best_known=None, known=lambda name: SimpleNamespace(place=name),
+    )  # fmt: skip
     return [(one.tone, one.claim) for one in sentences(result) if "imputer" in one.claim]
 
 
