@@ -18,18 +18,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, combinations, product
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sycam.data.images import ImageSet, load_images
 from sycam.evidence.cache import default_folder
 from sycam.grammar import load_grammar
 from sycam.language import Expression, apply, parse
+from sycam.language.sites import cam_at
 from sycam.methods import shown_methods
 from sycam.methods.method import RIVALS
 from sycam.metrics import find_metric
@@ -212,7 +214,11 @@ def compute(setting: Setting) -> Table:
         context.size,
         sites=probes if grammar.sites else None,
     )
-    formulas = _some(enumerator.candidates(setting.max_cost), setting)
+    if grammar.sites:
+        made = of_one_layer(probes, metric.invariance, context.size, setting.max_cost)
+        formulas = [e for e in dict.fromkeys(enumerator.represent_all(made)) if e is not None]
+    else:
+        formulas = _some(enumerator.candidates(setting.max_cost), setting)
     blurred = bool(grammar.sites) and metric.rewards_blur
     known = [m for m in shown_methods(grammar.leaves, grammar.sites, blurred) if m.kind in RIVALS]
     scorer = Scorer(metric, evidence, context)
@@ -240,6 +246,31 @@ def compute(setting: Setting) -> Table:
         [m.name for m in known],
         metric.oriented(np.stack([s.values for s in references])),
     )
+
+
+def of_one_layer(
+    sites: Mapping[str, Mapping[str, Tensor]],
+    invariance: str,
+    size: tuple[int, ...],
+    max_cost: int,
+) -> list[Expression]:
+    """Saliency maps of each layer's distinct formulas of ``gradient``, the cheapest first.
+
+    The grammar `network` has the same in another order, and builds on the way what only more
+    expensive ones are made of.
+
+    Args:
+        sites: the leaves of each layer on probe images.
+        invariance: of the metric.
+        size: of the images.
+        max_cost: of the saliency maps.
+    """
+    made = []
+    for site, leaves in sites.items():
+        alone = Enumerator(load_grammar("gradient"), leaves, invariance, size)
+        formulas = (e for e in alone.candidates(max_cost - 1) if isinstance(e, Expression))
+        made += [apply(cam_at(site).name, formula) for formula in formulas]
+    return sorted(made, key=lambda e: e.cost)  # stable: a layer's of a cost stay together
 
 
 def pairs_of(ranked: Sequence[Expression], sites: Sequence[str], leaders: int) -> list[Expression]:

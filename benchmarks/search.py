@@ -45,15 +45,14 @@ import numpy as np
 import torch
 from genetic_programming import GeneticProgramming
 from scipy.stats import t
-from score_tables import FIVE, FOUR, pairs_of
+from score_tables import FIVE, FOUR, of_one_layer, pairs_of
 from subjects import LAYERS, subject_of
 
 from sycam.data.images import load_images
 from sycam.errors import SycamError
 from sycam.grammar import Grammar, load_grammar
 from sycam.grammar.sampling import TreeSampler
-from sycam.language import Expression, apply, parse
-from sycam.language.sites import cam_at
+from sycam.language import Expression, parse
 from sycam.metrics import Metric, find_metric
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import divide
@@ -112,12 +111,7 @@ class Table:
         """All candidates by cost; of several layers those that are a formula at one of them."""
         if not self.grammar.sites:
             return list(expressions(self.space.candidates(MAX_COST)))
-        made = []
-        for site, leaves in sites.items():
-            alone = Enumerator(load_grammar("gradient"), leaves, self.metric.invariance, size)
-            formulas = expressions(alone.candidates(MAX_COST - 1))
-            made += [apply(cam_at(site).name, formula) for formula in formulas]
-        made.sort(key=lambda e: e.cost)  # stable: a layer's formulas of a cost stay together
+        made = of_one_layer(sites, self.metric.invariance, size, MAX_COST)
         return [e for e in dict.fromkeys(self.space.represent_all(made)) if e is not None]
 
     def fresh(self) -> Space:
