@@ -10,8 +10,8 @@ from typing import Annotated
 
 from sycam.problem.problem import Problem
 from sycam.search import Candidate, Level
-from sycam.search.engine import Script
 from sycam.search.options import COSTLIEST, EXACT, SearchOptions
+from sycam.search.outcome import Script
 from sycam.search.racing.race import Standing
 from sycam.search.run import SearchResult, search_blocks
 from sycam.search.space import probe_images

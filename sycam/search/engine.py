@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from sycam.events import Note, Notify, Stage, Step, ignore
@@ -13,9 +12,20 @@ from sycam.language import Expression
 from sycam.methods import Method
 from sycam.metrics.composition.objectives import Objectives
 from sycam.scoring.journaled_scorer import recorded_name
+from sycam.search.allowance import Allowance
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.events import Forecast, Plan, Scored
 from sycam.search.options import EXACT, SearchOptions
+from sycam.search.outcome import (
+    COMBINED,
+    CONSTANTS,
+    EXHAUSTIVE,
+    GUESSES,
+    GUIDED,
+    SIMPLIFIED,
+    Outcome,
+    Script,
+)
 from sycam.search.proposals.combinations import Combinations
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.derivations import Derivations
@@ -26,82 +36,15 @@ from sycam.search.racing.race import BATCH, OUTPERFORMED, Race, Standing
 from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
 from sycam.search.selection.select import Candidate
 
-GUESSES, EXHAUSTIVE, GUIDED, CONSTANTS = "guesses", "exhaustive", "guided", "constants"
-COMBINED, SIMPLIFIED = "combined", "simplified"
 DEEPEST = 12  # highest cost of what the guided phase proposes
 DEEPEST_OF_LAYERS = 16  # where formulas of several layers are combined
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
 SIMPLER = 24  # simpler forms of the leading formula that are scored, at most
-_FOR_REFINEMENT = 0.1  # of the budget, for constants and simpler forms
-_FOR_SIMPLER = 0.05  # of the budget
 _SIMPLER_AT_ONCE = 4
 _FOR_SETTLING = 0.05  # of the search's seconds, on top of them
 _FOR_KNOWN = 0.5  # of the search's seconds, at most
-
-
-@dataclass
-class Outcome:
-    """What a search found.
-
-    Attributes:
-        candidates: those that saw all search images, in their order.
-        dropped: those that did not.
-        known: published CAMs and controls, with their scores.
-        known_partly: those for which the time did not suffice, with scores on the first images.
-        known_counts: how many of both saw each stage's images; None where all saw all.
-        leaders: names of the candidates that have led, in turn.
-        levels: what enumeration did at each cost.
-        complete_cost: every distinct candidate up to this cost entered.
-        phases: how many candidates entered in each phase.
-        stopped: ``"cost bound"``, ``"budget"``, ``"threshold"``, ``"space"`` (nothing new is
-            proposed) or ``"interrupt"``.
-        seconds: spent in this session.
-        resumed: candidates found in the journal.
-        passes: forward passes on perturbed images in this session.
-        spent: scores of one candidate on one image that were needed, the journal's included.
-        brought_back: candidates dropped that the selection rule might have preferred.
-        unsettled: those of them for which the time did not suffice.
-        pace: measured seconds of a candidate on an image; 0 where nothing was measured.
-        settling: batches that bringing back took.
-        guided: what the guided phase did, by kind of proposal.
-    """
-
-    candidates: list[Candidate] = field(default_factory=list)
-    dropped: list[Standing] = field(default_factory=list)
-    known: list[Candidate] = field(default_factory=list)
-    known_partly: list[Candidate] = field(default_factory=list)
-    known_counts: tuple[int, ...] | None = None
-    leaders: list[str] = field(default_factory=list)
-    levels: list[Level] = field(default_factory=list)
-    complete_cost: int = 0
-    phases: dict[str, int] = field(default_factory=dict)
-    stopped: str = "cost bound"
-    seconds: float = 0.0
-    resumed: int = 0
-    passes: int = 0
-    spent: int = 0
-    brought_back: int = 0
-    unsettled: int = 0
-    settling: int = 0
-    pace: float = 0.0
-    guided: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Script:
-    """How far a recorded search went, to be played again instead of keeping to a budget.
-
-    Attributes:
-        entered: candidates by phase.
-        settling: batches that bringing candidates back took.
-        known: published CAMs and controls that saw each stage's images; None for all.
-    """
-
-    entered: Mapping[str, int]
-    settling: int = 0
-    known: tuple[int, ...] | None = None
 
 
 class _StoppedError(Exception):
@@ -143,7 +86,8 @@ class Search:
         # In exact mode every formula is scored, so that the best new one is exact as well.
         self.leads = options.mode != EXACT and OUTPERFORMED in race.dropping
         self.forgets, self.script, self.seed, self.notify = options.forgets, script, seed, notify
-        self.outcome = Outcome()
+        self.allowance = Allowance(race, options, script)
+        self.outcome = Outcome(phases=self.allowance.entered)
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
         self._stream = enumerator.candidates(
             self.max_cost if guide is None else deepest(enumerator.grammar)
@@ -319,14 +263,14 @@ class Search:
             evaluate,
             TRIALS * len(leaders),
             self.seed,
-            lambda: self._spent(CONSTANTS, BATCH),
+            lambda: self.allowance.spent(CONSTANTS, BATCH),
         )
 
     def _simplify(self) -> None:
         """Score what is left of the leading formula without each of its parts, on all images; then
         what is left of the one that is kept."""
         grammar, metric, race = self.enumerator.grammar, self.race.metric, self.race
-        best = race.choice() if self._simplifies else None
+        best = race.choice() if self.allowance.simplifies else None
         if best is None:
             return
         self.notify(Stage("Simplifying the leading formula"))
@@ -335,7 +279,7 @@ class Search:
             forms = [e for e in simpler(kept.require_expression(), grammar) if race.is_open(e)]
             forms, left = forms[:left], left - len(forms[:left])
             for start in range(0, len(forms), _SIMPLER_AT_ONCE):
-                if self._spent(SIMPLIFIED, 1):
+                if self.allowance.spent(SIMPLIFIED, 1):
                     return
                 self._enter(forms[start : start + _SIMPLER_AT_ONCE], SIMPLIFIED)
             scored = {c.require_expression(): c for c in race.finished}
@@ -370,7 +314,7 @@ class Search:
             if self.script is not None:
                 ends = done >= self.script.settling
             else:
-                ends = self.budget.elapsed + each > self._limit * (1 + _FOR_SETTLING)
+                ends = self.budget.elapsed + each > self.allowance.limit * (1 + _FOR_SETTLING)
             if ends:
                 self.outcome.settling = done
             return ends
@@ -400,10 +344,10 @@ class Search:
         Raises:
             _StoppedError: nothing more fits into the budget, or the threshold is exceeded.
         """
-        fitting = batch[: self._room(batch, phase)]
+        fitting = batch[: self.allowance.room(batch, phase)]
         entered = self.race.enter(fitting, phase == SIMPLIFIED) if fitting else []
         if fitting or phase != SIMPLIFIED:
-            self.outcome.phases[phase] = self.outcome.phases.get(phase, 0) + len(fitting)
+            self.allowance.entered[phase] = self.allowance.entered.get(phase, 0) + len(fitting)
         if self.forgets:
             self._forget(entered)
         if entered:
@@ -418,66 +362,6 @@ class Search:
         if len(fitting) < len(batch):
             raise _StoppedError("budget")
         return entered
-
-    def _room(self, batch: Sequence[Expression], phase: str) -> int:
-        """How many of a batch may enter."""
-        if self.script is not None:
-            return max(0, self.script.entered.get(phase, 0) - self.outcome.phases.get(phase, 0))
-        if self.budget.candidates is not None:
-            reserve = self._reserved(phase) * self.budget.candidates
-            return max(0, math.ceil(self.budget.candidates - reserve) - self._entered)
-        new = sum(self._is_new(e, phase) for e in batch)
-        if not new or not self._spent(phase, new):
-            return len(batch)
-        if self._entered:
-            return 0
-        # At least one is scored, however short the time.
-        left, each = self._limit - self.budget.elapsed, self.board.pace * self._scores_each(phase)
-        return min(len(batch), max(1, int(left / max(1e-9, each))))
-
-    def _is_new(self, expression: Expression, phase: str) -> bool:
-        """Whether scores must be measured; of simpler forms, on all images."""
-        if phase == SIMPLIFIED:
-            return not self.board.has(str(expression), len(self.board.stages) - 1)
-        return expression not in self.race.standings and not self.board.has(str(expression))
-
-    def _spent(self, phase: str, new: int) -> bool:
-        """Whether so many new candidates would exceed the budget."""
-        if self.script is not None:
-            return self.outcome.phases.get(phase, 0) >= self.script.entered.get(phase, 0)
-        if self.budget.candidates is not None:
-            return self._entered >= self.budget.candidates
-        seconds = new * self.board.pace * self._scores_each(phase)
-        allowed = self._limit * (1 - self._reserved(phase))
-        return self.budget.elapsed + seconds > allowed
-
-    @property
-    def _limit(self) -> float:
-        """Seconds of the budget at which the search ends."""
-        return self.budget.for_search(self.board.image_pace)
-
-    @property
-    def _entered(self) -> int:
-        return sum(self.outcome.phases.values())
-
-    def _reserved(self, phase: str) -> float:
-        """Share of the budget that a phase leaves to those after it."""
-        if phase == GUIDED and self.constants:
-            return _FOR_REFINEMENT
-        return _FOR_SIMPLER if phase in (GUIDED, CONSTANTS) and self._simplifies else 0.0
-
-    @property
-    def _simplifies(self) -> bool:
-        """Whether the leading formula is simplified: one figure tells what that loses."""
-        return not isinstance(self.race.metric, Objectives)
-
-    def _scores_each(self, phase: str) -> float:
-        """Images, or cells, that a candidate of a phase is seen in: so far, on average, but that
-        all see simpler forms."""
-        if phase == SIMPLIFIED:
-            return float(self.board.stages[-1].end)
-        entered = len(self.race.standings)
-        return self.race.spent / entered if entered else float(self.board.stages[-1].end)
 
     def _forget(self, standings: Sequence[Standing]) -> None:
         for standing in standings:
@@ -496,7 +380,7 @@ class Search:
         if self.script is not None:
             reach = self.script.entered.get(EXHAUSTIVE, 0)
         elif self.budget.seconds is not None:
-            left = max(0.0, self._limit - self.budget.elapsed)
+            left = max(0.0, self.allowance.limit - self.budget.elapsed)
             # Resumed candidates cost nothing, so they come on top of what the time can pay for;
             # where candidates drop out early, it pays for more.
             dropping = self.board.images / self.board.stages[0].stop
@@ -557,21 +441,21 @@ class Search:
     def _report(self, phase: str, cost: int) -> None:
         elapsed = self.budget.elapsed
         if self.budget.candidates is not None:
-            share = self._entered / max(1, min(self._planned, self.budget.candidates))
+            share = self.allowance.count / max(1, min(self._planned, self.budget.candidates))
         else:
-            passed = (elapsed - self._begun) / max(self._limit - self._begun, 1e-6)
-            share = max(self._entered / max(1, self._planned), passed)
-        finished = self.race.finished
+            passed = (elapsed - self._begun) / max(self.allowance.limit - self._begun, 1e-6)
+            share = max(self.allowance.count / max(1, self._planned), passed)
+        finished, each = self.race.finished, self.board.pace * self.allowance.scores_each(phase)
         self.notify(
             Scored(
-                scored=self._entered,
+                scored=self.allowance.count,
                 dropped=len(self.race.standings) - len(finished),
                 resumed=sum(str(e) in self._recorded for e in self.race.standings),
                 phase=phase,
                 cost=cost,
                 share=min(share, 1.0),
                 elapsed=elapsed,
-                rate=1 / (self.board.pace * self._scores_each(phase)) if self.board.pace else 0.0,
+                rate=1 / each if each else 0.0,
                 front=pareto_front(finished, self.race.metric),
                 known=tuple(self.outcome.known),
             )

@@ -23,9 +23,10 @@ from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_bl
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.scoring.scorer import Scorer
-from sycam.search.engine import Outcome, Script, Search, deepest
+from sycam.search.engine import Search, deepest
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
+from sycam.search.outcome import Outcome, Script
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.search.proposals.simplifications import simplified

@@ -1,0 +1,92 @@
+"""How many more candidates a phase of a search may score: what is left of the budget, or of the
+record that is played again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sycam.language import Expression
+from sycam.metrics.composition.objectives import Objectives
+from sycam.search.options import SearchOptions
+from sycam.search.outcome import CONSTANTS, GUIDED, SIMPLIFIED, Script
+from sycam.search.racing.race import Race
+
+_FOR_REFINEMENT = 0.1  # of the budget, for constants and simpler forms
+_FOR_SIMPLER = 0.05  # of the budget
+
+
+class Allowance:
+    """What the phases of a search may spend.
+
+    Args:
+        race: where candidates are scored.
+        options: with a budget whose clock is running.
+        script: of a recorded search, which is played again; the budget counts if None.
+
+    Attributes:
+        entered: candidates by phase.
+        simplifies: whether the leading formula is simplified: one figure tells what that loses.
+    """
+
+    def __init__(self, race: Race, options: SearchOptions, script: Script | None):
+        self.race, self.board, self.budget = race, race.board, options.budget
+        self.script, self._constants = script, options.constants
+        self.entered: dict[str, int] = {}
+        self.simplifies = not isinstance(race.metric, Objectives)
+
+    def room(self, batch: Sequence[Expression], phase: str) -> int:
+        """How many of a batch may enter."""
+        if self.script is not None:
+            return max(0, self.script.entered.get(phase, 0) - self.entered.get(phase, 0))
+        if self.budget.candidates is not None:
+            reserve = self._reserved(phase) * self.budget.candidates
+            return max(0, math.ceil(self.budget.candidates - reserve) - self.count)
+        new = sum(self._is_new(e, phase) for e in batch)
+        if not new or not self.spent(phase, new):
+            return len(batch)
+        if self.count:
+            return 0
+        # At least one is scored, however short the time.
+        left, each = self.limit - self.budget.elapsed, self.board.pace * self.scores_each(phase)
+        return min(len(batch), max(1, int(left / max(1e-9, each))))
+
+    def _is_new(self, expression: Expression, phase: str) -> bool:
+        """Whether scores must be measured; of simpler forms, on all images."""
+        if phase == SIMPLIFIED:
+            return not self.board.has(str(expression), len(self.board.stages) - 1)
+        return expression not in self.race.standings and not self.board.has(str(expression))
+
+    def spent(self, phase: str, new: int) -> bool:
+        """Whether so many new candidates would exceed the budget."""
+        if self.script is not None:
+            return self.entered.get(phase, 0) >= self.script.entered.get(phase, 0)
+        if self.budget.candidates is not None:
+            return self.count >= self.budget.candidates
+        seconds = new * self.board.pace * self.scores_each(phase)
+        allowed = self.limit * (1 - self._reserved(phase))
+        return self.budget.elapsed + seconds > allowed
+
+    @property
+    def limit(self) -> float:
+        """Seconds of the budget at which the search ends."""
+        return self.budget.for_search(self.board.image_pace)
+
+    @property
+    def count(self) -> int:
+        """Candidates that entered."""
+        return sum(self.entered.values())
+
+    def _reserved(self, phase: str) -> float:
+        """Share of the budget that a phase leaves to those after it."""
+        if phase == GUIDED and self._constants:
+            return _FOR_REFINEMENT
+        return _FOR_SIMPLER if phase in (GUIDED, CONSTANTS) and self.simplifies else 0.0
+
+    def scores_each(self, phase: str) -> float:
+        """Images, or cells, that a candidate of a phase is seen in: so far, on average, but that
+        all see simpler forms."""
+        if phase == SIMPLIFIED:
+            return float(self.board.stages[-1].end)
+        entered = len(self.race.standings)
+        return self.race.spent / entered if entered else float(self.board.stages[-1].end)
