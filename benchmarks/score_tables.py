@@ -104,6 +104,9 @@ SETTINGS = {
     },
     "busi-iou-bn6": _grey("busi", "iou", "bn6_relu", 720),
     # Of several layers: all formulas of one layer up to cost 3, and pairs.
+    "demo-layers-average-drop": Setting(
+        "demo", "sites", "demo", "average-drop", 200, 400, 3, "network"
+    ),
     "demo-layers-road": Setting("demo", "sites", "demo", ROAD, 200, 400, 3, "network"),
     "cifar10-layers-road": Setting(
         "cifar10:resnet20", FIVE, CIFAR[2], ROAD, 200, 400, 3, "network"
