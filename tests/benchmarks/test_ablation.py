@@ -61,6 +61,6 @@ def test_the_table_takes_medians_over_seeds(ablation):
 
 def test_names_are_known(ablation):
     with pytest.raises(UnknownNameError, match="did you mean 'guided'"):
-        ablation.main(["tiny", "--variants", "guidd"])
+        ablation.main(["demo-road", "--variants", "guidd"])
     with pytest.raises(UnknownNameError, match="did you mean 'demo-road'"):
         ablation.main(["demo-raod"])
