@@ -382,7 +382,7 @@ def winner_of(text, network, reshape=None) -> Winner:
         precision="float32", search={}, target="predicted",
     )  # fmt: skip
     data = SimpleNamespace(shape=(3, 17, 14))
-    record = SimpleNamespace(network=named, data=data, settings=settings)
+    record = SimpleNamespace(network=named, data=data, settings=settings, adaptive=None)
     return Winner(SimpleNamespace(record=record, path=None), parse(text), network=network)
 
 

@@ -53,7 +53,8 @@ def test_every_row_says_what_it_is():
     for name, method in METHODS.items():
         assert method.name == name
         assert method.kind in KINDS
-        assert (method.expression is None) != (method.direct is None)
+        made = (method.expression, method.direct, method.joint)
+        assert sum(one is not None for one in made) == 1
         assert method.paper or method.kind == "control"
         assert method.formula
         assert method.latex.count("{") == method.latex.count("}")
