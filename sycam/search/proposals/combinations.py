@@ -32,17 +32,20 @@ class Combinations:
         self._most = (derivations.max_cost - 1) // 2
 
     def leaders(self, ranked: Iterable[Expression]) -> dict[str, list[Expression]]:
-        """The best formulas of each layer, of those that read it alone.
+        """The best formulas of each layer, of those that read it alone and are of the grammar.
 
         Args:
             ranked: any, the best first.
         """
         found: dict[str, list[Expression]] = {}
         for expression in ranked:
-            if len(expression.sites) == 1 and expression.cost <= self._most:
-                of_layer = found.setdefault(expression.sites[0], [])
-                if len(of_layer) < LEADERS and expression not in of_layer:
-                    of_layer.append(expression)
+            if len(expression.sites) != 1 or expression.cost > self._most:
+                continue
+            of_layer = found.setdefault(expression.sites[0], [])
+            if len(of_layer) == LEADERS or expression in of_layer:
+                continue
+            if self.derivations.holds(expression):
+                of_layer.append(expression)
         return found
 
     def untried(

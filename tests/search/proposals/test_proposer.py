@@ -229,6 +229,12 @@ def test_leaders_of_each_pair_of_layers_come_first_and_then_a_third():
     assert combinations.untried([first[0], *ranked, *first[1:], *then], leaders) == []
 
 
+def test_a_published_cam_beyond_the_grammar_leads_no_layer():
+    """It stood in the way of the next: nothing of its layer was combined."""
+    ranked = map(parse, ["cam[deep](channelsum(relu(G * A)))", "cam[deep](G)"])
+    assert Combinations(LAYERED).leaders(ranked) == {"deep": [parse("cam[deep](G)")]}
+
+
 def test_what_leads_at_other_layers_is_tried_at_this_one():
     texts = ("cam[deep](relu(G))", "cam[fine](A)", "smooth(cam[deep](A))")
     combinations = Combinations(LAYERED)
