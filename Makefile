@@ -21,7 +21,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/sycam synthesize --metric road --budget 3m --search-images 64 --heldout-images 256
+	$(BIN)/sycam synthesize --metric road --layer auto --budget 3m --search-images 64 --heldout-images 256
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -186,8 +186,8 @@ class Search:
                 self.race.lead_by(lead)
 
     def _combine_known(self) -> None:
-        """Score what combines the published CAMs that lead at each of several layers: where time is
-        short, nothing is more likely to win."""
+        """Score what combines the published CAMs that lead at each two layers, then the best of it
+        with the leader of each further one: where time is short, nothing is more likely to win."""
         grammar = self.enumerator.grammar
         if len(grammar.sites) < 2:
             return
@@ -195,11 +195,19 @@ class Search:
         able.sort(key=lambda c: (-self.race.metric.oriented(c.mean), c.name))
         combinations = Combinations(Derivations(grammar, deepest(grammar)))
         leaders = combinations.leaders(c.require_expression() for c in able)
-        proposals = combinations.pairs({layer: best[:1] for layer, best in leaders.items()})
+        heads = {layer: best[:1] for layer, best in leaders.items()}
+        self._enter_all(combinations.pairs(heads), COMBINED)
+        pairs = [s for s in self.race.standings.values() if len(s.expression.sites) == 2]
+        pairs = [s for s in pairs if s.dropped is None]
+        pairs.sort(key=lambda s: (-s.mean, s.expression.sort_key()))
+        self._enter_all(combinations.extended([s.expression for s in pairs[:1]], heads), COMBINED)
+
+    def _enter_all(self, proposals: Sequence[Expression], phase: str) -> None:
+        """Score what stands for the proposals and was not scored."""
         new = [e for e in dict.fromkeys(self.enumerator.represent_all(proposals)) if e is not None]
         new = [e for e in new if e not in self.race.standings]
         for start in range(0, len(new), BATCH):
-            self._enter(new[start : start + BATCH], COMBINED)
+            self._enter(new[start : start + BATCH], phase)
 
     def _exhaustive(self) -> None:
         self.notify(Stage("Enumerating expressions"))

@@ -39,10 +39,10 @@ def score_known(
 ) -> Known:
     """Score methods stage by stage; where the time does not suffice for all, those that are ahead.
 
-    After each stage as many go on as can see all images in the time that is left, what everybody
-    uses first and then the best on the images seen, and at least ``LEAST``. The first stage is for
-    all, in their order, while what it takes to bring ``LEAST`` of them to the end is still left.
-    Where less was taken than expected, those that fell behind get another round, and so on.
+    The first stage is for all, in their order, while there is time. After each as many go on as can
+    see all images in the time that is left, what everybody uses first and then the best on the
+    images seen, and at least ``LEAST``, however long that takes. Where less was taken than
+    expected, those that fell behind get another round, and so on.
 
     Args:
         methods: in the order in which they matter.
@@ -139,12 +139,15 @@ class _Rounds:
         return method is not self._usual, -worth, self._order[id(method)]
 
     def _fits(self, method: Method, stage: int, place: int, least: int) -> bool:
-        """Whether the time suffices for one, and for bringing those to the end that come through:
-        of the first stage the least, of the later ones all."""
+        """Whether the time suffices for one, and for bringing those to the end that come through.
+
+        Of the first stage that is none in the first round, where it is worth more to have seen all,
+        and one in later rounds; of the later stages it is all.
+        """
         if self.board.has(recorded_name(method), stage):
             return True
         rest = sum(block.cells for block in self.board.stages[stage + 1 :])
-        ends = place + 1 if stage else max(1, least)
+        ends = place + 1 if stage else int(not least)
         return self.board.pace * (self.board.stages[stage].cells + ends * rest) <= self.left()
 
 

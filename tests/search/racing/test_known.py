@@ -53,7 +53,7 @@ def test_without_a_limit_all_see_all_in_their_order():
 def test_the_best_come_through_and_the_time_is_kept(seconds):
     board = Board()
     found = score_known(METHODS, board, lambda: seconds - board.seconds)
-    assert board.seconds <= max(seconds, 10 * LEAST)
+    assert board.seconds <= max(seconds + 6 * LEAST, 10 * LEAST)  # the last stages of the least
     assert len(found.whole) >= LEAST
     if seconds >= 36:  # all enter: then the two best are those of all
         assert {c.name for c in found.whole} >= {"m8", "m7"}
@@ -78,11 +78,11 @@ def test_what_everybody_uses_sees_all_images_at_its_first_layer(habit):
 
 
 class SlowAtFirst(Board):
-    """Seems to take ten seconds an image, and then takes one."""
+    """Seems to take twenty seconds an image, and then takes one."""
 
     @property
     def pace(self):
-        return 10.0 if self.seconds < 12 else 1.0
+        return 20.0 if self.seconds < 12 else 1.0
 
 
 def test_where_less_was_taken_than_expected_the_others_get_another_round():
