@@ -4,6 +4,7 @@ from sycam.methods.cam import CAM
 from sycam.methods.method import KINDS, Method
 from sycam.methods.published import (
     ALWAYS,
+    HABIT,
     METHODS,
     find_expression,
     find_method,
@@ -14,6 +15,7 @@ from sycam.methods.published import (
 __all__ = [
     "ALWAYS",
     "CAM",
+    "HABIT",
     "KINDS",
     "METHODS",
     "Method",

@@ -12,7 +12,8 @@ from torch import nn
 from sycam.data.images import ImageSet, load_files
 from sycam.drawing.overlays import USUAL, Style, draw_grid
 from sycam.errors import RunError
-from sycam.methods import find_method
+from sycam.language import parse_weights
+from sycam.methods import HABIT, find_method
 from sycam.networks import open_network
 from sycam.networks.outputs import probabilities
 from sycam.problem.explained_network import ExplainedNetwork
@@ -25,12 +26,10 @@ from sycam.runs.result import Result
 from sycam.runs.trust import file_of_network
 from sycam.support.arguments import argument
 from sycam.support.permission import reading_a_run
-from sycam.validation.validate import Validation
 
 OVERVIEW = "overview.png"
 TOGETHER = "images.png"
 ROWS = 6
-REFERENCE = "grad-cam"
 
 
 def explain(  # noqa: PLR0913 (public)
@@ -75,9 +74,7 @@ def explain(  # noqa: PLR0913 (public)
     folder = out or (result.path or Path()) / "explanations"
     with reading_a_run(filter(None, [file_of_network(network), *metric_files]), trust):
         explained, found = _again(result, images, network, device)
-        columns = dict(zip(methods, methods, strict=True)) or columns_of(
-            result.best.expression, result.validation
-        )
+        columns = dict(zip(methods, methods, strict=True)) or columns_of(result)
         files = []
         if together:
             path = folder / TOGETHER
@@ -131,14 +128,24 @@ def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> P
         )
     order = np.argsort(result.validation.winner.scores, kind="stable")[::-1]
     chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).round().astype(int)]
-    columns = columns_of(result.best.expression, result.validation)
+    columns = columns_of(result)
     return draw_heatmaps(explained, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
 
 
-def columns_of(winner: str, validation: Validation) -> dict[str, str]:
+def columns_of(result: Result) -> dict[str, str]:
     """Column title to formula: the winner, Grad-CAM, and the best published CAM."""
-    names = dict.fromkeys((REFERENCE, validation.best_published or REFERENCE))
-    return {winner: winner, **{name: name for name in names}}
+    usual = at_deepest(HABIT, result)
+    names = dict.fromkeys(
+        (result.best.expression, usual, result.validation.best_published or usual)
+    )
+    return {name: name for name in names}
+
+
+def at_deepest(method: str, result: Result) -> str:
+    """The name of a method as a run shows it, at the deepest layer where formulas name theirs."""
+    if not parse_weights(result.best.expression).sites:
+        return method
+    return f"{method}@{result.record.network.layers[0]}"
 
 
 def draw_heatmaps(

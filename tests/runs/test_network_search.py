@@ -19,6 +19,7 @@ from sycam.language import parse
 from sycam.methods import find_method
 from sycam.methods.method import ANSWERS
 from sycam.problem.request import Request
+from sycam.report.explain import columns_of
 
 
 def network():
@@ -158,6 +159,11 @@ def test_a_winner_of_several_layers_is_exported(run, tmp_path):
     with pytest.raises(OptionError, match=r"leaf G is a gradient.*export a class"):
         export(replace(run, best=several), tmp_path / "several.onnx", base="onnx", network=net)
     assert not (tmp_path / "several.onnx").exists()
+
+
+def test_pictures_show_grad_cam_at_the_deepest_layer(run):
+    """It was drawn as the mean of all layers, which nobody uses."""
+    assert list(columns_of(run))[:2] == [run.best.expression, "grad-cam@7"]
 
 
 def test_it_can_be_derived_again(run):

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from sycam.data.images import ImageSet
-from sycam.methods import find_method
+from sycam.methods import HABIT, find_method
 from sycam.metrics.removal.road import RoadLerf, RoadMorf
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.report.explain import at_deepest
 from sycam.runs.result import Result
 from sycam.scoring.scorer import ranking_maps
 from sycam.support.bounded_json import read_json
@@ -21,7 +22,7 @@ from sycam.support.terminal import json_text
 CURVES_FILE = "curves.json"
 SCHEMA = 1
 IMAGES = 32  # held-out images that are measured, at most
-REFERENCES = ("grad-cam", "random-weights")
+REFERENCES = (HABIT, "random-weights")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ def kept_curves(result: Result) -> Curves | None:
 def _names(result: Result) -> list[str]:
     names = [result.best.expression] if result.best else []
     names += [result.validation.best_published] if result.validation.best_published else []
-    return list(dict.fromkeys([*names, *REFERENCES]))
+    if result.best:
+        names += [at_deepest(name, result) for name in REFERENCES]
+    return list(dict.fromkeys(names))
 
 
 def _floats(values: Sequence[float]) -> tuple[float, ...]:

@@ -50,7 +50,7 @@ def keep_gallery(result: Result, explained: ExplainedNetwork, unseen: ImageSet) 
     places = {"best": range(EACH), "typical": range(middle, middle + EACH),
               "worst": range(count - EACH, count)}  # fmt: skip
     folder = result.path / FOLDER
-    columns = columns_of(result.best.expression, result.validation)
+    columns = columns_of(result)
     made, shown = [], set()
     for kind in KINDS:
         for place in places[kind]:
