@@ -137,6 +137,7 @@ def test_no_image_that_a_search_has_seen_is_scored(transfer, with_object):
     assert set(unseen.digests) == distinct
 
 
+@pytest.mark.slow
 def test_the_demos_held_out_scenes_are_not_its_search_scenes(transfer):
     scored = set(transfer.SUBJECTS["demo"].images(256, 50, 0, False).digests)
     assert len(scored) == 256

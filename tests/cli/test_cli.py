@@ -309,6 +309,7 @@ def test_a_table_of_many_metrics_fits_the_terminal(capsys, monkeypatch):
         assert out.count(" [0.") == len(methods) * len(names)
 
 
+@pytest.mark.slow
 def test_the_requirement_that_left_no_winner_is_named(tmp_path, capsys, no_pictures):
     options = ["--require", "class-sensitivity>0.9999", "--out", tmp_path / "run", "--quiet"]
     code, out, _ = sycam(capsys, "synthesize", *FAST, *options)

@@ -263,6 +263,7 @@ def test_the_compiled_class_agrees(exported, small_network, small_images):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_class_goes_on(exported, tmp_path):
     exported("mean(G)")
     code = """

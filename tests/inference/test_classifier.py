@@ -329,7 +329,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is told so by glibc's means")
-@pytest.mark.parametrize("tuned", [False, True])
+@pytest.mark.parametrize("tuned", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_pages_of_freed_activations_are_not_asked_for_again(tuned):
     """16 MB of activations a pass, in pages of 4 or 64 KiB; whoever tunes malloc is left alone."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}

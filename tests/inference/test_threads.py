@@ -235,6 +235,7 @@ def test_the_batch_does_not_depend_on_the_threads_of_the_moment(machine):
 @pytest.mark.skipif(
     not Path("/proc/self/schedstat").exists(), reason="this system does not say who waits for cores"
 )
+@pytest.mark.slow
 def test_two_threads_that_share_one_core_become_one():
     """In a process of its own, as in a container that is granted less than it sees."""
     code = """

@@ -174,6 +174,7 @@ def test_guided_proposals_cover_more_than_cost_order(guided, two, tmp_path):
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.slow
 def test_every_sampler_takes_several_goals(sampler, tmp_path):
     found = run_with(tmp_path, metric=["deletion", "iou"], budget=70, max_cost=1, sampler=sampler,
                      heldout=8)  # fmt: skip

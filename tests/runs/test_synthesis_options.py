@@ -262,6 +262,7 @@ def test_a_precision_that_is_not_known(tmp_path):
         search(tmp_path, precision="float16")
 
 
+@pytest.mark.slow
 def test_a_method_that_is_flat_on_all_images_leaves_no_figure_without_flat_maps(tmp_path):
     result = search(tmp_path, metric="road")
     assert result.best.known_as is None
@@ -276,6 +277,7 @@ def test_a_method_that_is_flat_on_all_images_leaves_no_figure_without_flat_maps(
     assert "nan" not in said
 
 
+@pytest.mark.slow
 def test_a_winner_that_ignores_the_class_is_no_explanation(tmp_path):
     """Of activations alone: the same heatmap whatever is explained, and whatever follows."""
     grammar = tmp_path / "blind.lark"

@@ -378,6 +378,7 @@ def test_bounds_save_work_where_the_leader_is_near_the_top():
     assert found.spent < 0.5 * scores.size
 
 
+@pytest.mark.slow
 def test_settling_brings_back_what_one_standard_error_would_choose():
     """A generous tolerance drops what the rule may prefer: the cheaper near the best."""
     rng = np.random.default_rng(3)
