@@ -36,7 +36,7 @@ from sycam.methods.method import RIVALS
 from sycam.problem.images import with_masks
 from sycam.problem.options import DataOptions
 from sycam.problem.problem import Problem
-from sycam.problem.request import Request
+from sycam.problem.request import GRADIENT, Request
 from sycam.scoring.scorer import Scorer
 from sycam.search import Budget, SearchOptions
 from sycam.search.run import SearchResult, run_search
@@ -140,7 +140,9 @@ def task_of(setting: Setting, seed: int) -> Problem:
         heldout = choose(subject.load(), setting.heldout_images, seed)
     data = DataOptions(search_images=setting.search_images, heldout=heldout)
     return Problem.of(
-        Request(subject.source, subject.layer, images, setting.metric, data=data, seed=seed)
+        Request(
+            subject.source, subject.layer, images, setting.metric, GRADIENT, data=data, seed=seed
+        )
     )
 
 

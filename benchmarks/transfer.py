@@ -47,7 +47,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.problem.images import demo_images, with_masks
 from sycam.problem.options import DataOptions
 from sycam.problem.problem import Problem
-from sycam.problem.request import Request
+from sycam.problem.request import GRADIENT, Request
 from sycam.scoring.statistics import Interval, mean_interval
 from sycam.search import SearchOptions
 from sycam.search.run import run_search
@@ -118,7 +118,9 @@ class ExplainedNetwork:
         """The expression that a guided search finds here; None if it finds no eligible one."""
         images = (self.search or self.load)()
         data = DataOptions(search_images=search_images, heldout=2)
-        problem = Problem.of(Request(self.source, self.layer, images, metric, data=data, seed=seed))
+        problem = Problem.of(
+            Request(self.source, self.layer, images, metric, GRADIENT, data=data, seed=seed)
+        )
         with tempfile.TemporaryDirectory() as folder:
             options = SearchOptions(budget=budget, mode="guided")
             found = run_search(problem, options, Path(folder)).winner
