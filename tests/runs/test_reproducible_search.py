@@ -70,9 +70,9 @@ def test_a_time_budget_is_kept_to_a_tenth(tmp_path, monkeypatch, mode):
     monkeypatch.setattr(budget, "time", watch)
     score = Scorer.score
 
-    def slowly(self, expressions):
+    def slowly(self, expressions, which=None):
         clock.now += len(expressions) * len(self.context) * rng.uniform(0.005, 0.02)
-        return score(self, expressions)
+        return score(self, expressions, which)
 
     monkeypatch.setattr(Scorer, "score", slowly)
     data = DataOptions(search_images=40, heldout=2)
