@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import builtins
 import json
-import keyword
 import re
 import sys
 import textwrap
@@ -15,6 +14,7 @@ from importlib.resources import files as package_files
 from sycam.errors import OptionError
 from sycam.evidence import MEASURED, Leaf
 from sycam.export.class_template import ClassTemplate
+from sycam.export.python_file import check_class_name
 from sycam.export.reshape_text import NAME as RESHAPE_NAME
 from sycam.export.reshape_text import reshape_source
 from sycam.heatmaps.program import Program, weighted_sum_source
@@ -56,8 +56,7 @@ def module_source(
             a user's operator cannot be written down; or class or operator have the name of
             something else in the module.
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise OptionError(f"class name {name!r} is not a Python identifier")
+    check_class_name(name)
     program = Program(expression)
     leaves = [op.symbol for op in program.leaves]
     further = _further(expression, program.leaves)

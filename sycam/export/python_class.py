@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.export.class_template import ClassTemplate
+from sycam.export.python_file import write_source
 from sycam.export.reshape_text import NAME, reshape_source
 from sycam.export.target import ExportTarget, Winner, listed
 from sycam.language import Expression
 from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
 from sycam.support.arguments import argument
-from sycam.support.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,7 @@ class ClassTarget:
         said = _asked(winner) + provenance
         reshape = winner.result.record.network.reshape
         source = self.source(winner.expression, winner.name, said, layer, reshape)
-        try:
-            write_whole(path, source, within=winner.result.path)
-        except OSError as error:
-            raise RunError(f"cannot write '{path}': {error}") from None
+        write_source(winner, path, source)
 
 
 def _able(targets: Mapping[str, ExportTarget], what: str, one: str, more: str) -> str:

@@ -87,6 +87,13 @@ class Formula:
         return CAM(network, layer, self.expression, **options)
 
 
+def without_portfolio() -> str:
+    """What is said of a run that was not asked for a choice image by image."""
+    return (
+        f"the run has no formulas to choose from image by image; search with {argument('adapt', 3)}"
+    )
+
+
 @dataclass(frozen=True)
 class KnownMethod:
     """A published CAM, or a baseline that is computed directly, with its figures.
@@ -231,10 +238,7 @@ class Result:
         record = self.record
         chosen_from = record.adaptive.members if record.adaptive else ()
         if not chosen_from:
-            raise RunError(
-                f"the run has no formulas to choose from image by image; search with "
-                f"{argument('adapt', 3)}"
-            )
+            raise RunError(without_portfolio())
         if reshape is None and not record.network.reshape_recorded:
             raise RunError("the run's reshape was given from Python: give it again by reshape")
         with reading_a_run((), trust):

@@ -179,11 +179,15 @@ class Search:
             if c.score.finite and not metric.components
         ]
         if self.leads:
-            able = [c for c in answers(self.outcome.known) if c.eligible]
-            able.sort(key=lambda c: (-metric.oriented(c.mean), c.require_expression().sort_key()))
-            lead = next(filter(self.race.admissible, able), None)
+            lead = next(filter(self.race.admissible, self._known_answers()), None)
             if lead is not None:
                 self.race.lead_by(lead)
+
+    def _known_answers(self) -> list[Candidate]:
+        """The published CAMs that may win, the best first."""
+        able = [c for c in answers(self.outcome.known) if c.eligible]
+        oriented = self.race.metric.oriented
+        return sorted(able, key=lambda c: (-oriented(c.mean), c.require_expression().sort_key()))
 
     def _combine_known(self) -> None:
         """Score what combines the published CAMs that lead at each two layers, then the best of it
@@ -191,10 +195,8 @@ class Search:
         grammar = self.enumerator.grammar
         if len(grammar.sites) < 2:
             return
-        able = [c for c in answers(self.outcome.known) if c.eligible]
-        able.sort(key=lambda c: (-self.race.metric.oriented(c.mean), c.name))
         combinations = Combinations(Derivations(grammar, deepest(grammar)))
-        leaders = combinations.leaders(c.require_expression() for c in able)
+        leaders = combinations.leaders(c.require_expression() for c in self._known_answers())
         heads = {layer: best[:1] for layer, best in leaders.items()}
         self._enter_all(combinations.pairs(heads), COMBINED)
         pairs = [s for s in self.race.standings.values() if len(s.expression.sites) == 2]

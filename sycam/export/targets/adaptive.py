@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from sycam.errors import OptionError, RunError, SycamError
+from sycam.export.python_file import check_class_name, write_source
 from sycam.export.target import ExportTarget, Winner
 from sycam.networks.readings import AUTO
+from sycam.runs.result import without_portfolio
 from sycam.runs.trust import file_of_network
 from sycam.support.arguments import argument
-from sycam.support.files import write_whole
 
 _MODULE = '''r"""{name}: class activation maps by the best of {count} formulas on each image.
 
@@ -68,10 +68,7 @@ class AdaptiveTarget:
         """Why there is nothing to choose from, if so."""
         record = winner.result.record
         if record.adaptive is None or not record.adaptive.members:
-            return OptionError(
-                "the run has no formulas to choose from image by image; search with "
-                f"{argument('adapt', 3)}"
-            )
+            return OptionError(without_portfolio())
         if winner.network is not None:
             return OptionError(
                 f"base {self.name!r} writes a class for any network; leave out "
@@ -87,8 +84,7 @@ class AdaptiveTarget:
 
     def write(self, winner: Winner, path: Path, provenance: str) -> None:
         """Write the module."""
-        if not winner.name.isidentifier() or keyword.iskeyword(winner.name):
-            raise OptionError(f"class name {winner.name!r} is not a Python identifier")
+        check_class_name(winner.name)
         if winner.name in ("AdaptiveCAM", "ExplainOptions", "nn"):
             raise OptionError(f"{winner.name!r} is the name of something else in the module")
         record = winner.result.record
@@ -108,10 +104,7 @@ class AdaptiveTarget:
             reshape=ascii(record.network.reshape),
             fusion=ascii(record.network.fusion),
         )
-        try:
-            write_whole(path, source, within=winner.result.path)
-        except OSError as error:
-            raise RunError(f"cannot write '{path}': {error}") from None
+        write_source(winner, path, source)
 
 
 def _listed(members: tuple[str, ...]) -> str:

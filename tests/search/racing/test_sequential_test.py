@@ -406,16 +406,18 @@ def test_what_ranks_nothing_on_too_many_images_is_out_at_once():
     assert len(found.finished) == 8
 
 
+def race_of(candidates, scores):
+    """On 64 images, for the highest mean."""
+    board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
+    test = SequentialTest(0.05, 0.0, 2, NO_ROOM[:64])
+    return Race(board, {OUTPERFORMED: test}, "argmax", lambda _: True)
+
+
 def test_a_batch_that_is_interrupted_counts_not_at_all():
     scores = skewed(np.random.default_rng(0), 16, 64)
     candidates = FORMULAS[:16]
-    board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
-    found = Race(
-        board,
-        {OUTPERFORMED: SequentialTest(0.05, 0.0, 2, NO_ROOM[:64])},
-        "argmax",
-        lambda _: True,
-    )
+    found = race_of(candidates, scores)
+    board = found.board
     found.enter(candidates[:8])
     before = (dict(found.standings), list(found.finished), list(found.leaders), found.leader)
 
@@ -434,13 +436,7 @@ def test_what_enters_whole_sees_all_images_whatever_dropped_it_before():
     scores = skewed(np.random.default_rng(0), 16, 64)
     scores[8:] -= 0.3
     candidates = FORMULAS[:16]
-    board = Table({str(e): row for e, row in zip(candidates, scores, strict=True)})
-    found = Race(
-        board,
-        {OUTPERFORMED: SequentialTest(0.05, 0.0, 2, NO_ROOM[:64])},
-        "argmax",
-        lambda _: True,
-    )
+    found = race_of(candidates, scores)
     found.enter(candidates[:8])
     found.enter(candidates[8:12])
     behind = [e for e in candidates[8:12] if found.is_open(e)]
