@@ -22,7 +22,7 @@ from sycam.data import demo
 from sycam.search.proposals.optuna_study import STUDY_FILE
 
 COMMAND = (
-    "synthesize --metric average-drop --mode guided --budget 40 --search-images 16 "
+    "synthesize --metric average-drop --mode guided --budget 80 --search-images 16 "
     "--heldout-images 8 --no-constants --quiet --json"
 )
 
