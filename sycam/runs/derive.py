@@ -22,7 +22,8 @@ from sycam.runs.result import Formula, Result
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
-from sycam.search.run import SearchResult, published_name
+from sycam.search.choice import published_name
+from sycam.search.run import SearchResult
 from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
 from sycam.validation.entrants import NEW, SIMPLEST, WINNER, Entrant

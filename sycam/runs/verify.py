@@ -30,8 +30,9 @@ from sycam.runs.trust import check_files, file_of_network
 from sycam.scoring.blocks import by_image, cell_blocks
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score
+from sycam.search.choice import contenders
 from sycam.search.outcome import GUIDED
-from sycam.search.run import SearchResult, contenders, run_search
+from sycam.search.run import SearchResult, run_search
 from sycam.search.selection.select import Candidate
 from sycam.support.bounded_json import read_json
 from sycam.support.permission import reading_a_run

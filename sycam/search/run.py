@@ -1,4 +1,4 @@
-"""One search of a problem, in a folder: journal, race, winner."""
+"""One search of a problem, in a folder: its journal, its race, and what it found."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
 from sycam.evidence import ignores_target
 from sycam.language import Expression
-from sycam.methods import find_method, shown_methods
-from sycam.methods.method import ANSWERS, RIVALS
+from sycam.methods import shown_methods
+from sycam.methods.method import RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
@@ -23,39 +21,23 @@ from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_bl
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.scoring.scorer import Scorer
+from sycam.search.admission import Admission
+from sycam.search.choice import Chooser, Confidence, contenders, published_name
 from sycam.search.engine import Search, deepest
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
 from sycam.search.outcome import Outcome, Script
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
-from sycam.search.proposals.simplifications import simplified
-from sycam.search.racing.known import answers
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
-from sycam.search.selection.bootstrap import Stability, stability
-from sycam.search.selection.pareto import Scale, compromise, pareto_front
-from sycam.search.selection.per_class import Choice, Choose, class_winners
-from sycam.search.selection.portfolio import Portfolios, portfolio
-from sycam.search.selection.power import Power, power
+from sycam.search.selection.per_class import Choice
+from sycam.search.selection.portfolio import Portfolios
 from sycam.search.selection.rediscovery import Rediscovery
 from sycam.search.selection.requirements import Gate, Refusal
-from sycam.search.selection.select import Candidate, select, simplest
+from sycam.search.selection.select import Candidate
 from sycam.search.selection.sensitivity import GUARDED_IMAGES, SensitivityGuard
 from sycam.search.space import enumerator_of
-
-
-@dataclass(frozen=True)
-class Confidence:
-    """How far the search images bear the choice of the winner.
-
-    Attributes:
-        stability: whether it would win again.
-        resolution: whether they tell it from the next leaders.
-    """
-
-    stability: Stability
-    power: Power
 
 
 @dataclass(frozen=True)
@@ -139,22 +121,22 @@ def run_search(
         search = Search(race, enumerator, options, guide, threshold, script, seed, notify)
         outcome = search.run(problem.known, options.guessed)
         notify(Stage("Choosing the winner"))
-        first, new, second, whole = _chosen(problem, options, outcome, admission)
-        classes = _of_classes(problem, options, outcome, first, admission)
+        chooser = Chooser(problem, options, outcome, admission)
+        chosen = chooser.chosen()
+        classes = chooser.classes(chosen.winner)
         # Before the confidence, which asks candidates that did not come near winning.
         insensitive = [] if guard is None else guard.refused
         refused = _best_first([*gate.refused, *insensitive], outcome, metric)
         inadmissible, agnostic = admission.refused, tuple(dict.fromkeys(admission.agnostic))
-        of_winner = whole if first is new else None
-        confidence = _confidence(problem, options, outcome, first, of_winner, admission)
-        simple = _simplest(metric, outcome, first, admission)
-        portfolios = _portfolios(options, outcome, board, admission)
+        confidence = chooser.confidence(chosen)
+        simple = chooser.simplest(chosen.winner)
+        portfolios = chooser.portfolios(board)
     return SearchResult(
         outcome=outcome,
-        winner=first,
-        new=new,
-        known_as=published_name(outcome, first),
-        runner_up=second,
+        winner=chosen.winner,
+        new=chosen.new,
+        known_as=published_name(outcome, chosen.winner),
+        runner_up=chosen.runner_up,
         refused=refused,
         agnostic=agnostic,
         inadmissible=inadmissible,
@@ -162,53 +144,8 @@ def run_search(
         confidence=confidence,
         portfolios=portfolios,
         simplest=simple,
-        whole=whole,
+        whole=chosen.whole,
     )
-
-
-class Admission:
-    """Which candidates may win: those that depend on what is explained, meet the requirements and
-    are no known method again.
-
-    Each is asked once, and only when it might win: the answer may be expensive.
-
-    Args:
-        gate: of the requirements.
-        known_again: of the known methods; published CAMs themselves may win.
-        guard: measures whether those that read what depends on the target change with the class;
-            None where those may win, too, that show the same whatever is explained.
-
-    Attributes:
-        agnostic: names of those that were asked and show the same whatever is explained, as they
-            read nothing that depends on it, where these may not win.
-    """
-
-    def __init__(self, gate: Gate, known_again: Rediscovery, guard: SensitivityGuard | None):
-        self._gate, self._known_again, self._guard = gate, known_again, guard
-        self._admitted: dict[tuple[str, str], bool] = {}
-        self.agnostic: list[str] = []
-
-    def __call__(self, candidate: Candidate) -> bool:
-        """Whether a candidate may win."""
-        asked = candidate.kind, candidate.name
-        if asked not in self._admitted:
-            self._admitted[asked] = self._admits(candidate)
-        return self._admitted[asked]
-
-    def _admits(self, candidate: Candidate) -> bool:
-        expression = candidate.require_expression()
-        if self._guard is not None and ignores_target(expression.leaves):
-            self.agnostic.append(candidate.name)
-            return False
-        if candidate.kind not in ANSWERS and self._known_again(candidate):
-            return False
-        method = find_method(expression)
-        return self._gate(method) and (self._guard is None or self._guard(method))
-
-    @property
-    def refused(self) -> frozenset[str]:
-        """Names of those that were asked and may not win."""
-        return frozenset(name for (_, name), good in self._admitted.items() if not good)
 
 
 def _gate(problem: Problem, folder: Path, writes: bool) -> Gate:
@@ -332,133 +269,3 @@ def _threshold(
         return metric.oriented(max(map(metric.oriented, figures)))
 
     return threshold
-
-
-def _chosen(
-    problem: Problem,
-    options: SearchOptions,
-    outcome: Outcome,
-    admissible: Callable[[Candidate], bool],
-) -> tuple[Candidate | None, Candidate | None, Candidate | None, Candidate | None]:
-    """The winner, the best new formula, the next that might have won, and the formula that the
-    best new one is a simpler form of."""
-    rule, able = _rule(options, outcome, problem.explained.seed), contenders(outcome)
-
-    def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-        return rule(candidates, problem.metric, lambda c: not admissible(c))
-
-    winner = choose(able)
-    if winner is None:
-        return None, None, None, None
-    new = winner if winner.kind not in ANSWERS else choose(outcome.candidates)
-    whole = None
-    if new is not None and options.mode != EXACT and not isinstance(problem.metric, Objectives):
-        scored = {c.require_expression(): c for c in outcome.candidates}
-        out, grammar = (lambda c: not admissible(c)), problem.grammar
-        form = simplified(new, scored, problem.metric, out, grammar)
-        # A winner's simpler form still has to win against what is published.
-        rivals = answers(outcome.known) if new is winner else []
-        if form is not new and choose([*rivals, form]) is form:
-            winner, new, whole = form if new is winner else winner, form, new
-    return winner, new, choose([c for c in able if c is not winner]), whole
-
-
-def _simplest(
-    metric: Metric,
-    outcome: Outcome,
-    winner: Candidate | None,
-    admissible: Callable[[Candidate], bool],
-) -> Candidate | None:
-    """The simplest formula that the search images cannot tell from the winner."""
-    if winner is None or isinstance(metric, Objectives):
-        return None
-    return simplest(contenders(outcome), metric, winner, lambda c: not admissible(c))
-
-
-def contenders(outcome: Outcome) -> list[Candidate]:
-    """All that may win: published CAMs that are expressions, by their text, and new formulas."""
-    known = answers(outcome.known)
-    names = {c.name for c in known}
-    return [*known, *(c for c in outcome.candidates if c.name not in names)]
-
-
-def _portfolios(
-    options: SearchOptions,
-    outcome: Outcome,
-    board: JournaledScorer,
-    admissible: Callable[[Candidate], bool],
-) -> Portfolios | None:
-    """For the choice image by image, from those that saw all search images: of all that may win,
-    and of the published CAMs alone."""
-    if options.adapt is None:
-        return None
-    last, count = len(board.stages) - 1, options.adapt
-
-    def cells(candidate: Candidate) -> np.ndarray:
-        return board.cells(str(candidate.expression or candidate.name), last)
-
-    rivals = [c for c in outcome.known if c.kind in RIVALS]
-    return Portfolios(
-        own=portfolio(contenders(outcome), cells, board.metric, count, admissible),
-        published=portfolio(rivals, cells, board.metric, count),
-    )
-
-
-def published_name(outcome: Outcome, candidate: Candidate | None) -> str | None:
-    """Name of the published CAM that a contender is; None of a new formula."""
-    if candidate is None or candidate.kind not in ANSWERS:
-        return None
-    return next(c.name for c in outcome.known if c.expression is candidate.expression)
-
-
-def _of_classes(
-    problem: Problem,
-    options: SearchOptions,
-    outcome: Outcome,
-    winner: Candidate | None,
-    admissible: Callable[[Candidate], bool],
-) -> tuple[Choice, ...]:
-    """The winner of each class, by the rule that chose the winner of all."""
-    if options.scope != PER_CLASS:
-        return ()
-    return class_winners(
-        contenders(outcome),
-        problem.metric,
-        problem.context.targets.cpu().numpy(),
-        winner,
-        lambda c: not admissible(c),
-        _rule(options, outcome, problem.explained.seed),
-    )
-
-
-def _rule(options: SearchOptions, outcome: Outcome, seed: int) -> Choose:
-    """How one of several candidates is chosen."""
-
-    def choose(
-        candidates: Sequence[Candidate], metric: Metric, out: Callable[[Candidate], bool]
-    ) -> Candidate | None:
-        if isinstance(metric, Objectives):
-            scale = Scale.of(outcome.known, metric)
-            return compromise(pareto_front(candidates, metric), metric, scale, out)
-        return select(candidates, metric, out, options.rule, seed)
-
-    return choose
-
-
-def _confidence(
-    problem: Problem,
-    options: SearchOptions,
-    outcome: Outcome,
-    winner: Candidate | None,
-    whole: Candidate | None,
-    admissible: Callable[[Candidate], bool],
-) -> Confidence | None:
-    if winner is None or isinstance(problem.metric, Objectives):
-        return None
-
-    def out(candidate: Candidate) -> bool:
-        return not admissible(candidate)
-
-    given = (contenders(outcome), problem.metric, winner, out, options.rule, problem.explained.seed)
-    form_of = None if whole is None else whole.name
-    return Confidence(stability(*given, form_of=form_of), power(*given))
