@@ -29,6 +29,7 @@ from sycam.support.arguments import argument
 from sycam.targets.resolve import Target
 
 LEAST_SITES, MOST_SITES = 3, 6  # layers that a search of the whole network looks at
+MOST_ROOM = 16 * 1024.0  # MiB that their activations and gradients may take on all images
 
 
 def find_layer(
@@ -162,18 +163,21 @@ def _as_compiled(layer: str, modules: Iterable[str]) -> str:
 
 
 @torch.inference_mode(False)  # where the caller is in it, no gradient could be recorded
-def find_sites(network: nn.Module, images: Tensor, target: Target = None) -> tuple[Layer, ...]:
+def find_sites(
+    network: nn.Module, images: Tensor, target: Target = None, count: int = 0
+) -> tuple[Layer, ...]:
     """The layers that a search of the whole network looks at, the deepest first.
 
     Of each resolution the deepest layer that a CAM can weight sensibly, as for ``"auto"``, and
     the deepest of all even where its gradients are constant, unless it has a channel per class, so
     that all formulas coincide; where there are few resolutions, the next deepest. At most
-    :data:`MOST_SITES`.
+    :data:`MOST_SITES`, and without the finest where all would take more than :data:`MOST_ROOM`.
 
     Args:
         network: the classifier.
         images: a few probe images ``[n,C,H,W]``.
         target: what is explained on those images; classes count as the predicted ones.
+        count: of the images that will be measured.
 
     Raises:
         LayerError: no layer suits.
@@ -192,6 +196,7 @@ def find_sites(network: nn.Module, images: Tensor, target: Target = None) -> tup
         if further and not any(_same(maps[name], maps[other]) for other in chosen):
             chosen.append(name)
     chosen = sorted(chosen, key=list(maps).index, reverse=True)[:MOST_SITES]
+    chosen, finest = _in_room(chosen, seen, count)
     for name in chosen:
         seen.check(name)
     note = (
@@ -200,9 +205,26 @@ def find_sites(network: nn.Module, images: Tensor, target: Target = None) -> tup
         f"{sum(map(seen.room, chosen)):.3g} MiB per image, {seen.room(chosen[0]):.3g} at the "
         "deepest alone"
     )
+    if finest:
+        note += (
+            f"; left out: {', '.join(finest)}, with which {count} images would take more than "
+            f"{MOST_ROOM / 1024:g} GiB (name layers by {argument('layer')}, or take fewer images, "
+            "to have them)"
+        )
     return tuple(
         seen.layer(name, note if name == chosen[0] else "", said=seen.told(name)) for name in chosen
     )
+
+
+def _in_room(names: list[str], seen: LayerProbe, count: int) -> tuple[list[str], list[str]]:
+    """Layers, the deepest first, whose measurements on so many images find room, the deepest of
+    them in any case; and those left out, the largest first."""
+    kept, out = list(names), []
+    while len(kept) > 1 and count * sum(map(seen.room, kept)) > MOST_ROOM:
+        largest = max(kept[1:], key=seen.room)
+        kept.remove(largest)
+        out.append(largest)
+    return kept, out
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -144,7 +144,7 @@ class ExplainedNetwork:
                     f"the layers are sought with their layouts; leave out {argument('reshape')}, "
                     "or name the layers"
                 )
-            layers = find_sites(network, probes, target)
+            layers = find_sites(network, probes, target, len(images))
         else:
             layers = tuple(
                 find_layer(network, one, probes, explain.reshape, target) for one in wanted
