@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sycam.language import Expression
 from sycam.metrics.composition.objectives import Objectives
 from sycam.search.options import SearchOptions
-from sycam.search.outcome import CONSTANTS, GUIDED, SIMPLIFIED, Script
+from sycam.search.outcome import COMBINED, CONSTANTS, EXHAUSTIVE, GUIDED, SIMPLIFIED, Script
 from sycam.search.racing.race import Race
 
 _FOR_REFINEMENT = 0.1  # of the budget, for constants and simpler forms
@@ -23,13 +23,18 @@ class Allowance:
         race: where candidates are scored.
         options: with a budget whose clock is running.
         script: of a recorded search, which is played again; the budget counts if None.
+        combines: whether formulas are combined before the enumeration, so that the leading one may
+            have simpler forms that were not enumerated, wherever the budget ends.
 
     Attributes:
         entered: candidates by phase.
         simplifies: whether the leading formula is simplified: one figure tells what that loses.
     """
 
-    def __init__(self, race: Race, options: SearchOptions, script: Script | None):
+    def __init__(
+        self, race: Race, options: SearchOptions, script: Script | None, combines: bool = False
+    ):
+        self.combines = combines
         self.race, self.board, self.budget = race, race.board, options.budget
         self.script, self._constants = script, options.constants
         self.entered: dict[str, int] = {}
@@ -81,7 +86,8 @@ class Allowance:
         """Share of the budget that a phase leaves to those after it."""
         if phase == GUIDED and self._constants:
             return _FOR_REFINEMENT
-        return _FOR_SIMPLER if phase in (GUIDED, CONSTANTS) and self.simplifies else 0.0
+        before = [GUIDED, CONSTANTS, *((COMBINED, EXHAUSTIVE) if self.combines else ())]
+        return _FOR_SIMPLER if phase in before and self.simplifies else 0.0
 
     def scores_each(self, phase: str) -> float:
         """Images, or cells, that a candidate of a phase is seen in: so far, on average, but that

@@ -86,7 +86,8 @@ class Search:
         # In exact mode every formula is scored, so that the best new one is exact as well.
         self.leads = options.mode != EXACT and OUTPERFORMED in race.dropping
         self.forgets, self.script, self.seed, self.notify = options.forgets, script, seed, notify
-        self.allowance = Allowance(race, options, script)
+        self.combines = guide is not None and len(enumerator.grammar.sites) > 1
+        self.allowance = Allowance(race, options, script, self.combines)
         self.outcome = Outcome(phases=self.allowance.entered)
         # One enumeration, which the guided phase goes on with where the exhaustive one ended.
         self._stream = enumerator.candidates(
@@ -106,13 +107,7 @@ class Search:
         before = self.board.context.classifier.passes
         try:
             self._score_known(known)
-            for start in range(0, len(guesses), BATCH):
-                self._enter(guesses[start : start + BATCH], GUESSES)
-            if self.make_guide is not None:
-                self._combine_known()
-            self._exhaustive()
-            if self.make_guide is not None:
-                self._guided()
+            self._propose(guesses)
         except _StoppedError as reason:
             outcome.stopped = str(reason)
         except KeyboardInterrupt:
@@ -132,6 +127,33 @@ class Search:
         return outcome
 
     # --- phases -----------------------------------------------------------------------------
+
+    def _propose(self, guesses: Sequence[Expression]) -> None:
+        """All phases of new formulas."""
+        try:
+            for start in range(0, len(guesses), BATCH):
+                self._enter(guesses[start : start + BATCH], GUESSES)
+            if self.combines:
+                self._combine_known()
+            self._exhaustive()
+        except _StoppedError as reason:
+            # Of what was combined there are simpler forms that were not enumerated.
+            if str(reason) != "budget" or not self.combines:
+                raise
+            self._refine(self._simplify)
+            raise
+        if self.make_guide is not None:
+            self._guided()
+
+    def _refine(self, *phases: Callable[[], None]) -> None:
+        """Phases on the leading formulas, each as far as its share of the budget goes."""
+        for refine in phases:
+            try:
+                refine()
+            except _StoppedError as reason:
+                if str(reason) != "budget":
+                    raise
+                self.outcome.stopped = "budget"
 
     def _score_known(self, known: Sequence[Method]) -> None:
         missing = sum(not self.board.has(recorded_name(m)) for m in known)
@@ -193,8 +215,6 @@ class Search:
         """Score what combines the published CAMs that lead at each two layers, then the best of it
         with the leader of each further one: where time is short, nothing is more likely to win."""
         grammar = self.enumerator.grammar
-        if len(grammar.sites) < 2:
-            return
         combinations = Combinations(Derivations(grammar, deepest(grammar)))
         leaders = combinations.leaders(c.require_expression() for c in self._known_answers())
         heads = {layer: best[:1] for layer, best in leaders.items()}
@@ -245,13 +265,7 @@ class Search:
         finally:
             self.outcome.guided = dict(guide.statistics)
             guide.close()
-        for refine in (self._constants, self._simplify):
-            try:
-                refine()
-            except _StoppedError as reason:
-                if str(reason) != "budget":
-                    raise
-                self.outcome.stopped = "budget"
+        self._refine(self._constants, self._simplify)
 
     def _constants(self) -> None:
         if not self.constants:

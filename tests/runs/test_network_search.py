@@ -198,6 +198,20 @@ def test_what_combines_leading_published_cams_is_scored_before_the_enumeration(t
 
 
 @pytest.mark.slow
+def test_a_combination_is_simplified_where_the_budget_ends_in_the_enumeration(tmp_path):
+    """It costs more than what was enumerated, and so do its simpler forms."""
+    out = tmp_path / "run"
+    result = sycam.synthesize(
+        network(), ["7", "1"], images(), "deletion", "network", budget=40, search_images=12,
+        heldout=6, out=out,
+    )  # fmt: skip
+    assert result.certificate.stopped == "budget"
+    assert result.certificate.entered == {"combined": 2, "exhaustive": 36, "simplified": 1}
+    done = sycam.verify(out, network(), images())
+    assert done.holds, [check for check in done.checks if not check.holds]
+
+
+@pytest.mark.slow
 def test_products_of_layers_are_proposed_beyond_the_cost_bound(tmp_path):
     out = tmp_path / "run"
     sycam.synthesize(
