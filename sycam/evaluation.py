@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sycam.errors import OptionError
-from sycam.events import Note, Notify, Stage, Step, ignore
+from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
 from sycam.inference import sharing_cores
 from sycam.methods import Method, find_method, shown_methods
@@ -25,6 +25,7 @@ from sycam.problem.explained_network import (
 )
 from sycam.problem.images import Images, demo_images, read_images, sample, with_masks
 from sycam.problem.options import DataOptions, ExplainOptions
+from sycam.report.progress import Watcher, console_of
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
@@ -146,14 +147,15 @@ def evaluate(  # noqa: PLR0913 (public)
     explain: ExplainOptions = ExplainOptions(),
     seed: int = 0,
     device: str | torch.device | None = None,
+    progress: bool | None = None,
     notify: Notify = ignore,
     **options: Any,
 ) -> Table:
     """Score named methods and expressions under metrics, on all the images given or a sample.
 
     Args:
-        network, layer, images, explain, seed, device, options: as for :func:`sycam.synthesize`;
-            ``"demo"`` as images is 64 held-out scenes.
+        network, layer, images, explain, seed, device, progress, options: as for
+            :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
         methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
             published CAMs and controls that need no expensive leaf (and that the metrics are
             defined for) if None.
@@ -185,41 +187,43 @@ def evaluate(  # noqa: PLR0913 (public)
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in shown_methods() if m.has_weights or not of_weights]
     compared = {m.name: m for m in map(find_method, methods)}
-    known = on_device(open_network(network), device)
-    image_set = (
-        demo_images("heldout", 64, seed)
-        if isinstance(images, str) and images == DEMO
-        else read_images(images, data.labels, data.masks, known, notify)
-    )
-    image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
-    only = known.module if data.correct_only else None
-    image_set = sample(image_set, count, seed, only, explain.output)
-    for line in (*image_set.notes, *image_set.skipped):
-        notify(Note(line))
-    for metric in chosen.values():
-        check_volumes(metric, image_set)
-        check_scorable(metric, compared.values())
-    explained = ExplainedNetwork.prepare(known, layer, image_set, explain, seed, device, notify)
-    notify(Stage("Measuring activations and gradients", len(image_set)))
-    leaves = frozenset().union(*(one.leaves for one in (*compared.values(), *chosen.values())))
-    evidence, context = explained.measure(image_set, notify, leaves, gradients=False)
-    for metric in chosen.values():
-        metric.check(context)
-    cells, scores, degenerate = {}, {}, {}
-    under = list(chosen.values())
-    scorer = Scorer(under[0], evidence, context)
-    with sharing_cores(lambda text: notify(Note(text))):
-        notify(Stage("Preparing the network"))
-        scorer.prepare(len(compared), under)
-        notify(Stage("Scoring", len(compared)))
-        for done, (name, method) in enumerate(compared.items(), 1):
-            for metric, score in zip(under, scorer.score_under(under, method), strict=True):
-                scores[name, asked[metric.text]] = metric.per_image(score.values)
-                cells[name, asked[metric.text]] = interval(score.values, metric, seed)
-                degenerate[name] = score.degenerate
-            notify(Step(done))
-    if said := caution(list(scores.values())):
-        notify(Note(said))
+    with Watcher(console_of(progress)) as watch:
+        notify = each(watch, notify)
+        known = on_device(open_network(network), device)
+        image_set = (
+            demo_images("heldout", 64, seed)
+            if isinstance(images, str) and images == DEMO
+            else read_images(images, data.labels, data.masks, known, notify)
+        )
+        image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
+        only = known.module if data.correct_only else None
+        image_set = sample(image_set, count, seed, only, explain.output)
+        for line in (*image_set.notes, *image_set.skipped):
+            notify(Note(line))
+        for metric in chosen.values():
+            check_volumes(metric, image_set)
+            check_scorable(metric, compared.values())
+        explained = ExplainedNetwork.prepare(known, layer, image_set, explain, seed, device, notify)
+        notify(Stage("Measuring activations and gradients", len(image_set)))
+        leaves = frozenset().union(*(one.leaves for one in (*compared.values(), *chosen.values())))
+        evidence, context = explained.measure(image_set, notify, leaves, gradients=False)
+        for metric in chosen.values():
+            metric.check(context)
+        cells, scores, degenerate = {}, {}, {}
+        under = list(chosen.values())
+        scorer = Scorer(under[0], evidence, context)
+        with sharing_cores(lambda text: notify(Note(text))):
+            notify(Stage("Preparing the network"))
+            scorer.prepare(len(compared), under)
+            notify(Stage("Scoring", len(compared)))
+            for done, (name, method) in enumerate(compared.items(), 1):
+                for metric, score in zip(under, scorer.score_under(under, method), strict=True):
+                    scores[name, asked[metric.text]] = metric.per_image(score.values)
+                    cells[name, asked[metric.text]] = interval(score.values, metric, seed)
+                    degenerate[name] = score.degenerate
+                notify(Step(done))
+        if said := caution(list(scores.values())):
+            notify(Note(said))
     return Table(
         methods=tuple(compared),
         metrics=tuple(asked.values()),

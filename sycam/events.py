@@ -37,3 +37,13 @@ Notify = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """Watch nothing."""
+
+
+def each(*watchers: Notify) -> Notify:
+    """Several that watch, as one."""
+
+    def notify(event: Event) -> None:
+        for watch in watchers:
+            watch(event)
+
+    return notify

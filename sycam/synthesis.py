@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sycam.events import Note, Notify, ignore
+from sycam.events import Event, Note, Notify, each, ignore
 from sycam.evidence import Layers
+from sycam.export import suggested_base
 from sycam.grammar import Grammar
 from sycam.inference import sharing_cores
 from sycam.metrics import Metric
@@ -19,18 +21,24 @@ from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem
 from sycam.problem.request import Request
+from sycam.report.keeping import keep_pictures
+from sycam.report.progress import Watcher, console_of
 from sycam.runs.derive import derived, undecided
 from sycam.runs.earlier import larger
+from sycam.runs.events import Failed, Finished, Opened
 from sycam.runs.folder import has_evidence, open_folder
 from sycam.runs.heldout_journal import conduct_of
+from sycam.runs.recording import settings_of
 from sycam.runs.result import Result
 from sycam.search import SearchOptions
+from sycam.search.budget import Budget
 from sycam.search.notes import tell, tell_price
 from sycam.search.proposals.optuna_study import opened
 from sycam.search.run import run_search
 from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 from sycam.validation.measures import budgeted
+from sycam.validation.validate import Validated
 
 
 def synthesize(  # noqa: PLR0913 (public)
@@ -47,7 +55,9 @@ def synthesize(  # noqa: PLR0913 (public)
     seed: int = 0,
     device: str | torch.device | None = None,
     out: str | Path | None = None,
+    progress: bool | None = None,
     notify: Notify = ignore,
+    report: bool = True,
     **options: Any,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
@@ -79,7 +89,12 @@ def synthesize(  # noqa: PLR0913 (public)
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed; the result of one that searched
             more, by a larger budget, stays there and is returned.
-        notify: watches the progress, see :mod:`sycam.events`.
+        progress: show a bar, notes and a live leaderboard on standard error, as the command does;
+            if None, in a notebook, and where standard error is a terminal.
+        notify: is called with each event of :mod:`sycam.events`, whatever ``progress`` shows; one
+            of :mod:`sycam.track` sends them to MLflow, Weights & Biases or TensorBoard.
+        report: draw the pictures and write ``report.html`` into the folder, which takes some
+            seconds; what cannot be drawn is warned of.
         options: single options in place of those in ``search``, ``data`` and ``explain``, by
             their names: ``budget="90s"``, ``heldout=128``, ``target="label"``, ``masks=masks``.
 
@@ -92,17 +107,59 @@ def synthesize(  # noqa: PLR0913 (public)
         SycamError: for anything given that cannot be used; the message says how to mend it.
     """
     search, data, explain = with_keywords(options, search, data, explain)
-    budget = search.budget.started()
+    console, budget = console_of(progress), search.budget.started()
     if search.storage is not None:
         opened(search.storage)  # before anything is measured: it may be out of reach
     asked = Request(
         network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
         device, search.adapt,
     )  # fmt: skip
+    validated: list[Validated] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Validated):
+            validated.append(event)
+
+    with Watcher(console, _first(metric) if console else "") as watch:
+        try:
+            result = _derived(asked, search, budget, out, each(keep, watch, notify))
+        except BaseException as error:
+            notify(Failed(error))
+            raise
+    if report and validated and result.validation.rows:
+        spent = budget.seconds is not None and budget.elapsed > budget.seconds
+        explained, unseen, base = (
+            validated[0].explained,
+            validated[0].images,
+            suggested_base(result),
+        )
+        keep_pictures(result, explained, unseen, not spent, base, warnings.warn)
+    notify(Finished(result))
+    return result
+
+
+def _derived(
+    asked: Request,
+    search: SearchOptions,
+    budget: Budget,
+    out: str | Path | None,
+    notify: Notify,
+) -> Result:
+    """The result of a search, kept in its folder."""
     with sharing_cores(lambda text: notify(Note(text))):
         problem = Problem.of(asked, notify)
         folder = open_folder(out, problem)  # nothing is written before
         search = budgeted(search, budget, problem)
+        notify(
+            Opened(
+                folder,
+                settings_of(problem, search),
+                problem.explained.name,
+                tuple(layer.name for layer in problem.explained.layers),
+                len(problem.searched),
+                len(problem.unseen),
+            )
+        )
         tell_price(problem, search, notify)
         searched = run_search(problem, search, folder, notify=notify)
         tell(searched, problem, search, notify)
@@ -123,3 +180,10 @@ def synthesize(  # noqa: PLR0913 (public)
             return earlier
         result.save(folder)
         return result
+
+
+def _first(metric: str | Metric | Sequence[str | Metric]) -> str | Metric:
+    """The goal that progress is shown of."""
+    if isinstance(metric, str) or not isinstance(metric, Sequence):
+        return metric
+    return metric[0] if metric else ""

@@ -67,6 +67,15 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_pictures_from_python():
+    """``sycam.synthesize`` draws nothing, which takes longer than most searches of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        synthesis = importlib.import_module("sycam.synthesis")
+        patch.setattr(synthesis, "keep_pictures", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def grad_cam() -> ModuleType:
     """The grad-cam package (pytorch_grad_cam), or a skip where it is not installed."""
@@ -134,7 +143,7 @@ def small_images() -> Tensor:
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:
     """Let ``sycam synthesize`` write no picture, which takes longer than a small search."""
-    patch.setattr(importlib.import_module("sycam.cli.synthesize"), "_pictures", lambda *_: {})
+    patch.setattr(importlib.import_module("sycam.cli.synthesize"), "keep_pictures", lambda *_: None)
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def evaluate(
             explain=explain,
             seed=seed,
             device=device,
+            progress=False,
             notify=watch,
         )
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -31,24 +30,16 @@ from sycam.cli.options import (
     layer_of,
     network_of,
 )
-from sycam.data.images import ImageSet
-from sycam.errors import SycamError
 from sycam.events import Event
 from sycam.export import TARGETS, suggested_base
-from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.report.explain import overview
-from sycam.report.html import keep_curves, keep_gallery, write_report
+from sycam.report.keeping import keep_pictures, where_kept
 from sycam.report.progress import Watcher
 from sycam.report.tables import result_tables
-from sycam.runs.pictures import draw_front, draw_heldout
-from sycam.runs.result import Result
 from sycam.search import SearchOptions
 from sycam.support.terminal import json_text, open_console, shown
 from sycam.validation.validate import Validated
-
-PAGE = "all of it on one page"
 
 
 @with_options()
@@ -142,65 +133,34 @@ def synthesize(
             seed=seed,
             device=device,
             out=out,
+            progress=False,
             notify=notify,
+            report=False,
         )
     # Before pictures are tried: what the search found must not be lost to a full disk.
     if as_json:
         print(json_text(result.to_dict(), default=str), flush=True)
     else:
         console.print(result_tables(result))
-    pictures = {}
+    base = suggested_base(result)
     if result.validation.rows:
         spent = budget.seconds is not None and budget.elapsed > budget.seconds
-        pictures = _pictures(result, finished[0].explained, finished[0].images, not spent)
+        explained, unseen = finished[0].explained, finished[0].images
+        keep_pictures(result, explained, unseen, not spent, base, _warn)
     if not quiet and not as_json:
-        console.print(f"\nKept in [bold]{shown(str(result.path))}[/]", soft_wrap=True)
-        for said, picture in pictures.items():
-            if isinstance(picture, Path):
-                console.print(f"  {shown(str(picture))}   {said}", soft_wrap=True)
-        if (base := suggested_base(result)) is not None:
+        console.print()
+        for line in where_kept(result):
+            console.print(line, soft_wrap=True)
+        if base is not None:
             usual = base == "torch"
             said = "a class that needs only torch" if usual else TARGETS[base].summary
-            base = "" if usual else f" --base {base}"
+            flag = "" if usual else f" --base {base}"
             console.print(
-                f"  sycam export {shown(str(result.path))} -o my_cam.py --name MyCAM{base}   "
+                f"  sycam export {shown(str(result.path))} -o my_cam.py --name MyCAM{flag}   "
                 f"{said}",
                 soft_wrap=True,
             )
 
 
-def _pictures(
-    result: Result, explained: ExplainedNetwork, unseen: ImageSet, curves: bool
-) -> dict[str, object]:
-    """Draw what belongs to a finished run; what fails becomes a warning.
-
-    Args:
-        result, explained, unseen: of the run.
-        curves: whether there is time for those of removal, which take passes of their own.
-
-    Returns:
-        What was made, by what is said of it; the page, which holds the others, first.
-    """
-    works: dict[str, Callable[[], object]] = {
-        "heatmaps on held-out images": lambda: overview(result, explained, unseen),
-        "the gallery": lambda: keep_gallery(result, explained, unseen),
-        "figures and costs of the front": lambda: draw_front(result),
-        "search against held-out figures": lambda: draw_heldout(result),
-        "the curves of removal": lambda: [keep_curves(result, explained, unseen)],
-        PAGE: lambda: write_report(result, base=suggested_base(result)),
-    }
-    if not curves:
-        del works["the curves of removal"]
-    if result.best is None:
-        del works["heatmaps on held-out images"], works["the gallery"]
-    made: dict[str, object] = {PAGE: None}
-    for said, work in works.items():
-        try:
-            made[said] = work()
-        except Exception as error:  # whatever it is, the result stands
-            known = isinstance(error, SycamError)
-            reason = str(error) if known else f"{type(error).__name__}: {error}"
-            open_console(stderr=True).print(
-                f"[bold yellow]warning:[/] not drawn: {said}: {shown(reason)}", soft_wrap=True
-            )
-    return made
+def _warn(text: str) -> None:
+    open_console(stderr=True).print(f"[bold yellow]warning:[/] {shown(text)}", soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -11,12 +13,13 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from sycam.errors import OptionError
 from sycam.events import Event, Note, Stage, Step
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
 from sycam.report.plain_table import plain_table
 from sycam.search.events import Forecast, Plan, Scored
-from sycam.support.terminal import shown
+from sycam.support.terminal import open_console, shown
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
 _SHOWN = 8  # formulas of the live front
@@ -27,10 +30,10 @@ class Watcher:
 
     Args:
         console: where to print; nothing is printed where it is None.
-        metric: text of the optimised metric.
+        metric: that is optimised, or its text.
     """
 
-    def __init__(self, console: Console | None, metric: str = ""):
+    def __init__(self, console: Console | None, metric: str | Metric = ""):
         self.console = console
         self.metric = find_metric(metric) if metric else None
         self._live: Live | None = None
@@ -49,7 +52,8 @@ class Watcher:
                 TimeElapsedColumn(),
                 console=self.console,
             )
-            if self.console.is_terminal:
+            # Rich redraws in a notebook by a widget, and only warns where there is none.
+            if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets")):
                 self._live = Live(
                     console=self.console,
                     get_renderable=lambda: Group(self._board, progress),
@@ -110,6 +114,28 @@ class Watcher:
             best = event.front[-1] if event.front else None
             found = f"; best {best.mean:.4f}  {best.name}" if best else ""
             self.console.print(f"  {event.share:4.0%}  {shown(detail + found)}")
+
+
+def console_of(progress: bool | None) -> Console | None:
+    """Where a call from Python shows its progress; None where it shows none.
+
+    Args:
+        progress: as for :func:`sycam.synthesize`: if None, in a notebook, and where standard error
+            is a terminal.
+
+    Raises:
+        OptionError: something else.
+    """
+    if progress is not None and not isinstance(progress, bool):
+        raise OptionError(
+            f"progress is {progress!r:.80}; expected True, False, or None for a terminal and a "
+            "notebook alone; what is called with each event is given by notify"
+        )
+    console = open_console(stderr=True)
+    if progress is None:
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        progress = terminal or console.is_jupyter
+    return console if progress else None
 
 
 def plan_table(plan: Plan) -> RenderableType:

@@ -58,7 +58,7 @@ def record_of(
     return RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         identity=problem.identity,
-        settings=_settings(problem, options),
+        settings=settings_of(problem, options),
         environment=_environment(problem.explained),
         network=_network(problem.explained),
         data=_data(problem),
@@ -75,7 +75,13 @@ def record_of(
     )
 
 
-def _settings(problem: Problem, options: SearchOptions) -> Settings:
+def settings_of(problem: Problem, options: SearchOptions) -> Settings:
+    """What was asked for.
+
+    Args:
+        problem: what is searched.
+        options: how.
+    """
     explained, metric = problem.explained, problem.metric
     return Settings(
         metric=metric.text,

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from sycam.scoring.statistics import Interval
 from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import NotPlainError, write_whole
-from sycam.support.html_table import html_table
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import Count, Figure, from_plain, to_plain
 from sycam.support.terminal import json_text
@@ -40,6 +40,7 @@ SCHEMA = 3
 RESULT_FILE = "result.json"
 _OUTCOME = ("best", "best_new", "simplest", "front", "hall", "validation")  # beside the record
 _LATER = ("best_new", "simplest")  # which the first runs do not have
+_DISPLAY = "sycam.report.display"  # a room above this one: imported when a result is shown
 LARGEST = 1 << 28  # bytes of a result that is read; one of 1000 images has some 3 MB
 
 
@@ -307,15 +308,20 @@ class Result:
 
         return plot(self, kind)
 
+    def __repr__(self) -> str:
+        """One line; ``str`` says all."""
+        best = self.best and self.best.expression
+        return (
+            f"Result(best={best!r}, metric={self.metric!r}, path={self.path and str(self.path)!r})"
+        )
+
+    def __str__(self) -> str:
+        """What the command prints at its end: tables, verdict, warnings, where all is kept."""
+        return import_module(_DISPLAY).text(self)
+
     def _repr_html_(self) -> str:
-        """The held-out leaderboard, for notebooks."""
-        best = self.best.expression if self.best else "no winner"
-        rows = [
-            (row.name, f"{row.heldout.mean:.4f} [{row.heldout.low:.3f}, {row.heldout.high:.3f}]")
-            for row in self.validation.rows
-        ]
-        title = f"{best}: {self.metric} on {self.validation.images} held-out images"
-        return html_table(title, ("method", "held out [95 %]"), rows)
+        """The same, for notebooks."""
+        return import_module(_DISPLAY).html(self)
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all."""

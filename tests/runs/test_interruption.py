@@ -25,7 +25,7 @@ COMMAND = (
 
 def command() -> None:
     """The command without its pictures, which are drawn when all that is compared is written."""
-    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "_pictures", return_value={}):
+    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "keep_pictures"):
         main()
 
 

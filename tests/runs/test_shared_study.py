@@ -29,7 +29,7 @@ COMMAND = (
 
 def command() -> None:
     """The command without its pictures."""
-    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "_pictures", return_value={}):
+    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "keep_pictures"):
         main()
 
 

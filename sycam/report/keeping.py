@@ -1,0 +1,70 @@
+"""What lies in a run's folder beside its result: pictures and one page, written and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sycam.data.images import ImageSet
+from sycam.errors import SycamError
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.report.explain import OVERVIEW, overview
+from sycam.report.html import REPORT_FILE, keep_curves, keep_gallery, write_report
+from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE, draw_front, draw_heldout
+from sycam.runs.result import Result
+from sycam.support.terminal import shown
+
+# What is said of each file, in the order in which they are named.
+SAID = {
+    REPORT_FILE: "all of it on one page",
+    OVERVIEW: "heatmaps on held-out images",
+    FRONT_FILE: "figures and costs of the front",
+    AGREEMENT_FILE: "search against held-out figures",
+}
+
+
+def keep_pictures(
+    result: Result,
+    explained: ExplainedNetwork,
+    unseen: ImageSet,
+    curves: bool,
+    base: str | None,
+    warn: Callable[[str], None],
+) -> None:
+    """Draw what belongs to a finished run, and write its page.
+
+    Args:
+        result, explained, unseen: of the run.
+        curves: whether there is time for those of removal, which take passes of their own.
+        base: of the export that the page shows; none if None.
+        warn: is told what could not be drawn and why: the result stands whatever happens here.
+    """
+    works: dict[str, Callable[[], object]] = {
+        SAID[OVERVIEW]: lambda: overview(result, explained, unseen),
+        "the gallery": lambda: keep_gallery(result, explained, unseen),
+        SAID[FRONT_FILE]: lambda: draw_front(result),
+        SAID[AGREEMENT_FILE]: lambda: draw_heldout(result),
+        "the curves of removal": lambda: keep_curves(result, explained, unseen),
+        SAID[REPORT_FILE]: lambda: write_report(result, base=base),  # it holds the others
+    }
+    if not curves:
+        del works["the curves of removal"]
+    if result.best is None:
+        del works[SAID[OVERVIEW]], works["the gallery"]
+    for said, work in works.items():
+        try:
+            work()
+        except Exception as error:
+            known = isinstance(error, SycamError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            warn(f"not drawn: {said}: {reason}")
+
+
+def where_kept(result: Result) -> list[str]:
+    """The run's folder, and those of its files that are for people: lines of rich's markup."""
+    if result.path is None:
+        return []
+    lines = [f"Kept in [bold]{shown(str(result.path))}[/]"]
+    for name, said in SAID.items():
+        if (result.path / name).is_file():
+            lines.append(f"  {shown(str(result.path / name))}   {said}")
+    return lines
