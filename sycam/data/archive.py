@@ -118,9 +118,9 @@ def archive_reader(
     reading.scale(reading.channels or channels)  # refuse what does not fit at once
     labels, masks, boxes = None, None, None
     if "labels" in arrays:
-        labels = _labels(arrays["labels"], count, path)
+        labels = labels_of(arrays["labels"], count, path)
     if "masks" in arrays:
-        masks = _masks(arrays["masks"], pixels, path)
+        masks = masks_of(arrays["masks"], pixels, path)
     elif "boxes_xyxy_rel" in arrays:
         boxes = _boxes(arrays["boxes_xyxy_rel"], count, path) * [width, height, width, height]
     belongs = None if groups is None else _groups(arrays, groups, count, path)
@@ -185,7 +185,8 @@ def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
     return images
 
 
-def _labels(labels: np.ndarray, count: int, path: Path) -> np.ndarray:
+def labels_of(labels: np.ndarray, count: int, path: Path) -> np.ndarray:
+    """Labels of an array as int64 ``[N]``; DataError where they are no such."""
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise _wrong("labels", labels, path, f"expected integers [{count}], one per image")
     indices = labels.astype(np.int64)
@@ -208,7 +209,8 @@ def _groups(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) ->
     return names
 
 
-def _masks(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:
+def masks_of(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Masks ``[N, H, W]`` of the pixels' size; DataError where they are no such."""
     expected = f"expected {list(pixels.shape[:3])}, one mask per image, of its size"
     if masks.shape != pixels.shape[:3] or masks.dtype.kind not in "biuf":
         raise _wrong("masks", masks, path, expected)

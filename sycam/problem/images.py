@@ -21,6 +21,7 @@ from sycam.data.images import (
     open_images,
     split,
 )
+from sycam.data.in_memory import are_pictures, channels_first, open_pictures, stacked
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
@@ -32,7 +33,7 @@ from sycam.problem.correctness import classified_correctly
 from sycam.problem.shares import HELD_OUT, SEARCHED, shares
 from sycam.support.arguments import argument
 
-Images = Tensor | np.ndarray | ImageSet | ImageSource | Dataset | DataLoader | str | Path
+Images = Tensor | np.ndarray | Sequence | ImageSet | ImageSource | Dataset | DataLoader | str | Path
 
 WRONG = "the network classifies them wrongly"
 
@@ -48,7 +49,8 @@ def read_images(
     """Any form of images; what lies in files is read when it is wanted.
 
     Args:
-        images: a tensor or array in the network's input scale, an ``ImageSet``, a ``Dataset`` or
+        images: a tensor or array in the network's input scale, pictures in memory (see
+            :func:`sycam.data.in_memory.open_pictures`), an ``ImageSet``, a ``Dataset`` or
             ``DataLoader`` (see :func:`sycam.data.datasets.open_dataset`), a folder, a ``.csv``
             table or an ``.npz`` file.
         labels, masks: for tensors and arrays.
@@ -67,6 +69,18 @@ def read_images(
     return opened
 
 
+def _noted(pictures: ImageSource, own: Preprocessing | None) -> ImageSource:
+    """Pictures in memory with whose preprocessing it is."""
+    whose = "the network's own preprocessing"
+    if own is None:
+        whose = (
+            "no preprocessing is known of the network; sycam.open_pictures(..., mean=..., std=...) "
+            "sets it"
+        )
+    pictures.notes = tuple(f"{note} ({whose})" for note in pictures.notes)
+    return pictures
+
+
 def check_groups_of_scenes(groups: object) -> None:
     """OptionError where groups are given beside the embedded scenes."""
     if groups is not None:
@@ -81,8 +95,15 @@ def _read(
     notify: Notify,
     groups: str | Sequence[object] | None,
 ) -> ImageSet | ImageSource:
+    if are_pictures(images):
+        own = None if network is None else network.preprocessing
+        opened = open_pictures(images, labels, masks, groups, own or Preprocessing())
+        return _noted(opened, own)
+    images = stacked(images)
     if isinstance(images, Tensor | np.ndarray):
-        return ImageSet.from_arrays(images, labels, masks, groups=groups)
+        images, turned = channels_first(images)
+        made = ImageSet.from_arrays(images, labels, masks, groups=groups)
+        return replace(made, notes=(turned,)) if turned else made
     if labels is not None or masks is not None:
         raise OptionError(
             f"labels and masks are given beside tensors; {type(images).__name__} has its own"
@@ -104,7 +125,7 @@ def _read(
                 f"an .npz file, got {type(groups).__name__}"
             )
         return open_source(images, network, notify, groups=groups)
-    return ImageSet.from_arrays(images)
+    return ImageSet.from_arrays(images)  # type: ignore[arg-type]  # it says what it expects
 
 
 def open_source(
