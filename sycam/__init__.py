@@ -4,8 +4,9 @@ Name the property that a heatmap should have; SyCAM searches the formulas of a g
 that has it most on your network and images, and shows held-out evidence for it.
 """
 
-from sycam import testing
+from sycam import testing, track
 from sycam.data.images import ImageSet, load_images, open_images
+from sycam.data.in_memory import open_pictures
 from sycam.errors import SycamError
 from sycam.evaluation import Table, evaluate
 from sycam.language import operator
@@ -42,8 +43,10 @@ __all__ = [
     "metric",
     "open_images",
     "open_network",
+    "open_pictures",
     "operator",
     "synthesize",
     "testing",
+    "track",
     "verify",
 ]

@@ -35,6 +35,9 @@ OPTIONAL = {
     "onnx": ("onnx", "network and heatmaps in one file: sycam export --base onnx"),
     "onnxscript": ("onnx", "the writing of that file"),
     "onnxruntime": ("onnx", "the running of that file"),
+    "mlflow-skinny": ("mlflow", "runs sent to MLflow: sycam.track.MLflow"),
+    "wandb": ("wandb", "runs sent to Weights & Biases: sycam.track.WandB"),
+    "tensorboard": ("tensorboard", "runs written for TensorBoard: sycam.track.TensorBoard"),
     "scikit-image": ("superpixels", "the metric responsiveness"),
     "opencv-python-headless": ("inpainting", "removal by ROAD with imputer=telea"),
 }
