@@ -10,7 +10,7 @@ from sycam.cli.doctor import doctor
 from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
-from sycam.cli.runs import explain, export, report, verify
+from sycam.cli.runs import cite, explain, export, report, verify
 from sycam.cli.spelling import Command
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 # In the order of the help page.
-for command in (synthesize, report, explain, evaluate, verify, export, doctor):
+for command in (synthesize, report, explain, evaluate, verify, export, cite, doctor):
     app.command(cls=Command)(command)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")

@@ -22,11 +22,14 @@ from sycam.cli.options import (
 )
 from sycam.cli.tables import verification_table
 from sycam.drawing.overlays import COLOUR_MAPS, USUAL, Style
+from sycam.errors import RunError
 from sycam.export import TARGETS, suggested_base
 from sycam.export import export as export_result
+from sycam.report.citations import citations
 from sycam.report.explain import explain as draw
 from sycam.report.html import write_report
 from sycam.report.progress import Watcher
+from sycam.support.files import write_whole
 from sycam.support.terminal import json_text, printable
 
 
@@ -167,3 +170,26 @@ def export(
     """
     declare_operators(operators)
     print(printable(export_result(sycam.load(run), out, name, base, network, trust, new)))
+
+
+def cite(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="the .bib file; printed if none")
+    ] = None,
+) -> None:
+    """Print BibTeX of the paper on synthesis, and of the methods and metrics that a run used.
+
+    Example:
+
+      sycam cite runs/demo-road-1a2b3c4d -o sycam.bib
+    """
+    text = citations(sycam.load(run))
+    if out is None:
+        print(printable(text, lines=True), end="")
+        return
+    try:
+        write_whole(out, text)
+    except OSError as error:
+        raise RunError(f"cannot write '{out}': {error}") from None
+    print(printable(out))

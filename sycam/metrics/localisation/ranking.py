@@ -93,7 +93,10 @@ class EnergyPointingGame(Localisation):
 
     name = "energy-pointing-game"
     summary = "share of the heatmap's energy inside the mask"
-    source = "Wang et al., Score-CAM, CVPR Workshops 2020"
+    source = (
+        "Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural "
+        "Networks, CVPR Workshops 2020"
+    )
     definition = (
         "The heat inside the mask over the heat of the whole image; 0 for a map of zeros or an "
         "empty mask. Quantus' AttributionLocalisation is the same but for an epsilon; its weighted "
