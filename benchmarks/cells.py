@@ -175,7 +175,7 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
         found = sycam.synthesize(
             source, "auto", images, metric, budget=options.budget, seed=options.seed,
             search_images=options.search_images, heldout=options.heldout_images, out=out,
-            adapt=adapt,
+            adapt=adapt, report=False,
         )  # fmt: skip
     return cell_of(name, found) if found.best is not None else None
 
