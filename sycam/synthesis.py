@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sycam.events import Event, Note, Notify, each, ignore
+from sycam.events import Event, Note, Notify, Stage, each, ignore
 from sycam.evidence import Layers
 from sycam.export import suggested_base
 from sycam.grammar import Grammar
@@ -121,19 +121,18 @@ def synthesize(  # noqa: PLR0913 (public)
             validated.append(event)
 
     with Watcher(console, _first(metric) if console else "") as watch:
+        tell_all = each(keep, watch, notify)
         try:
-            result = _derived(asked, search, budget, out, each(keep, watch, notify))
+            result = _derived(asked, search, budget, out, tell_all)
+            if report and validated and result.validation.rows:
+                tell_all(Stage("Drawing pictures and writing the page"))
+                spent = budget.seconds is not None and budget.elapsed > budget.seconds
+                explained, unseen = validated[0].explained, validated[0].images
+                base = suggested_base(result)
+                keep_pictures(result, explained, unseen, not spent, base, warnings.warn)
         except BaseException as error:
             notify(Failed(error))
             raise
-    if report and validated and result.validation.rows:
-        spent = budget.seconds is not None and budget.elapsed > budget.seconds
-        explained, unseen, base = (
-            validated[0].explained,
-            validated[0].images,
-            suggested_base(result),
-        )
-        keep_pictures(result, explained, unseen, not spent, base, warnings.warn)
     notify(Finished(result))
     return result
 
