@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -50,9 +51,16 @@ from sycam.language.sites import CAM, cam_at, site_of
 from sycam.support.arguments import argument
 
 
-def _leaf(name: str, symbol: str, sort: str, latex: str, meaning: str, price: str) -> Operator:
+def _leaf(
+    name: str, symbol: str, sort: str, latex: str, meaning: str, price: str, phrase: str
+) -> Operator:
     typing = (Overload((), sort, no_function),)
-    return Operator(name, typing, latex, meaning, symbol=symbol, price=price)
+    return Operator(name, typing, latex, meaning, symbol=symbol, price=price, phrase=phrase)
+
+
+def _said(phrase: str, op: Operator) -> Operator:
+    """An operator whose meaning is not what a sentence can say of its argument."""
+    return replace(op, phrase=phrase)
 
 
 _WRITTEN_AS_CALL = (CLOSED, DELIMITED)
@@ -77,6 +85,7 @@ def _unary(
         bracketing=frozenset(bracketing),
         algebra=algebra,
         degrees=() if degree is None else (degree,),
+        phrase=f"the {meaning} of {{0}}",
     )
 
 
@@ -125,7 +134,15 @@ def _broadcast(function: Callable[..., Tensor]) -> tuple[Overload, ...]:
 
 
 _TABLE = (
-    _leaf("activations", "A", MAP, "A_k", "activations of the target layer", "one forward pass"),
+    _leaf(
+        "activations",
+        "A",
+        MAP,
+        "A_k",
+        "activations of the target layer",
+        "one forward pass",
+        "the activations",
+    ),
     _leaf(
         "gradients",
         "G",
@@ -133,6 +150,7 @@ _TABLE = (
         "G_k",
         "gradients of the target's score with respect to the activations",
         "one forward and one backward pass, to the layer only",
+        "the gradients",
     ),
     _leaf(
         "hessian_product",
@@ -142,6 +160,7 @@ _TABLE = (
         "Hessian of the target's score times the activations; zero where the score is piecewise "
         "linear in them (ReLU networks with a logit target)",
         "one more backward pass",
+        "the Hessian times the activations",
     ),
     _leaf(
         "noisy_gradients",
@@ -151,6 +170,7 @@ _TABLE = (
         "gradients, mean over 8 copies of the image with Gaussian noise, its deviation a tenth of "
         "the image's range (SmoothGrad)",
         "8 forward and backward passes",
+        "the gradients averaged over noisy copies of the image",
     ),
     _leaf(
         "path_gradients",
@@ -159,9 +179,18 @@ _TABLE = (
         r"\mathrm{{Gi}}_k",
         "gradients, mean over 16 images on the line from zeros to the image (integrated gradients)",
         "16 forward and backward passes",
+        "the gradients averaged from zeros to the image",
     ),
-    _leaf("score", "y", SCALAR, "y", "the target's score", "nothing"),
-    _leaf("probability", "p", SCALAR, "p", "probability of the class explained", "nothing"),
+    _leaf("score", "y", SCALAR, "y", "the target's score", "nothing", "the target's score"),
+    _leaf(
+        "probability",
+        "p",
+        SCALAR,
+        "p",
+        "probability of the class explained",
+        "nothing",
+        "the probability of the class",
+    ),
     _leaf(
         "masked_scores",
         "S",
@@ -169,6 +198,7 @@ _TABLE = (
         "S_k",
         "the target's score on the image times its upsampled, scaled activation (Score-CAM)",
         "K forward passes",
+        "the score of the image masked by each channel",
     ),
     _leaf(
         "ablation_drops",
@@ -177,6 +207,7 @@ _TABLE = (
         "D_k",
         "relative drop of the target's score when the channel is set to zero (Ablation-CAM)",
         "K forward passes from the layer on",
+        "the drop of the score without each channel",
     ),
     _leaf(
         "mutual_information",
@@ -185,6 +216,7 @@ _TABLE = (
         r"\mathrm{{MI}}_k",
         "mutual information of the grey image and the upsampled activation, in nats, 32 bins each",
         "K two-dimensional histograms",
+        "the mutual information of the image and each channel",
     ),
     _leaf(
         "class_weights",
@@ -193,6 +225,7 @@ _TABLE = (
         "C_k",
         "the class's weights of a linear head after global average pooling (the original CAM)",
         "nothing",
+        "the class's weights of the linear head",
     ),
     _leaf(
         "fitted_weights",
@@ -201,6 +234,7 @@ _TABLE = (
         "O_k",
         "weights of sum 1, fitted so that the image times its heatmap has a high score (Opti-CAM)",
         "50 forward and backward passes, one after another",
+        "the fitted weights",
     ),
     _leaf(
         "place_scores",
@@ -210,6 +244,7 @@ _TABLE = (
         "probability of the class explained with all places of the layer zero but this one "
         "(Recipro-CAM)",
         "h * w forward passes from the layer on",
+        "the probability of the class from each place alone",
     ),
     constant("one", "1", 1.0),  # any other number is a leaf as well, but in no grammar
     constant("two", "2", 2.0),
@@ -221,6 +256,7 @@ _TABLE = (
         "sum over channels, place by place: a heatmap that is not of the form sum_k w_k A_k",
         laws=frozenset({ODD, HOMOGENEOUS}),
         bracketing=frozenset(),
+        phrase="the sum over channels of {0}",
     ),
     Operator(
         "smooth",
@@ -234,6 +270,7 @@ _TABLE = (
         "the weighted sum of the activations, blurred by [1 2 1] / 4 along both sides",
         laws=frozenset({ODD, HOMOGENEOUS}),
         bracketing=frozenset({DELIMITED}),
+        phrase="the blur of {0}",
     ),
     _reduction(
         "mean",
@@ -283,17 +320,20 @@ _TABLE = (
         bracketing=_WRITTEN_AS_CALL,
         algebra=lambda sympy, t: sympy.Abs(t),
     ),
-    _elementwise(
-        "neg",
-        numerics.negative,
-        r"-{0}",
-        "negation",
-        INVOLUTION,
-        ODD,
-        HOMOGENEOUS,
-        sorts=BROADCAST,  # of a scalar as well, for numbers below zero
-        bracketing=(OPEN_AS_LAST, SIGNED),
-        algebra=lambda sympy, t: -t,
+    _said(
+        "the negative of {0}",
+        _elementwise(
+            "neg",
+            numerics.negative,
+            r"-{0}",
+            "negation",
+            INVOLUTION,
+            ODD,
+            HOMOGENEOUS,
+            sorts=BROADCAST,  # of a scalar as well, for numbers below zero
+            bracketing=(OPEN_AS_LAST, SIGNED),
+            algebra=lambda sympy, t: -t,
+        ),
     ),
     _elementwise(
         "square",
@@ -307,58 +347,76 @@ _TABLE = (
     _elementwise(
         "cube", numerics.cube, r"{0}^{{3}}", "cube", ODD, algebra=lambda sympy, t: t**3, degree=3
     ),
-    _elementwise(
-        "symlog",
-        numerics.symlog,
-        r"\operatorname{{symlog}}({0})",
-        "sign(t) log(1 + |t|)",
-        ODD,
-        bracketing=_WRITTEN_AS_CALL,
+    _said(
+        "the signed logarithm of {0}",
+        _elementwise(
+            "symlog",
+            numerics.symlog,
+            r"\operatorname{{symlog}}({0})",
+            "sign(t) log(1 + |t|)",
+            ODD,
+            bracketing=_WRITTEN_AS_CALL,
+        ),
     ),
-    _elementwise(
-        "symsqrt",
-        numerics.symsqrt,
-        r"\operatorname{{symsqrt}}({0})",
-        "sign(t) sqrt|t|",
-        ODD,
-        bracketing=_WRITTEN_AS_CALL,
-        degree=0.5,
+    _said(
+        "the signed square root of {0}",
+        _elementwise(
+            "symsqrt",
+            numerics.symsqrt,
+            r"\operatorname{{symsqrt}}({0})",
+            "sign(t) sqrt|t|",
+            ODD,
+            bracketing=_WRITTEN_AS_CALL,
+            degree=0.5,
+        ),
     ),
-    _elementwise(
-        "exp",
-        numerics.exponential,
-        r"e^{{{0}}}",
-        "exponential, flat above 20",
-        bracketing=(DELIMITED,),
-        algebra=lambda sympy, t: sympy.exp(t),
+    _said(
+        "the exponential of {0}",
+        _elementwise(
+            "exp",
+            numerics.exponential,
+            r"e^{{{0}}}",
+            "exponential, flat above 20",
+            bracketing=(DELIMITED,),
+            algebra=lambda sympy, t: sympy.exp(t),
+        ),
     ),
-    _elementwise(
-        "sign",
-        numerics.sign,
-        r"\operatorname{{sign}}({0})",
-        "-1, 0 or 1",
-        IDEMPOTENT,
-        ODD,
-        SCALE_FREE,
-        bracketing=_WRITTEN_AS_CALL,
+    _said(
+        "the sign of {0}",
+        _elementwise(
+            "sign",
+            numerics.sign,
+            r"\operatorname{{sign}}({0})",
+            "-1, 0 or 1",
+            IDEMPOTENT,
+            ODD,
+            SCALE_FREE,
+            bracketing=_WRITTEN_AS_CALL,
+        ),
     ),
-    _unary(
-        "normalize",
-        {WEIGHT: (WEIGHT, numerics.normalize_channels), MAP: (MAP, numerics.normalize_places)},
-        r"\frac{{{0}}}{{\|\cdot\|_1}}",
-        "divided by the L1 norm: over channels for a weight, over places for a map",
-        IDEMPOTENT,
-        ODD,
-        SCALE_FREE,
+    _said(
+        "the L1-normalised form of {0}",
+        _unary(
+            "normalize",
+            {WEIGHT: (WEIGHT, numerics.normalize_channels), MAP: (MAP, numerics.normalize_places)},
+            r"\frac{{{0}}}{{\|\cdot\|_1}}",
+            "divided by the L1 norm: over channels for a weight, over places for a map",
+            IDEMPOTENT,
+            ODD,
+            SCALE_FREE,
+        ),
     ),
-    _unary(
-        "minmax",
-        {MAP: (MAP, numerics.minmax)},
-        r"\operatorname{{minmax}}_{{ij}}({0})",
-        "each channel scaled to [0, 1]",
-        IDEMPOTENT,
-        SCALE_FREE,
-        bracketing=_WRITTEN_AS_CALL,
+    _said(
+        "the scaling to [0, 1], channel by channel, of {0}",
+        _unary(
+            "minmax",
+            {MAP: (MAP, numerics.minmax)},
+            r"\operatorname{{minmax}}_{{ij}}({0})",
+            "each channel scaled to [0, 1]",
+            IDEMPOTENT,
+            SCALE_FREE,
+            bracketing=_WRITTEN_AS_CALL,
+        ),
     ),
     Operator(
         "above",
@@ -368,6 +426,7 @@ _TABLE = (
         bracketing=frozenset({CLOSED}),
         degrees=(0, None),
         ranges=(None, (0.1, 4.0)),  # beyond them nearly all places or none are above
+        phrase="the mask of places more than {1} standard deviations above the mean of {0}",
     ),
     _unary(
         "softmax",
@@ -389,6 +448,7 @@ _TABLE = (
         precedence=SUM,
         algebra=lambda sympy, a, b: a + b,
         bracketing=frozenset(),
+        phrase="the sum of {0} and {1}",
     ),
     Operator(
         "sub",
@@ -399,6 +459,7 @@ _TABLE = (
         precedence=SUM,
         algebra=lambda sympy, a, b: a - b,
         bracketing=frozenset(),
+        phrase="the difference of {0} and {1}",
     ),
     Operator(
         "mul",
@@ -415,6 +476,7 @@ _TABLE = (
         precedence=PRODUCT,
         algebra=lambda sympy, a, b: a * b,
         bracketing=frozenset({OPEN_AS_LAST}),
+        phrase="the product of {0} and {1}",
     ),
     Operator(
         "div",
@@ -427,6 +489,7 @@ _TABLE = (
         algebra=lambda sympy, a, b: a / b if sympy.simplify(b) != 0 else sympy.Integer(0),
         bracketing=frozenset({DELIMITED}),
         degrees=(1, -1),
+        phrase="the ratio of {0} to {1}",
     ),
     CAM,
     Operator(
@@ -437,6 +500,7 @@ _TABLE = (
         laws=frozenset({COMMUTATIVE}),
         bracketing=frozenset({CLOSED, DELIMITED}),
         algebra=lambda sympy, a, b: sympy.Max(a, b),
+        phrase="the larger, place by place, of {0} and {1}",
     ),
     Operator(
         "mirror",
@@ -446,6 +510,7 @@ _TABLE = (
         "takes one more forward and backward pass, and once more what expensive leaves take",
         laws=frozenset({IDEMPOTENT, ODD, HOMOGENEOUS}),
         bracketing=frozenset({CLOSED, DELIMITED}),
+        phrase="the mean over the image and its mirror image of {0}",
     ),
     Operator(
         "top",
@@ -456,6 +521,7 @@ _TABLE = (
         bracketing=frozenset({CLOSED, DELIMITED}),
         degrees=(0, None),
         ranges=(None, (1.0, 99.0)),
+        phrase="the mask of the highest {1} % of the places of {0}",
     ),
 )
 

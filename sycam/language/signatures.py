@@ -89,6 +89,8 @@ class Operator:
         overloads: its typings; a leaf has one without arguments and without function.
         latex: template whose ``{0}``, ``{1}`` are the arguments' LaTeX.
         meaning: one line for people.
+        phrase: template of what it is within an English sentence, whose ``{0}``, ``{1}`` are the
+            arguments' words; "the NAME of {0}" if empty, as of users' operators.
         cost: what it adds to an expression's cost, at least 1.
         laws: the algebraic laws that hold for every input (checked numerically by the tests).
         symbol: how a leaf is written (``"A"``), or the sign of an infix operator (``"*"``).
@@ -122,6 +124,7 @@ class Operator:
     degrees: tuple[float | None, ...] = ()
     ranges: tuple[tuple[float, float] | None, ...] = ()
     site: str = ""
+    phrase: str = ""
 
     @property
     def arity(self) -> int:

@@ -39,6 +39,7 @@ CAM = Operator(
     "scaled to a maximum of 1; cam[NAME](...) reads the layer of that name",
     laws=frozenset({SCALE_FREE}),
     bracketing=frozenset({CLOSED, DELIMITED}),
+    phrase="the positive part, scaled to a maximum of 1, of {0}",
 )
 
 # So that a layer's operator is one object as long as any expression holds it.
@@ -63,7 +64,9 @@ def cam_at(site: str) -> Operator:
     if found is None:
         index = site.replace("_", r"\_")
         latex = rf"\operatorname{{{{cam}}}}_{{{{\text{{{{{index}}}}}}}}}\left({{0}}\right)"
-        found = _operators.setdefault(name, replace(CAM, name=name, latex=latex, site=site))
+        phrase = f"the positive part at {site}, scaled to a maximum of 1, of {{0}}"
+        made = replace(CAM, name=name, latex=latex, site=site, phrase=phrase)
+        found = _operators.setdefault(name, made)
     return found
 
 

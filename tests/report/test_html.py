@@ -16,7 +16,7 @@ from sycam.cli import app
 from sycam.data import demo
 from sycam.problem.images import demo_images
 from sycam.report.html import write_report
-from sycam.report.html.mathematics import in_words, mathml
+from sycam.report.html.mathematics import mathml
 
 EVIL = '"><script>document.title="owned"</script>'
 
@@ -95,12 +95,6 @@ def test_mathematics_holds_nothing_but_mathematics(latex):
     tags = set(re.findall(r"<([a-z]+)", made))
     assert tags <= {"math", "mrow", "mi", "mo", "mn", "mtext", "mfrac", "code", "mstyle"}
     assert not re.search(r"<[^>]*(href|style=|class=|on\w+=)", made)
-
-
-def test_each_sign_is_explained():
-    words = dict(in_words("mean(relu(G)) * max(A)"))
-    assert list(words) == ["a * b", "mean(a)", "relu(a)", "G", "max(a)", "A"]
-    assert "gradients" in words["G"]
 
 
 def test_a_run_that_loses_has_no_winner_or_no_rival_says_so(run, tmp_path):

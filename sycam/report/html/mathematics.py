@@ -1,4 +1,4 @@
-"""A formula for readers: MathML that browsers set by themselves, and every sign in words."""
+"""A formula for readers: MathML that browsers set by themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 from markupsafe import Markup, escape
-
-from sycam.errors import SycamError
-from sycam.language import Expression, parse
-from sycam.report.grammars import written
 
 _WORD = re.compile(r"\\mathrm\{([A-Za-z]{2,})\}")
 _SPACE = "{http://www.w3.org/1998/Math/MathML}"
@@ -57,29 +53,3 @@ def _kept(node: ElementTree.Element) -> Markup:
         if key in _ATTRIBUTES
     )
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), attributes, inside)
-
-
-def in_words(text: str) -> list[tuple[str, str]]:
-    """What each leaf and operator of an expression is, in the order of reading.
-
-    Args:
-        text: an expression; one that uses operators of a user that are not declared here gives
-            nothing.
-
-    >>> in_words("mean(relu(G))")[0][0]
-    'mean(a)'
-    """
-    try:
-        expression = parse(text)
-    except SycamError:
-        return []
-    found: dict[str, str] = {}
-
-    def walk(node: Expression) -> None:
-        if node.operator.value is None:
-            found.setdefault(written(node.operator), node.operator.meaning)
-        for child in node.children:
-            walk(child)
-
-    walk(expression)
-    return list(found.items())

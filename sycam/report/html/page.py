@@ -15,9 +15,10 @@ from sycam.errors import RunError
 from sycam.report.front_tables import adaptive_text, judged_text, row_text
 from sycam.report.html.curves import Curves, kept_curves
 from sycam.report.html.gallery import kept_gallery
-from sycam.report.html.mathematics import in_words, mathml
+from sycam.report.html.mathematics import mathml
 from sycam.report.tables import guards_of, panel_of, unmet
 from sycam.report.verdict import GOOD, lacking, sentences, simplest
+from sycam.report.words import in_a_sentence, in_words
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
@@ -99,6 +100,7 @@ def _content(result: Result) -> dict[str, Any]:
         "better": "higher" if validation.directions[result.metric] else "lower",
         "directions": validation.directions,
         "formula": best and mathml(best.heatmap_latex),
+        "sentence": in_a_sentence(best.expression) if best else "",
         "words": in_words(best.expression) if best else [],
         "gallery": [(p, _data_uri(data)) for p, data in kept_gallery(result)],
         "pictures": {key: _embedded(result.path, file) for key, file in _PICTURES.items()},
