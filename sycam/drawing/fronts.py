@@ -5,7 +5,7 @@ Points carry numbers, which a key beside the picture explains: formulas are too 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
@@ -16,12 +16,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sycam.drawing.labels import SIZE, Label, place_labels
 from sycam.errors import OptionError
 
 OURS, KNOWN, CONTROL, MANY = "#0072b2", "#d55e00", "#777777", "#c8ccd0"  # Okabe and Ito's, greys
+GRID, INK = "#eceff1", "#000000"
+ROUND = (1, 2, 2.5, 5, 10)  # what ticks are apart, times a power of ten
 LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
 _WIDTH = 52  # characters of a line of the key
-_SIDE = 4.6  # inches of a panel
+_RING = 12.0  # points across, around the winner
+_SIDE, _KEY = 4.6, 3.8  # inches of a panel and of the key beside a single one
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def draw_cost_front(
     goal: str,
     higher_is_better: bool,
     title: str = "",
+    winner: str | None = None,
 ) -> Figure:
     """The best figure that each cost buys, with the published CAMs beside.
 
@@ -56,6 +61,7 @@ def draw_cost_front(
         goal: the metric's text.
         higher_is_better: its direction.
         title: over the whole picture.
+        winner: name of a formula of the front, which is ringed.
 
     Raises:
         OptionError: an empty front, or a formula of it without a cost.
@@ -64,21 +70,23 @@ def draw_cost_front(
     figure, (axis,) = _panels(1, front, known)
     costs = [_cost(mark) for mark in front]
     best = [mark.figures[0] for mark in front]
-    last = max(costs + [mark.cost for mark in known if mark.cost is not None]) + 0.6
+    placed = [(mark, mark.cost) for mark in known if mark.cost is not None]
+    last = max(costs + [cost for _, cost in placed])
     axis.step([*costs, last], [*best, best[-1]], where="post", color=OURS, lw=1.4, zorder=3)
-    _ours(axis, costs, best)
-    for letter, mark in zip(_letters(known), known, strict=True):
-        colour = CONTROL if mark.control else KNOWN
+    labels = _ours(axis, front, costs, best, winner)
+    letters = dict(zip(known, _letters(known), strict=True))
+    for mark, letter in letters.items():
         if mark.cost is None:
-            axis.axhline(mark.figures[0], color=colour, lw=0.8, ls=":", zorder=1)
-            axis.annotate(letter, (1.01, mark.figures[0]), xycoords=("axes fraction", "data"),
-                          color=colour, fontsize=7, va="center")  # fmt: skip
-    placed = [(m, t) for m, t in zip(known, _letters(known), strict=True) if m.cost is not None]
-    _known(axis, [m.cost for m, _ in placed], [m.figures[0] for m, _ in placed], placed)
-    axis.set_xlim(min(costs) - 0.6, last)
+            axis.axhline(mark.figures[0], color=_colour(mark), lw=0.8, ls=":", zorder=1)
+            labels.append(Label(last, mark.figures[0], letter, _colour(mark)))
+    labels += _known(
+        axis, [cost for _, cost in placed], [m.figures[0] for m, _ in placed],
+        [(m, letters[m]) for m, _ in placed],
+    )  # fmt: skip
+    axis.set_xlim(min(costs) - 0.3, last + 0.3)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _axes(axis, "cost of the expression", _better(goal, higher_is_better))
-    return _titled(figure, title)
+    return _finished(figure, title, {axis: labels})
 
 
 def draw_goals(
@@ -113,25 +121,25 @@ def draw_goals(
     if len(goals) < 2:
         raise OptionError(f"goal against goal needs two or more goals, got {len(goals)}")
     pairs = list(combinations(range(len(goals)), 2))
+    front = sorted(front, key=lambda mark: mark.name != chosen)  # so that it has a number
     figure, axes = _panels(len(pairs), front, known)
+    labels: dict[Axes, list[Label]] = {}
     for axis, (i, j) in zip(axes, pairs, strict=True):
         if cloud is not None:
             axis.scatter(cloud[:, i], cloud[:, j], s=5, color=MANY, lw=0, zorder=1)
         points = np.array([(m.figures[i], m.figures[j]) for m in front])
         edge = _edge(points, [directions[i], directions[j]])
         axis.step(*edge.T, where="pre" if directions[i] else "post", color=OURS, lw=1, zorder=2)
-        _ours(axis, *points.T)
-        _known(axis, [m.figures[i] for m in known], [m.figures[j] for m in known],
-               list(zip(known, _letters(known), strict=True)))  # fmt: skip
-        axis.plot(reference[i], reference[j], "x", color="black", ms=7, zorder=4,
+        labels[axis] = _ours(axis, front, points[:, 0], points[:, 1], chosen)
+        labels[axis] += _known(axis, [m.figures[i] for m in known], [m.figures[j] for m in known],
+                               list(zip(known, _letters(known), strict=True)))  # fmt: skip
+        axis.plot(reference[i], reference[j], "x", color=INK, ms=7, zorder=4,
                   label="reference of the hypervolume")  # fmt: skip
-        for mark in front:
-            if mark.name == chosen:
-                axis.plot(mark.figures[i], mark.figures[j], "o", ms=12, mfc="none", mec=OURS,
-                          mew=1.6, zorder=5, label="offered as the winner")  # fmt: skip
+        labels[axis].append(Label(reference[i], reference[j], "", INK))
         _axes(axis, _better(goals[i], directions[i]), _better(goals[j], directions[j]))
-    axes[0].legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    return _titled(figure, title)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, frameon=False, ncols=2,
+                  loc="outside lower left")  # fmt: skip
+    return _finished(figure, title, labels)
 
 
 def draw_agreement(
@@ -166,12 +174,9 @@ def draw_agreement(
     marks = [Mark(n, (s, h)) for n, s, h in zip(names, search, heldout, strict=True)]
     others = [Mark(n, (s, h)) for n, s, h in known]
     figure, (axis,) = _panels(1, marks, others)
-    _ours(axis, search, heldout)
-    _known(axis, [m.figures[0] for m in others], [m.figures[1] for m in others],
-           list(zip(others, _letters(others), strict=True)))  # fmt: skip
-    for mark in marks:
-        if mark.name == winner:
-            axis.plot(*mark.figures, "o", ms=12, mfc="none", mec=OURS, mew=1.6, zorder=5)
+    labels = _ours(axis, marks, search, heldout, winner)
+    labels += _known(axis, [m.figures[0] for m in others], [m.figures[1] for m in others],
+                     list(zip(others, _letters(others), strict=True)))  # fmt: skip
     every = np.array([m.figures for m in (*marks, *others)])
     low, high = every.min(), every.max()
     margin = 0.06 * (high - low or 1.0)
@@ -179,8 +184,10 @@ def draw_agreement(
     axis.set_ylim(low - margin, high + margin)
     axis.axline((low, low), slope=1, color=MANY, lw=1, zorder=1)
     axis.set_aspect("equal")
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_locator(MaxNLocator(6, steps=ROUND))  # the same along both
     _axes(axis, f"{_short(goal, 40)}, search images", f"{_short(goal, 40)}, held-out images")
-    return _titled(figure, title)
+    return _finished(figure, title, {axis: labels})
 
 
 def draw_leaderboard(
@@ -213,12 +220,14 @@ def draw_leaderboard(
         colour = OURS if name == winner else CONTROL if name in controls else KNOWN
         axis.plot([low, high], [place, place], color=colour, lw=1.6, zorder=2)
         axis.plot([mean], [place], marker="o" if name == winner else "D", color=colour, ms=5)
+        if name == winner:
+            _ring(axis, mean, place)
     axis.set_yticks(range(len(rows)), [_short(name, 44) for name, *_ in rows], fontsize=7)
     for label in axis.get_yticklabels():
         label.set_parse_math(False)
     axis.invert_yaxis()
     _axes(axis, f"{_better(goal, higher_is_better)}, 95 % intervals", "")
-    return _titled(figure, title)
+    return _finished(figure, title)
 
 
 def _check(front: Sequence[Mark], goals: int) -> None:
@@ -236,20 +245,28 @@ def _cost(mark: Mark) -> int:
 
 
 def _panels(count: int, front: Sequence[Mark], known: Sequence[Mark]) -> tuple[Figure, list[Axes]]:
-    """Panels side by side, and the key at their right."""
-    figure = Figure(figsize=(_SIDE * count + 3.8, _SIDE), layout="constrained")
+    """A panel beside the key; several two or three in a row, the key in the first free place."""
+    across = 1 if count == 1 else 2 if count == 3 else 3
+    if count == 1:
+        figure = Figure(figsize=(_SIDE + _KEY, _SIDE), layout="constrained")
+        places = figure.subplots(1, 2, width_ratios=[_SIDE, _KEY])
+    else:
+        down = count // across + 1
+        figure = Figure(figsize=(_SIDE * across, _SIDE * down), layout="constrained")
+        places = figure.subplots(down, across).flatten()
     FigureCanvasAgg(figure)
-    *axes, key = figure.subplots(1, count + 1, width_ratios=[_SIDE] * count + [3.8])
-    key.set_axis_off()
+    axes, key = list(places[:count]), places[count]
+    for axis in places[count:]:
+        axis.set_axis_off()
     numbered = list(zip(front[:LISTED], range(1, LISTED + 1), strict=False))
     left_out = len(front) - len(numbered)
     lines = [(OURS, _line(str(n), mark)) for mark, n in numbered]
     lines += [(OURS, f"    and {left_out} more, not numbered")] if left_out else []
-    lines += [(CONTROL if m.control else KNOWN, _line(letter, m))
+    lines += [(_colour(m), _line(letter, m))
               for m, letter in zip(known, _letters(known), strict=True) if letter]  # fmt: skip
     step = min(0.05, 1 / max(len(lines), 1))
     for i, (colour, line) in enumerate(lines):
-        key.text(0, 1 - i * step, line, color=colour, fontsize=7, va="top", family="monospace",
+        key.text(0, 1 - i * step, line, color=colour, fontsize=SIZE, va="top", family="monospace",
                  transform=key.transAxes, parse_math=False)  # fmt: skip
     return figure, axes
 
@@ -267,11 +284,33 @@ def _letters(known: Sequence[Mark]) -> list[str]:
     return [ascii_lowercase[i] if i < len(ascii_lowercase) else "" for i in range(len(known))]
 
 
-def _ours(axis: Axes, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray) -> None:
+def _colour(mark: Mark) -> str:
+    return CONTROL if mark.control else KNOWN
+
+
+def _ours(
+    axis: Axes,
+    front: Sequence[Mark],
+    xs: Sequence[float] | np.ndarray,
+    ys: Sequence[float] | np.ndarray,
+    winner: str | None,
+) -> list[Label]:
+    """Draw the formulas, the winner ringed; the numbers that are to stand beside them."""
     axis.scatter(xs, ys, s=22, color=OURS, zorder=4)
-    for number, (x, y) in enumerate(zip(xs, ys, strict=True), 1):
-        if number <= LISTED:
-            _number(axis, x, y, str(number), OURS, (4, 4))
+    labels = []
+    for number, (mark, x, y) in enumerate(zip(front, xs, ys, strict=True), 1):
+        text = str(number) if number <= LISTED else ""
+        if mark.name == winner:
+            _ring(axis, x, y)
+            labels.append(Label(x, y, text, OURS, _RING / 2 + 1))
+        else:
+            labels.append(Label(x, y, text, OURS))
+    return labels
+
+
+def _ring(axis: Axes, x: float, y: float) -> None:
+    axis.scatter([x], [y], s=_RING**2, facecolors="none", edgecolors=OURS, linewidths=1.6,
+                 zorder=5, label="offered as the winner")  # fmt: skip
 
 
 def _known(
@@ -279,19 +318,17 @@ def _known(
     xs: Sequence[float],
     ys: Sequence[float],
     marks: Sequence[tuple[Mark, str]],
-) -> None:
-    for x, y, (mark, letter) in zip(xs, ys, marks, strict=True):
-        colour = CONTROL if mark.control else KNOWN
-        axis.scatter([x], [y], s=20, marker="v" if mark.control else "D", color=colour, zorder=3)
-        _number(axis, x, y, letter, colour, (4, -9))
-
-
-def _number(
-    axis: Axes, x: float, y: float, text: str, colour: str, offset: tuple[int, int]
-) -> None:
-    axis.annotate(
-        text, (x, y), xytext=offset, textcoords="offset points", color=colour, fontsize=7, zorder=6
-    )
+) -> list[Label]:
+    """Draw the published CAMs and controls; the letters that are to stand beside them."""
+    controls = np.array([mark.control for mark, _ in marks], bool)
+    for drawn, marker, colour in ((~controls, "D", KNOWN), (controls, "v", CONTROL)):
+        if drawn.any():
+            axis.scatter(np.asarray(xs)[drawn], np.asarray(ys)[drawn], s=20, marker=marker,
+                         color=colour, zorder=3)  # fmt: skip
+    return [
+        Label(x, y, letter, _colour(mark))
+        for x, y, (mark, letter) in zip(xs, ys, marks, strict=True)
+    ]
 
 
 def _edge(points: np.ndarray, directions: Sequence[bool]) -> np.ndarray:
@@ -315,13 +352,20 @@ def _axes(axis: Axes, x: str, y: str) -> None:
     axis.set_xlabel(x, fontsize=8, parse_math=False)
     axis.set_ylabel(y, fontsize=8, parse_math=False)
     axis.tick_params(labelsize=7)
-    axis.grid(color="#eceff1", lw=0.6)
+    axis.grid(color=GRID, lw=0.6)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
 
 
-def _titled(figure: Figure, title: str) -> Figure:
+def _finished(
+    figure: Figure, title: str, labels: Mapping[Axes, Sequence[Label]] | None = None
+) -> Figure:
     if title:
         figure.suptitle(title, fontsize=9, parse_math=False)
+    if labels:
+        figure.draw_without_rendering()  # where points lie is known only then
+        figure.set_layout_engine("none")  # and stays so, which also takes half the time
+        for axis, texts in labels.items():
+            place_labels(axis, texts)
     return figure

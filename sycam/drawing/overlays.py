@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from sycam.drawing.plot import written
+from sycam.drawing.plot import on_any_ground, written
 from sycam.errors import OptionError
 from sycam.support.arguments import argument
 
@@ -109,6 +109,7 @@ def draw_grid(
     if title:
         figure.suptitle(title, fontsize=9, parse_math=False)
     figure.tight_layout()
+    on_any_ground(figure)
     return written(figure, path, within)
 
 

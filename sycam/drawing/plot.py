@@ -10,11 +10,16 @@ from typing import IO, Any, Protocol
 from sycam.errors import OptionError, RunError
 from sycam.support.files import write_whole
 
+GREY = "#7a7a7a"  # 4.3 to 1 against white as well as against the report in the dark
+
 
 class Figure(Protocol):
     """What is used of :class:`matplotlib.figure.Figure`."""
 
     canvas: Any
+    patch: Any
+
+    def findobj(self, match: Any) -> list[Any]: ...
 
     def savefig(self, fname: IO[bytes], *, format: str, dpi: int) -> None: ...
 
@@ -42,6 +47,16 @@ class Plot:
         held = io.BytesIO()
         self.figure.savefig(held, format="png", dpi=110)
         return held.getvalue()
+
+
+def on_any_ground(figure: Figure) -> None:
+    """Make a figure of images readable on light and on dark pages: it has no ground of its own, and
+    its texts are of a grey that stands out from both."""
+    from matplotlib.text import Text
+
+    figure.patch.set_alpha(0)
+    for text in figure.findobj(Text):
+        text.set_color(GREY)
 
 
 def written(figure: Figure, path: Path, within: Path | None = None) -> Path:

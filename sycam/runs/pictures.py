@@ -101,6 +101,7 @@ def front_figure(result: Pictured) -> Figure | None:
             result.metric,
             result.validation.directions[result.metric],
             f"{_where(result)}: best formula of each cost, search images",
+            None if result.best is None else result.best.expression,
         )
     return draw_goals(
         [Mark(m.expression, m.figures, m.cost) for m in goals.members],

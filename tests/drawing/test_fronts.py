@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from sycam.drawing.fronts import (
     LISTED,
@@ -18,6 +22,7 @@ from sycam.drawing.fronts import (
     draw_leaderboard,
 )
 from sycam.drawing.overlays import draw_grid, written
+from sycam.drawing.vector import inline_svg
 from sycam.errors import OptionError, RunError
 from sycam.report.animation import _frame
 from sycam.search.selection.dominance import non_dominated
@@ -47,15 +52,58 @@ def test_score_against_cost(higher):
 
 
 @pytest.mark.parametrize("goals", [2, 3])
-def test_goal_against_goal_in_a_panel_a_pair(goals):
+def test_goal_against_goal_in_one_panel_per_pair(goals):
     names, directions = ["road", "iou", "complexity"][:goals], [True, True, False][:goals]
     many = FRONT + [Mark(f"formula {i}", (0.1, 0.1, 0.5), i) for i in range(2 * LISTED)]
     figure = draw_goals(
         many, KNOWN, names, directions, (0.0, 0.1, 0.9)[:goals],
         chosen="G", cloud=np.random.default_rng(0).random((50, goals)),
     )  # fmt: skip
-    height, width, _ = pixels(figure).shape
-    assert width / height > (1 if goals == 2 else 3)  # one panel, or three
+    assert pixels(figure).std() > 0
+    shown = [axis.get_xlabel() for axis in figure.axes if axis.axison]
+    assert len(shown) == (1 if goals == 2 else 3)
+
+
+def test_no_number_overprints_another():
+    generator = np.random.default_rng(0)
+    crowded = [
+        Mark(f"formula {i}", (*(0.5 + 0.1 * generator.random(2)), 0.3), i) for i in range(12)
+    ]
+    figure = draw_goals(crowded, KNOWN, ["a", "b", "c"], [True] * 3, (0.0,) * 3, "formula 7")
+    figure.draw_without_rendering()
+    for axis in figure.axes[:3]:
+        boxes = [Text.get_window_extent(note) for note in axis.texts]  # without the leading line
+        texts = ",".join(note.get_text() for note in axis.texts).split(",")
+        assert sorted(texts) == sorted([*map(str, range(1, 13)), "a", "b", "c"])
+        for one, other in combinations(boxes, 2):
+            assert not one.overlaps(other)
+
+
+def test_the_winner_is_ringed():
+    for figure in (
+        draw_cost_front(FRONT, KNOWN, "road", True, winner="G"),
+        draw_goals(FRONT, KNOWN, ["a", "b"], [True] * 2, (0.0, 0.0), "G"),
+        draw_leaderboard([("G", 0.5, 0.4, 0.6), ("grad-cam", 0.3, 0.2, 0.4)], "road", True, "G"),
+    ):
+        rings = [x for x in figure.axes[0].collections if x.get_label() == "offered as the winner"]
+        assert len(rings) == 1
+
+
+def test_a_figure_in_a_page_brings_neither_styles_nor_markup_of_its_own():
+    colours = {"#0072b2": "var(--ours)"}
+    evil = [("</svg><script>", 0.5, 0.4, 0.6)]
+    made = inline_svg(draw_leaderboard(evil, "road", True, evil[0][0]), "a", "alt <b>", colours)
+    root = ElementTree.fromstring(made)
+    tags = {element.tag for element in root.iter()}
+    assert not tags & {"style", "script", "metadata"}
+    assert "var(--ours)" in made
+    assert "#0072b2" not in made
+    assert "&lt;script&gt;" in made
+    assert root.attrib["aria-label"] == "alt <b>"
+    ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+    assert all(name.startswith("a-") for name in ids)
+    links = {element.attrib["href"][1:] for element in root.iter() if "href" in element.attrib}
+    assert links <= set(ids)
 
 
 def test_search_against_held_out():
