@@ -112,7 +112,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
     table.add_column("p", justify="right", no_wrap=True)
     if first:
         table.add_column("flat", justify="right", no_wrap=True)
-    rows, more = _told(result)
+    rows, more = shown_rows(result)
     for row in rows:
         found, against = row.under(goal), ("", "")
         interval = f"{found.heldout.mean:.4f} [{found.heldout.low:.3f}, {found.heldout.high:.3f}]"
@@ -127,7 +127,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
     return table
 
 
-def _told(result: Result) -> tuple[list[Row], int]:
+def shown_rows(result: Result) -> tuple[list[Row], int]:
     """The rows for a terminal, in their order, and how many more there are: the winner, the best
     new formula, the published CAMs that a verdict names, Grad-CAM, and the best of the others."""
     rows, validation = result.validation.rows, result.validation
@@ -153,7 +153,7 @@ def _panel_table(result: Result) -> RichTable:
         arrow = "↑" if result.validation.directions[name] else "↓"
         short = name.replace("energy-pointing-game", "energy p. g.")
         table.add_column(f"{shown(short)} {arrow}", justify="right")
-    for row in _told(result)[0]:
+    for row in shown_rows(result)[0]:
         if not row.panel:
             continue
         cells = [f"{row.panel[m]:.3f}" if m in row.panel else "" for m in panel]
@@ -164,7 +164,7 @@ def _panel_table(result: Result) -> RichTable:
 def _guards_table(result: Result) -> RichTable:
     """What every explanation should pass: a winner that ignores class or weights shows here."""
     validation = result.validation
-    rows = [row for row in _told(result)[0] if row.guards]
+    rows = [row for row in shown_rows(result)[0] if row.guards]
     names = guards_of(validation)
     table = plain_table(
         title=f"Sanity, on {validation.guarded_images} held-out images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from html import escape
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 import sycam
 from sycam.cli import app
 from sycam.data import demo
+from sycam.networks import open_network
 from sycam.problem.images import demo_images
+from sycam.report.asked import command_of
 from sycam.report.html import write_report
 from sycam.report.html.mathematics import mathml
 
@@ -72,6 +74,40 @@ def test_the_command_writes_a_page_that_loads_nothing(run, tmp_path):
         assert f"{row.heldout.mean:.4f}".replace("-", "−") in text
     for said in ("Sanity", "Certificate", "sycam verify", "sycam export", "Luque-Cerpa"):
         assert said in text
+
+
+def test_the_picture_comes_first_then_verdict_leaderboard_and_formula(run):
+    text, result = (run / "report.html").read_text(), sycam.load(run)
+    sections = re.findall(r'<h2 id="([a-z]+)"', text)
+    assert sections[:4] == ["gallery", "verdict", "leaderboard", "formula"]
+    assert set(re.findall(r'href="#([a-z]+)"', text)) >= set(sections)
+    board = text[text.index('class="board"') : text.index("</figure>", text.index('class="board"'))]
+    means = [row.heldout.mean for row in result.validation.rows]
+    shown = re.findall(r'<div class="([a-z]+)"><span class="name">([^<]*)</span>', board)
+    assert len(shown) == len(means) + 1  # and the axis
+    winner = next(i for i, (kind, _) in enumerate(shown) if kind == "winner")
+    assert sorted(means, reverse=True)[winner] == result.validation.winner.heldout.mean
+    assert board.count('r="8"') == 1  # the winner's ring
+    places = [float(x) for x in re.findall(r'[x]="([0-9.]+)%"', board)]
+    assert all(0 <= place <= 100 for place in places)
+
+
+def test_the_page_says_its_data_and_a_command_for_the_same(run):
+    result = sycam.load(run)
+    text = unescape((run / "report.html").read_text())
+    assert command_of(result.record) in text
+    assert "12 of the embedded demo" in text
+    assert str(open_network("demo").preprocessing) in text
+
+
+def test_pictures_of_figures_take_the_colours_of_the_page(run):
+    text = (run / "report.html").read_text()
+    charts = re.findall(r'<div class="chart">(.*?</svg>)', text, re.DOTALL)
+    assert charts
+    for chart in charts:
+        assert "var(--c0)" in chart
+        assert "<style" not in chart
+        assert set(re.findall("#[0-9a-f]{6}", chart)) <= {"#ffffff"}
 
 
 def test_names_of_users_stay_text(run, tmp_path):

@@ -225,7 +225,6 @@ def draw(_small_run, run):
     ("name", "attack"),
     [
         ("report.html", report),
-        ("front.png", report),
         ("gallery/gallery.json", report),
         ("curves.json", report),
         ("gallery", report),

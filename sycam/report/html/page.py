@@ -12,23 +12,20 @@ import jinja2
 from markupsafe import Markup
 
 from sycam.errors import RunError
-from sycam.report.front_tables import adaptive_text, judged_text, row_text
-from sycam.report.html.curves import Curves, kept_curves
+from sycam.report.asked import command_of, data_in_words
+from sycam.report.front_tables import adaptive_text, gain_text, judged_text, row_text
+from sycam.report.html.curves import kept_curves
+from sycam.report.html.figures import boards, drawings, pictures
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import mathml
 from sycam.report.tables import guards_of, panel_of, unmet
 from sycam.report.verdict import GOOD, lacking, sentences, simplest
 from sycam.report.words import in_a_sentence, in_words
-from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE
 from sycam.runs.result import Result
-from sycam.support.files import PICTURE, NotPlainError, read_plain, write_whole
+from sycam.support.files import NotPlainError, write_whole
 from sycam.support.schema import to_plain
 
 REPORT_FILE = "report.html"
-_PICTURES = {"front": FRONT_FILE, "agreement": AGREEMENT_FILE}
-_WIDTH, _HEIGHT, _MARGIN = 560, 260, 44  # of the drawing of curves
-# Dashes tell the lines apart where colours do not.
-_DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 6")
 
 
 def write_report(result: Result, out: Path | None = None, base: str | None = "torch") -> Path:
@@ -75,6 +72,7 @@ def _environment() -> jinja2.Environment:
     made.filters["row_text"] = row_text
     made.filters["judged_text"] = judged_text
     made.filters["adaptive_text"] = adaptive_text
+    made.filters["gain_text"] = gain_text
     return made
 
 
@@ -103,8 +101,11 @@ def _content(result: Result) -> dict[str, Any]:
         "sentence": in_a_sentence(best.expression) if best else "",
         "words": in_words(best.expression) if best else [],
         "gallery": [(p, _data_uri(data)) for p, data in kept_gallery(result)],
-        "pictures": {key: _embedded(result.path, file) for key, file in _PICTURES.items()},
-        "drawings": _drawings(kept_curves(result)),
+        "asked": data_in_words(record),
+        "command": command_of(record),
+        "boards": boards(result),
+        "pictures": pictures(result),
+        "drawings": drawings(kept_curves(result)),
         "stability": record.stability,
         "resolution": record.resolution,
         "goals": record.goals,
@@ -118,63 +119,8 @@ def _content(result: Result) -> dict[str, Any]:
     }
 
 
-def _embedded(folder: Path | None, file: str) -> str | None:
-    """A picture of the run as a data URI."""
-    if folder is None:
-        return None
-    try:
-        return _data_uri(read_plain(folder / file, PICTURE, within=folder))
-    except FileNotFoundError:
-        return None
-
-
 def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
-
-
-def _drawings(curves: Curves | None) -> list[dict[str, Any]]:
-    """Lines of the two drawings, in the units of their viewBox."""
-    if curves is None:
-        return []
-    values = [v for c in curves.curves for v in (*c.morf, *c.lerf)]
-    low, high = min([*values, 0.0]), max([*values, 0.0])
-    span = (high - low) or 1.0
-
-    def x(share: float) -> float:
-        return _MARGIN + (_WIDTH - 2 * _MARGIN) * share / 100
-
-    def y(value: float) -> float:
-        return _MARGIN / 2 + (_HEIGHT - 1.5 * _MARGIN) * (high - value) / span
-
-    def drawing(side: str, title: str, told: str) -> dict[str, Any]:
-        lines = []
-        for curve, dash in zip(curves.curves, _DASHES, strict=False):
-            fade = getattr(curve, side)
-            shown = zip((0.0, *curves.removed), (0.0, *fade), strict=True)
-            points = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in shown)
-            lines.append(
-                {"name": curve.name, "points": points, "dash": dash, "mean": sum(fade) / len(fade)}
-            )
-        return {"title": title, "told": told, "lines": lines}
-
-    ticks = [{"at": y(v), "text": f"{v:+.2f}"} for v in _ticks(low, high)]
-    shares = [{"at": x(s), "text": f"{s} %"} for s in (0, 25, 50, 75, 100)]
-    frame = {"width": _WIDTH, "height": _HEIGHT, "ticks": ticks, "shares": shares,
-             "left": _MARGIN, "right": _WIDTH - _MARGIN, "bottom": _HEIGHT - _MARGIN,
-             "images": curves.images}  # fmt: skip
-    return [
-        frame | drawing("morf", "Most relevant pixels removed first", "falling early is good"),
-        frame | drawing("lerf", "Least relevant pixels removed first", "falling late is good"),
-    ]
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """0, the ends and what lies between them, no two so near that their texts overlap."""
-    chosen: list[float] = []
-    for value in (0.0, low, high, low / 2, high / 2):
-        if all(abs(value - other) > 0.12 * (high - low) for other in chosen):
-            chosen.append(value)
-    return chosen
 
 
 def _figure(value: float | None, form: str = ".4f") -> str:
