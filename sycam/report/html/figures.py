@@ -148,7 +148,7 @@ def round_ticks(low: float, high: float, count: int) -> tuple[list[float], Seque
     """Round figures from low to high, at most one more than ``count``, and their texts, all with
     as many decimals as the finest needs.
 
-    >>> round_ticks(-0.31, 0.12, 4)
+    >>> round_ticks(-0.31, 0.12, 5)
     ([-0.3, -0.2, -0.1, 0.0, 0.1], ['−0.3', '−0.2', '−0.1', '0.0', '0.1'])
     """
     slack = 1e-9 * (high - low)
