@@ -34,7 +34,7 @@ from sycam.evidence import Evidence
 from sycam.heatmaps import heatmaps
 from sycam.inference import FLOAT32, Classifier
 from sycam.inference.acceleration import compiled, folded
-from sycam.inference.classifier import PRECISIONS
+from sycam.inference.precisions import PRECISIONS
 from sycam.methods import find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.problem.explained_network import ExplainedNetwork

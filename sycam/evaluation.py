@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from sycam.data.names import DEMO
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
 from sycam.inference import sharing_cores
 from sycam.methods import Method, find_method, shown_methods
 from sycam.metrics import Metric, find_metric
-from sycam.networks import DEMO, NamedNetwork, open_network
+from sycam.networks import NamedNetwork, open_network
 from sycam.problem.explained_network import (
     ExplainedNetwork,
     check_scorable,

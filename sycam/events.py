@@ -32,6 +32,11 @@ class Note(Event):
     text: str
 
 
+@dataclass(frozen=True)
+class Interrupted(Note):
+    """Ctrl-C ended a piece of work early; what there is of it is kept, and the rest goes on."""
+
+
 Notify = Callable[[Event], None]
 
 

@@ -1,8 +1,13 @@
-"""The commands; no logic."""
+"""The commands; no logic.
+
+No module that the help needs imports torch: ``sycam --help`` answers at once, and a command imports
+its work when it runs.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,17 +16,42 @@ from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
 from sycam.cli.runs import cite, explain, export, report, verify
-from sycam.cli.spelling import Command
+from sycam.cli.spelling import Command, Root
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
 from sycam.support.terminal import open_console, shown
+from sycam.version import __version__
 
+EXIT_CODES = {
+    0: "done; a result that does not beat the published CAMs is one, too",
+    1: "a claim of verify or a self-check of doctor does not hold, or a fault of SyCAM's own",
+    2: "a mistake that you can mend: one message says how",
+    130: "ended by Ctrl-C; what was found is kept, and the same command goes on from there",
+}
 app = typer.Typer(
-    help="Name the property a heatmap should have; get the class activation map that has it.",
+    cls=Root,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=" Exit codes:\n" + "\n".join(f"{n:>5}  {said}" for n, said in EXIT_CODES.items()),
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"sycam {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Name the property a heatmap should have; get the class activation map that has it."""
+
 
 # In the order of the help page.
 for command in (synthesize, report, explain, evaluate, verify, export, cite, doctor):

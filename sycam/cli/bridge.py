@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +20,7 @@ def with_options(*, without: Collection[str] = ()) -> Callable[[Callable], Calla
     """A command that takes the options of its option objects, and is called with the objects.
 
     Each parameter whose type is a dataclass of declared options is replaced, in its place, by
-    their flags.
+    their flags; as ``Annotated[kind, "heading"]`` they stand under that heading in the help.
 
     Args:
         without: fields that are no options of this command.
@@ -26,14 +28,21 @@ def with_options(*, without: Collection[str] = ()) -> Callable[[Callable], Calla
 
     def decorate(function: Callable) -> Callable:
         signature = inspect.signature(function, eval_str=True)
-        parameters, kinds = [], {}
+        parameters, kinds, apart = [], {}, []
         for parameter in signature.parameters.values():
-            kind = parameter.annotation
+            kind, heading = parameter.annotation, None
+            if typing.get_origin(kind) is Annotated and is_dataclass(typing.get_args(kind)[0]):
+                kind, heading = typing.get_args(kind)
             if isinstance(kind, type) and is_dataclass(kind):
                 kinds[parameter.name] = kind
-                parameters += _parameters(kind, without)
+                own = _parameters(kind, without, heading)
+                # Headings come in the order of the first option under them.
+                apart += [p for p in own if _heading(p) != heading]
+                parameters += [p for p in own if _heading(p) == heading]
             else:
                 parameters.append(parameter)
+
+        parameters += apart
 
         @functools.wraps(function)
         def command(**given: Any) -> Any:
@@ -57,17 +66,25 @@ def _keyword(name: str, said: Declared) -> str:
     return said.keyword or name
 
 
-def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]:
-    hints, defaults = typing.get_type_hints(kind), {f.name: f.default for f in fields(kind)}
+def _parameters(
+    kind: type, without: Collection[str], heading: str | None
+) -> list[inspect.Parameter]:
+    options, defaults = _options(kind, without), {f.name: f.default for f in fields(kind)}
+    # Only of those that are typed as they stand: the types of others may need torch.
+    typed = {n: kind.__annotations__[n] for n, said in options.items() if said.text is None}
+    known = vars(sys.modules[kind.__module__])
+    hints = typing.get_type_hints(SimpleNamespace(__annotations__=typed), known)
     parameters = []
-    for name, said in _options(kind, without).items():
+    for name, said in sorted(options.items(), key=lambda one: not one[1].common):
         text, default = said.text or hints[name], defaults[name]
         if typing.get_origin(text) is list:
             text, default = text | None, None
         # Typer makes a flag of the keyword. A switch that is off needs none that switches it off.
         flag = said.flag or _keyword(name, said)
-        names = [f"--{flag.replace('_', '-')}"] if said.flag or default is False else []
-        told = typer.Option(*names, help=said.help, **said.more)
+        flags = [f"--{flag.replace('_', '-')}"] if said.flag or default is False else []
+        told = typer.Option(
+            *flags, help=said.help, rich_help_panel=said.group or heading, **said.more
+        )
         annotation = Annotated[text, told]  # type: ignore[valid-type]
         parameters.append(
             inspect.Parameter(
@@ -78,6 +95,10 @@ def _parameters(kind: type, without: Collection[str]) -> list[inspect.Parameter]
             )
         )
     return parameters
+
+
+def _heading(parameter: inspect.Parameter) -> str | None:
+    return typing.get_args(parameter.annotation)[1].rich_help_panel
 
 
 def _object(kind: type, given: dict[str, Any], without: Collection[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from sycam.data.names import DEMO
 from sycam.errors import SycamError
 
 
@@ -31,7 +32,7 @@ def networks(incomplete: str) -> list[str]:
 
 
 def _networks(incomplete: str) -> Iterator[str]:
-    from sycam.networks import DEMO, LIBRARIES
+    from sycam.networks import LIBRARIES
 
     yield DEMO
     for prefix, library in LIBRARIES.items():

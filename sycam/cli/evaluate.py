@@ -6,32 +6,30 @@ from typing import Annotated
 
 import typer
 
+import sycam
 from sycam.cli import completion
 from sycam.cli.bridge import with_options
 from sycam.cli.options import (
+    IMAGES,
     ROAD,
+    WHAT,
     AsJson,
     Checkpoint,
     ClassNames,
     Device,
     LayerNames,
+    Log,
     Network,
     Operators,
     Quiet,
     Seed,
     Source,
     console_for,
-    declare_operators,
-    image_set_of,
     interruptible,
-    layer_of,
-    network_of,
 )
-from sycam.cli.tables import evaluation_table
-from sycam.evaluation import evaluate as evaluate_methods
-from sycam.problem.images import DEMO
+from sycam.data.names import DEMO
+from sycam.events import Event
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.report.progress import Watcher
 from sycam.support.terminal import json_text
 
 
@@ -46,25 +44,31 @@ def evaluate(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="repeat for several", autocompletion=completion.metrics),
+        typer.Option(
+            help="repeat for several", autocompletion=completion.metrics, rich_help_panel=WHAT
+        ),
     ] = None,
-    operators: Operators = None,
     network: Network = DEMO,
     checkpoint: Checkpoint = None,
-    class_names: ClassNames = None,
     layer: LayerNames = None,
+    *,
+    explain: Annotated[ExplainOptions, WHAT],
+    class_names: ClassNames = None,
+    operators: Operators = None,
     images: Source = DEMO,
     count: Annotated[
-        int | None, typer.Option(help="how many of the images, drawn by --seed; all if none")
+        int | None,
+        typer.Option(
+            help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
+        ),
     ] = None,
-    *,
-    explain: ExplainOptions,
-    files: FileOptions,
-    data: DataOptions,
-    device: Device = None,
+    data: Annotated[DataOptions, IMAGES],
+    files: Annotated[FileOptions, IMAGES],
     seed: Seed = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    log: Log = None,
+    device: Device = None,
 ) -> None:
     """Score named methods and expressions under metrics, as a table.
 
@@ -76,14 +80,29 @@ def evaluate(
 
       sycam evaluate grad-cam layer-cam --network nets.py:resnet --checkpoint best.pth --images val/
     """
+    # Not at the top: they import torch, for which a page of help does not wait.
+    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.tables import evaluation_table
+    from sycam.report.event_log import EventLog
+    from sycam.report.progress import Watcher
+
     console = console_for(as_json)
-    declare_operators(operators)
-    with interruptible(), Watcher(None if quiet else console) as watch:
-        known = network_of(network, checkpoint, class_names, watch)
-        table = evaluate_methods(
+    with (
+        interruptible(),
+        EventLog(log, "evaluate") as record,
+        Watcher(None if quiet else console) as watch,
+    ):
+        declare_operators(operators)
+
+        def notify(event: Event) -> None:
+            record(event)
+            watch(event)
+
+        known = network_of(network, checkpoint, class_names, notify)
+        table = sycam.evaluate(
             known,
             layer or layer_of(network),
-            image_set_of(images, known, watch, **files.given()),
+            image_set_of(images, known, notify, **files.given()),
             methods or None,
             metric or [ROAD],
             count=count,
@@ -92,7 +111,7 @@ def evaluate(
             seed=seed,
             device=device,
             progress=False,
-            notify=watch,
+            notify=notify,
         )
     if as_json:
         print(json_text(table.to_dict()))

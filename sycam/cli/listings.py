@@ -1,4 +1,7 @@
-"""Commands that list and show what there is: metrics, methods, grammars."""
+"""Commands that list and show what there is: metrics, methods, grammars.
+
+Each imports what it shows when it runs: that needs torch, for which a page of help does not wait.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,8 @@ from typing import Annotated
 import typer
 
 from sycam.cli import completion
-from sycam.cli.options import AsJson, Operators, declare_operators
+from sycam.cli.options import AsJson, Operators
 from sycam.cli.spelling import Command, Group
-from sycam.grammar import grammar_names, load_grammar
-from sycam.methods import METHODS, find_method
-from sycam.metrics import METRICS, find_metric
-from sycam.report import grammars as show_grammars
-from sycam.report import methods as show_methods
-from sycam.report import metrics as show_metrics
 from sycam.support.terminal import json_text, open_console, shown
 
 metrics_app = typer.Typer(cls=Group, invoke_without_command=True)
@@ -25,6 +22,9 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
     """List the metrics by what they ask of a heatmap, or show one."""
     if context.invoked_subcommand:
         return
+    from sycam.metrics import METRICS, find_metric
+    from sycam.report import metrics as show_metrics
+
     all_metrics = [find_metric(name) for name in METRICS]
     if as_json:
         print(json_text([show_metrics.summary(m) for m in all_metrics]))
@@ -49,6 +49,9 @@ def show_metric(
 
       sycam metrics show "0.7*road + 0.3*iou"
     """
+    from sycam.metrics import find_metric
+    from sycam.report import metrics as show_metrics
+
     chosen = find_metric(metric)
     if as_json:
         print(json_text(show_metrics.description(chosen)))
@@ -64,6 +67,9 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
     """List the published CAMs, baselines, variants and controls, or show one."""
     if context.invoked_subcommand:
         return
+    from sycam.methods import METHODS
+    from sycam.report import methods as show_methods
+
     if as_json:
         print(json_text([show_methods.summary(m) for m in METHODS.values()]))
     else:
@@ -82,6 +88,9 @@ def show_method(
     as_json: AsJson = False,
 ) -> None:
     """Show one method: formula, LaTeX, what it reads and what that takes, paper."""
+    from sycam.methods import find_method
+    from sycam.report import methods as show_methods
+
     method = find_method(name)
     if as_json:
         print(json_text(show_methods.description(method)))
@@ -101,6 +110,10 @@ def grammars(
     as_json: AsJson = False,
 ) -> None:
     """List the grammars, or show one: what they measure, and their number of trees by cost."""
+    from sycam.cli.inputs import declare_operators
+    from sycam.grammar import grammar_names, load_grammar
+    from sycam.report import grammars as show_grammars
+
     declare_operators(operators)
     if context.invoked_subcommand:
         return
@@ -122,6 +135,10 @@ def show_grammar(
     as_json: AsJson = False,
 ) -> None:
     """Show one grammar: its text, leaves with prices, operators, published CAMs."""
+    from sycam.cli.inputs import declare_operators
+    from sycam.grammar import load_grammar
+    from sycam.report import grammars as show_grammars
+
     declare_operators(operators)
     chosen = load_grammar(grammar)
     if as_json:

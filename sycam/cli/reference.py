@@ -11,14 +11,21 @@ from typing import Any
 
 import typer
 
-from sycam.cli import app
+from sycam.cli import EXIT_CODES, app
 
 _INTRODUCTION = """\
 # Commands
 
 This page is written by `python -m sycam.cli.reference`, from the commands themselves;
-`sycam COMMAND --help` says the same. A mistake that you can mend is one message and exit code 2.
-`sycam --install-completion` makes the shell complete commands and options.
+`sycam COMMAND --help` says the same. `sycam --install-completion` makes the shell complete commands
+and options.
+"""
+
+_ENDS = """\
+## Exit codes
+
+| code | what it means |
+|---|---|
 """
 
 
@@ -28,7 +35,8 @@ def page() -> str:
     commands = list(_commands(root, "sycam"))
     rows = [f"| [`{name}`](#{name.replace(' ', '-')}) | {_first(c)} |" for name, c in commands]
     table = "\n".join(["| command | what it does |", "|---|---|", *rows])
-    return "\n".join([_INTRODUCTION, table, "", *(_section(name, c) for name, c in commands)])
+    ends = _ENDS + "".join(f"| {code} | {said} |\n" for code, said in EXIT_CODES.items())
+    return "\n".join([_INTRODUCTION, table, "", ends, *(_section(name, c) for name, c in commands)])
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,7 @@
-"""Commands on a finished run: draw it, verify it, hand it over."""
+"""Commands on a finished run: draw it, verify it, hand it over.
+
+Each imports its work when it runs: that needs torch, for which a page of help does not wait.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,9 @@ from sycam.cli.options import (
     RunNetwork,
     Trust,
     console_for,
-    declare_operators,
 )
-from sycam.cli.tables import verification_table
-from sycam.drawing.overlays import COLOUR_MAPS, USUAL, Style
-from sycam.errors import RunError
-from sycam.export import TARGETS, suggested_base
-from sycam.export import export as export_result
-from sycam.report.citations import citations
-from sycam.report.explain import explain as draw
-from sycam.report.html import write_report
-from sycam.report.progress import Watcher
-from sycam.support.files import write_whole
+from sycam.drawing.style import COLOUR_MAPS, USUAL, Style
+from sycam.export.summaries import SUMMARIES
 from sycam.support.terminal import json_text, printable
 
 
@@ -76,6 +70,9 @@ def explain(
 
       sycam explain runs/resnet50-road-1a2b3c4d cat.jpg --method layer-cam --method "relu(G)"
     """
+    from sycam.cli.inputs import declare_operators
+    from sycam.report.explain import explain as draw
+
     declare_operators(operators)
     style = Style(colour_map, opacity)
     files = draw(
@@ -99,6 +96,10 @@ def report(
 
       sycam report runs/demo-road-1a2b3c4d
     """
+    from sycam.cli.inputs import declare_operators
+    from sycam.export import suggested_base
+    from sycam.report.html import write_report
+
     declare_operators(operators)
     result = sycam.load(run)
     print(printable(write_report(result, out, suggested_base(result))))
@@ -124,6 +125,10 @@ def verify(
 
       sycam verify runs/resnet50-road-1a2b3c4d --network torchvision:resnet50@moved/best.pth
     """
+    from sycam.cli.inputs import declare_operators
+    from sycam.cli.tables import verification_table
+    from sycam.report.progress import Watcher
+
     console = console_for(as_json)
     declare_operators(operators)
     with Watcher(None if quiet else console) as watch:
@@ -149,7 +154,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="the .py, .onnx or .pt2 file to write")],
     name: Annotated[str, typer.Option(help="of the class")] = "SynthesisedCAM",
     base: Annotated[
-        str, typer.Option(help="; ".join(f"{t.name}: {t.summary}" for t in TARGETS.values()))
+        str, typer.Option(help="; ".join(f"{name}: {said}" for name, said in SUMMARIES.items()))
     ] = "torch",
     network: RunNetwork = None,
     operators: Operators = None,
@@ -168,6 +173,9 @@ def export(
 
       sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
     """
+    from sycam.cli.inputs import declare_operators
+    from sycam.export import export as export_result
+
     declare_operators(operators)
     print(printable(export_result(sycam.load(run), out, name, base, network, trust, new)))
 
@@ -184,6 +192,10 @@ def cite(
 
       sycam cite runs/demo-road-1a2b3c4d -o sycam.bib
     """
+    from sycam.errors import RunError
+    from sycam.report.citations import citations
+    from sycam.support.files import write_whole
+
     text = citations(sycam.load(run))
     if out is None:
         print(printable(text, lines=True), end="")

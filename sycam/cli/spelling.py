@@ -1,31 +1,65 @@
-"""Messages of the library in a command's words: ``max_cost`` is ``--max-cost`` there."""
+"""Commands whose messages are in their own words (``max_cost`` is ``--max-cost`` there), and which
+Ctrl-C ends with exit code 130."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sycam.cli.options import OUTPUT
 from sycam.support.arguments import spelling
+from sycam.support.terminal import open_console
+
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended, as shells have it
 
 
 class Command(TyperCommand):
     """A command in which messages name its own options."""
 
     def invoke(self, ctx: Any) -> Any:
-        with spelling(partial(_spelt, self.params)):
+        with spelling(partial(_spelt, self.params)), _interruptible():
             return super().invoke(ctx)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """--help, under the last heading instead of one of its own before all others."""
+        shown = super().get_help_option(ctx)
+        headings = [getattr(one, "rich_help_panel", None) for one in self.params]
+        if shown is not None and all(headings):
+            shown.rich_help_panel = OUTPUT if OUTPUT in headings else headings[-1]
+        return shown
+
+
+class Root(TyperGroup):
+    """The bare ``sycam``; its epilogue keeps its lines."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        epilogue, self.epilog = self.epilog, None
+        super().format_help(ctx, formatter)
+        self.epilog = epilogue
+        open_console().print(f"{epilogue}\n")
 
 
 class Group(TyperGroup):
     """The same for a command with others below it, each of which speaks of its own."""
 
     def invoke(self, ctx: Any) -> Any:
-        with spelling(partial(_spelt, self.params)):
+        with spelling(partial(_spelt, self.params)), _interruptible():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        open_console(stderr=True).print("\nInterrupted.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _spelt(parameters: Sequence[Any], name: str, value: object, metavar: str) -> str | None:

@@ -12,34 +12,31 @@ import sycam
 from sycam.cli import completion
 from sycam.cli.bridge import with_options
 from sycam.cli.options import (
+    IMAGES,
+    OUTPUT,
     ROAD,
+    SEARCH,
+    WHAT,
     AsJson,
     Checkpoint,
     ClassNames,
     Device,
     LayerNames,
+    Log,
     Network,
     Operators,
     Quiet,
     Seed,
     Source,
     console_for,
-    declare_operators,
-    image_set_of,
     interruptible,
-    layer_of,
-    network_of,
 )
-from sycam.events import Event
-from sycam.export import TARGETS, suggested_base
-from sycam.problem.images import DEMO
+from sycam.cli.spelling import INTERRUPTED
+from sycam.data.names import DEMO
+from sycam.events import Event, Interrupted
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.report.keeping import keep_pictures, where_kept
-from sycam.report.progress import Watcher
-from sycam.report.tables import result_tables
-from sycam.search import SearchOptions
+from sycam.search.options import SearchOptions
 from sycam.support.terminal import json_text, open_console, shown
-from sycam.validation.validate import Validated
 
 
 @with_options()
@@ -49,46 +46,53 @@ def synthesize(
         typer.Option(
             help="what to optimise (see: sycam metrics), road if none; repeat for a Pareto front",
             autocompletion=completion.metrics,
+            rich_help_panel=WHAT,
         ),
     ] = None,
+    network: Network = DEMO,
+    checkpoint: Checkpoint = None,
+    layer: LayerNames = None,
     grammar: Annotated[
         str | None,
         typer.Option(
             help="NAME or FILE.lark (see: sycam grammars); network for layer auto, else gradient, "
             "if none",
             autocompletion=completion.grammars,
-        ),
-    ] = None,
-    operators: Operators = None,
-    network: Network = DEMO,
-    checkpoint: Checkpoint = None,
-    class_names: ClassNames = None,
-    layer: LayerNames = None,
-    images: Source = DEMO,
-    heldout_source: Annotated[
-        str | None,
-        typer.Option(
-            "--heldout", help="FOLDER, FILE.csv or FILE.npz to validate on; else part of --images"
+            rich_help_panel=WHAT,
         ),
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
-            help="what the winner must be as well, like 'class-sensitivity>0.2'; repeatable"
+            help="what the winner must be as well, like 'class-sensitivity>0.2'; repeatable",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     *,
-    explain: ExplainOptions,
-    files: FileOptions,
-    data: DataOptions,
-    search: SearchOptions,
-    device: Device = None,
+    explain: Annotated[ExplainOptions, WHAT],
+    class_names: ClassNames = None,
+    operators: Operators = None,
+    images: Source = DEMO,
+    heldout_source: Annotated[
+        str | None,
+        typer.Option(
+            "--heldout",
+            help="FOLDER, FILE.csv or FILE.npz to validate on; else part of --images",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None,
+    data: Annotated[DataOptions, IMAGES],
+    files: Annotated[FileOptions, IMAGES],
+    search: Annotated[SearchOptions, SEARCH],
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help="the run's folder; the same command resumes it")
+        Path | None,
+        typer.Option(help="the run's folder; the same command resumes it", rich_help_panel=OUTPUT),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    log: Log = None,
+    device: Device = None,
 ) -> None:
     """Search for the formula that scores best, and validate it on unseen images.
 
@@ -104,21 +108,38 @@ def synthesize(
 
       sycam synthesize --network nets.py:unet --images slices.csv --metric iou
     """
+    # Not at the top: they import torch, for which a page of help does not wait.
+    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.export import TARGETS, suggested_base
+    from sycam.report.event_log import EventLog
+    from sycam.report.keeping import keep_pictures, where_kept
+    from sycam.report.progress import Watcher
+    from sycam.report.tables import result_tables
+    from sycam.validation.validate import Validated
+
     console, budget = console_for(as_json), search.budget.started()
     finished: list[Validated] = []
-    declare_operators(operators)
-    with interruptible(), Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch:
+    interrupts: list[Interrupted] = []
+    with (
+        interruptible(),
+        EventLog(log, "synthesize") as record,
+        Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch,
+    ):
+        declare_operators(operators)
 
         def notify(event: Event) -> None:
             if isinstance(event, Validated):
                 finished.append(event)
+            if isinstance(event, Interrupted):
+                interrupts.append(event)
+            record(event)
             watch(event)
 
-        known = network_of(network, checkpoint, class_names, watch)
-        image_set = image_set_of(images, known, watch, **files.given())
+        known = network_of(network, checkpoint, class_names, notify)
+        image_set = image_set_of(images, known, notify, **files.given())
         if heldout_source is not None:
             # Masks and boxes beside it are of a table's own columns.
-            unseen = image_set_of(heldout_source, known, watch, **files.given({"masks", "boxes"}))
+            unseen = image_set_of(heldout_source, known, notify, **files.given({"masks", "boxes"}))
             data = replace(data, heldout=unseen)
         result = sycam.synthesize(
             known,
@@ -137,9 +158,10 @@ def synthesize(
             notify=notify,
             report=False,
         )
+        record.result(result)
     # Before pictures are tried: what the search found must not be lost to a full disk.
     if as_json:
-        print(json_text(result.to_dict(), default=str), flush=True)
+        print(json_text(result.to_dict() | {"folder": str(result.path)}, default=str), flush=True)
     else:
         console.print(result_tables(result))
     base = suggested_base(result)
@@ -160,6 +182,8 @@ def synthesize(
                 f"{said}",
                 soft_wrap=True,
             )
+    if interrupts:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _warn(text: str) -> None:

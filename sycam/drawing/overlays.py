@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,43 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sycam.drawing.plot import on_any_ground, written
-from sycam.errors import OptionError
-from sycam.support.arguments import argument
+from sycam.drawing.style import USUAL, Style
 
-# Their lightness rises evenly, so that they also print in grey.
-COLOUR_MAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray")
 PLAIN = {"xticks": (), "yticks": ()}  # ticks that nobody sees take a fifth of the time
 COLDEST = 0.25  # share of the colour where there is no heat, of that where it is hottest
-
-
-@dataclass(frozen=True)
-class Style:
-    """How heatmaps are laid over images.
-
-    Attributes:
-        colour_map: one of :data:`COLOUR_MAPS`.
-        opacity: share of the heatmap's colour where it is hottest, above 0 and at most 1.
-
-    Raises:
-        OptionError: neither of these.
-    """
-
-    colour_map: str = COLOUR_MAPS[0]
-    opacity: float = 0.85
-
-    def __post_init__(self) -> None:
-        if self.colour_map not in COLOUR_MAPS:
-            raise OptionError(
-                f"colour map {self.colour_map!r} is not known; expected one of those whose "
-                f"lightness rises evenly: {', '.join(COLOUR_MAPS)}"
-            )
-        if not 0 < self.opacity <= 1:
-            raise OptionError(
-                f"{argument('opacity')} must be above 0 and at most 1, got {self.opacity!r}"
-            )
-
-
-USUAL = Style()
 
 
 def overlay(picture: np.ndarray, heatmap: np.ndarray, style: Style = USUAL) -> np.ndarray:

@@ -13,23 +13,14 @@ from sycam.evidence.layer import SHARED, Layer, layer_of
 from sycam.networks.backward import QUANTISED, differentiate, scripted, where_lost
 from sycam.networks.forward import forward, returned
 from sycam.networks.layouts.reshaping import folded, to_map
+from sycam.networks.output_forms import AUTO, LOGITS, PROBABILITIES, SOFTMAX, parse_output
 from sycam.networks.outputs import (
     check_outputs,
     probabilities,
     tensors,
 )
 from sycam.networks.passes import hooked
-from sycam.networks.readings import (
-    AUTO,
-    LOGITS,
-    PROBABILITIES,
-    SOFTMAX,
-    USUAL,
-    Reading,
-    Watched,
-    parse_output,
-    told,
-)
+from sycam.networks.readings import USUAL, Reading, Watched, told
 from sycam.networks.untouched import device_of, dtype_of, untouched
 from sycam.support.arguments import argument
 from sycam.support.mapped_tensor import blank
@@ -401,7 +392,7 @@ def read_outputs(
         network: it is left as it was.
         images: ``[N,C,H,W]``, some of those to explain; one pass is made, unless ``output`` says
             all there is to know.
-        output: see :func:`sycam.networks.readings.parse_output`.
+        output: see :func:`sycam.networks.output_forms.parse_output`.
         target: a callable takes the outputs as they are.
 
     Raises:

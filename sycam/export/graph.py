@@ -21,7 +21,8 @@ from sycam.evidence import MEASURED, Layer, Leaf
 from sycam.export.target import ExportTarget, Winner, classes, listed
 from sycam.language import Expression, heatmap_latex
 from sycam.language.signatures import BROADCAST
-from sycam.networks.readings import AUTO, LOGITS, USUAL
+from sycam.networks.output_forms import AUTO, LOGITS
+from sycam.networks.readings import USUAL
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
 from sycam.support.arguments import argument

@@ -13,7 +13,7 @@ from sycam.export.python_file import write_source
 from sycam.export.reshape_text import NAME, reshape_source
 from sycam.export.target import ExportTarget, Winner, listed
 from sycam.language import Expression
-from sycam.networks.readings import LOGITS, PROBABILITIES, SIGMOID
+from sycam.networks.output_forms import LOGITS, PROBABILITIES, SIGMOID
 from sycam.support.arguments import argument
 
 

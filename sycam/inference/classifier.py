@@ -21,6 +21,7 @@ from sycam.inference.acceleration import (
     out_of_memory,
     seconds_of,
 )
+from sycam.inference.precisions import FLOAT32, PRECISIONS
 from sycam.inference.threads import Threads, active_threads
 from sycam.inference.winograd import with_minimal_filters
 from sycam.networks.contents import contents, refill
@@ -30,8 +31,6 @@ from sycam.networks.readings import USUAL, Reading
 from sycam.networks.untouched import copied, device_of, dtype_of, moved, untouched
 from sycam.support.arguments import argument
 
-FLOAT32 = "float32"
-PRECISIONS = (FLOAT32, "bfloat16")
 AGREEMENT = 1e-5  # within which a faster form of the network must give the same probabilities
 # Batches: for fewer passes nothing is prepared, no convolution replaced; trying takes a part of it.
 FEW, MANY = 16, 64

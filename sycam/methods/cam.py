@@ -31,7 +31,8 @@ from sycam.language import Expression, heatmap_latex
 from sycam.methods.published import Method, find_method
 from sycam.metrics import Context
 from sycam.networks.layouts.reshaping import Reshape
-from sycam.networks.readings import AUTO, PROBES, parse_output
+from sycam.networks.output_forms import AUTO, parse_output
+from sycam.networks.readings import PROBES
 from sycam.networks.untouched import device_of, dtype_of, uncompiled
 from sycam.support.content_digest import tensor_digest
 from sycam.targets.class_targets import parse_target

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError
-from sycam.networks.readings import SIGMOID, SOFTMAX
+from sycam.networks.output_forms import SIGMOID, SOFTMAX
 
 
 def tensors(outputs: object) -> Iterator[Tensor]:

@@ -11,11 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from sycam.errors import NetworkError, OptionError
+from sycam.errors import NetworkError
+from sycam.networks.output_forms import (
+    AUTO,
+    LINKS,
+    LOGITS,
+    PROBABILITIES,
+    SIGMOID,
+    SOFTMAX,
+)
 from sycam.support.arguments import argument
 
-SOFTMAX, SIGMOID = LINKS = ("softmax", "sigmoid")
-AUTO, LOGITS, PROBABILITIES = FORMS = ("auto", "logits", "probabilities")
 _OF_LABELS = f"{PROBABILITIES}:{SIGMOID}"
 PROBES = 8  # images on which the network is looked at, its outputs and layers
 SUMS = 1e-2  # by which a row of probabilities may miss the sum 1: half precision does
@@ -108,27 +114,6 @@ class Reading:
 USUAL = Reading()
 
 
-def parse_output(text: str) -> tuple[str, str | None]:
-    """Form and link, None where it is not said, of a text like ``"probabilities:sigmoid"``.
-
-    >>> parse_output("logits:sigmoid"), parse_output("sigmoid")
-    (('logits', 'sigmoid'), ('auto', 'sigmoid'))
-
-    Raises:
-        OptionError: a text that is not understood.
-    """
-    form, _, link = text.partition(":") if isinstance(text, str) else ("", "", "")
-    if form in LINKS and not link:
-        form, link = AUTO, form
-    if form not in FORMS or link not in (*LINKS, ""):
-        raise OptionError(
-            f"{argument('output')} {text!r} is not understood; expected 'auto', 'logits' or "
-            "'probabilities', and as wanted ':softmax' (one class is right) or ':sigmoid' (each "
-            "output is a label of its own), like 'logits:sigmoid'"
-        )
-    return form, link or None
-
-
 class Watched(TorchFunctionMode):
     """Sees the last softmax or sigmoid of a pass, with its input."""
 
@@ -182,7 +167,7 @@ def told(outputs: object, watched: Watched, wanted: tuple[str, str | None]) -> t
     Args:
         outputs: on some images; from a pass with gradients, as far as the network has them.
         watched: saw the pass.
-        wanted: see :func:`parse_output`.
+        wanted: see :func:`sycam.networks.output_forms.parse_output`.
 
     Raises:
         NetworkError: values from 0 to 1 that may be either.

@@ -22,26 +22,30 @@ from sycam.data.images import (
     split,
 )
 from sycam.data.in_memory import are_pictures, channels_first, open_pictures, stacked
+from sycam.data.names import DEMO
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import read_outputs
-from sycam.networks import DEMO, NamedNetwork
-from sycam.networks.readings import AUTO, PROBES
+from sycam.networks import NamedNetwork
+from sycam.networks.output_forms import AUTO
+from sycam.networks.readings import PROBES
 from sycam.problem.correctness import classified_correctly
-from sycam.problem.shares import HELD_OUT, SEARCHED, shares
+from sycam.problem.shares import HELD_OUT, SEARCHED, check_counts, shares
 from sycam.support.arguments import argument
 
 Images = Tensor | np.ndarray | Sequence | ImageSet | ImageSource | Dataset | DataLoader | str | Path
+Labels = Tensor | Sequence[int]
+Masks = Tensor | np.ndarray
 
 WRONG = "the network classifies them wrongly"
 
 
 def read_images(
     images: Images,
-    labels: Tensor | Sequence[int] | None = None,
-    masks: Tensor | np.ndarray | None = None,
+    labels: Labels | None = None,
+    masks: Masks | None = None,
     network: NamedNetwork | None = None,
     notify: Notify = ignore,
     groups: str | Sequence[object] | None = None,
@@ -89,8 +93,8 @@ def check_groups_of_scenes(groups: object) -> None:
 
 def _read(
     images: Images,
-    labels: Tensor | Sequence[int] | None,
-    masks: Tensor | np.ndarray | None,
+    labels: Labels | None,
+    masks: Masks | None,
     network: NamedNetwork | None,
     notify: Notify,
     groups: str | Sequence[object] | None,
@@ -193,13 +197,6 @@ def demo_images(split_name: str, count: int, seed: int) -> ImageSet:
     names = [f"{split_name}[{i}]" for i in range(count)]
     made = ImageSet.from_arrays(images, scenes.labels, scenes.masks, names, demo.MEAN, demo.STD)
     return replace(made, origin={"source": DEMO})
-
-
-def check_counts(search_images: int | None, heldout: object) -> None:
-    """OptionError where fewer than two images are wanted; images themselves are no number."""
-    for name, number in (("search_images", search_images), ("heldout", heldout)):
-        if isinstance(number, int) and number < 2:
-            raise OptionError(f"{argument(name)} must be at least 2, got {number}")
 
 
 def divide(

@@ -7,18 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
+from sycam import networks, problem, targets  # rooms, whose types are not needed for --help
 from sycam.errors import OptionError
-from sycam.heatmaps import Fusion
-from sycam.inference import FLOAT32
-from sycam.networks.layouts.reshaping import Reshape
-from sycam.networks.readings import AUTO, parse_output
-from sycam.problem.images import Images, check_counts
+from sycam.inference.precisions import FLOAT32
+from sycam.networks.output_forms import AUTO, parse_output
+from sycam.problem.shares import check_counts
 from sycam.support.arguments import argument
 from sycam.support.options import option
-from sycam.targets.resolve import Target
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,7 +38,7 @@ class DataOptions:
     search_images: int | None = option(
         None, "how many images to search on; 64, or half of what there is, if none"
     )
-    heldout: int | Images | None = option(
+    heldout: int | problem.Images | None = option(
         None,
         "how many images to validate on; 256, or what is left, if none",
         flag="heldout_images",
@@ -53,8 +48,8 @@ class DataOptions:
         False,
         "leave out images that the network classifies wrongly, and say how many; needs labels",
     )
-    labels: Tensor | Sequence[int] | None = None
-    masks: Tensor | np.ndarray | None = None
+    labels: problem.Labels | None = None
+    masks: problem.Masks | None = None
     groups: str | Sequence[object] | None = None
 
     def __post_init__(self) -> None:
@@ -158,7 +153,7 @@ class ExplainOptions:
         OptionError: a value that is not understood.
     """
 
-    target: Target = option(
+    target: targets.Target = option(
         "predicted",
         "what is explained: predicted, label, a class, probability, rest or contrast, with "
         "options like contrast:of=label,references=3+5,gamma=0.6",
@@ -170,17 +165,17 @@ class ExplainOptions:
         "is right) or :sigmoid (every output is a label of its own), like logits:sigmoid; auto: "
         "told by its last step and its outputs",
     )
-    reshape: Reshape = option(
+    reshape: networks.Reshape = option(
         None,
         "layout of the layer: auto, channels-first, channels-last, tokens:prefix=1,grid=8x16, or a "
         "function FILE.py:NAME to (N,K,h,w)",
         text=str | None,
     )
-    fusion: Fusion = option(
+    fusion: str | Sequence[float] = option(
         "mean", "of several layers: mean, max, product, or weights 0.3,0.7", text=str
     )
     precision: str = option(
-        FLOAT32, "of the network while searching: float32 or bfloat16 (verified)"
+        FLOAT32, "of the network while searching: float32 or bfloat16 (verified)", group="Device"
     )
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sycam.data.images import ImageSet
+from sycam.data.names import DEMO
 from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
 from sycam.evidence import AUTO, SITES, Evidence, Stack, as_layers
@@ -21,7 +22,7 @@ from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
 from sycam.problem.explained_network import ExplainedNetwork, check_volumes, on_device
 from sycam.problem.identity import identity_of
-from sycam.problem.images import DEMO, check_groups_of_scenes, divide, read_images
+from sycam.problem.images import check_groups_of_scenes, divide, read_images
 from sycam.problem.request import Request
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer

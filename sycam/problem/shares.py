@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sycam.errors import OptionError
+from sycam.support.arguments import argument
+
 SEARCHED, HELD_OUT = 64, 256  # where there are so many
 LEAST = 8  # on either side
 _LESS = 0.9  # of the images, where they do not divide so
@@ -42,3 +45,10 @@ def shares(there: int, searched: int | None, held_out: int | None) -> Iterator[t
             if few:
                 return
         there = int(there * _LESS)
+
+
+def check_counts(search_images: int | None, heldout: object) -> None:
+    """OptionError where fewer than two images are wanted; images themselves are no number."""
+    for name, number in (("search_images", search_images), ("heldout", heldout)):
+        if isinstance(number, int) and number < 2:
+            raise OptionError(f"{argument(name)} must be at least 2, got {number}")

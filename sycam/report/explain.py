@@ -10,14 +10,16 @@ import numpy as np
 from torch import nn
 
 from sycam.data.images import ImageSet, load_files
-from sycam.drawing.overlays import USUAL, Style, draw_grid
+from sycam.data.names import DEMO
+from sycam.drawing.overlays import draw_grid
+from sycam.drawing.style import USUAL, Style
 from sycam.errors import RunError
 from sycam.language import parse_weights
 from sycam.methods import HABIT, find_method
 from sycam.networks import open_network
 from sycam.networks.outputs import probabilities
 from sycam.problem.explained_network import ExplainedNetwork
-from sycam.problem.images import DEMO, demo_images
+from sycam.problem.images import demo_images
 from sycam.problem.options import ExplainOptions
 from sycam.report.animation import animate_removal
 from sycam.runs.record import DEMO_ORIGIN, RunRecord

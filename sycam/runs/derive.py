@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sycam.events import Note, Notify, Stage, Step, ignore
+from sycam.events import Interrupted, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
 from sycam.methods.method import RIVALS
@@ -171,7 +171,7 @@ def _scored_unseen(
                 longest = max(longest, time.monotonic() - started)
             notify(Step(done))
     except KeyboardInterrupt:
-        notify(Note("interrupted: the rest of the front has no held-out figures"))
+        notify(Interrupted("interrupted: the rest of the front has no held-out figures"))
     return values
 
 

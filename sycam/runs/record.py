@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from sycam.data.images import open_images
-from sycam.networks.readings import AUTO, LOGITS
-from sycam.problem.images import DEMO
+from sycam.data.names import DEMO
+from sycam.networks.output_forms import AUTO, LOGITS
 from sycam.runs.certificate import Certificate
 from sycam.search import Level, Refusal, SearchOptions
 from sycam.search.options import COSTLIEST, UNASKED

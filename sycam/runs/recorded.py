@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from sycam.data.images import ImageSet, ImageSource, open_images
+from sycam.data.names import DEMO
 from sycam.errors import RunError
 from sycam.grammar import Grammar
 from sycam.metrics import Metric, find_metric
 from sycam.metrics.requirement import Requirement
 from sycam.networks import open_network
-from sycam.problem.images import DEMO, Images, divide, read_images
+from sycam.problem.images import Images, divide, read_images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.request import Request
 from sycam.runs.record import DEMO_ORIGIN

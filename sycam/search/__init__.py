@@ -1,26 +1,5 @@
 """Which candidates, in which order, when to stop, and which one wins."""
 
-from sycam.search.budget import Budget
-from sycam.search.engine import Search
-from sycam.search.enumeration.enumerator import Enumerator, Level
-from sycam.search.options import SearchOptions, parse_threshold
-from sycam.search.outcome import Outcome
-from sycam.search.selection.pareto import pareto_front
-from sycam.search.selection.requirements import Gate, Refusal
-from sycam.search.selection.select import Candidate, rank, select
+import lazy_loader
 
-__all__ = [
-    "Budget",
-    "Candidate",
-    "Enumerator",
-    "Gate",
-    "Level",
-    "Outcome",
-    "Refusal",
-    "Search",
-    "SearchOptions",
-    "pareto_front",
-    "parse_threshold",
-    "rank",
-    "select",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

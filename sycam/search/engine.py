@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
-from sycam.events import Note, Notify, Stage, Step, ignore
+from sycam.events import Interrupted, Note, Notify, Stage, Step, ignore
 from sycam.grammar import Grammar
 from sycam.language import Expression
 from sycam.methods import Method
@@ -112,7 +112,9 @@ class Search:
             outcome.stopped = str(reason)
         except KeyboardInterrupt:
             outcome.stopped = "interrupt"
-            self.notify(Note("interrupted: what was found is validated (Ctrl-C again to quit)"))
+            self.notify(
+                Interrupted("interrupted: what was found is validated (Ctrl-C again to quit)")
+            )
         if outcome.stopped != "interrupt":
             self._settle()
         outcome.candidates = list(self.race.finished)

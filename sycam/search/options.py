@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
+from sycam import language  # the room, whose names are not needed for --help
 from sycam.errors import OptionError
-from sycam.language import Expression, parse_weights
-from sycam.metrics import Metric
 from sycam.search.budget import Budget
-from sycam.search.enumeration.enumerator import BY_BOTH, BY_METRIC, BY_VALUES, EQUIVALENCES
-from sycam.search.selection.select import DEFAULT_RULE, RULES
+from sycam.search.selection.rule_names import DEFAULT_RULE, RULES
 from sycam.support.arguments import argument
 from sycam.support.options import option
 from sycam.support.passwords import masked
@@ -20,6 +18,8 @@ from sycam.support.schema import Bounds
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)
+BY_VALUES, BY_METRIC, BY_BOTH, BY_NOTHING = "values", "metric", "both", "none"
+EQUIVALENCES = (BY_VALUES, BY_METRIC, BY_BOTH, BY_NOTHING)
 GLOBAL, PER_CLASS = "global", "per-class"
 SCOPES = (GLOBAL, PER_CLASS)
 CLASS_AGNOSTIC = "class-agnostic"
@@ -32,6 +32,15 @@ FEWEST, MOST = 2, 8  # formulas that a choice image by image is from
 _FIRST_COSTS = 2  # enumerated before proposals are guided, in mode guided
 UNASKED = ("adapt",)  # left out of plain data where they are None, as runs of before lack them
 _TOLERANCE = 1e-3  # of the width of the metric's range
+
+
+class Measured(Protocol):
+    """What the tolerance of a race must know of a metric."""
+
+    @property
+    def range(self) -> tuple[float, float]: ...
+
+    def unit(self, scale: float) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +87,18 @@ class SearchOptions:
         RACE,
         "race: drop poor candidates early, then go beyond the cost bound; exact: every candidate "
         "to the cost bound; guided: beyond the bound at once",
+        common=True,
     )
-    max_cost: Annotated[int, Bounds(1, COSTLIEST)] = option(4, "highest cost that is enumerated")
+    max_cost: Annotated[int, Bounds(1, COSTLIEST)] = option(
+        4, "highest cost that is enumerated", common=True
+    )
     budget: Budget | str | int = option(
-        "5m", "of the whole command: 90s, 20m, 2h; or a number of candidates", text=str
+        "5m", "of the whole command: 90s, 20m, 2h; or a number of candidates", text=str, common=True
     )
     heldout_share: float = option(
         0.4, "of a budget in time: the part kept for held-out evidence, at most"
     )
-    guesses: tuple[Expression, ...] | Sequence[str | Expression] | str = option(
+    guesses: tuple[language.Expression, ...] | Sequence[str | language.Expression] | str = option(
         (), "an expression to try first; repeatable", keyword="guess", text=list[str]
     )
     threshold: float | str | None = option(
@@ -178,16 +190,16 @@ class SearchOptions:
         return min(self.max_cost, _FIRST_COSTS) if self.mode == GUIDED else self.max_cost
 
     @property
-    def guessed(self) -> tuple[Expression, ...]:
+    def guessed(self) -> tuple[language.Expression, ...]:
         """The guesses, none of which is text once the options are made."""
-        return tuple(guess for guess in self.guesses if isinstance(guess, Expression))
+        return tuple(guess for guess in self.guesses if isinstance(guess, language.Expression))
 
     @property
     def forgets(self) -> bool:
         """Whether candidates of equal scores build no larger ones."""
         return self.equivalence in (BY_METRIC, BY_BOTH)
 
-    def tolerance_of(self, metric: Metric, spread: float = 1.0) -> float:
+    def tolerance_of(self, metric: Measured, spread: float = 1.0) -> float:
         """The tolerance in units of a metric; 0 where its range has no ends.
 
         Args:
@@ -211,14 +223,14 @@ class SearchOptions:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchOptions:
         """What :meth:`to_dict` wrote."""
-        guesses = tuple(map(parse_weights, data["guesses"]))
+        guesses = tuple(map(language.parse_weights, data["guesses"]))
         budget = Budget.parse(str(data["budget"]).removesuffix(" candidates"))
         return cls(**{**data, "guesses": guesses, "budget": budget})
 
 
-def _guesses(given: Sequence[str | Expression] | str) -> tuple[Expression, ...]:
+def _guesses(given: Sequence[str | language.Expression] | str) -> tuple[language.Expression, ...]:
     given = [given] if isinstance(given, str) else given
-    expressions = [parse_weights(one) if isinstance(one, str) else one for one in given]
+    expressions = [language.parse_weights(one) if isinstance(one, str) else one for one in given]
     return tuple(dict.fromkeys(expressions))
 
 

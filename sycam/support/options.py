@@ -21,6 +21,9 @@ class Declared:
         flag: name of the command's flag, where the keyword is another.
         text: type of what is typed in a command; the field's own if None.
         read: the typed text to the field's value.
+        group: heading of a command's help under which it stands, where it is not that of the other
+            fields.
+        common: whether it comes before the others under its heading.
         more: further arguments of the command's option: ``metavar``, ``autocompletion``.
     """
 
@@ -29,6 +32,8 @@ class Declared:
     flag: str | None = None
     text: Any = None
     read: Callable[[Any], Any] | None = None
+    group: str | None = None
+    common: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

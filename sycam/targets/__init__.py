@@ -1,6 +1,5 @@
 """What a heatmap explains: the scalars of the network's outputs that can be chosen as target."""
 
-from sycam.targets.class_targets import Contrast, Logit, Probability, ReST, parse_target
-from sycam.targets.similarity import Similarity
+import lazy_loader
 
-__all__ = ["Contrast", "Logit", "Probability", "ReST", "Similarity", "parse_target"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

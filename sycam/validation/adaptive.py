@@ -13,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 
-from sycam.events import Note, Notify, Stage, Step, ignore
+from sycam.events import Interrupted, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method
 from sycam.metrics import Context, Metric
@@ -156,7 +156,7 @@ def adaptive_evidence(
     try:
         scores = _half_scores(contest, metric, measured, notify, conduct)
     except KeyboardInterrupt:
-        notify(Note("interrupted: the choice image by image has no held-out evidence"))
+        notify(Interrupted("interrupted: the choice image by image has no held-out evidence"))
         return pending
     return replace(
         pending,

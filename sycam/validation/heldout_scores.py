@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
 from sycam.errors import OptionError
-from sycam.events import Note, Notify, Stage, Step
+from sycam.events import Interrupted, Note, Notify, Stage, Step
 from sycam.evidence import Evidence, Stack
 from sycam.language.mirroring import split_mirrored
 from sycam.methods import ALWAYS, Method, is_habit
@@ -173,7 +173,9 @@ class HeldOutScores:
                     self.notify(Step(done))
             except KeyboardInterrupt:
                 self.ended = INTERRUPT
-                self.notify(Note("interrupted: the held-out evidence ends with what there is"))
+                self.notify(
+                    Interrupted("interrupted: the held-out evidence ends with what there is")
+                )
 
     def _of(self, part: str) -> list[_Column]:
         return [column for column in self._columns if column.part == part]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +12,7 @@ from sycam.cli import app, completion, diagnosis
 from sycam.errors import NetworkError
 
 # By its module's name: in the package of commands, doctor is the command.
-COMMAND = sys.modules["sycam.cli.doctor"]
+COMMAND = importlib.import_module("sycam.cli.diagnosis")
 
 
 @pytest.fixture(scope="module")

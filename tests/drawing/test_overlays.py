@@ -15,7 +15,8 @@ import sycam
 from sycam.cli import app
 from sycam.data import demo
 from sycam.data.images import ImageSet
-from sycam.drawing.overlays import COLOUR_MAPS, Style, overlay
+from sycam.drawing.overlays import overlay
+from sycam.drawing.style import COLOUR_MAPS, Style
 from sycam.errors import OptionError, RunError
 from sycam.metrics.removal.road import RoadMorf
 from sycam.problem.explained_network import ExplainedNetwork

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from sycam.errors import OptionError, RunError, SycamError
 from sycam.export.python_file import check_class_name, write_source
+from sycam.export.summaries import SUMMARIES
 from sycam.export.target import ExportTarget, Winner
-from sycam.networks.readings import AUTO
+from sycam.networks.output_forms import AUTO
 from sycam.runs.result import without_portfolio
 from sycam.runs.trust import file_of_network
 from sycam.support.arguments import argument
@@ -60,7 +61,7 @@ class AdaptiveTarget:
     name: ClassVar[str] = "adaptive"
     suffix: ClassVar[str] = ".py"
     file: ClassVar[str] = "a Python module that needs SyCAM"
-    summary: ClassVar[str] = "a class that chooses a formula image by image; it needs SyCAM"
+    summary: ClassVar[str] = SUMMARIES["adaptive"]
     writes_network: ClassVar[bool] = False
     needs_sycam: ClassVar[bool] = True
 

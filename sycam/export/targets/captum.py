@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sycam.export.class_template import ClassTemplate
 from sycam.export.python_class import ClassTarget
+from sycam.export.summaries import SUMMARIES
 
 TARGET = ClassTarget(
     "captum",
-    "a LayerAttribution of Captum",
+    SUMMARIES["captum"],
     ClassTemplate(
         "libraries/captum.py",
         use="""It is a LayerAttribution of Captum:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sycam.export.class_template import ClassTemplate
 from sycam.export.python_class import ClassTarget
+from sycam.export.summaries import SUMMARIES
 from sycam.heatmaps.heatmaps import finish
 
 TARGET = ClassTarget(
     "grad-cam",
-    "a BaseCAM of pytorch-grad-cam",
+    SUMMARIES["grad-cam"],
     ClassTemplate(
         "libraries/grad_cam.py",
         helpers=(finish,),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sycam.errors import OptionError
 from sycam.export.graph import GraphTarget, Run, exported, quiet, refusing
+from sycam.export.summaries import SUMMARIES
 
 _WHOLE = 2**30  # bytes of parameters up to which an ONNX file holds them itself
 
@@ -68,6 +69,6 @@ TARGET = GraphTarget(
     "onnx",
     ".onnx",
     "one ONNX graph",
-    "network and heatmaps in one ONNX graph, where the formula needs no gradient",
+    SUMMARIES["onnx"],
     to_file,
 )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.export.graph import GraphTarget, Run, exported, quiet
+from sycam.export.summaries import SUMMARIES
 
 
 def to_file(whole: nn.Module, noise: Tensor, path: Path, facts: dict[str, str]) -> Run:
@@ -23,6 +24,6 @@ TARGET = GraphTarget(
     "torch-export",
     ".pt2",
     "a program of torch.export",
-    "the same as a program of torch.export",
+    SUMMARIES["torch-export"],
     to_file,
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sycam.export.class_template import ClassTemplate
 from sycam.export.python_class import ClassTarget
+from sycam.export.summaries import SUMMARIES
 from sycam.heatmaps.heatmaps import is_degenerate
 
 TARGET = ClassTarget(
     "torchcam",
-    "an extractor of TorchCAM",
+    SUMMARIES["torchcam"],
     ClassTemplate(
         "libraries/torchcam.py",
         helpers=(is_degenerate,),

@@ -30,11 +30,10 @@ from sycam.metrics import WEIGHTS
 from sycam.search.enumeration.equivalence import fingerprints, heat_keys, portraits, value_keys
 from sycam.search.enumeration.equivalence_classes import HeatClasses, ValueClasses
 from sycam.search.enumeration.probe import Probe
+from sycam.search.options import BY_BOTH, BY_VALUES, EQUIVALENCES
 from sycam.support.schema import Bounds
 
 BLOCK = 256  # trees evaluated at once
-BY_VALUES, BY_METRIC, BY_BOTH, BY_NOTHING = "values", "metric", "both", "none"
-EQUIVALENCES = (BY_VALUES, BY_METRIC, BY_BOTH, BY_NOTHING)
 
 
 @dataclass

@@ -8,25 +8,12 @@ it, so that a rule is applied to all samples at once. Where candidates tie, the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import numpy as np
 
 from sycam.errors import unknown_name
+from sycam.search.selection.rule_names import DEFAULT_RULE, RULES
 
-RULES: Mapping[str, str] = MappingProxyType(
-    {
-        "lower-bound": "the highest lower confidence bound of the lead over the leaders' average",
-        "one-se": "the cheapest within one paired standard error of the highest mean",
-        "cross-fit": "chosen on four fifths of the images, over and over, and good on the others",
-        "argmax": "the highest mean",
-    }
-)
-DEFAULT_RULE = "lower-bound"
-"""Best held-out in ``benchmarks/selection.py``: mean rank 1.78 of 4 over 34 combinations of table
-and number of search images, and 48 % of the gain that could be had over the published CAMs
-(cross-fit 2.29 and 44 %, argmax 2.68 and 40 %, one-se 3.25 and 34 %)."""
 ERRORS = 1.0  # standard errors that one-se allows and lower-bound subtracts
 LEADERS = 100  # candidates whose average lower-bound compares with
 FOLDS = 5

@@ -1,0 +1,46 @@
+from . import testing, track
+from .data.images import ImageSet, load_images, open_images
+from .data.in_memory import open_pictures
+from .errors import SycamError
+from .evaluation import Table, evaluate
+from .language import operator
+from .methods import CAM
+from .metrics import metric
+from .networks import open_network
+from .problem.adaptive_cam import AdaptiveCAM
+from .problem.options import DataOptions, ExplainOptions
+from .runs.result import Formula, Result, load
+from .runs.verify import Verification, verify
+from .search import SearchOptions
+from .search.layer_weights import LayerWeights, learn_fusion
+from .synthesis import synthesize
+from .version import __version__
+
+__all__ = [
+    "CAM",
+    "AdaptiveCAM",
+    "DataOptions",
+    "ExplainOptions",
+    "Formula",
+    "ImageSet",
+    "LayerWeights",
+    "Result",
+    "SearchOptions",
+    "SycamError",
+    "Table",
+    "Verification",
+    "__version__",
+    "evaluate",
+    "learn_fusion",
+    "load",
+    "load_images",
+    "metric",
+    "open_images",
+    "open_network",
+    "open_pictures",
+    "operator",
+    "synthesize",
+    "testing",
+    "track",
+    "verify",
+]

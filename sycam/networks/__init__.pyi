@@ -1,0 +1,11 @@
+from .layouts.reshaping import Reshape
+from .named import NamedNetwork, read_class_names
+from .opening import LIBRARIES, open_network
+
+__all__ = [
+    "LIBRARIES",
+    "NamedNetwork",
+    "Reshape",
+    "open_network",
+    "read_class_names",
+]
