@@ -23,6 +23,7 @@ from sycam.problem.problem import Problem
 from sycam.problem.request import Request
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
+from sycam.runs.asked import require_same
 from sycam.runs.derive import derived, undecided
 from sycam.runs.earlier import larger
 from sycam.runs.events import Failed, Finished, Opened
@@ -148,6 +149,7 @@ def _derived(
     with sharing_cores(lambda text: notify(Note(text))):
         problem = Problem.of(asked, notify)
         folder = open_folder(out, problem)  # nothing is written before
+        require_same(folder, problem, search)
         search = budgeted(search, budget, problem)
         notify(
             Opened(

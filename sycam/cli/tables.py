@@ -17,7 +17,7 @@ _LONGEST = 28  # characters of a name before it is folded
 
 
 def evaluation_table(table: Table) -> RenderableType:
-    """Methods by metrics, the best under each metric in bold, no wider than the console."""
+    """Methods by metrics, the best under each metric marked, no wider than the console."""
     return _Evaluation(table)
 
 
@@ -29,11 +29,12 @@ class _Evaluation:
         best = {m: table.best(m) for m in table.metrics}
         cells = {}
         for (method, metric), c in table.cells.items():
-            cell = Text(f"{c.mean:.4f} [{c.low:.3f}, {c.high:.3f}]")
+            mark = "*" if best[metric] == method else " "
+            cell = Text(f"{c.mean:.4f}{mark} [{c.low:.3f}, {c.high:.3f}]")
             cell.stylize("bold" if best[metric] == method else "")
             cells[method, metrics[metric]] = cell
         cells |= {(method, "flat"): Text(str(n)) for method, n in table.degenerate.items()}
-        self.title = f"Means over {table.images} images, 95 % intervals"
+        self.title = f"Means over {table.images} images, 95 % intervals; *: the best"
         self.methods = list(table.methods)
         self.metrics = [*metrics.values(), "flat"]
         self.cells = cells

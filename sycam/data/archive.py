@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ from sycam.errors import DataError
 from sycam.support import mapped_tensor
 from sycam.support.files import NotPlainError, open_plain
 
-ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel")
+ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel", "ids", "classes")
 _LARGE = 1 << 28  # bytes that any file may unpack to
 _TIGHTEST = 200  # bytes for one in the file, beyond that
 _OF_PICTURES = (1, 3)  # channels: grey and RGB
@@ -36,6 +37,8 @@ class ArchiveReader(Reader):
         masks: ``[N, H, W]``, not zero = object; or None.
         boxes: ``[N, 4]`` in pixels, or None.
         groups: one per image, or None.
+        ids: names of the images; ``npz[0]`` and so on if None.
+        classes: names of the classes that the labels count, or None.
     """
 
     place: str
@@ -45,9 +48,11 @@ class ArchiveReader(Reader):
     masks: np.ndarray | None = None
     boxes: np.ndarray | None = None
     groups: Sequence[str] | None = None
+    ids: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        self.names = tuple(f"npz[{i}]" for i in range(len(self.pixels)))
+        self.names = self.ids or tuple(f"npz[{i}]" for i in range(len(self.pixels)))
 
     def read(self, i: int) -> Frame:
         """Image ``i``, see :class:`~sycam.data.source.Reader`."""
@@ -96,8 +101,9 @@ def archive_reader(
             network takes) or ``[N, H, W]``; ``labels`` integers ``[N]``; ``masks`` ``[N, H, W]``,
             not zero = object; ``boxes_xyxy_rel`` ``[N, 4]``, x0 y0 x1 y1 as shares of width and
             height.
-            Where both masks and boxes are there the masks count. Other arrays are ignored, and
-            nothing in the file is unpickled.
+            Where both masks and boxes are there the masks count. ``ids``, texts or whole numbers
+            ``[N]``, name the images, and ``classes``, texts, the classes; of another form they,
+            and all other arrays, are ignored. Nothing in the file is unpickled.
         reading: how pictures become the network's input.
         groups: the array that says what an image belongs to (a patient, a video): whole numbers
             or text ``[N]``.
@@ -124,7 +130,24 @@ def archive_reader(
     elif "boxes_xyxy_rel" in arrays:
         boxes = _boxes(arrays["boxes_xyxy_rel"], count, path) * [width, height, width, height]
     belongs = None if groups is None else _groups(arrays, groups, count, path)
-    return ArchiveReader(str(path), reading, pixels, labels, masks, boxes, belongs)
+    ids = _texts(arrays.get("ids"), "iuU", count)
+    classes = _texts(arrays.get("classes"), "U")
+    if labels is None or classes is None or labels.max() >= len(classes):
+        classes = None  # they are no names of what the labels count
+    return ArchiveReader(str(path), reading, pixels, labels, masks, boxes, belongs, ids, classes)
+
+
+def of_archive(origin: Mapping[str, Any] | None) -> bool:
+    """Whether images come from an ``.npz`` file, by their origin: it may name other classes than
+    those of the network, whose labels only group the images."""
+    return str((origin or {}).get("source", "")).lower().endswith(".npz")
+
+
+def names_unused(names: int, classes: int) -> str:
+    """What is said where the archive's classes are not the network's."""
+    return (
+        f"array 'classes' names {names} classes, the network has {classes}: the names are not used"
+    )
 
 
 def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -207,6 +230,17 @@ def _groups(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) ->
             f"{path}: array {name!r} is empty at {names.index('')}; every image belongs to a group"
         )
     return names
+
+
+def _texts(
+    array: np.ndarray | None, kinds: str, count: int | None = None
+) -> tuple[str, ...] | None:
+    """Names, all different; None where the array is no such names."""
+    if array is None or array.ndim != 1 or array.dtype.kind not in kinds:
+        return None
+    names = tuple(str(one).strip() for one in array.tolist())
+    wanted = len(names) if count is None else count
+    return names if len(set(names)) == wanted == len(names) and "" not in names else None
 
 
 def masks_of(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from sycam.data.archive import archive_reader
+from sycam.data.archive import archive_reader, names_unused
 from sycam.data.datasets import open_dataset
 from sycam.data.folder import files_reader, folder_reader, table_reader
 from sycam.data.image_set import ImageSet
@@ -124,7 +124,11 @@ def open_images(  # noqa: PLR0913 (public)
         reading.scale(reading.wanted_channels)
         reader = table_reader(source, reading, class_names=class_names, groups=groups)
     else:
-        reader = archive_reader(source, reading, groups=groups)
+        reader = archive = archive_reader(source, reading, groups=groups)
+        label_names = archive.classes
+        if label_names is not None and classes is not None and len(label_names) != max(classes, 2):
+            notes = [names_unused(len(label_names), classes)]
+            label_names = None
     paths = {"source": source, "masks": masks, "boxes": boxes}
     origin: dict[str, Any] = {
         k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sycam.data.archive import names_unused, of_archive
 from sycam.data.class_folders import check_classes
 from sycam.data.images import ImageSet, ImageSource
 from sycam.errors import OptionError
@@ -44,11 +45,12 @@ from sycam.methods import Method
 from sycam.metrics import METRICS, Context, Metric
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
+from sycam.networks.forward import returned
 from sycam.networks.layouts.reshaping import AUTO as DETECT
 from sycam.networks.layouts.reshaping import Reshape, UserReshape
 from sycam.networks.readings import PROBES, USUAL, Reading
 from sycam.networks.steadiness import unsteadiness
-from sycam.networks.untouched import copied, device_of, moved
+from sycam.networks.untouched import copied, device_of, moved, untouched
 from sycam.problem.options import ExplainOptions
 from sycam.support.arguments import argument
 from sycam.support.content_digest import content_digest, network_digest
@@ -154,7 +156,7 @@ class ExplainedNetwork:
                 notify(Note(one.note))
         score = target if is_callable(target) else None
         classifier = Classifier(network, place, score=score, reading=reading)
-        names = known.class_names or images.class_names
+        names = known.class_names or _names_of_images(network, images, notify)
         return cls(
             network, known, layers, target, seed, classifier, fusion, names, reading, unsteady
         )
@@ -322,7 +324,8 @@ class ExplainedNetwork:
         """What a user should know about these measurements."""
         if evidence.outputs is not None and not is_callable(self.target):
             classes, labels = evidence.outputs.shape[1], images.labels
-            check_classes(images.class_names, classes, self.known.class_names)
+            if not of_archive(images.origin):
+                check_classes(images.class_names, classes, self.known.class_names)
             if classes == 1:
                 notify(Note("the network has one output: its probability is the sigmoid"))
             if labels is not None and int(labels.max()) >= max(classes, 2):
@@ -453,3 +456,19 @@ def device_for(device: str | torch.device | None, network: nn.Module) -> torch.d
             f"{argument('device')} {str(device)!r} cannot be used: {reason}"
         ) from None
     return chosen
+
+
+def _names_of_images(
+    network: nn.Module, images: ImageSet, notify: Notify
+) -> tuple[str, ...] | None:
+    """The classes that the images name; of an archive's, only where the network has as many."""
+    names = images.class_names
+    if names is None or not of_archive(images.origin):
+        return names
+    with untouched(network), torch.no_grad():
+        outputs = returned(network, images.images[:1].to(device_of(network)))
+    classes = outputs.shape[1] if isinstance(outputs, Tensor) and outputs.ndim == 2 else 0
+    if len(names) == max(classes, 2):
+        return names
+    notify(Note(names_unused(len(names), classes)))
+    return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
+from sycam.report.formula_table import FormulaTable
 from sycam.report.plain_table import plain_table
 from sycam.search.selection.pareto import Front
 from sycam.support.terminal import shown
@@ -23,36 +22,37 @@ _SHOWN_GOALS = 12  # formulas of a front
 _SHOWN_CLASSES = 12
 
 
-def goals_table(goals: Front) -> Table:
+def goals_table(goals: Front) -> FormulaTable:
     """The front of several goals; of a long one its ends and what lies evenly between them."""
     members = goals.members
     table = plain_table(
         title=f"Front of {len(members)}: the best compromises of goals and cost, search images",
         caption=f"hypervolume {_figure(goals.hypervolume)}, of the published CAMs and controls "
         f"{_figure(goals.hypervolume_known)} (1: the best of them in every goal at once); "
-        "bold: offered as the winner",
+        "winner: what is offered as one",
     )
     table.add_column("cost", justify="right")
     for goal, higher in zip(goals.goals, goals.directions, strict=True):
         table.add_column(shown(f"{goal} {'↑' if higher else '↓'}"), justify="right")
-    table.add_column("formula", overflow="fold")
+    listed = FormulaTable(table, "formula")
     every = max(1, -(-len(members) // _SHOWN_GOALS))
     for i, member in enumerate(members):
         offered = member.expression == goals.compromise
         if i % every == 0 or i == len(members) - 1 or offered:
             cells = [_figure(figure) for figure in member.figures]
-            table.add_row(
+            listed.add_row(
+                member.expression,
                 str(member.cost),
                 *cells,
-                shown(member.expression),
+                mark="winner" if offered else "",
                 style="bold green" if offered else None,
             )
-    return table
+    return listed
 
 
 def classes_table(
     classes: Specialisation, better: str, names: Sequence[str] | None = None
-) -> Table:
+) -> FormulaTable:
     """One row per class; of many the ones that were tested come first.
 
     Args:
@@ -70,18 +70,19 @@ def classes_table(
     )
     for title in ("class", "images", "held-out", "of all", "gain", "p"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("formula", overflow="fold")
+    listed = FormulaTable(table, "formula")
     for row in rows[:_SHOWN_CLASSES]:
-        table.add_row(
+        listed.add_row(
+            row.expression or "none",
             shown(names[row.label]) if names else str(row.label),
             str(row.heldout_images),
             _figure(row.heldout),
             _figure(row.heldout_overall),
             f"{row.gain.mean:+.4f}" if row.gain else "",
             "" if row.p_holm is None else p_text(row.p_holm),
-            shown(row.expression or "none") + ("" if row.own else " *"),
+            mark="" if row.own else "*",
         )
-    return table
+    return listed
 
 
 def gain_text(classes: Specialisation) -> str:
@@ -97,7 +98,7 @@ def gain_text(classes: Specialisation) -> str:
     )
 
 
-def adaptive_table(adaptive: Adaptive, metric: str, better: str) -> Table:
+def adaptive_table(adaptive: Adaptive, metric: str, better: str) -> FormulaTable:
     """The choice image by image beside what it is compared with.
 
     Args:
@@ -111,20 +112,20 @@ def adaptive_table(adaptive: Adaptive, metric: str, better: str) -> Table:
         caption=f"{judged_text(adaptive)}; Δ: choice minus row, positive favours the choice; p: "
         "paired sign-flip test, Holm-corrected",
     )
-    table.add_column("heatmaps by", overflow="fold", min_width=14)
     for title in ("held-out [95 %]", "Δ", "p"):
         table.add_column(title, justify="right", no_wrap=True)
+    listed = FormulaTable(table, "heatmaps by", first=True)
     for row in adaptive.rows:
         found, against = row.heldout, ("", "")
         if row.against is not None:
             against = (f"{row.against.difference.mean:+.4f}", p_text(row.against.p_holm))
-        table.add_row(
-            shown(row_text(row)),
+        listed.add_row(
+            row_text(row),
             shown(f"{found.mean:.4f} [{found.low:.3f}, {found.high:.3f}]"),
             *against,
             style="bold green" if row.kind == CHOICE else None,
         )
-    return table
+    return listed
 
 
 def row_text(row: AdaptiveRow) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
 from sycam.errors import OptionError
 from sycam.events import Event, Note, Stage, Step
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric, find_metric
+from sycam.report.formula_table import FormulaTable
 from sycam.report.plain_table import plain_table
 from sycam.search.events import Forecast, Plan, Scored
 from sycam.support.terminal import open_console, shown
@@ -107,12 +107,16 @@ class Watcher:
         if event.resumed:
             detail += f", {event.resumed} from the journal"
         self._update(total=1.0, completed=event.share, detail=detail)
-        if self._live is not None and self.metric is not None:
+        if self._live is not None and event.hypervolume is not None:
+            self._board = f"[bold]{front_text(event)}[/]"
+        elif self._live is not None and self.metric is not None:
             self._board = board_table(event, self.metric)
         elif time.monotonic() - self._last > _EVERY:
             self._last = time.monotonic()
             best = event.front[-1] if event.front else None
             found = f"; best {best.mean:.4f}  {best.name}" if best else ""
+            if event.hypervolume is not None:
+                found = f"; {front_text(event)}"
             self.console.print(f"  {event.share:4.0%}  {shown(detail + found)}")
 
 
@@ -193,18 +197,26 @@ def forecast_text(event: Forecast) -> str:
     return f"of the budget of {event.budget} {duration(event.left)} are left: {said}; {kept}"
 
 
-def board_table(event: Scored, metric: Metric) -> RichTable:
+def front_text(event: Scored) -> str:
+    """The state of a search of several goals: no single formula of it is the best."""
+    return (
+        f"front of {len(event.front)}, hypervolume {event.hypervolume:.3f} (1: the best published "
+        "CAM of every goal at once)"
+    )
+
+
+def board_table(event: Scored, metric: Metric) -> FormulaTable:
     """The front of score against cost, with the published CAMs in their place."""
     table = plain_table(title="Best formula of each cost, and the published CAMs")
     table.add_column("cost", justify="right")
     table.add_column(shown(metric.text), justify="right")
-    table.add_column("formula", overflow="fold")
+    listed = FormulaTable(table, "formula", below=False)
     front = [(c, "bold") for c in event.front[-_SHOWN:]]
     known = [(c, "cyan") for c in event.known if c.kind in RIVALS]
     for c, style in sorted(front + known, key=lambda row: -metric.oriented(row[0].mean)):
-        name = c.name if c.kind == "expression" else f"{c.name} ({c.kind})"
-        table.add_row(str(c.cost or "-"), f"{c.mean:.4f}", shown(name), style=style)
-    return table
+        mark = "" if c.kind == "expression" else f"({c.kind})"
+        listed.add_row(c.name, str(c.cost or "-"), f"{c.mean:.4f}", mark=mark, style=style)
+    return listed
 
 
 def duration(seconds: float) -> str:

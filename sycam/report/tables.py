@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
-from rich.table import Table as RichTable
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
 
+from sycam.report.formula_table import FormulaTable, wrapped
 from sycam.report.front_tables import (
     adaptive_table,
     adaptive_text,
@@ -17,10 +18,11 @@ from sycam.report.plain_table import plain_table
 from sycam.report.progress import duration
 from sycam.report.verdict import BAD, GOOD, PLAIN, POOR, lacking, sentences, simplest
 from sycam.runs.result import Result
-from sycam.support.terminal import shown
+from sycam.support.terminal import printable, shown
 from sycam.validation.validate import Row, Validation
 
 _TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red", PLAIN: "bold"}
+_LABEL = len("Winner   ")
 _ROWS = 24  # methods of a table on a terminal, at most
 _STYLES = {"winner": "bold green", "new": "green", "simplest": "green", "control": "dim"}
 
@@ -42,11 +44,12 @@ def result_tables(result: Result) -> RenderableType:
         parts.append(f"[bold red]No winner:[/] every candidate {shown(why)}.")
     else:
         name = f" = {result.best.known_as}, published" if result.best.known_as else ""
-        parts.append(f"\nWinner   [bold green]{shown(result.best.expression)}[/]{shown(name)}")
+        parts += ["", Formulas(f"Winner   {result.best.expression}{name}", "bold green")]
         if result.best.known_as and result.best_new:
-            parts.append(f"Best new {shown(result.best_new.expression)}")
-        parts.append(f"LaTeX    {shown(result.best.heatmap_latex)}")
-        parts += map(shown, _confidence(result))
+            parts.append(Formulas(f"Best new {result.best_new.expression}"))
+        # For a copy: a terminal breaks it where it must.
+        parts.append(Text(f"LaTeX    {printable(result.best.heatmap_latex)}", overflow="fold"))
+        parts += map(Formulas, _confidence(result))
     if result.validation.rows:
         parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
     if panel_of(result.validation):
@@ -72,6 +75,25 @@ def result_tables(result: Result) -> RenderableType:
     return Group(*parts)
 
 
+class Formulas:
+    """A line of words and formulas, which wraps between names.
+
+    Args:
+        text: without markup.
+        style: of what follows the first nine columns, where the label stands.
+    """
+
+    def __init__(self, text: str, style: str = ""):
+        self._text, self._style = printable(text), style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for i, line in enumerate(wrapped(self._text, options.max_width, " " * _LABEL)):
+            said = Text(line, no_wrap=True, overflow="ignore")
+            if self._style:
+                said.stylize(self._style, _LABEL if i == 0 else 0)
+            yield said
+
+
 def _confidence(result: Result) -> list[str]:
     """How far the search images bear the choice; nothing where it is not on record."""
     stability, resolution = result.record.stability, result.record.resolution
@@ -94,7 +116,7 @@ def _confidence(result: Result) -> list[str]:
     return [again, told]
 
 
-def _heldout_table(result: Result, goal: str) -> RichTable:
+def _heldout_table(result: Result, goal: str) -> RenderableType:
     validation, first = result.validation, goal == result.metric
     several = " over all goals" if len(validation.goals) > 1 else ""
     table = plain_table(
@@ -104,7 +126,6 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
         if first
         else None,
     )
-    table.add_column("method", overflow="fold", min_width=14)
     if first:
         table.add_column("search", justify="right", no_wrap=True)
     table.add_column("held-out [95 %]", justify="right", no_wrap=True)
@@ -112,7 +133,7 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
     table.add_column("p", justify="right", no_wrap=True)
     if first:
         table.add_column("flat", justify="right", no_wrap=True)
-    rows, more = shown_rows(result)
+    listed, (rows, more) = FormulaTable(table, "method", first=True), shown_rows(result)
     for row in rows:
         found, against = row.under(goal), ("", "")
         interval = f"{found.heldout.mean:.4f} [{found.heldout.low:.3f}, {found.heldout.high:.3f}]"
@@ -121,10 +142,8 @@ def _heldout_table(result: Result, goal: str) -> RichTable:
         cells = [shown(interval), *against]
         if first:
             cells = [f"{row.search:.4f}", *cells, str(row.degenerate)]
-        table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
-    if more:
-        table.add_row(f"[dim]and {more} more in report.html[/]")
-    return table
+        listed.add_row(row.name, *cells, mark=_mark(row), style=_STYLES.get(row.kind))
+    return Group(listed, f"[dim]and {more} more in report.html[/]\n") if more else listed
 
 
 def shown_rows(result: Result) -> tuple[list[Row], int]:
@@ -144,24 +163,24 @@ def shown_rows(result: Result) -> tuple[list[Row], int]:
     return [r for r in rows if any(r is one for one in chosen)], len(rows) - len(chosen)
 
 
-def _panel_table(result: Result) -> RichTable:
+def _panel_table(result: Result) -> FormulaTable:
     """The metrics that were not optimised: a winner that games its metric shows here."""
     panel = panel_of(result.validation)
     table = plain_table(title=f"Not optimised, on the same {result.validation.images} images")
-    table.add_column("method", overflow="fold", min_width=14)
     for name in panel:
         arrow = "↑" if result.validation.directions[name] else "↓"
         short = name.replace("energy-pointing-game", "energy p. g.")
         table.add_column(f"{shown(short)} {arrow}", justify="right")
+    listed = FormulaTable(table, "method", first=True, below=False)
     for row in shown_rows(result)[0]:
         if not row.panel:
             continue
         cells = [f"{row.panel[m]:.3f}" if m in row.panel else "" for m in panel]
-        table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
-    return table
+        listed.add_row(row.name, *cells, mark=_mark(row), style=_STYLES.get(row.kind))
+    return listed
 
 
-def _guards_table(result: Result) -> RichTable:
+def _guards_table(result: Result) -> FormulaTable:
     """What every explanation should pass: a winner that ignores class or weights shows here."""
     validation = result.validation
     rows = [row for row in shown_rows(result)[0] if row.guards]
@@ -171,14 +190,14 @@ def _guards_table(result: Result) -> RichTable:
         caption="class-sensitivity: 0 is the same heatmap for another class; randomisation: 1 is "
         "the same heatmap for a network with random upper layers",
     )
-    table.add_column("method", overflow="fold", min_width=14)
     for name in names:
         arrow = "↑" if validation.directions[name] else "↓"
         table.add_column(f"{shown(name)} {arrow}", justify="right")
+    listed = FormulaTable(table, "method", first=True, below=False)
     for row in rows:
         cells = [f"{row.guards[m]:.3f}" if m in row.guards else "" for m in names]
-        table.add_row(_row_name(row), *cells, style=_STYLES.get(row.kind))
-    return table
+        listed.add_row(row.name, *cells, mark=_mark(row), style=_STYLES.get(row.kind))
+    return listed
 
 
 def panel_of(validation: Validation) -> list[str]:
@@ -191,12 +210,8 @@ def guards_of(validation: Validation) -> list[str]:
     return list(dict.fromkeys(name for row in validation.rows for name in row.guards))
 
 
-def _row_name(row: Row) -> str:
-    return (
-        shown(row.name)
-        if row.kind == "published"
-        else f"{shown(row.name)} [dim]{shown(row.kind)}[/]"
-    )
+def _mark(row: Row) -> str:
+    return "" if row.kind == "published" else printable(row.kind)
 
 
 def _better(result: Result, goal: str | None = None) -> str:
@@ -205,16 +220,22 @@ def _better(result: Result, goal: str | None = None) -> str:
     return f"{'higher' if higher else 'lower'} is better"
 
 
-def _front_table(result: Result) -> RichTable:
+def _front_table(result: Result) -> FormulaTable:
     table = plain_table(title="Best formula of each cost on the search images")
     table.add_column("cost", justify="right")
     table.add_column(shown(result.metric), justify="right")
     table.add_column("held-out", justify="right")
-    table.add_column("formula", overflow="fold")
+    listed, best = FormulaTable(table, "formula"), result.best
     for formula in result.front:
         heldout = f"{formula.heldout.mean:.4f}" if formula.heldout else ""
-        table.add_row(str(formula.cost), f"{formula.score:.4f}", heldout, shown(formula.expression))
-    return table
+        listed.add_row(
+            formula.expression,
+            str(formula.cost),
+            f"{formula.score:.4f}",
+            heldout,
+            mark="winner" if best and formula.expression == best.expression else "",
+        )
+    return listed
 
 
 def verdict(result: Result) -> str:

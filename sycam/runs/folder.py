@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sycam.errors import RunError
 from sycam.problem.problem import Problem
+from sycam.runs.asked import ASKED_FILE
 from sycam.runs.heldout_journal import ADAPTIVE_FILE, HELDOUT_FILE
 from sycam.runs.result import RESULT_FILE, load
 from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
@@ -27,7 +28,9 @@ def open_folder(out: str | Path | None, problem: Problem) -> Path:
             check_target(folder / file, within=folder, appended=True)
     except OSError as error:
         raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
-    strangers = [p.name for p in folder.iterdir()] if not (folder / JOURNAL_FILE).exists() else []
+    strangers = [p.name for p in folder.iterdir() if p.name != ASKED_FILE]
+    if (folder / JOURNAL_FILE).exists():
+        strangers = []
     if strangers:
         raise RunError(
             f"'{folder}' holds other files ({', '.join(sorted(strangers)[:3])}); "

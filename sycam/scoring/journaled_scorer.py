@@ -159,6 +159,22 @@ class JournaledScorer:
         if passes := scores * self.metric.passes:
             self.context.classifier.plan(passes)
 
+    def rehearse(self, expressions: Sequence[Expression]) -> None:
+        """Time candidates that are scored together, so that the pace is theirs; no score is kept.
+
+        Without passes of the network, which take as long for every heatmap, the pace of published
+        CAMs, one at a time, says little of it.
+        """
+        if not expressions or not self.measures or self.metric.passes or self.metric.measurements:
+            return
+        which = self._which(0)
+        started = time.monotonic()
+        self._scorers[0].score(expressions, which)
+        seconds = time.monotonic() - started
+        self._recent.clear()
+        self._recent.append((seconds, len(expressions) * self.stages[0].cells))
+        self._measurements = max(self._measurements, 2)
+
     @property
     def pace(self) -> float:
         """Measured seconds for one candidate on one image, or in one cell, in the last

@@ -33,7 +33,13 @@ from sycam.search.proposals.guide import Guide
 from sycam.search.proposals.simplifications import simpler, simplified
 from sycam.search.racing.known import answers, in_order, score_known
 from sycam.search.racing.race import BATCH, OUTPERFORMED, Race, Standing
-from sycam.search.selection.pareto import Scale, nearness, oriented_figures, pareto_front
+from sycam.search.selection.pareto import (
+    Scale,
+    hypervolume_of,
+    nearness,
+    oriented_figures,
+    pareto_front,
+)
 from sycam.search.selection.select import Candidate
 
 DEEPEST = 12  # highest cost of what the guided phase proposes
@@ -402,6 +408,9 @@ class Search:
 
     def _plan(self, stream: Iterator[Expression | Level]) -> list[Expression | Level]:
         """Enumerate as far as the budget can reach, and say so."""
+        if self.script is None:
+            formulas = [c.require_expression() for c in answers(self.outcome.known)]
+            self.board.rehearse(formulas[:BATCH])
         each = self.board.pace * self.board.stages[-1].end
         if self.script is not None:
             reach = self.script.entered.get(EXHAUSTIVE, 0)
@@ -472,6 +481,7 @@ class Search:
             passed = (elapsed - self._begun) / max(self.allowance.limit - self._begun, 1e-6)
             share = max(self.allowance.count / max(1, self._planned), passed)
         finished, each = self.race.finished, self.board.pace * self.allowance.scores_each(phase)
+        front = pareto_front(finished, self.race.metric)
         self.notify(
             Scored(
                 scored=self.allowance.count,
@@ -482,8 +492,9 @@ class Search:
                 share=min(share, 1.0),
                 elapsed=elapsed,
                 rate=1 / each if each else 0.0,
-                front=pareto_front(finished, self.race.metric),
+                front=front,
                 known=tuple(self.outcome.known),
+                hypervolume=hypervolume_of(front, self.outcome.known, self.race.metric),
             )
         )
 

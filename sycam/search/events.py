@@ -74,6 +74,8 @@ class Scored(Event):
         rate: candidates per second in this session.
         front: the best candidate of each cost that beats all cheaper ones.
         known: published CAMs and controls.
+        hypervolume: of the front of several goals, in units of what is known, see
+            :meth:`sycam.search.selection.pareto.Scale.hypervolume`; None of one goal.
     """
 
     scored: int
@@ -86,3 +88,4 @@ class Scored(Event):
     rate: float
     front: tuple[Candidate, ...]
     known: tuple[Candidate, ...]
+    hypervolume: float | None = None

@@ -14,6 +14,8 @@ import torch
 from sycam import cli
 from sycam.data.images import load_images
 from sycam.errors import DataError, OptionError
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.options import ExplainOptions
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)
 GREY = COLOUR[..., 0]
@@ -175,3 +177,37 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
     assert (tmp_path / "bomb.npz").stat().st_size < 1 << 20
     with pytest.raises(DataError, match=r"unpack to 270000128 bytes.*savez"):
         load_images(tmp_path / "bomb.npz")
+
+
+def test_ids_and_classes_are_names(tmp_path):
+    labels, classes = np.array([0, 1, 1]), np.array(["benign", "malignant"])
+    ids = np.array(["a 1", "a 2", "b 1"])
+    named = load_images(archive(tmp_path, images=GREY, labels=labels, ids=ids, classes=classes))
+    assert named.names == ("a 1", "a 2", "b 1")
+    assert named.class_names == ("benign", "malignant")
+    # What cannot be names says nothing, as before: equal ids, fewer names than labels, numbers.
+    for other in (
+        {"ids": np.array(["a", "a", "b"]), "classes": np.array(["benign"])},
+        {"ids": np.zeros((3, 2)), "classes": np.array([7, 8])},
+    ):
+        plain = load_images(archive(tmp_path, images=GREY, labels=labels, **other))
+        assert plain.names == ("npz[0]", "npz[1]", "npz[2]")
+        assert plain.class_names is None
+        assert plain.digests == named.digests
+
+
+@pytest.mark.parametrize(("classes", "kept"), [(5, True), (3, False)])
+def test_names_of_classes_that_the_network_does_not_have_are_not_used(
+    classes, kept, tmp_path, small_network
+):
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    names = np.array([f"class {i}" for i in range(classes)])
+    labels = np.arange(6) % classes
+    images = load_images(archive(tmp_path, images=pixels, labels=labels, classes=names))
+    notes = []
+    explained = ExplainedNetwork.prepare(
+        small_network, "3", images, ExplainOptions(), 0, None, notes.append
+    )
+    explained.measure(images, notes.append)
+    assert explained.class_names == (tuple(names) if kept else None)
+    assert any("the names are not used" in getattr(n, "text", "") for n in notes) is not kept

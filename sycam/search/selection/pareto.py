@@ -111,6 +111,15 @@ class Scale:
         return hypervolume(self.scaled(points), [0.0] * len(self.reference))
 
 
+def hypervolume_of(
+    front: Sequence[Candidate], known: Sequence[Candidate], metric: Metric
+) -> float | None:
+    """Of a front of several goals, see :meth:`Scale.hypervolume`; None of one goal or no front."""
+    if not isinstance(metric, Objectives) or not front:
+        return None
+    return Scale.of(known, metric).hypervolume(oriented_points(front, metric))
+
+
 def compromise(
     front: Sequence[Candidate],
     metric: Metric,

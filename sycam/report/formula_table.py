@@ -1,0 +1,135 @@
+"""Tables with a column of formulas, which are shortened from the middle where there is no room."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.style import StyleType
+from rich.table import Table
+from rich.text import Text
+
+from sycam.support.terminal import printable
+
+_PARTS = re.compile(r"[\w.+-]+@?|\s+|.")  # names, numbers and names of methods are whole
+_LEAST = 14  # columns that a formula gets, however narrow the console
+_GAP = "…"
+
+
+class FormulaTable:
+    """A table whose first or last column are formulas, no wider than the console if it can be.
+
+    What is too long for the room that the other columns leave is shortened from the middle, between
+    names, and stands in full below the table.
+
+    Args:
+        table: with all its columns but that of the formulas, and no rows.
+        title: of the column of formulas.
+        first: whether it comes first, or last.
+        below: whether the formulas that were shortened follow in full.
+    """
+
+    def __init__(self, table: Table, title: str, *, first: bool = False, below: bool = True):
+        self._table, self._title, self._first, self._below = table, title, first, below
+        self._rows: list[tuple[str, str, list[str], StyleType | None]] = []
+
+    def add_row(
+        self, formula: str, *cells: str, mark: str = "", style: StyleType | None = None
+    ) -> None:
+        """Add a row.
+
+        Args:
+            formula: as it is, without markup.
+            cells: of the other columns, in markup.
+            mark: what stands behind the formula, never shortened.
+            style: of the row.
+        """
+        self._rows.append((printable(formula), mark and f" {mark}", list(cells), style))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        others, count = 0, len(self._table.columns)
+        for i, column in enumerate(self._table.columns):
+            texts = [str(column.header), *(cells[i] for _, _, cells, _ in self._rows)]
+            others += max(Text.from_markup(text).cell_len for text in texts)
+        longest = max((cell_len(name + mark) for name, mark, _, _ in self._rows), default=0)
+        room, tight = options.max_width - others - 3 * count - 4, False
+        if longest > room:  # narrow gaps come before shortened formulas
+            room, tight = max(_LEAST, options.max_width - others - 2 * count), True
+        table = self._empty(tight)
+        if self._first:
+            table.add_column(self._title, no_wrap=True)
+        for column in self._table.columns:
+            table.add_column(column.header, justify=column.justify, no_wrap=True)
+        if not self._first:
+            table.add_column(self._title, no_wrap=True)
+        full: dict[str, str] = {}
+        for formula, mark, cells, style in self._rows:
+            short = shortened(formula, room - cell_len(mark))
+            if short != formula:
+                full[short] = formula
+            name = Text(short).append(mark, style="dim" if style is None else "")
+            row: list[RenderableType] = [name, *cells] if self._first else [*cells, name]
+            table.add_row(*row, style=style)
+        yield table
+        if self._below:
+            for short, formula in full.items():
+                for line in wrapped(f"{short} = {formula}", options.max_width, "    "):
+                    yield Text(line, style="dim", no_wrap=True, overflow="ignore")
+        if tight:
+            yield ""
+
+    def _empty(self, tight: bool) -> Table:
+        """Without columns; with narrow gaps and no margin if `tight`."""
+        like = self._table
+        return Table(
+            title=like.title,
+            caption=like.caption,
+            box=like.box,
+            title_justify=like.title_justify,
+            caption_justify=like.caption_justify,
+            show_edge=not tight,
+            pad_edge=not tight,
+            padding=(0, 1, 0, 0) if tight else (0, 1),
+        )
+
+
+def shortened(formula: str, width: int) -> str:
+    """A formula in so many columns, from its middle, and between names where these have room.
+
+    >>> shortened("smooth(cam[features.5](symlog(G)))", 24)
+    'smooth(cam[…symlog(G)))'
+    """
+    if cell_len(formula) <= width:
+        return formula
+    parts = _PARTS.findall(formula)
+    head, tail, left = "", "", width - len(_GAP)
+    while parts:
+        end = cell_len(tail) < cell_len(head)
+        part = parts.pop() if end else parts.pop(0)
+        if cell_len(part) > left:
+            break
+        head, tail = (head, part + tail) if end else (head + part, tail)
+        left -= cell_len(part)
+    if not head:  # one name that is longer than all the room
+        head, tail = formula[: width // 2], formula[len(formula) - (width - 1) // 2 :]
+    return f"{head.rstrip()}{_GAP}{tail.lstrip()}"
+
+
+def wrapped(text: str, width: int, indent: str = "") -> Sequence[str]:
+    """Lines of a text with formulas, which end between names; one that is wider stays whole.
+
+    Args:
+        text: in words and formulas.
+        width: of the console.
+        indent: of the lines after the first.
+    """
+    lines, line = [], ""
+    for part in _PARTS.findall(text):
+        if line.strip() and cell_len(line) + cell_len(part) > width:
+            lines.append(line.rstrip())
+            line = indent + part.lstrip()
+        else:
+            line += part
+    return [*lines, line.rstrip()]

@@ -1,0 +1,107 @@
+"""What the scores of a run's folder are of, in words: who asks for something else is told what
+differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from sycam.errors import RunError
+from sycam.problem.explained_network import reshape_text
+from sycam.problem.problem import Problem
+from sycam.scoring.journal import JOURNAL_FILE
+from sycam.search.options import SearchOptions
+from sycam.search.run import search_blocks
+from sycam.support.arguments import argument
+from sycam.support.bounded_json import SchemaError, read_json
+from sycam.support.content_digest import tensor_digest
+from sycam.support.files import MEBIBYTE, write_whole
+
+ASKED_FILE = "asked.json"
+_LONGEST = 60  # characters of a value in the message
+_SAME_NAME = {
+    "network": "has other weights or another structure than there",
+    "images": "are others than there",
+    "masks": "are others than there",
+    "metric": "is of another version than there",
+    "grammar": "has other rules than there",
+}
+_OF_BLOCKS = ("mode", "scope", "adapt", "equivalence")  # options that decide which images come when
+
+Facts = dict[str, list[str]]
+"""Argument to its value in words, and a digest of what the words do not say."""
+
+
+def require_same(folder: Path, problem: Problem, search: SearchOptions) -> None:
+    """Write down what a new run is of; refuse a folder whose scores are of something else.
+
+    A folder of an earlier version lacks this, and is left to its journal to refuse.
+
+    Raises:
+        RunError: it holds another run; the message says which arguments differ, and how.
+    """
+    file, facts = folder / ASKED_FILE, _facts(problem, search)
+    if not (folder / JOURNAL_FILE).exists():
+        try:
+            write_whole(file, json.dumps(facts, indent=1), within=folder)
+        except OSError as error:
+            raise RunError(f"cannot write '{file}': {error}") from None
+        return
+    try:
+        before = read_json(file, MEBIBYTE)
+    except (OSError, SchemaError):
+        return
+    if isinstance(before, dict) and (said := _differences(facts, before)):
+        raise RunError(
+            f"'{folder}' holds another run: {'; '.join(said)}. Choose another folder by "
+            f"{argument('out')}"
+        )
+
+
+def _facts(problem: Problem, search: SearchOptions) -> Facts:
+    explained, searched = problem.explained, problem.searched
+    images = hashlib.sha256("".join(searched.digests).encode()).hexdigest()
+    masks = searched.masks if problem.needs_masks else None
+    metric = json.dumps([problem.metric.options, problem.metric.version], sort_keys=True)
+    facts = {
+        "network": [explained.name, explained.digest],
+        "layer": [", ".join(layer.name for layer in explained.layers), ""],
+        "reshape": [str(reshape_text(explained.layers)), ""],
+        "fusion": [str(explained.fusion), ""],
+        "output": [str(explained.reading), ""],
+        "target": [explained.target_text, ""],
+        "images": [f"{len(searched)} images", images],
+        "masks": ["given" if masks is not None else "not used", ""],
+        "metric": [problem.metric.text, metric],
+        "grammar": [problem.grammar.name, problem.grammar.digest],
+        "require": [", ".join(map(str, problem.requirements)) or "nothing", ""],
+        "precision": [problem.precision, ""],
+        "seed": [str(explained.seed), ""],
+        "blocks": [str([block.end for block in search_blocks(problem, search)]), ""],
+    }
+    if masks is not None:
+        facts["masks"][1] = tensor_digest(masks)
+    return facts | {name: [str(getattr(search, name)), ""] for name in _OF_BLOCKS}
+
+
+def _differences(now: Facts, before: Facts) -> list[str]:
+    said = []
+    other_blocks = now["blocks"] != before.get("blocks")
+    for name, (value, digest) in now.items():
+        there = before.get(name)
+        sound = isinstance(there, list) and len(there) == 2
+        if not sound or there == [value, digest] or name == "blocks":
+            continue
+        if name in _OF_BLOCKS and not other_blocks:
+            continue
+        if there[0] != value:
+            said.append(f"{argument(name)} is {_short(value)} and {_short(there[0])} there")
+        else:
+            said.append(f"{argument(name)} {_SAME_NAME.get(name, 'differs')}")
+    return said
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,58 @@
+"""Tables with formulas read well at any width: nothing is cut but formulas, between names."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from sycam.report.formula_table import FormulaTable, shortened, wrapped
+from sycam.report.plain_table import plain_table
+
+LONG = "smooth(cam[features.5](symlog(G))) + smooth(cam[features.12](normalize(relu(G)) * max(A)))"
+NAMES = set(re.findall(r"[\w.]+", LONG))
+
+
+def printed(width: int, first: bool) -> list[str]:
+    table = plain_table(title="Title")
+    for title in ("held-out [95 %]", "p"):
+        table.add_column(title, justify="right")
+    listed = FormulaTable(table, "formula", first=first)
+    listed.add_row(LONG, r"0.4123 \[0.401, 0.423]", "0.010", mark="winner", style="bold green")
+    listed.add_row("grad-cam-elementwise", r"0.3123 \[0.301, 0.323]", "< 0.001")
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(listed)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("width", [60, 80, 140, 200])
+def test_a_table_keeps_to_the_console_and_cuts_no_figure_and_no_name(width, first):
+    lines = printed(width, first)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for cell in ("0.4123 [0.401, 0.423]", "< 0.001", "grad-cam-elementwise", "winner"):
+        assert cell in text
+    assert set(re.findall(r"[a-z][\w.]*", "".join(lines[3:4]))) <= NAMES | {"winner"}
+    # In full in its row, or below.
+    assert LONG.replace(" ", "") in re.sub(r"\s", "", text)
+    assert ("…" in text) is (width < 140)
+
+
+@pytest.mark.parametrize("width", range(3, len(LONG) + 2))
+def test_a_shortened_formula_fits_and_keeps_its_ends(width):
+    short = shortened(LONG, width)
+    assert len(short) <= width
+    assert (short == LONG) is (width >= len(LONG))
+    if width >= 8:
+        assert short.startswith("smooth"[: width // 2])
+        assert short.endswith(")")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_lines_end_between_names(width):
+    lines = wrapped(f"Winner   {LONG}", width, "         ")
+    assert re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", f"Winner{LONG}")
+    assert {name for line in lines for name in re.findall(r"[\w.]+", line)} == NAMES | {"Winner"}

@@ -1,0 +1,35 @@
+"""A folder that holds another run: the message says what differs."""
+
+from __future__ import annotations
+
+from sycam.errors import RunError
+
+OTHERS = {
+    "--seed 1": ["--seed is 1 and 0 there", "--images are others than there"],
+    "--metric deletion": ["--metric is ", " and average-drop there"],
+    "--require class-sensitivity>0.2": ["--require is class-sensitivity>0.2 and nothing there"],
+    "--grammar spatial": ["--grammar is spatial and gradient there"],
+}
+
+
+def test_what_differs_is_said(small_run, tmp_path):
+    run = tmp_path / "run"
+    assert small_run(run, "--quiet", pictures=False).exit_code == 0
+    for other, said in OTHERS.items():
+        done = small_run(run, "--quiet", *other.split(), pictures=False)
+        assert isinstance(done.exception, RunError), other
+        message = str(done.exception)
+        assert f"'{run}' holds another run: " in message
+        assert all(part in message for part in said), message
+        assert message.endswith("Choose another folder by --out")
+    # A folder of an earlier version says less.
+    (run / "asked.json").unlink()
+    done = small_run(run, "--quiet", "--seed", "1", pictures=False)
+    assert "holds another run" in str(done.exception)
+
+
+def test_a_run_that_failed_before_its_journal_does_not_close_the_folder(small_run, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "asked.json").write_text("{")
+    assert small_run(run, "--quiet", pictures=False).exit_code == 0
