@@ -193,7 +193,7 @@ class TensorBoard(Tracker):
     It shows no page: the tables and the verdict are kept as text, the pictures as pictures.
 
     Args:
-        folder: of all runs, ``tensorboard --logdir FOLDER``; a folder for each is made in it.
+        folder: of all runs, which TensorBoard is started on; a folder for each is made in it.
         name: of the run; that of its folder if None.
 
     Raises:

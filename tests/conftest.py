@@ -143,7 +143,7 @@ def small_images() -> Tensor:
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:
     """Let ``sycam synthesize`` write no picture, which takes longer than a small search."""
-    patch.setattr(importlib.import_module("sycam.cli.synthesize"), "keep_pictures", lambda *_: None)
+    patch.setattr("sycam.report.keeping.keep_pictures", lambda *_: None)
 
 
 @pytest.fixture

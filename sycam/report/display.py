@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from sycam.report.formula_table import FormulaTable
 from sycam.report.keeping import where_kept
 from sycam.report.tables import result_tables
 from sycam.runs.result import Result
@@ -54,6 +55,8 @@ def _html(part: RenderableType) -> str:
     """A table as one, text with what is bold in it; all else as a terminal shows it."""
     if isinstance(part, str):
         return f"<p>{_lines(part)}</p>" if part.strip() else ""
+    if isinstance(part, FormulaTable):
+        part = part.whole()
     if isinstance(part, RichTable):
         head = [_plain(column.header) for column in part.columns]
         cells: Iterable = zip(*(column.cells for column in part.columns), strict=True)

@@ -14,6 +14,7 @@ from rich.text import Text
 from sycam.support.terminal import printable
 
 _PARTS = re.compile(r"[\w.+-]+@?|\s+|.")  # names, numbers and names of methods are whole
+_PROSE = re.compile(r"(?<=\s)\([\w.+-]+|" + _PARTS.pattern)  # a bracket stays with its word
 _LEAST = 14  # columns that a formula gets, however narrow the console
 _GAP = "…"
 
@@ -57,28 +58,37 @@ class FormulaTable:
         room, tight = options.max_width - others - 3 * count - 4, False
         if longest > room:  # narrow gaps come before shortened formulas
             room, tight = max(_LEAST, options.max_width - others - 2 * count), True
-        table = self._empty(tight)
-        if self._first:
-            table.add_column(self._title, no_wrap=True)
-        for column in self._table.columns:
-            table.add_column(column.header, justify=column.justify, no_wrap=True)
-        if not self._first:
-            table.add_column(self._title, no_wrap=True)
         full: dict[str, str] = {}
-        for formula, mark, cells, style in self._rows:
+        for formula, mark, *_ in self._rows:
             short = shortened(formula, room - cell_len(mark))
             if short != formula:
                 full[short] = formula
-            name = Text(short).append(mark, style="dim" if style is None else "")
-            row: list[RenderableType] = [name, *cells] if self._first else [*cells, name]
-            table.add_row(*row, style=style)
-        yield table
+        yield self._filled(self._empty(tight), room)
         if self._below:
             for short, formula in full.items():
                 for line in wrapped(f"{short} = {formula}", options.max_width, "    "):
                     yield Text(line, style="dim", no_wrap=True, overflow="ignore")
         if tight:
             yield ""
+
+    def whole(self) -> Table:
+        """The table with all formulas in full, however wide it gets."""
+        return self._filled(self._empty(False))
+
+    def _filled(self, table: Table, room: int | None = None) -> Table:
+        """With all columns and rows; formulas in so much room with their marks, if it is told."""
+        if self._first:
+            table.add_column(self._title, no_wrap=True)
+        for column in self._table.columns:
+            table.add_column(column.header, justify=column.justify, no_wrap=True)
+        if not self._first:
+            table.add_column(self._title, no_wrap=True)
+        for formula, mark, cells, style in self._rows:
+            short = formula if room is None else shortened(formula, room - cell_len(mark))
+            name = Text(short).append(mark, style="dim" if style is None else "")
+            row: list[RenderableType] = [name, *cells] if self._first else [*cells, name]
+            table.add_row(*row, style=style)
+        return table
 
     def _empty(self, tight: bool) -> Table:
         """Without columns; with narrow gaps and no margin if `tight`."""
@@ -126,7 +136,7 @@ def wrapped(text: str, width: int, indent: str = "") -> Sequence[str]:
         indent: of the lines after the first.
     """
     lines, line = [], ""
-    for part in _PARTS.findall(text):
+    for part in _PROSE.findall(text):
         if line.strip() and cell_len(line) + cell_len(part) > width:
             lines.append(line.rstrip())
             line = indent + part.lstrip()

@@ -112,6 +112,7 @@ def test_text_of_users_is_said_as_it_is(tmp_path):
 _EXCEPTIONS = {
     "data/demo/train.py": "a command of its own, with flags of its own",
     "data/class_folders.py": "notes that a run keeps, and that are compared when it is verified",
+    "report/asked.py": "the command that asks for the same, on a run's page",
     "report/metrics.py": "a page of the documentation",
 }
 

@@ -25,7 +25,7 @@ COMMAND = (
 
 def command() -> None:
     """The command without its pictures, which are drawn when all that is compared is written."""
-    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "keep_pictures"):
+    with mock.patch("sycam.report.keeping.keep_pictures"):
         main()
 
 

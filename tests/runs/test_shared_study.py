@@ -29,7 +29,7 @@ COMMAND = (
 
 def command() -> None:
     """The command without its pictures."""
-    with mock.patch.object(sys.modules["sycam.cli.synthesize"], "keep_pictures"):
+    with mock.patch("sycam.report.keeping.keep_pictures"):
         main()
 
 
