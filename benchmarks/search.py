@@ -175,7 +175,7 @@ class Table:
     def _read(self, lines: Sequence[str]) -> None:
         for line in lines:
             try:
-                record = json.loads(line.partition("\t")[0])
+                record = json.loads(line.partition("\t")[0])  # a checksum, in earlier journals
             except json.JSONDecodeError:  # cut off by an interruption
                 continue
             for entry in record.get("candidates", ()):

@@ -6,7 +6,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ JOURNAL_FILE = "scores.jsonl"  # of a run's folder
 LOCK_SUFFIX = ".lock"  # of the file beside it: on Windows, what is locked cannot be read
 VERSION = 3
 _LARGEST = 1 << 33  # bytes of a journal that is read
+_CHECKED = len(b',"check":"01234567"}')
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class Line:
 class Journal:
     """A file with one line a finished batch of candidates, which one process at a time may use.
 
-    Each line ends in a checksum. A last line that a crash left half-written is cut off; a damaged
-    line in the middle is passed over, and what it held is computed again.
+    Each line is a JSON object whose last field, ``check``, is the CRC-32 of the object without it,
+    so that ``pandas.read_json(path, lines=True)`` reads the file. (Lines of earlier versions end
+    in a tab and the checksum; they are read as well.) A last line that a crash left half-written
+    is cut off; a damaged line in the middle is passed over, and what it held is computed again.
 
     The lock is the operating system's, on an empty file ``<path>.lock`` that stays there: it ends
     with the process, however that ends.
@@ -203,8 +206,7 @@ class Journal:
         self.known.update(((n, stage), s) for n, s in zip(names, scores, strict=True))
 
     def _write(self, record: dict) -> None:
-        text = json.dumps(record, separators=(",", ":"))
-        line = f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
+        line = checked_line(record)
         try:
             if self._file.write(line) < len(line):
                 raise OSError("the disk took only a part of a line")
@@ -222,10 +224,26 @@ class Journal:
                 file.close()
 
 
+def checked_line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of a journal, with its checksum and its end."""
+    text = json.dumps(record, separators=(",", ":")).encode()
+    return text[:-1] + _check(text) + b"\n"
+
+
+def _check(text: bytes) -> bytes:
+    """The last field of a line, and the end of its object."""
+    return b',"check":"%08x"}' % zlib.crc32(text)
+
+
 def _decode(line: bytes) -> dict | None:
     """The record of a line without its end, or None where it is torn or damaged."""
     text, separator, check = line.rpartition(b"\t")
-    if not separator or f"{zlib.crc32(text):08x}".encode() != check:
+    if separator:  # of an earlier version; JSON has no tab
+        whole = b"%08x" % zlib.crc32(text) == check
+    else:
+        text = line[:-_CHECKED] + b"}"
+        whole = line[-_CHECKED:] == _check(text)
+    if not whole:
         return None
     try:
         record = parse_json(text, undefined=True)  # a score may be NaN

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from sycam.runs import verify
 from sycam.runs.discrepancies import discrepancies
 from sycam.runs.recording import record_of
 from sycam.runs.result import Result, digest_of
+from sycam.scoring.journal import checked_line
 from sycam.scoring.scorer import Scorer
 from sycam.support.bounded_json import SchemaError
 
@@ -315,11 +315,6 @@ def test_no_more_scenes_are_made_than_fit(counts):
         divide("demo", heldout, search, 0, False)
 
 
-def checked(record):
-    text = json.dumps(record, separators=(",", ":"))
-    return f"{text}\t{zlib.crc32(text.encode()):08x}".encode()
-
-
 def test_a_rival_whose_scores_the_journal_lowers_is_scored_anew(race, tmp_path):
     """Journal, record and all that follows from it agree; only the network says otherwise."""
     copied = tmp_path / "copy"
@@ -330,12 +325,13 @@ def test_a_rival_whose_scores_the_journal_lowers_is_scored_anew(race, tmp_path):
     journal = copied / "scores.jsonl"
     lines = journal.read_bytes().splitlines()
     for place, line in enumerate(lines[1:], 1):
-        record = json.loads(line.rpartition(b"\t")[0])
+        record = json.loads(line)
+        del record["check"]
         for entry in record["candidates"]:
             if entry["name"] == journalled:
                 # An image at one of nine percentiles each.
                 entry["scores"] = (np.array(entry["scores"]) + 0.01 / 9).tolist()
-                lines[place] = checked(record)
+                lines[place] = checked_line(record).rstrip()
     journal.write_bytes(b"\n".join(lines) + b"\n")
     for known in data["search"]["known"]:
         if known["name"] == rival:

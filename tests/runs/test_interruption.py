@@ -40,10 +40,10 @@ def start(out: Path) -> BaseProcess:
 
 
 def journal(out: Path) -> list[dict]:
-    """The records without their times."""
+    """The records without their times and checksums."""
     lines = (out / "scores.jsonl").read_text().splitlines()
-    records = [json.loads(line.rpartition("\t")[0]) for line in lines]
-    return [{k: v for k, v in record.items() if k != "time"} for record in records]
+    records = [json.loads(line) for line in lines]
+    return [{k: v for k, v in record.items() if k not in ("time", "check")} for record in records]
 
 
 def winner(out: Path) -> dict:

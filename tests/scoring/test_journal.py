@@ -15,7 +15,7 @@ import pytest
 from sycam.errors import RunError
 from sycam.metrics import Road
 from sycam.scoring.blocks import ImageBlock
-from sycam.scoring.journal import Journal
+from sycam.scoring.journal import Journal, checked_line
 from sycam.scoring.scorer import Score
 
 
@@ -76,6 +76,39 @@ def test_a_damaged_line_is_passed_over_and_nothing_else_is_lost(tmp_path):
     assert set(known(tmp_path / "j")) == {f"{letter}{i}" for i in range(4) for letter in "ef"}
 
 
+def as_before(line):
+    """A line as versions wrote it whose checksum was no field of the object."""
+    record = json.loads(line)
+    del record["check"]
+    text = json.dumps(record, separators=(",", ":"))
+    return f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
+
+
+def test_a_journal_of_an_earlier_version_is_read_and_gone_on_with(tmp_path):
+    lines = write(tmp_path / "j").splitlines()
+    before = [as_before(line) for line in lines]
+    before[2] = before[2].replace(b"e1", b"e9")  # damaged
+    (tmp_path / "j").write_bytes(b"".join(before))
+    journal = opened(tmp_path / "j")
+    assert [name for name, _ in journal.known] == ["e0", "f0", "e2", "f2", "e3", "f3"]
+    assert journal.damaged == 1
+    journal.append(0, ["e1", "f1"], [score(1), score(2)])
+    journal.close()
+    assert len(known(tmp_path / "j")) == 8
+
+
+def test_pandas_reads_a_journal(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    journal = opened(tmp_path / "j")
+    journal.append(0, ["e", "f"], [score(1), Score.of(Road(), np.array([0.5, np.nan]), 0, True)])
+    journal.close()
+    lines = pandas.read_json(tmp_path / "j", lines=True)
+    entries = pandas.json_normalize(lines["candidates"].dropna().explode().tolist())
+    assert entries["name"].tolist() == ["e", "f"]
+    assert entries["scores"][0] == score(1).values.tolist()
+    assert entries["scores"][1][0] == 0.5
+
+
 WRONG = {
     "no candidates": {"stage": 0},
     "another stage": {"stage": 1, "candidates": []},
@@ -99,9 +132,8 @@ def test_a_line_with_a_right_checksum_and_wrong_content_is_passed_over(tmp_path,
     write(tmp_path / "j", 1)
     entry = {"name": "e", "scores": [0.5, 0.5], "degenerate": 0, "finite": True}
     record = wrong if "stage" in wrong else {"stage": 0, "candidates": [{**entry, **wrong}]}
-    text = json.dumps(record)
-    with open(tmp_path / "j", "a") as file:
-        file.write(f"{text}\t{zlib.crc32(text.encode()):08x}\n")
+    with open(tmp_path / "j", "ab") as file:
+        file.write(checked_line(record))
     journal = opened(tmp_path / "j", writable=False)
     assert [name for name, _ in journal.known] == ["e0", "f0"]
     assert journal.damaged == 1

@@ -25,7 +25,7 @@ def run(out, **changes):
 def entered(path):
     """Names of the candidates in the order in which they were first scored."""
     lines = (path / "scores.jsonl").read_text().splitlines()[1:]
-    records = [json.loads(line.rpartition("\t")[0]) for line in lines]
+    records = [json.loads(line) for line in lines]
     return list(dict.fromkeys(c["name"] for r in records for c in r["candidates"]))
 
 
