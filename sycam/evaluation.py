@@ -31,7 +31,9 @@ from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
 from sycam.support.options import with_keywords
+from sycam.support.table import as_frame
 
+COLUMNS = ("method", "metric", "mean", "low", "high", "higher_is_better", "flat", "images")
 _FLAT = "flat"  # title of the column of images on which a heatmap ranks nothing
 
 
@@ -101,6 +103,33 @@ class Table:
                 for method in self.methods
             ],
         }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per method and metric, by the names in :data:`COLUMNS`."""
+        return [
+            {
+                "method": method,
+                "metric": metric,
+                "mean": self.cells[method, metric].mean,
+                "low": self.cells[method, metric].low,
+                "high": self.cells[method, metric].high,
+                "higher_is_better": self.directions[metric],
+                "flat": self.degenerate[method],
+                "images": self.images,
+            }
+            for method in self.methods
+            for metric in self.metrics
+        ]
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with a row per method and metric: ``method``, ``metric``,
+        ``mean``, the ends ``low`` and ``high`` of its 95 % interval, ``higher_is_better``, the
+        number ``flat`` of images on which the heatmap ranks nothing, and that of all ``images``.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return as_frame(COLUMNS, self.rows())
 
     def _repr_html_(self) -> str:
         """Means with their intervals, for notebooks."""

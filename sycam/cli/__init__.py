@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sycam.cli import folders
 from sycam.cli.doctor import doctor
 from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
@@ -54,7 +55,19 @@ def root(
 
 
 # In the order of the help page.
-for command in (synthesize, report, explain, evaluate, verify, export, cite, doctor):
+for command in (
+    synthesize,
+    folders.show,
+    report,
+    explain,
+    evaluate,
+    verify,
+    export,
+    folders.runs,
+    folders.compare,
+    cite,
+    doctor,
+):
     app.command(cls=Command)(command)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")

@@ -16,6 +16,7 @@ from sycam.cli.options import (
     AsJson,
     Checkpoint,
     ClassNames,
+    Csv,
     Device,
     LayerNames,
     Log,
@@ -30,6 +31,7 @@ from sycam.cli.options import (
 from sycam.data.names import DEMO
 from sycam.events import Event
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
+from sycam.support.table import check_csv, write_csv
 from sycam.support.terminal import json_text
 
 
@@ -65,6 +67,7 @@ def evaluate(
     data: Annotated[DataOptions, IMAGES],
     files: Annotated[FileOptions, IMAGES],
     seed: Seed = 0,
+    csv: Csv = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log: Log = None,
@@ -83,10 +86,12 @@ def evaluate(
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
     from sycam.cli.tables import evaluation_table
+    from sycam.evaluation import COLUMNS
     from sycam.report.event_log import EventLog
     from sycam.report.progress import Watcher
 
     console = console_for(as_json)
+    check_csv(csv)
     with (
         interruptible(),
         EventLog(log, "evaluate") as record,
@@ -113,6 +118,8 @@ def evaluate(
             progress=False,
             notify=notify,
         )
+    if csv is not None:
+        write_csv(csv, COLUMNS, table.rows())
     if as_json:
         print(json_text(table.to_dict()))
     else:

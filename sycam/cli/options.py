@@ -112,6 +112,15 @@ Log = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="write the whole table there, all digits of it",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 def console_for(as_json: bool) -> Console:

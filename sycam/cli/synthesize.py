@@ -20,6 +20,7 @@ from sycam.cli.options import (
     AsJson,
     Checkpoint,
     ClassNames,
+    Csv,
     Device,
     LayerNames,
     Log,
@@ -36,7 +37,8 @@ from sycam.data.names import DEMO
 from sycam.events import Event, Interrupted
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.search.options import SearchOptions
-from sycam.support.terminal import json_text, open_console, shown
+from sycam.support.table import check_csv
+from sycam.support.terminal import open_console, shown
 
 
 @with_options()
@@ -89,6 +91,7 @@ def synthesize(
         Path | None,
         typer.Option(help="the run's folder; the same command resumes it", rich_help_panel=OUTPUT),
     ] = None,
+    csv: Csv = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log: Log = None,
@@ -110,16 +113,17 @@ def synthesize(
     """
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.results import tell, write_candidates
     from sycam.export import TARGETS, suggested_base
     from sycam.report.event_log import EventLog
     from sycam.report.keeping import keep_pictures, where_kept
     from sycam.report.progress import Watcher
-    from sycam.report.tables import result_tables
     from sycam.validation.validate import Validated
 
     console, budget = console_for(as_json), search.budget.started()
     finished: list[Validated] = []
     interrupts: list[Interrupted] = []
+    check_csv(csv)
     with (
         interruptible(),
         EventLog(log, "synthesize") as record,
@@ -160,12 +164,10 @@ def synthesize(
         )
         record.result(result)
     # Before pictures are tried: what the search found must not be lost to a full disk.
-    if as_json:
-        print(json_text(result.to_dict() | {"folder": str(result.path)}, default=str), flush=True)
-    else:
-        console.print(result_tables(result))
+    tell(result, as_json)
+    write_candidates(result, csv)
     base = suggested_base(result)
-    if result.validation.rows:
+    if finished and result.validation.rows:
         spent = budget.seconds is not None and budget.elapsed > budget.seconds
         explained, unseen = finished[0].explained, finished[0].images
         keep_pictures(result, explained, unseen, not spent, base, _warn)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from sycam.problem.problem import Problem
 from sycam.search import Candidate, Level
 from sycam.search.options import COSTLIEST, EXACT, SearchOptions
-from sycam.search.outcome import Script
-from sycam.search.racing.race import Standing
+from sycam.search.outcome import Outcome, Script
 from sycam.search.run import SearchResult, search_blocks
 from sycam.search.space import probe_images
 from sycam.support.schema import Bounds, Count, absent
@@ -127,7 +126,7 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
         winner=_figure(found.winner),
         best_new=_figure(found.new),
         runner_up=_figure(found.runner_up),
-        candidates=_digest(outcome.candidates, outcome.dropped),
+        candidates=candidates_digest(_fates(outcome)),
         averages=not problem.goals[0].components,
         stopped=outcome.stopped,
         delta=options.delta if raced else None,
@@ -141,7 +140,20 @@ def _figure(candidate: Candidate | None) -> FormulaFigure | None:
     return None if candidate is None else FormulaFigure(candidate.name, candidate.mean)
 
 
-def _digest(finished: Iterable[Candidate], dropped: Sequence[Standing]) -> str:
-    lines = [f"{c.name} finished {c.mean!r}" for c in finished]
-    lines += [f"{s.expression} {s.dropped} {s.stage} {s.mean!r}" for s in dropped]
+Fate = tuple[str, str | None, int, float]
+"""A candidate's expression; why it dropped out, or None; its last stage; and its mean: in the
+metric's own direction where it finished, higher is better where it dropped out."""
+
+
+def _fates(outcome: Outcome) -> Iterator[Fate]:
+    yield from ((c.name, None, 0, c.mean) for c in outcome.candidates)
+    yield from ((str(s.expression), s.dropped, s.stage, s.mean) for s in outcome.dropped)
+
+
+def candidates_digest(fates: Iterable[Fate]) -> str:
+    """Digest of who entered a search and how far each got, in any order."""
+    lines = [
+        f"{name} finished {mean!r}" if dropped is None else f"{name} {dropped} {stage} {mean!r}"
+        for name, dropped, stage, mean in fates
+    ]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -16,6 +16,7 @@ from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
+from sycam.runs.candidates import candidates_of
 from sycam.runs.record import RunRecord
 from sycam.runs.recording import record_of
 from sycam.runs.result import Formula, Result
@@ -23,7 +24,7 @@ from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.choice import published_name
-from sycam.search.run import SearchResult
+from sycam.search.run import SearchResult, search_blocks
 from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
 from sycam.validation.entrants import NEW, SIMPLEST, WINNER, Entrant
@@ -123,6 +124,7 @@ def _result(
         validation=validation,
         record=record,
         path=folder,
+        scored=candidates_of(problem, found, search_blocks(problem, record.settings.options)),
     )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ from sycam.metrics import Metric
 from sycam.networks.layouts.reshaping import Reshape
 from sycam.problem.adaptive_cam import AdaptiveCAM
 from sycam.problem.options import ExplainOptions
+from sycam.runs.candidates import (
+    CANDIDATES_FILE,
+    COLUMNS,
+    ScoredCandidate,
+    candidate_rows,
+    candidates_text,
+    read_candidates,
+)
 from sycam.runs.certificate import Certificate
+from sycam.runs.known_method import KnownMethod
 from sycam.runs.record import RunRecord
 from sycam.runs.trust import check_files
 from sycam.scoring.journal import JOURNAL_FILE
@@ -33,6 +43,7 @@ from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import NotPlainError, write_whole
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import Count, Figure, from_plain, to_plain
+from sycam.support.table import as_frame
 from sycam.support.terminal import json_text
 from sycam.validation.validate import Row, Validation
 
@@ -96,49 +107,6 @@ def without_portfolio() -> str:
 
 
 @dataclass(frozen=True)
-class KnownMethod:
-    """A published CAM, or a baseline that is computed directly, with its figures.
-
-    Attributes:
-        name: as in the tables, ``"layer-cam@layer4"`` where there are several layers.
-        kind: of :data:`sycam.methods.KINDS`.
-        layers: names of the layers that it looks at.
-        expression: its formula; None where it is computed directly.
-        score: mean on the search images, in the metric's own direction.
-        heldout: mean and interval on the held-out images, where it was validated.
-        scores: ``[N]`` scores on the search images.
-    """
-
-    name: str
-    kind: str
-    layers: tuple[str, ...]
-    expression: str | None
-    score: Figure
-    heldout: Interval | None = None
-    scores: tuple[Figure, ...] = field(default=(), repr=False)
-
-    @property
-    def method(self) -> str:
-        """The name alone, without a layer."""
-        return self.name.partition("@")[0]
-
-    @property
-    def place(self) -> str:
-        """Method and layer in words: ``"layer-cam at layer4"``."""
-        return f"{self.method} at {', '.join(self.layers)}"
-
-    def cam(self, network: nn.Module, **options: Any) -> CAM:
-        """The method as a reusable class activation map of a network, at its layers.
-
-        Args:
-            network: as for :class:`sycam.CAM`.
-            options: its ``reshape`` and ``fusion``.
-        """
-        layers = self.layers[0] if len(self.layers) == 1 else self.layers
-        return CAM(network, layers, self.method, **options)
-
-
-@dataclass(frozen=True)
 class Result:
     """The outcome of a synthesis.
 
@@ -157,6 +125,7 @@ class Result:
         record: everything else: settings, environment, network, data, grammar, search.
         path: the run's folder.
         digest: of the file that it was read from.
+        scored: the table of :attr:`candidates`; None where it is still to be read.
     """
 
     best: Formula | None
@@ -168,6 +137,32 @@ class Result:
     best_new: Formula | None = None
     simplest: Formula | None = None
     digest: str | None = None
+    scored: tuple[ScoredCandidate, ...] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def candidates(self) -> tuple[ScoredCandidate, ...]:
+        """All that was scored on the search images: published CAMs, baselines and controls, then
+        formulas in the order in which they entered, those dropped among them.
+
+        Raises:
+            RunError: the run's folder holds no such table, or one that is not this result's.
+        """
+        if self.scored is not None:
+            return self.scored
+        if self.path is None:
+            raise RunError("the result has no folder to read its candidates from; load it by one")
+        higher = self.validation.directions[self.metric]
+        return read_candidates(self.path, self.certificate, higher)
+
+    def to_pandas(self) -> Any:
+        """The :attr:`candidates` as a ``pandas.DataFrame``, a row each; ``layers`` are joined by
+        `` + ``.
+
+        Raises:
+            OptionError: pandas is not installed.
+            RunError: as for :attr:`candidates`.
+        """
+        return as_frame(COLUMNS, candidate_rows(self.candidates))
 
     @property
     def published(self) -> tuple[Row, ...]:
@@ -324,10 +319,13 @@ class Result:
         return import_module(_DISPLAY).html(self)
 
     def save(self, folder: Path) -> None:
-        """Write ``result.json`` whole or not at all."""
+        """Write ``result.json`` whole or not at all, and the table of candidates before it."""
         data = replace(self, digest=None).to_dict()
         data["digest"] = digest_of(data)
         try:
+            if self.scored is not None:
+                table = candidates_text(self.scored)
+                write_whole(folder / CANDIDATES_FILE, table, within=folder)
             write_whole(
                 folder / RESULT_FILE,
                 json_text(data, ensure_ascii=False, indent=1) + "\n",

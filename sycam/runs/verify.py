@@ -21,6 +21,7 @@ from sycam.metrics import Metric
 from sycam.metrics.composition.levels import halves
 from sycam.problem.images import Images
 from sycam.problem.problem import Problem
+from sycam.runs.candidates import CANDIDATES_FILE, candidates_text
 from sycam.runs.derive import derived, undecided
 from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.runs.record import RunRecord
@@ -192,6 +193,10 @@ def _verified(
             again = derived(problem, search, found, folder, _without_result(notify), conduct)
     if again is not None:
         _compare(done, data, again, problem, given)
+        if (folder / CANDIDATES_FILE).exists():  # runs of before it was written lack it
+            with done.claim("the table of candidates is that of the search") as fault:
+                if candidates_text(result.candidates) != candidates_text(again.candidates):
+                    fault(f"{CANDIDATES_FILE} says otherwise")
     if not done.holds and (made := record.environment.get("sycam")) != __version__:
         said = f"what other versions record otherwise: the run is of {made}, this is {__version__}"
         done.unchecked.append(Unchecked("", said))

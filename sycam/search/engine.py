@@ -380,6 +380,8 @@ class Search:
         entered = self.race.enter(fitting, phase == SIMPLIFIED) if fitting else []
         if fitting or phase != SIMPLIFIED:
             self.allowance.entered[phase] = self.allowance.entered.get(phase, 0) + len(fitting)
+        for standing in entered:
+            self.outcome.entered_in.setdefault(str(standing.expression), phase)
         if self.forgets:
             self._forget(entered)
         if entered:

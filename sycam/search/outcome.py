@@ -27,6 +27,7 @@ class Outcome:
         levels: what enumeration did at each cost.
         complete_cost: every distinct candidate up to this cost entered.
         phases: how many candidates entered in each phase.
+        entered_in: the phase in which each first entered, by its text, in their order.
         stopped: ``"cost bound"``, ``"budget"``, ``"threshold"``, ``"space"`` (nothing new is
             proposed) or ``"interrupt"``.
         seconds: spent in this session.
@@ -49,6 +50,7 @@ class Outcome:
     levels: list[Level] = field(default_factory=list)
     complete_cost: int = 0
     phases: dict[str, int] = field(default_factory=dict)
+    entered_in: dict[str, str] = field(default_factory=dict)
     stopped: str = "cost bound"
     seconds: float = 0.0
     resumed: int = 0

@@ -1,0 +1,27 @@
+"""A result as commands hand it over: tables on a terminal, JSON, a CSV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sycam.cli.options import console_for
+from sycam.report.tables import result_tables
+from sycam.runs.candidates import COLUMNS, candidate_rows
+from sycam.runs.result import Result
+from sycam.support.table import write_csv
+from sycam.support.terminal import json_text
+
+
+def tell(result: Result, as_json: bool) -> None:
+    """Print tables and verdict, or what ``result.json`` holds together with the run's folder."""
+    if as_json:
+        said = {"folder": str(result.path), **result.to_dict()}
+        print(json_text(said, default=str), flush=True)
+    else:
+        console_for(as_json).print(result_tables(result))
+
+
+def write_candidates(result: Result, file: Path | None) -> None:
+    """Write the table of all candidates, where a file for it was named."""
+    if file is not None:
+        write_csv(file, COLUMNS, candidate_rows(result.candidates))
