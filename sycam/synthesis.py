@@ -19,15 +19,15 @@ from sycam.metrics import Metric
 from sycam.networks import NamedNetwork
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
-from sycam.problem.problem import Problem
+from sycam.problem.problem import Problem, Question
 from sycam.problem.request import Request
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.asked import require_same
 from sycam.runs.derive import derived, undecided
-from sycam.runs.earlier import larger
+from sycam.runs.earlier import answered, larger
 from sycam.runs.events import Failed, Finished, Opened
-from sycam.runs.folder import has_evidence, open_folder
+from sycam.runs.folder import folder_of, has_evidence, open_folder
 from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.recording import settings_of
 from sycam.runs.result import Result
@@ -88,8 +88,10 @@ def synthesize(  # noqa: PLR0913 (public)
         seed: decides splits, noise, controls and resampling.
         device: where to run; CUDA where there is one if None.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
-            unfinished run of the same configuration is resumed; the result of one that searched
-            more, by a larger budget, stays there and is returned.
+            unfinished run of the same configuration is resumed. Where the run is finished, its
+            result is returned at once, if network, images and options are those on record; a larger
+            budget goes on with it. The result of one that searched more stays there and is
+            returned.
         progress: show a bar, notes and a live leaderboard on standard error, as the command does;
             if None, in a notebook, and where standard error is a terminal.
         notify: is called with each event of :mod:`sycam.events`, whatever ``progress`` shows; one
@@ -147,8 +149,20 @@ def _derived(
 ) -> Result:
     """The result of a search, kept in its folder."""
     with sharing_cores(lambda text: notify(Note(text))):
-        problem = Problem.of(asked, notify)
-        folder = open_folder(out, problem)  # nothing is written before
+        question = Question.of(asked, notify)
+        folder = folder_of(out, question)
+        finished = answered(folder, question, search)
+        if finished is not None:
+            notify(
+                Note(
+                    f"{folder} holds the finished run of this question, made on "
+                    f"{finished.record.created[:10]}: nothing is measured again; a larger "
+                    f"{argument('budget')} searches on, another {argument('out')} begins anew"
+                )
+            )
+            return finished
+        problem = Problem.measured(question, asked.guesses, notify)
+        open_folder(folder)  # nothing is written before
         require_same(folder, problem, search)
         search = budgeted(search, budget, problem)
         notify(

@@ -89,7 +89,10 @@ def synthesize(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="the run's folder; the same command resumes it", rich_help_panel=OUTPUT),
+        typer.Option(
+            help="the run's folder; the same command resumes it, or prints it again",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     csv: Csv = None,
     as_json: AsJson = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sycam.events import Note, Notify, Stage, ignore
 from sycam.evidence import AUTO, SITES, Evidence, Stack, as_layers
 from sycam.grammar import Grammar
 from sycam.inference import FLOAT32, Classifier
+from sycam.language import Expression
 from sycam.methods import Method, shown_methods
 from sycam.metrics import Context, Metric, find_metric
 from sycam.metrics.composition.levels import halves
@@ -29,8 +30,8 @@ from sycam.scoring.scorer import Scorer
 
 
 @dataclass
-class Problem:
-    """A search that is ready to run; nothing has been written yet.
+class Question:
+    """A search with its network and images at hand, of which nothing is measured yet.
 
     Attributes:
         explained: the network, its layers and the target.
@@ -40,9 +41,6 @@ class Problem:
         grammar: the space.
         requirements: what the winner must be as well.
         precision: of the network while searching.
-        evidence: measurements on the search images.
-        context: of the same images.
-        known: published CAMs and controls, scored as well.
         correct_only: whether images that the network classifies wrongly were left out.
     """
 
@@ -53,14 +51,11 @@ class Problem:
     grammar: Grammar
     requirements: tuple[Requirement, ...]
     precision: str
-    evidence: Evidence | Stack
-    context: Context
-    known: list[Method]
-    correct_only: bool = False
+    correct_only: bool
 
     @classmethod
-    def of(cls, asked: Request, notify: Notify = ignore) -> Problem:
-        """Check all that was given and measure the search images.
+    def of(cls, asked: Request, notify: Notify = ignore) -> Question:
+        """Check what was given, load the network and read the images.
 
         Args:
             asked: what was given.
@@ -87,30 +82,15 @@ class Problem:
         )
         if explained.unsteady:
             raise NetworkError(f"no search on a network that is not steady: {explained.unsteady}")
-        notify(Stage("Measuring activations and gradients", len(searched)))
         grammar = _available(grammar, explained, searched, notify)
-        grammar = grammar.at([layer.name for layer in explained.layers])
-        read = (grammar, *watched, *asked.guesses)
-        leaves = frozenset().union(*(one.leaves for one in read))
-        evidence, context = explained.measure(searched, notify, leaves)
-        for one in watched:
-            one.check(context)
-        shown = shown_methods(grammar.leaves, grammar.sites, metric.rewards_blur)
-        shown = [m for m in shown if m.has_weights or not metric.of_weights]
-        if asked.explain.precision != FLOAT32:
-            scorer = Scorer(metric, evidence, context)
-            context = _in_precision(asked.explain.precision, explained, scorer, shown)
-        return cls(
+        return Question(
             explained=explained,
             searched=searched,
             unseen=unseen,
             metric=metric,
-            grammar=grammar,
+            grammar=grammar.at([layer.name for layer in explained.layers]),
             requirements=requirements,
             precision=asked.explain.precision,
-            evidence=evidence,
-            context=context,
-            known=shown,
             correct_only=asked.data.correct_only,
         )
 
@@ -135,6 +115,64 @@ class Problem:
             self.requirements,
             self.precision,
         )
+
+
+@dataclass
+class Problem(Question):
+    """A search that is ready to run; nothing has been written yet.
+
+    Attributes:
+        evidence: measurements on the search images.
+        context: of the same images.
+        known: published CAMs and controls, scored as well.
+    """
+
+    evidence: Evidence | Stack
+    context: Context
+    known: list[Method]
+
+    @classmethod
+    def of(cls, asked: Request, notify: Notify = ignore) -> Problem:
+        """Check all that was given and measure the search images.
+
+        Args:
+            asked: what was given.
+            notify: watches the progress.
+
+        Raises:
+            SycamError: for anything given that cannot be used; the message says how to mend it.
+        """
+        return cls.measured(Question.of(asked, notify), asked.guesses, notify)
+
+    @classmethod
+    def measured(
+        cls, asked: Question, guesses: Sequence[Expression] = (), notify: Notify = ignore
+    ) -> Problem:
+        """Measure the search images.
+
+        Args:
+            asked: with network and images at hand.
+            guesses: expressions whose leaves are measured as well.
+            notify: watches the progress.
+
+        Raises:
+            SycamError: a metric is not defined for these images, or the precision does not do.
+        """
+        explained, searched = asked.explained, asked.searched
+        metric, grammar = asked.metric, asked.grammar
+        notify(Stage("Measuring activations and gradients", len(searched)))
+        watched = (metric, *(r.metric for r in asked.requirements))
+        leaves = frozenset().union(*(one.leaves for one in (grammar, *watched, *guesses)))
+        evidence, context = explained.measure(searched, notify, leaves)
+        for one in watched:
+            one.check(context)
+        shown = shown_methods(grammar.leaves, grammar.sites, metric.rewards_blur)
+        shown = [m for m in shown if m.has_weights or not metric.of_weights]
+        if asked.precision != FLOAT32:
+            scorer = Scorer(metric, evidence, context)
+            context = _in_precision(asked.precision, explained, scorer, shown)
+        parts = {field.name: getattr(asked, field.name) for field in fields(asked)}
+        return cls(**parts, evidence=evidence, context=context, known=shown)
 
     @cached_property
     def scorer(self) -> Scorer:

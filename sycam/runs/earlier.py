@@ -1,4 +1,5 @@
-"""A result of the same run that searched more, which one that searched less must not replace."""
+"""An earlier result of the same question: the answer where nothing has changed, or one that
+searched more, which one that searched less must not replace."""
 
 from __future__ import annotations
 
@@ -6,10 +7,46 @@ import math
 from pathlib import Path
 
 from sycam.errors import RunError
+from sycam.problem.problem import Question
+from sycam.runs.folder import check_folder
 from sycam.runs.record import RunRecord
-from sycam.runs.result import Result, load
+from sycam.runs.recording import asked_of
+from sycam.runs.result import Result, digest_of, load
+from sycam.search import SearchOptions
+from sycam.support.schema import to_plain
+from sycam.validation.heldout_scores import INTERRUPT
+from sycam.version import __version__
 
 _ROUNDING = 1e-4  # of figures that were measured twice
+
+
+def answered(folder: Path, question: Question, search: SearchOptions) -> Result | None:
+    """The result that lies in the folder, where it is whole and answers just what is asked: of the
+    same network, images, metric, grammar and options, each by its content, and made by this
+    version. None where there is no such one, or more may come: the search or its evidence was
+    interrupted or cut short, or others share its study.
+
+    Args:
+        folder: of the run.
+        question: with network and images at hand.
+        search: how it is searched.
+
+    Raises:
+        RunError: a file of the run is a link or no plain file.
+    """
+    check_folder(folder)
+    try:
+        result = load(folder)
+        whole = digest_of(result.to_dict()) == result.digest and bool(result.candidates)
+    except RunError:  # none, a damaged one or one of before: it is written again
+        return None
+    record, stopped = result.record, result.record.search.stopped
+    if not whole or search.storage is not None or stopped == INTERRUPT:
+        return None
+    if result.validation.left_out is not None or record.environment.get("sycam") != __version__:
+        return None
+    asked = to_plain(asked_of(question, search))
+    return result if asked == {name: to_plain(getattr(record, name)) for name in asked} else None
 
 
 def larger(folder: Path, result: Result) -> Result | None:

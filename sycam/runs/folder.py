@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sycam.errors import RunError
-from sycam.problem.problem import Problem
+from sycam.problem.problem import Question
 from sycam.runs.asked import ASKED_FILE
+from sycam.runs.candidates import CANDIDATES_FILE
 from sycam.runs.heldout_journal import ADAPTIVE_FILE, HELDOUT_FILE
 from sycam.runs.result import RESULT_FILE, load
 from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
@@ -15,19 +16,35 @@ from sycam.support.arguments import argument
 from sycam.support.files import check_target
 
 
-def open_folder(out: str | Path | None, problem: Problem) -> Path:
-    """The run's folder, one named after the problem if None; RunError where it holds anything but
-    a run."""
-    name = f"{problem.explained.name}-{problem.metric.slug}-{problem.identity[:8]}"
-    folder = Path(out or Path("runs") / name)
+def folder_of(out: str | Path | None, question: Question) -> Path:
+    """Where a run is kept: one folder in ``runs``, named after the question, if None."""
+    name = f"{question.explained.name}-{question.metric.slug}-{question.identity[:8]}"
+    return Path(out or Path("runs") / name)
+
+
+def check_folder(folder: Path) -> None:
+    """RunError where a link or the like stands in the place of a file that a run writes."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_target(folder / RESULT_FILE, within=folder)
+        for file in (RESULT_FILE, CANDIDATES_FILE):
+            check_target(folder / file, within=folder)
         journals = (JOURNAL_FILE, HELDOUT_FILE, ADAPTIVE_FILE)
         for file in (*journals, *(name + LOCK_SUFFIX for name in journals), STUDY_FILE):
             check_target(folder / file, within=folder, appended=True)
     except OSError as error:
-        raise RunError(f"cannot use the run's folder '{folder}': {error}") from None
+        raise _cannot_use(folder, error) from None
+
+
+def _cannot_use(folder: Path, error: OSError) -> RunError:
+    return RunError(f"cannot use the run's folder '{folder}': {error}")
+
+
+def open_folder(folder: Path) -> Path:
+    """The run's folder, made where it is absent; RunError where it holds anything but a run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_use(folder, error) from None
+    check_folder(folder)
     strangers = [p.name for p in folder.iterdir() if p.name != ASKED_FILE]
     if (folder / JOURNAL_FILE).exists():
         strangers = []

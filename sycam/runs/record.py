@@ -137,6 +137,8 @@ class DataRecord:
         shape: of an image, channels first.
         mean, std: that take its values back into 0..1, to be drawn.
         skipped, notes: lines about images left out, and about the rest.
+        heldout_digest: of the held-out images, their labels and masks; None in runs of before it
+            was on record. (That of the search images is in the run's identity.)
     """
 
     search_images: ImageCount
@@ -148,6 +150,7 @@ class DataRecord:
     std: tuple[float, ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    heldout_digest: str | None = absent()
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import optuna
 import scipy
 import torch
 
+from sycam.data.images import ImageSet
 from sycam.inference.threads import allowed_threads
 from sycam.metrics import Metric
 from sycam.problem.explained_network import ExplainedNetwork, reshape_text
-from sycam.problem.problem import Problem
+from sycam.problem.problem import Problem, Question
 from sycam.runs.certificate import certificate_of
 from sycam.runs.record import (
     Checkpoint,
@@ -30,6 +34,7 @@ from sycam.search import Candidate, Outcome, SearchOptions
 from sycam.search.racing.race import FLAT, OVERFLOW
 from sycam.search.run import SearchResult
 from sycam.search.selection.pareto import Front
+from sycam.support.content_digest import tensor_digest
 from sycam.targets.resolve import is_callable
 from sycam.validation.adaptive import Adaptive
 from sycam.validation.per_class import Specialisation
@@ -56,15 +61,10 @@ def record_of(
     """
     confidence = found.confidence
     return RunRecord(
+        **asked_of(problem, options),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        identity=problem.identity,
-        settings=settings_of(problem, options),
         environment=_environment(problem.explained),
-        network=_network(problem.explained),
-        data=_data(problem),
-        grammar=GrammarRecord(problem.grammar.name, problem.grammar.digest, problem.grammar.text),
         search=_search(found.outcome, problem.metric),
-        required=tuple(map(str, problem.requirements)),
         refused=tuple(found.refused),
         certificate=certificate_of(problem, options, found),
         stability=None if confidence is None else confidence.stability,
@@ -75,13 +75,27 @@ def record_of(
     )
 
 
-def settings_of(problem: Problem, options: SearchOptions) -> Settings:
-    """What was asked for.
+def asked_of(question: Question, options: SearchOptions) -> dict[str, Any]:
+    """What of a record is known before anything is measured: all that decides what a run finds, but
+    the machine and the versions.
 
     Args:
-        problem: what is searched.
+        question: what is searched.
         options: how.
     """
+    grammar = question.grammar
+    return {
+        "identity": question.identity,
+        "settings": settings_of(question, options),
+        "network": _network(question.explained),
+        "data": _data(question),
+        "grammar": GrammarRecord(grammar.name, grammar.digest, grammar.text),
+        "required": tuple(map(str, question.requirements)),
+    }
+
+
+def settings_of(problem: Question, options: SearchOptions) -> Settings:
+    """What was asked for, as a run records it."""
     explained, metric = problem.explained, problem.metric
     return Settings(
         metric=metric.text,
@@ -130,7 +144,7 @@ def _network(explained: ExplainedNetwork) -> NetworkRecord:
     )
 
 
-def _data(problem: Problem) -> DataRecord:
+def _data(problem: Question) -> DataRecord:
     searched, unseen = problem.searched, problem.unseen
     return DataRecord(
         search_images=len(searched),
@@ -142,7 +156,19 @@ def _data(problem: Problem) -> DataRecord:
         std=tuple(searched.std),
         skipped=_distinct(searched.skipped, unseen.skipped),
         notes=_distinct(searched.notes, unseen.notes),
+        heldout_digest=_content(unseen),
     )
+
+
+def _content(images: ImageSet) -> str:
+    """Digest of images with their labels and masks."""
+    labels, masks = images.labels, images.masks
+    facts = [
+        images.digests,
+        None if labels is None else labels.tolist(),
+        None if masks is None else tensor_digest(masks),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _distinct(some: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:

@@ -7,11 +7,13 @@ import json
 import shutil
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import sycam
 from sycam.cli import app
 from sycam.errors import RunError
+from sycam.problem.explained_network import ExplainedNetwork
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,52 @@ def said(*arguments):
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_a_finished_command_is_answered_from_its_folder(small_run, folder, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    shutil.copytree(folder / "seed0", out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def measure(*_args, **_options):
+        raise AssertionError("something is measured")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExplainedNetwork, "measure", measure)
+        again = small_run(out, "--seed", "0", "--json")
+        assert again.exit_code == 0, again.output
+        assert json.loads(again.stdout)["created"] == json.loads(before["result.json"])["created"]
+        assert "nothing is measured again" in again.stderr
+        assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+        # What is not on record, is another's, or was altered is searched again.
+        for more in (["--budget", "21"], ["--max-cost", "1"], ["--heldout-images", "3"]):
+            changed = small_run(out, "--seed", "0", *more)
+            assert "something is measured" in str(changed.exception)
+        (out / "result.json").write_bytes(
+            before["result.json"].replace(b'"score": 0', b'"score": 1')
+        )
+        assert "something is measured" in str(small_run(out, "--seed", "0").exception)
+
+
+def test_other_held_out_images_are_measured_although_all_else_is_the_same(tmp_path, small_network):
+    images = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+    def run(heldout, **options):
+        return sycam.synthesize(
+            small_network, "3", images[:6], "average-drop", mode="exact", max_cost=1, budget=4,
+            heldout=sycam.ImageSet.from_arrays(heldout), out=tmp_path / "run", **options,
+        )  # fmt: skip
+
+    notes = []
+    first = run(images[6:10])
+    assert run(images[6:10], notify=notes.append).record.created == first.record.created
+    assert any("nothing is measured again" in str(note) for note in notes)
+    other = run(images[8:12])
+    assert other.validation.winner.heldout != first.validation.winner.heldout
+    with torch.no_grad():
+        small_network[0].weight.mul_(0.5)
+    with pytest.raises(RunError, match="holds another run"):
+        run(images[8:12])
 
 
 def test_show_prints_what_the_command_printed(folder):

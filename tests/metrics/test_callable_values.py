@@ -178,7 +178,7 @@ def test_a_search_finds_the_same_in_any_unit(small_network, small_images, tmp_pa
         )  # fmt: skip
         problem = Problem.of(asked)
         wanted = SearchOptions(budget="15", max_cost=2, constants=False)
-        result = run_search(problem, wanted, open_folder(tmp_path / str(unit), problem))
+        result = run_search(problem, wanted, open_folder(tmp_path / str(unit)))
         return result, certificate_of(problem, wanted, result)
 
     (plain, of_plain), (small, of_small) = found(1.0), found(1e-7)

@@ -23,6 +23,7 @@ CHANCE = (
     "environment",
     "digest",
     "identity",
+    "data.heldout_digest",
     "search.seconds",
     "certificate.candidates",
 )
