@@ -21,6 +21,7 @@ from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem, Question
 from sycam.problem.request import Request
+from sycam.report.html import REPORT_FILE
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.asked import require_same
@@ -160,6 +161,8 @@ def _derived(
                     f"{argument('budget')} searches on, another {argument('out')} begins anew"
                 )
             )
+            if not (folder / REPORT_FILE).exists():  # pictures could not be drawn, or never were
+                notify(Validated(question.explained, question.unseen, finished.validation))
             return finished
         problem = Problem.measured(question, asked.guesses, notify)
         open_folder(folder)  # nothing is written before

@@ -170,7 +170,7 @@ def synthesize(
     tell(result, as_json)
     write_candidates(result, csv)
     base = suggested_base(result)
-    if finished and result.validation.rows:
+    if finished and result.validation.rows:  # none of a run that was finished before
         spent = budget.seconds is not None and budget.elapsed > budget.seconds
         explained, unseen = finished[0].explained, finished[0].images
         keep_pictures(result, explained, unseen, not spent, base, _warn)

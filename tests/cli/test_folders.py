@@ -40,6 +40,7 @@ def said(*arguments):
 def test_a_finished_command_is_answered_from_its_folder(small_run, folder, tmp_path, monkeypatch):
     out = tmp_path / "run"
     shutil.copytree(folder / "seed0", out)
+    (out / "report.html").write_text("drawn")
     before = {file.name: file.read_bytes() for file in out.iterdir()}
 
     def measure(*_args, **_options):
