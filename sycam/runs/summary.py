@@ -146,8 +146,8 @@ class RunComparison:
         differing: settings that are not the same in all runs, by their path in ``result.json``, a
             value per run; None where a run has none.
         winners: each formula chosen, with how many runs chose it, the most frequent first.
-        same_figures: whether held-out figures may be compared: all of one metric and of as many
-            held-out images, read from the same place.
+        same_figures: whether held-out figures may be compared: all of one metric and of the same
+            held-out images.
     """
 
     runs: tuple[RunSummary, ...]
@@ -173,14 +173,14 @@ def compare(results: Sequence[Result]) -> RunComparison:
     rows = {name: tuple(one.get(name) for one in settings) for name in names}
     chosen = Counter(result.best.expression for result in results if result.best is not None)
     facts = [
-        (r.record.settings.metrics, r.validation.images, r.record.data.heldout_origin)
+        (r.record.settings.metrics, r.validation.images, r.record.data.heldout_digest)
         for r in results
     ]
     return RunComparison(
         runs=tuple(map(RunSummary.of, results)),
         differing={name: row for name, row in rows.items() if any(v != row[0] for v in row)},
         winners=tuple(chosen.most_common()),
-        same_figures=all(fact == facts[0] for fact in facts) and results[0].validation.images > 0,
+        same_figures=all(fact == facts[0] for fact in facts) and all(map(all, facts)),
     )
 
 

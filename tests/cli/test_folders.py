@@ -127,12 +127,15 @@ def test_runs_lists_what_is_in_a_folder(folder):
 
 def test_compare_shows_only_what_differs(folder):
     told = json.loads(said("compare", folder / "seed0", folder / "seed1", "--json"))
-    assert told["differing"] == {"settings.seed": [0, 1]}
+    assert told["differing"].keys() == {"settings.seed", "data.heldout_digest"}
+    assert told["differing"]["settings.seed"] == [0, 1]
+    assert not told["same_figures"]  # the seed divides the images
     winners = [sycam.load(folder / f"seed{seed}").best.expression for seed in (0, 1)]
     assert dict(told["winners"]) == {name: winners.count(name) for name in winners}
     table = said("compare", folder / "seed0", folder / "seed1")
     assert "settings.seed" in table
     assert "settings.grammar" not in table
+    assert "of other metrics or images" in table
     assert ("Both runs choose" in table) == (winners[0] == winners[1])
     with pytest.raises(RunError, match="two or more runs"):
         CliRunner().invoke(app, ["compare", str(folder / "seed0")], catch_exceptions=False)
