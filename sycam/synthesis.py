@@ -154,6 +154,7 @@ def _derived(
         folder = folder_of(out, question)
         finished = answered(folder, question, search)
         if finished is not None:
+            notify(_opened(folder, question, search))
             notify(
                 Note(
                     f"{folder} holds the finished run of this question, made on "
@@ -168,16 +169,7 @@ def _derived(
         open_folder(folder)  # nothing is written before
         require_same(folder, problem, search)
         search = budgeted(search, budget, problem)
-        notify(
-            Opened(
-                folder,
-                settings_of(problem, search),
-                problem.explained.name,
-                tuple(layer.name for layer in problem.explained.layers),
-                len(problem.searched),
-                len(problem.unseen),
-            )
-        )
+        notify(_opened(folder, problem, search))
         tell_price(problem, search, notify)
         searched = run_search(problem, search, folder, notify=notify)
         tell(searched, problem, search, notify)
@@ -198,6 +190,18 @@ def _derived(
             return earlier
         result.save(folder)
         return result
+
+
+def _opened(folder: Path, question: Question, search: SearchOptions) -> Opened:
+    explained = question.explained
+    return Opened(
+        folder,
+        settings_of(question, search),
+        explained.name,
+        tuple(layer.name for layer in explained.layers),
+        len(question.searched),
+        len(question.unseen),
+    )
 
 
 def _first(metric: str | Metric | Sequence[str | Metric]) -> str | Metric:

@@ -27,7 +27,7 @@ def show(
     """
     # Not at the top: they import torch, for which a page of help does not wait.
     import sycam
-    from sycam.cli.options import declare_operators
+    from sycam.cli.inputs import declare_operators
     from sycam.cli.results import tell, write_candidates
 
     declare_operators(operators)

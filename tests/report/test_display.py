@@ -95,9 +95,9 @@ def test_a_search_from_python_shows_and_tells_its_progress(
     asked = {"metric": "average-drop", "budget": 6, "max_cost": 1, "mode": "exact"}
     images = {"search_images": 4, "heldout": 3}
 
-    def search(images_, **more):
+    def search(images_, out="run", **more):
         return sycam.synthesize(
-            small_network, "3", images_, out=tmp_path / "run", notify=events.append, **asked,
+            small_network, "3", images_, out=tmp_path / out, notify=events.append, **asked,
             **images, **more,
         )  # fmt: skip
 
@@ -107,7 +107,7 @@ def test_a_search_from_python_shows_and_tells_its_progress(
     )
     result = search(small_images)
     assert capsys.readouterr().err == ""
-    assert search(small_images, progress=True, report=False).best == result.best
+    assert search(small_images, "again", progress=True, report=False).best == result.best
     assert "Scoring" in capsys.readouterr().err
     assert len(drawn) == 1
     kinds = [type(event) for event in events]
