@@ -22,9 +22,10 @@ from sycam.cli.options import (
     Trust,
     console_for,
 )
+from sycam.drawing.kinds import COMPARISON, KINDS
 from sycam.drawing.style import COLOUR_MAPS, USUAL, Style
 from sycam.export.summaries import SUMMARIES
-from sycam.support.terminal import json_text, printable
+from sycam.support.terminal import json_text, open_console, printable
 
 
 def explain(
@@ -49,6 +50,14 @@ def explain(
             help="also a GIF per image: the class as the most relevant pixels are removed",
         ),
     ] = False,
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="which files, separated by commas: "
+            + "; ".join(f"{kind}, {what}" for kind, what in KINDS.items()),
+        ),
+    ] = COMPARISON,
     colour_map: Annotated[
         str, typer.Option(help=f"{', '.join(COLOUR_MAPS)}: their lightness rises evenly")
     ] = USUAL.colour_map,
@@ -62,23 +71,29 @@ def explain(
 ) -> None:
     """Draw heatmaps on images, one PNG per image, methods side by side.
 
-    Without images, the first of those that the run held out.
+    Without images, the first of those that the run held out. Overlays, heatmaps and npy files,
+    one per image in a folder of their kind, are the winner's, or of what --method names.
 
     Examples:
 
       sycam explain runs/demo-road-1a2b3c4d --together --animate
 
       sycam explain runs/resnet50-road-1a2b3c4d cat.jpg --method layer-cam --method "relu(G)"
+
+      sycam explain runs/resnet50-road-1a2b3c4d *.jpg --save overlay,heatmap,npy --out maps
     """
     from sycam.cli.inputs import declare_operators
     from sycam.report.explain import explain as draw
+    from sycam.report.progress import Watcher
 
     declare_operators(operators)
     style = Style(colour_map, opacity)
-    files = draw(
-        sycam.load(run), images or (), network, out, device, method or (), style, together, animate,
-        metric_files or (), trust,
-    )  # fmt: skip
+    kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
+    with Watcher(open_console(stderr=True)) as watch:
+        files = draw(
+            sycam.load(run), images or (), network, out, device, method or (), style, together,
+            animate, kinds, metric_files or (), trust, watch,
+        )  # fmt: skip
     for path in files:
         print(printable(path))
 

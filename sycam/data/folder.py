@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,10 +204,37 @@ def table_reader(
     )
 
 
-def files_reader(files: Sequence[Path], reading: Preprocessing) -> FileReader:
-    """Image files that were named one by one."""
+def files_reader(
+    files: Sequence[Path], reading: Preprocessing, listed: Sequence[FileReader] = ()
+) -> FileReader:
+    """Image files that were named one by one.
+
+    Args:
+        files: their paths.
+        reading: how pictures become the network's input.
+        listed: readers whose masks and boxes count, where they list all of the files.
+    """
     names = tuple(str(file) for file in files)
-    return FileReader("those named", names, tuple(files), reading)
+    truth = _truth_among(files, listed)
+    return FileReader("those named", names, tuple(files), reading, truth=truth)
+
+
+def _truth_among(files: Sequence[Path], listed: Sequence[FileReader]) -> Truth | None:
+    """What other readers know of these files; None where they do not know it of all."""
+    known = {
+        os.path.abspath(file): (reader.truth, marks)
+        for reader in listed
+        if reader.truth is not None
+        for file, marks in zip(reader.files, reader.truth.marks, strict=True)
+    }
+    found = [
+        known.get(os.path.abspath(file)) or known.get(os.path.realpath(file)) for file in files
+    ]
+    told = [one for one in found if one is not None and one[1] is not None]
+    if not told or len(told) < len(files):
+        return None
+    first = told[0][0]
+    return Truth([marks for _, marks in told], first.where, first.complaint)
 
 
 def _names(folder: Path, masks: Path | None) -> list[str]:

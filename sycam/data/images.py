@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sycam.data.archive import archive_reader, names_unused
 from sycam.data.datasets import open_dataset
-from sycam.data.folder import files_reader, folder_reader, table_reader
+from sycam.data.folder import FileReader, files_reader, folder_reader, table_reader
 from sycam.data.image_set import ImageSet
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import ImageSource, Reader
@@ -173,6 +173,7 @@ def load_files(
     resize: int | None = None,
     interpolation: str = "bicubic",
     squash: bool = False,
+    listed_in: Sequence[ImageSource] = (),
 ) -> ImageSet:
     """Read image files named one by one, as :func:`load_images` reads a folder.
 
@@ -181,14 +182,18 @@ def load_files(
         mean: C numbers, C the network's channels (1 or 3).
         std: C numbers.
         size, resize, interpolation, squash: see :func:`open_images`.
+        listed_in: folders or tables whose masks and boxes count, where they list all of the files.
 
     Raises:
-        DataError: no file, or files that cannot be read.
+        DataError: no file, or files or masks that cannot be read.
     """
     if not files:
         raise DataError("no image files were given")
     reading = Preprocessing(size, resize, tuple(mean), tuple(std), interpolation, len(mean), squash)
-    images = ImageSource(files_reader([Path(file) for file in files], reading)).whole()
+    others = [source.reader for source in listed_in]
+    listed_files = [reader for reader in others if isinstance(reader, FileReader)]
+    named = files_reader([Path(file) for file in files], reading, listed_files)
+    images = ImageSource(named).whole()
     if images.skipped:
         raise DataError(f"cannot read {listed(images.skipped)}")
     return replace(images, skipped=())

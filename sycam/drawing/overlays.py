@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor
 
+from sycam.drawing.contours import draw_contour
 from sycam.drawing.plot import on_any_ground, written
 from sycam.drawing.style import USUAL, Style
 
 PLAIN = {"xticks": (), "yticks": ()}  # ticks that nobody sees take a fifth of the time
+_SIDE = 2.1  # inches of a panel
+_CAPTION, _LINE = 0.4, 0.12  # above a panel, and a line below
 COLDEST = 0.25  # share of the colour where there is no heat, of that where it is hottest
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRow:
+    """What is shown of one image.
+
+    Attributes:
+        picture: uint8 ``[H,W,3]``; of a volume, the slice ``depth``.
+        caption: its name, class and the like, in lines.
+        heatmaps: by the method's title, float32 ``[H,W]`` in [0, 1], or ``[D,H,W]`` of a volume.
+        figures: by the method's title, what the metrics say of its heatmap, in lines.
+        mask: bool ``[H,W]``, the ground truth; None where it is not known.
+        depth: which slice of a volume is shown; None for flat images.
+    """
+
+    picture: np.ndarray
+    caption: str
+    heatmaps: Mapping[str, np.ndarray]
+    figures: Mapping[str, str] = field(default_factory=dict)
+    mask: np.ndarray | None = None
+    depth: int | None = None
+
+    def flat(self, title: str) -> np.ndarray:
+        """``[H,W]`` a method's heatmap, as far as it is shown."""
+        heatmap = self.heatmaps[title]
+        return heatmap if self.depth is None else heatmap[self.depth]
+
+    @property
+    def truth(self) -> str:
+        """What the contour on the image is."""
+        if self.mask is None:
+            return ""
+        return "contour: ground truth" if self.mask.any() else "ground truth: nothing marked"
 
 
 def overlay(picture: np.ndarray, heatmap: np.ndarray, style: Style = USUAL) -> np.ndarray:
@@ -28,29 +66,31 @@ def overlay(picture: np.ndarray, heatmap: np.ndarray, style: Style = USUAL) -> n
     Returns:
         uint8 ``[H,W,3]``.
     """
-    import matplotlib
-
-    colours = matplotlib.colormaps[style.colour_map](heatmap)[..., :3] * 255
+    colours = coloured(heatmap, style)
     grey = picture.mean(-1, keepdims=True) * 0.7  # dimmed, so that colour means heat only
     share = (style.opacity * (COLDEST + (1 - COLDEST) * heatmap))[..., None]
     return (grey * (1 - share) + colours * share).round().clip(0, 255).astype(np.uint8)
 
 
+def coloured(heatmap: np.ndarray, style: Style = USUAL) -> np.ndarray:
+    """A heatmap ``[H,W]`` in [0, 1] in the style's colours: ``[H,W,3]`` in [0, 255]."""
+    import matplotlib
+
+    return matplotlib.colormaps[style.colour_map](heatmap)[..., :3] * 255
+
+
 def draw_grid(
-    pictures: Sequence[np.ndarray],
-    columns: Mapping[str, Tensor],
-    captions: Sequence[str],
+    rows: Sequence[ImageRow],
     path: Path,
     title: str = "",
     style: Style = USUAL,
     within: Path | None = None,
 ) -> Path:
-    """One row per image: the image, then its overlay under each method.
+    """One row per image: the image, then its overlay under each method, with the ground truth's
+    contour on all of them and the metrics' figures below.
 
     Args:
-        pictures: N arrays uint8 ``[H,W,3]``.
-        columns: method to heatmaps ``[N,H,W]``.
-        captions: N, one per image.
+        rows: one or more, of the same methods.
         path: PNG file to write.
         title: over the whole picture.
         style: of the overlays.
@@ -59,31 +99,58 @@ def draw_grid(
     Raises:
         RunError: the file cannot be written.
     """
-    side = 2.1
-    figure = Figure(figsize=(side * (1 + len(columns)), side * 1.12 * len(pictures) + 0.7))
+    columns = list(rows[0].heatmaps)
+    width = _SIDE * (1 + len(columns))
+    lines = max(text.count("\n") + 1 for row in rows for text in ("", *row.figures.values()))
+    height, across = rows[0].picture.shape[:2]
+    each = 0.92 * _SIDE * height / across + _CAPTION + _LINE * lines
+    figure = Figure(figsize=(width, each * len(rows) + 0.6))
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(pictures), 1 + len(columns), squeeze=False, subplot_kw=PLAIN)
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        heatmaps = [maps[i].cpu().numpy() for maps in columns.values()]
-        shown = [picture, *(overlay(picture, heatmap, style) for heatmap in heatmaps)]
-        for axis, image in zip(axes[i], shown, strict=True):
-            axis.imshow(image, interpolation="bilinear")
-            axis.set_axis_off()
-        axes[i][0].set_title(caption, fontsize=8, loc="left", parse_math=False)
+    axes = figure.subplots(len(rows), 1 + len(columns), squeeze=False, subplot_kw=PLAIN)
+    for row, (first, *others) in zip(rows, axes, strict=True):
+        draw_image(first, row.picture, row.mask, row.truth)
+        first.set_title(row.caption, fontsize=8, loc="left", parse_math=False)
+        for axis, name in zip(others, columns, strict=True):
+            shown = overlay(row.picture, row.flat(name), style)
+            draw_image(axis, shown, row.mask, row.figures.get(name, ""))
     for axis, name in zip(axes[0][1:], columns, strict=True):
         axis.set_title(in_lines(name), fontsize=8, parse_math=False)
     if title:
-        figure.suptitle(title, fontsize=9, parse_math=False)
+        # Some 13 characters an inch.
+        figure.suptitle(in_lines(title, int(13 * width)), fontsize=9, parse_math=False)
     figure.tight_layout()
     on_any_ground(figure)
     return written(figure, path, within)
 
 
+def draw_image(axis: Axes, image: np.ndarray, mask: np.ndarray | None, below: str = "") -> None:
+    """Show an image ``[H,W,3]`` with the contour of its mask, and a text below."""
+    axis.imshow(image, interpolation="bilinear")
+    if mask is not None:
+        draw_contour(axis, mask)
+    for side in axis.spines.values():  # not set_axis_off(), which hides the text below, too
+        side.set_visible(False)
+    axis.patch.set_visible(False)
+    axis.set_xlabel(below, fontsize=7, labelpad=2, parse_math=False)
+
+
 def in_lines(name: str, width: int = 26) -> str:
-    """A long formula on several lines, broken after spaces."""
+    """A long text on several lines, broken after spaces; of a word that is longer than a line,
+    after an opening bracket or a comma, never within a name."""
     lines = [""]
     for word in name.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] += (" " if lines[-1] else "") + word
+        pieces = re.split(r"(?<=[(,])", word) if len(word) >= width else [word]
+        for piece, gap in zip(pieces, (" ", *("" for _ in pieces[1:])), strict=True):
+            if lines[-1] and len(lines[-1]) + len(piece) >= width:
+                lines.append("")
+                gap = ""
+            lines[-1] += (gap if lines[-1] else "") + piece
     return "\n".join(lines)
+
+
+def shortened(text: str, length: int) -> str:
+    """A long text without its middle: ends tell names of files and formulas apart."""
+    if len(text) <= length:
+        return text
+    kept = length - 1
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sycam.data.images import ImageSet
-from sycam.drawing.overlays import in_lines, overlay
+from sycam.drawing.overlays import PLAIN, ImageRow, draw_image, in_lines, overlay
 from sycam.drawing.style import USUAL, Style
 from sycam.errors import OptionError, RunError
 from sycam.methods import find_method
@@ -34,6 +34,7 @@ def animate_removal(
     explained: ExplainedNetwork,
     image: ImageSet,
     columns: Mapping[str, str],
+    row: ImageRow,
     path: Path,
     style: Style = USUAL,
     within: Path | None = None,
@@ -43,12 +44,13 @@ def animate_removal(
     A frame shows, for each method, its heatmap and the image without its most relevant pixels,
     imputed as :class:`~sycam.metrics.removal.road.RoadMorf` shows it to the network; below, the
     probability of the class so far. A heatmap that finds what the network looks at makes its
-    line fall first.
+    line fall first. The contour of the ground truth is on all of them.
 
     Args:
         explained: the network of the run.
         image: one image.
         columns: title to formula, see :func:`sycam.report.explain.columns_of`.
+        row: of the image and these methods.
         path: GIF file to write.
         style: of the overlays.
         within: the run's folder, see :func:`sycam.support.files.write_whole`.
@@ -65,7 +67,6 @@ def animate_removal(
     metric = RoadMorf()
     with torch.no_grad():
         found = [method.heatmaps(evidence, context) for method in methods.values()]
-        maps = torch.cat([heatmaps.maps for heatmaps in found])
         ranked = torch.cat([ranking_maps(heatmaps, context) for heatmaps in found])
         fades = metric.curves(ranked, context)["morf"][:, 0] + context.clean[0]
         without = metric.images_without(ranked, context)[:, 0]
@@ -75,11 +76,10 @@ def animate_removal(
     probabilities = torch.cat([whole, fades.flip(1)], 1).cpu().numpy()
     shown = torch.cat([context.images[None].expand(len(methods), *context.images.shape),
                        without.flip(1)], 1)  # fmt: skip
-    pictures = [_pictures(image, row) for row in shown]
-    picture = image.picture(0)
-    overlays = [overlay(picture, heatmap.cpu().numpy(), style) for heatmap in maps[:, 0]]
+    pictures = [_pictures(image, steps) for steps in shown]
+    overlays = [overlay(row.picture, row.flat(title), style) for title in columns]
     frames = [
-        _frame(list(columns), overlays, [row[k] for row in pictures], removed, probabilities, k)
+        _frame(row, overlays, [steps[k] for steps in pictures], removed, probabilities, k)
         for k in range(len(removed))
     ]
     return _write(frames, path, within)
@@ -93,26 +93,25 @@ def _pictures(image: ImageSet, altered: Tensor) -> list[np.ndarray]:
 
 
 def _frame(
-    titles: Sequence[str],
+    row: ImageRow,
     overlays: Sequence[np.ndarray],
     altered: Sequence[np.ndarray],
     removed: Sequence[float],
     probabilities: np.ndarray,
     step: int,
 ) -> Image.Image:
+    titles = list(row.heatmaps)
     count = len(titles)
     figure = Figure(figsize=(max(2, count) * _SIDE, 3.5 * _SIDE), dpi=_DOTS, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, count, height_ratios=[1, 1, 1.1])
     for column, title in enumerate(titles):
-        top = figure.add_subplot(grid[0, column])
-        top.imshow(overlays[column], interpolation="bilinear")
+        top = figure.add_subplot(grid[0, column], **PLAIN)
+        draw_image(top, overlays[column], row.mask, row.figures.get(title, ""))
         top.set_title(in_lines(title), fontsize=8, parse_math=False)
-        below = figure.add_subplot(grid[1, column])
-        below.imshow(altered[column], interpolation="bilinear")
+        below = figure.add_subplot(grid[1, column], **PLAIN)
+        draw_image(below, altered[column], row.mask, row.truth if column == 0 else "")
         below.set_title(f"{probabilities[column, step]:.0%}", fontsize=8)
-        top.set_axis_off()
-        below.set_axis_off()
     axis = figure.add_subplot(grid[2, :])
     for column in range(count):
         axis.plot(

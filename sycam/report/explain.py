@@ -1,27 +1,31 @@
-"""Which heatmaps to draw: of a run's winner, Grad-CAM and the best published CAM."""
+"""Which heatmaps to draw or keep: of a run's winner, Grad-CAM and the best published CAM."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from sycam.data.images import ImageSet, load_files
+from sycam.data.images import ImageSet, ImageSource, load_files, open_images
 from sycam.data.names import DEMO
-from sycam.drawing.overlays import draw_grid
+from sycam.drawing.kinds import COMPARISON
+from sycam.drawing.overlays import ImageRow, draw_grid
 from sycam.drawing.style import USUAL, Style
-from sycam.errors import RunError
+from sycam.errors import DataError, RunError, SycamError
+from sycam.events import Note, Notify, ignore
 from sycam.language import parse_weights
 from sycam.methods import HABIT, find_method
 from sycam.networks import open_network
-from sycam.networks.outputs import probabilities
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.problem.options import ExplainOptions
 from sycam.report.animation import animate_removal
+from sycam.report.image_rows import Figures, image_rows, recorded_figures
+from sycam.report.saved import checked_kinds, distinct_stems, save_heatmaps
 from sycam.runs.record import DEMO_ORIGIN, RunRecord
 from sycam.runs.recorded import recorded_heldout
 from sycam.runs.result import Result
@@ -44,10 +48,16 @@ def explain(  # noqa: PLR0913 (public)
     style: Style = USUAL,
     together: bool = False,
     animate: bool = False,
+    save: Sequence[str] = (COMPARISON,),
     metric_files: Sequence[str | Path] = (),
     trust: bool = False,
+    notify: Notify = ignore,
 ) -> list[Path]:
-    """Draw the winner's heatmaps beside Grad-CAM's and the best published CAM's.
+    """Draw the winner's heatmaps beside Grad-CAM's and the best published CAM's, or keep them.
+
+    Pictures have the contour of the ground truth where it is known: of held-out images, and of
+    files that the run's own table or folder has masks or boxes of. Below each heatmap stands what
+    the run's metrics say of it on that image.
 
     Args:
         result: a loaded run.
@@ -62,33 +72,47 @@ def explain(  # noqa: PLR0913 (public)
         together: one picture of all images, a row each, in place of a picture per image.
         animate: beside each picture a GIF of what becomes of the class as the most relevant
             pixels are removed.
+        save: which files, of :data:`sycam.report.saved.KINDS`: ``"comparison"``, the methods side
+            by side with the image (``<out>/cat.png``); ``"overlay"``, the heatmap over the image
+            and nothing else (``<out>/overlay/cat.png``); ``"heatmap"``, its colours alone;
+            ``"npy"``, float32 ``[H,W]`` in [0, 1] for :func:`numpy.load`. All are of the size at
+            which the network sees the image. But for comparisons they are the winner's, or of each
+            of ``methods`` (``<out>/overlay/grad-cam/cat.png`` where there are several).
         metric_files, trust: Python files named by the run that may be imported, as for
             :func:`sycam.verify`.
+        notify: is told where masks or boxes cannot be read.
 
     Returns:
-        The files: PNG, and GIF where it is asked for.
+        The files: PNG, GIF and npy as asked for.
 
     Raises:
         SycamError: images, methods or a network that cannot be had; the message says why.
     """
+    kinds = checked_kinds(save, together)
     for method in methods:
         find_method(method)  # before anything is measured
     folder = out or (result.path or Path()) / "explanations"
     with reading_a_run(filter(None, [file_of_network(network), *metric_files]), trust):
-        explained, found = _again(result, images, network, device)
+        explained, found, figures = _again(result, images, network, device, methods, notify)
+        compared = COMPARISON in kinds or animate
         columns = dict(zip(methods, methods, strict=True)) or columns_of(result)
+        kept = tuple(columns) if methods else tuple(columns)[:1]  # the winner's
+        if not compared:
+            columns = {title: columns[title] for title in kept}
+            figures = {}  # nobody sees them
+        rows = image_rows(explained, found, columns, result, figures)
         files = []
         if together:
-            path = folder / TOGETHER
-            files.append(draw_heatmaps(explained, found, columns, path, result, style=style))
-        for i, stem in enumerate(_stems(found.names)):
-            one = found.subset([i])
-            if not together:
-                path = folder / f"{stem}.png"
-                files.append(draw_heatmaps(explained, one, columns, path, result, style=style))
+            files.append(draw_heatmaps(rows, folder / TOGETHER, result, style=style))
+        for i, (stem, row) in enumerate(zip(distinct_stems(found.names), rows, strict=True)):
+            if COMPARISON in kinds and not together:
+                files.append(draw_heatmaps([row], folder / f"{stem}.png", result, style=style))
+            files += save_heatmaps(row, kept, kinds, folder, stem, style, result.path)
             if animate:
-                path = folder / f"{stem}.gif"
-                files.append(animate_removal(explained, one, columns, path, style, result.path))
+                path, one = folder / f"{stem}.gif", found.subset([i])
+                files.append(
+                    animate_removal(explained, one, columns, row, path, style, result.path)
+                )
         return files
 
 
@@ -97,8 +121,10 @@ def _again(
     images: Sequence[str | Path],
     network: nn.Module | str | None,
     device: str | None,
-) -> tuple[ExplainedNetwork, ImageSet]:
-    """The run's network, and images to explain it on."""
+    methods: Sequence[str],
+    notify: Notify,
+) -> tuple[ExplainedNetwork, ImageSet, Figures | None]:
+    """The run's network, images to explain it on, and their figures where they are on record."""
     if result.best is None:
         raise RunError("the run has no winner to explain with")
     record = result.record
@@ -108,7 +134,7 @@ def _again(
             "the run was started from Python, so its network is not on record; give it by "
             f"{argument('network')}"
         )
-    found = _read(images, record, network) if images else _first_heldout(result, network)
+    found = _read(images, record, network, notify) if images else _first_heldout(result, network)
     asked = ExplainOptions(
         target=_target(record, found),
         output=record.settings.reading,
@@ -118,7 +144,9 @@ def _again(
     explained = ExplainedNetwork.prepare(
         network, record.network.layers, found, asked, record.settings.seed, device
     )
-    return explained, found
+    columns = dict.fromkeys(methods) or columns_of(result)
+    figures = None if images else recorded_figures(result, columns, range(len(found)))
+    return explained, found, figures
 
 
 def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> Path:
@@ -131,7 +159,9 @@ def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> P
     order = np.argsort(result.validation.winner.scores, kind="stable")[::-1]
     chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).round().astype(int)]
     columns = columns_of(result)
-    return draw_heatmaps(explained, unseen.subset(chosen), columns, result.path / OVERVIEW, result)
+    figures = recorded_figures(result, columns, chosen.tolist())
+    rows = image_rows(explained, unseen.subset(chosen), columns, result, figures)
+    return draw_heatmaps(rows, result.path / OVERVIEW, result)
 
 
 def columns_of(result: Result) -> dict[str, str]:
@@ -151,9 +181,7 @@ def at_deepest(method: str, result: Result) -> str:
 
 
 def draw_heatmaps(
-    explained: ExplainedNetwork,
-    images: ImageSet,
-    columns: dict[str, str],
+    rows: Sequence[ImageRow],
     path: Path,
     result: Result,
     title: str | None = None,
@@ -162,31 +190,18 @@ def draw_heatmaps(
     """One row per image, one column per method.
 
     Args:
-        explained: the network of the run.
-        images: to explain.
-        columns: see :func:`columns_of`.
+        rows: see :func:`sycam.report.image_rows.image_rows`.
         path: PNG file to write.
         result: of the run.
         title: over the picture; the winner's held-out figure if None.
         style: of the overlays.
+
+    Raises:
+        RunError: the file cannot be written.
     """
-    methods = {title: find_method(formula) for title, formula in columns.items()}
-    leaves = frozenset().union(*(method.leaves for method in methods.values()))
-    evidence, context = explained.measure(images, leaves=leaves, gradients=False)
-    cams = {title: m.heatmaps(evidence, context).maps[0] for title, m in methods.items()}
-    if evidence.outputs is None:
-        captions = [Path(name).name for name in images.names]
-    else:
-        chance, classes = probabilities(evidence.outputs, explained.reading.link).max(1)
-        known = result.record.network.class_names
-        captions = [
-            f"{Path(name).name}\n{known[c] if known else f'class {c}'} ({p:.0%})"
-            for name, c, p in zip(images.names, classes.tolist(), chance.tolist(), strict=True)
-        ]
-    pictures = [images.picture(i) for i in range(len(images))]
     if title is None:
         title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
-    return draw_grid(pictures, cams, captions, path, title, style, result.path)
+    return draw_grid(rows, path, title, style, result.path)
 
 
 def _reshape(record: RunRecord) -> str | None:
@@ -210,22 +225,30 @@ def _target(record: RunRecord, images: ImageSet) -> str:
 
 def _first_heldout(result: Result, network: nn.Module | str) -> ImageSet:
     record = result.record
-    if record.network.source == DEMO and record.data.search_origin == DEMO_ORIGIN:
+    demo = record.network.source == DEMO and record.data.search_origin == DEMO_ORIGIN
+    if demo and not record.settings.correct_only:  # the first ones are cheap to make
         return demo_images("heldout", ROWS, record.settings.seed)
     unseen = recorded_heldout(result, network)
     return unseen.subset(range(min(ROWS, len(unseen))))
 
 
-def _stems(names: Sequence[str]) -> list[str]:
-    """Names of files for images, no two alike."""
-    stems: list[str] = []
-    for i, name in enumerate(names):
-        stem = Path(name).stem.replace("[", "-").replace("]", "")
-        stems.append(f"{stem}-{i}" if stem in stems else stem)
-    return stems
+def _with_truth(record: RunRecord) -> list[ImageSource]:
+    """The run's folders and tables that say where objects are, as far as they are still there."""
+    found = []
+    origins = [record.data.search_origin, record.data.heldout_origin]
+    for origin in origins[: 1 if origins[0] == origins[1] else 2]:
+        if origin is None or origin == DEMO_ORIGIN or str(origin["source"]).endswith(".npz"):
+            continue
+        if not (origin.get("masks") or origin.get("boxes") or Path(origin["source"]).is_file()):
+            continue
+        with suppress(SycamError):
+            found.append(open_images(**origin))
+    return found
 
 
-def _read(images: Sequence[str | Path], record: RunRecord, network: nn.Module | str) -> ImageSet:
+def _read(
+    images: Sequence[str | Path], record: RunRecord, network: nn.Module | str, notify: Notify
+) -> ImageSet:
     channels, *size = record.data.shape
     if len(size) != 2 or channels not in (1, 3):
         raise RunError(
@@ -248,7 +271,15 @@ def _read(images: Sequence[str | Path], record: RunRecord, network: nn.Module | 
         mean, std = record.data.mean, record.data.std
         reading = origin
     how = {k: reading[k] for k in ("resize", "interpolation", "squash") if k in reading}
-    found = load_files(images, mean, std, height if height == width else None, **how)
+    how["size"] = height if height == width else None
+    listed_in = _with_truth(record)
+    try:
+        found = load_files(images, mean, std, **how, listed_in=listed_in)
+    except DataError as error:
+        if not listed_in:
+            raise
+        found = load_files(images, mean, std, **how)  # an image itself is refused again
+        notify(Note(f"no ground truth is drawn: {error}"))
     if tuple(found.images.shape[1:]) != record.data.shape:
         raise RunError(
             f"the images are {tuple(found.images.shape[1:])}, the run's were {record.data.shape}"

@@ -36,7 +36,7 @@ def keep_pictures(
         result, explained, unseen: of the run.
         curves: whether there is time for those of removal, which take passes of their own.
         base: of the export that the page shows; none if None.
-        warn: is told what could not be drawn and why: the result stands whatever happens here.
+        warn: is told once, of all that could not be drawn and why: the result stands whatever happens here.
     """
     works: dict[str, Callable[[], object]] = {
         SAID[OVERVIEW]: lambda: overview(result, explained, unseen),
@@ -50,13 +50,23 @@ def keep_pictures(
         del works["the curves of removal"]
     if result.best is None:
         del works[SAID[OVERVIEW]], works["the gallery"]
+    failed: dict[str, list[str]] = {}  # by the reason
     for said, work in works.items():
         try:
             work()
         except Exception as error:
-            known = isinstance(error, SycamError)
-            reason = str(error) if known else f"{type(error).__name__}: {error}"
-            warn(f"not drawn: {said}: {reason}")
+            failed.setdefault(_reason(error), []).append(said)
+    if failed:
+        told = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in failed.items())
+        warn(f"not drawn: {told}. The result is kept")
+
+
+def _reason(error: Exception) -> str:
+    """Why something was not drawn: of files what the system says, which is the same for all."""
+    cause = error if isinstance(error, OSError) else error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(error) if isinstance(error, SycamError) else f"{type(error).__name__}: {error}"
 
 
 def where_kept(result: Result) -> list[str]:

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
@@ -21,7 +20,7 @@ from sycam.drawing.fronts import (
     draw_goals,
     draw_leaderboard,
 )
-from sycam.drawing.overlays import draw_grid, written
+from sycam.drawing.overlays import ImageRow, draw_grid, written
 from sycam.drawing.vector import inline_svg
 from sycam.errors import OptionError, RunError
 from sycam.report.animation import _frame
@@ -172,7 +171,8 @@ def test_names_with_dollar_signs_are_no_mathematics(tmp_path):
     assert pixels(figure).std() > 0
     figure = draw_agreement([0.1, 0.2], [0.1, 0.3], [name, "b"], name, name, title=name)
     assert pixels(figure).std() > 0
-    picture, maps = np.zeros((8, 8, 3), np.uint8), {name: torch.zeros(1, 8, 8)}
-    assert draw_grid([picture], maps, [name], tmp_path / "a.png", name).stat().st_size > 0
-    frame = _frame([name], [picture], [picture], [0.0], np.ones((1, 1)), 0)
+    picture, heatmap = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.float32)
+    row = ImageRow(picture, name, {name: heatmap}, {name: name})
+    assert draw_grid([row], tmp_path / "a.png", name).stat().st_size > 0
+    frame = _frame(row, [picture], [picture], [0.0], np.ones((1, 1)), 0)
     assert frame.size[0] > 0

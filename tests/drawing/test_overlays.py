@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import matplotlib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 import sycam
-from sycam.cli import app
 from sycam.data import demo
 from sycam.data.images import ImageSet
 from sycam.drawing.overlays import overlay
@@ -24,17 +20,6 @@ from sycam.problem.images import demo_images
 from sycam.report.explain import explain
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a small run."""
-    folder = tmp_path_factory.mktemp("pictures") / "run"
-    command = ["synthesize", "--metric", "iou", "--budget", "8", "--max-cost", "2", "--quiet"]
-    command += ["--search-images", "12", "--heldout-images", "8", "--out", str(folder)]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    return folder
 
 
 @pytest.mark.parametrize("name", COLOUR_MAPS)
@@ -79,39 +64,6 @@ def test_the_images_shown_are_those_that_the_network_saw():
     changed = (shown != images.images[:, None]).any(3).flatten(3).float().mean(-1)
     expected = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     torch.testing.assert_close(changed, expected.expand(2, 3, 9), rtol=0, atol=0.01)
-
-
-@pytest.mark.slow
-def test_explain_draws_all_images_together_and_their_removal(run, tmp_path):
-    command = ["explain", str(run), "--out", str(tmp_path), "--together", "--animate"]
-    done = CliRunner().invoke(app, [*command, "--method", "grad-cam", "--colour-map", "viridis"])
-    assert done.exit_code == 0, done.output
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        *(f"heldout-{i}.gif" for i in range(6)),
-        "images.png",
-    ]
-    with Image.open(tmp_path / "heldout-0.gif") as picture:
-        assert (picture.n_frames, picture.info["loop"]) == (10, 0)  # 0 to 90 % removed, for ever
-        frames = []
-        for k in range(picture.n_frames):
-            picture.seek(k)
-            frames.append(np.asarray(picture.convert("RGB")).astype(int))
-    for before, after in itertools.pairwise(frames):
-        assert np.abs(before - after).max() > 50
-
-
-def test_a_result_plots_itself(run, tmp_path):
-    result = sycam.load(run)
-    for kind in ("leaderboard", "front", "heldout"):
-        assert result.plot(kind)._repr_png_().startswith(b"\x89PNG")
-    assert result.plot().save(tmp_path / "board.svg").read_text().startswith("<?xml")
-    (axis,) = result.plot().figure.axes
-    shown = [label.get_text() for label in axis.get_yticklabels()]
-    assert shown == [row.name for row in result.validation.rows]
-    with pytest.raises(OptionError, match=r"ends in '.bmp2', .* expected one of .*\.png"):
-        result.plot().save(tmp_path / "board.bmp2")
-    with pytest.raises(OptionError, match="'pie' is not known; expected leaderboard, front"):
-        result.plot("pie")
 
 
 def test_files_are_not_explained_by_a_run_on_tensors(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 from sycam.data.images import ImageSet
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.report.explain import columns_of, draw_heatmaps
+from sycam.report.image_rows import image_rows, recorded_figures
 from sycam.runs.result import Result
 from sycam.support.bounded_json import parse_json
 from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
@@ -59,7 +60,9 @@ def keep_gallery(result: Result, explained: ExplainedNetwork, unseen: ImageSet) 
             shown.add(place)
             i = int(best_first[place])
             file = f"{kind}-{place}.png"
-            draw_heatmaps(explained, unseen.subset([i]), columns, folder / file, result, "")
+            figures = recorded_figures(result, columns, [i])
+            rows = image_rows(explained, unseen.subset([i]), columns, result, figures)
+            draw_heatmaps(rows, folder / file, result, "")
             made.append(Picture(kind, Path(unseen.names[i]).name, float(scores[i]), file))
     index = json_text([asdict(picture) for picture in made], ensure_ascii=False, indent=1)
     write_whole(folder / INDEX, index + "\n", within=result.path)

@@ -1,0 +1,31 @@
+"""The contour of the ground truth on a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+# A light line within a dark one: one of them shows on whatever image and heat lie below.
+_LINES = (("black", 2.4), ("white", 1.0))
+
+
+def draw_contour(axis: Axes, mask: np.ndarray) -> None:
+    """Draw the contour of a mask, of each of its parts and holes, over an image.
+
+    What reaches the image's edge is closed there, so that a mask of the whole image shows as a
+    frame; a mask that marks nothing shows as nothing.
+
+    Args:
+        axis: shows the image, one unit per pixel.
+        mask: bool ``[H,W]``, of the image's size.
+    """
+    if not mask.any():
+        return
+    height, width = mask.shape
+    padded = np.pad(mask.astype(np.float32), 1)
+    columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
+    for colour, points in _LINES:
+        drawn = axis.contour(columns, rows, padded, levels=[0.5], colors=colour, linewidths=points)
+        drawn.set_clip_on(False)  # or half of a line at the edge would be lost
+    axis.set_xlim(-0.5, width - 0.5)  # contour() widens them by the margin
+    axis.set_ylim(height - 0.5, -0.5)
