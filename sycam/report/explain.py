@@ -200,7 +200,11 @@ def draw_heatmaps(
         RunError: the file cannot be written.
     """
     if title is None:
-        title = f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
+        title = f"{result.metric} of the winner on search images: {result.best.score:.3f}"
+        if result.best.heldout is not None:  # it is where the evidence was begun
+            title = (
+                f"{result.metric} of the winner on held-out images: {result.best.heldout.mean:.3f}"
+            )
     return draw_grid(rows, path, title, style, result.path)
 
 
