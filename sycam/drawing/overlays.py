@@ -103,7 +103,8 @@ def draw_grid(
     width = _SIDE * (1 + len(columns))
     lines = max(text.count("\n") + 1 for row in rows for text in ("", *row.figures.values()))
     height, across = rows[0].picture.shape[:2]
-    each = 0.92 * _SIDE * height / across + _CAPTION + _LINE * lines
+    above = max(row.caption.count("\n") - 1 for row in rows)  # beyond two lines
+    each = 0.92 * _SIDE * height / across + _CAPTION + _LINE * (lines + above)
     figure = Figure(figsize=(width, each * len(rows) + 0.6))
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), 1 + len(columns), squeeze=False, subplot_kw=PLAIN)

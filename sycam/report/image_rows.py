@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,11 @@ def _row(
     mask = None if images.masks is None else images.masks[i].cpu().numpy()
     if len(images.shape) == 3:
         return ImageRow(images.picture(i), caption, heatmaps, figures, mask)
-    depth = images.shape[1] // 2  # as picture() shows
-    flat = None if mask is None else mask[depth]
-    return ImageRow(images.picture(i), caption, heatmaps, figures, flat, depth)
+    slices = images.shape[1]
+    depth = slices // 2
+    if mask is not None and mask.any():  # the slice that has most of the object
+        depth = int(mask.sum((1, 2)).argmax())
+    flat = replace(images.subset([i]), images=images.images[i : i + 1, :, depth], masks=None)
+    caption = f"{caption}\nslice {depth + 1} of {slices}"
+    shown = None if mask is None else mask[depth]
+    return ImageRow(flat.picture(0), caption, heatmaps, figures, shown, depth)

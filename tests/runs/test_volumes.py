@@ -7,7 +7,11 @@ import torch
 from torch import Tensor, nn
 
 import sycam
+from sycam.data.images import ImageSet
+from sycam.drawing.overlays import draw_grid
 from sycam.errors import OptionError
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.report.image_rows import image_rows
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,16 @@ def test_a_search_on_volumes(spheres, tmp_path, metric):
     scores = table.scores[result.best.expression, metric].tolist()
     for reported in result.validation.winner.scores:
         assert min(abs(reported - s) for s in scores) < 1e-5
+    # Pictures show the slice that has most of the object.
+    two = ImageSet.from_arrays(images[:2], masks=masks[:2])
+    explained = ExplainedNetwork.prepare(network, "4", two)
+    for i, row in enumerate(image_rows(explained, two, {"winner": "grad-cam"}, result)):
+        assert row.heatmaps["winner"].shape == (8, 12, 12)
+        assert row.mask.sum() == masks[i].sum((1, 2)).max()
+        assert (row.mask == masks[i, row.depth].numpy()).all()
+        assert row.picture[row.mask].mean() > row.picture[~row.mask].mean() + 50
+        assert row.caption.endswith(f"slice {row.depth + 1} of 8")
+    assert draw_grid([row], tmp_path / "volume.png").is_file()
 
 
 def test_a_search_of_the_whole_network_is_one_of_a_layer(spheres, tmp_path):
