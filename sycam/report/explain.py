@@ -95,7 +95,7 @@ def explain(  # noqa: PLR0913 (public)
     with reading_a_run(filter(None, [file_of_network(network), *metric_files]), trust):
         explained, found, figures = _again(result, images, network, device, methods, notify)
         compared = COMPARISON in kinds or animate
-        columns = dict(zip(methods, methods, strict=True)) or columns_of(result)
+        columns = {method: method for method in methods} or columns_of(result)
         kept = tuple(columns) if methods else tuple(columns)[:1]  # the winner's
         if not compared:
             columns = {title: columns[title] for title in kept}
@@ -144,7 +144,7 @@ def _again(
     explained = ExplainedNetwork.prepare(
         network, record.network.layers, found, asked, record.settings.seed, device
     )
-    columns = dict.fromkeys(methods) or columns_of(result)
+    columns = {method: method for method in methods} or columns_of(result)
     figures = None if images else recorded_figures(result, columns, range(len(found)))
     return explained, found, figures
 

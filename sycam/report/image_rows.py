@@ -22,7 +22,7 @@ from sycam.scoring.scorer import Scorer
 
 AT_ONCE = 16  # images whose activations are in memory together
 
-Figures = Mapping[str, Mapping[str, Sequence[float]]]
+Figures = Mapping[str, Mapping[str, Sequence[float] | np.ndarray]]
 """Text of a metric to the method's title to what the metric says of each image, NaN for nothing."""
 
 
