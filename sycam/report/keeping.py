@@ -36,7 +36,8 @@ def keep_pictures(
         result, explained, unseen: of the run.
         curves: whether there is time for those of removal, which take passes of their own.
         base: of the export that the page shows; none if None.
-        warn: is told once, of all that could not be drawn and why: the result stands whatever happens here.
+        warn: is told once, of all that could not be drawn and why: the result stands whatever
+            happens here.
     """
     works: dict[str, Callable[[], object]] = {
         SAID[OVERVIEW]: lambda: overview(result, explained, unseen),
