@@ -176,7 +176,6 @@ class ARCC(_Harmonic):
         "Image by image it is 0 wherever ROAD is not positive, however far below, so that a search "
         "ranks by the other images alone. Complexity favours small maps over whole objects."
     )
-    volumes = False  # as ROAD
     _names = ("coherency", "complexity", "road")
     _needed, _instead = PROBABILITY, "road beside coherency"
 

@@ -56,11 +56,13 @@ def animate_removal(
         within: the run's folder, see :func:`sycam.support.files.write_whole`.
 
     Raises:
-        OptionError: a volume, which ROAD does not take.
+        OptionError: a volume, of which a picture shows one slice only.
         RunError: the file cannot be written.
     """
     if image.images.ndim != 4:
-        raise OptionError("removal is shown for images, not for volumes")
+        raise OptionError(
+            "removal is shown for images, not for volumes, of which a picture is one slice"
+        )
     methods = {title: find_method(formula) for title, formula in columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
     evidence, context = explained.measure(image, leaves=leaves)

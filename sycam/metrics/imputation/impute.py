@@ -1,4 +1,4 @@
-"""Fill the removed pixels of many images by the ROAD linear system (Rong et al. 2022).
+"""Fill the removed pixels of many images, or volumes, by the ROAD linear system (Rong et al. 2022).
 
 A missing pixel i is the weighted mean of its neighbours: ``sum_j w_ij (x_j - x_i) = 0`` over the
 neighbours inside the image, w = 1/6 for the four nearest and 1/12 for the four diagonal ones,
@@ -6,6 +6,12 @@ with the known pixels fixed. On the missing pixels that is a symmetric positive 
 (a discrete Laplace equation) as soon as one pixel of the image is known. With none known the
 system is singular (any constant solves it; the reference implementation returns NaN, or a
 constant made of rounding errors), so that is refused.
+
+The paper defines images; volumes are ours. Its weights are those of ``[1 2 1] x [1 2 1]`` without
+the centre, so a voxel's 26 neighbours have those of ``[1 2 1] x [1 2 1] x [1 2 1]``: 1/14 for the
+six faces, 1/28 for the twelve edges, 1/56 for the eight corners, half as much for each step
+sideways, as in the plane. A volume of equal slices under a mask of equal slices is therefore filled
+as its slice is. Voxels count as cubes: resample what is sampled otherwise along one axis.
 
 ``impute`` solves all images of a batch by conjugate gradients, preconditioned by one multigrid
 cycle and started from averages of ever coarser cells (pull, push). There are three engines: torch
@@ -17,11 +23,17 @@ small image. To start from the solution of a smaller mask of the same image woul
 0.3 to 0.5 off (rms, on images of unit variance), the start above 0.1 to 0.25. ``impute_exact``
 factorises one sparse matrix an image in float64; it is slow and is what everything else is measured
 against (``benchmarks/imputation.py``). None adds noise unless it is given.
+
+For volumes there are the torch engine and the factorisation, whose fill-in grows fast. On one core
+and for one mask, the torch engine took 2 ms at 8x12x12 voxels, 50 ms at 32x32x32 and half a second
+at 64x64x64; the factorisation 0.4 s at 16x16x16 and 3 s at 24x24x24.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -68,27 +80,29 @@ def impute(
 
     What is measured, on ROAD masks of smooth heatmaps and images of unit variance: the 99.9 %
     quantile of the absolute error is below ``tolerance``, its root mean square below a fifth of
-    it. It is no proven bound on every pixel. Every item is iterated until it is done, whatever
+    it. It is no proven bound on every pixel; in a volume of which a voxel or two are known errors
+    of four times the tolerance were seen. Every item is iterated until it is done, whatever
     else is in the batch. The result is deterministic for one engine, device and thread count.
 
     Args:
-        images: ``[N, C, H, W]`` float32 or float64, H and W at least 2; what it holds at removed
-            places is not read.
-        removed: ``[B, H, W]`` bool, True where the pixel is missing; at least one pixel of each
-            image is known.
+        images: ``[N, C, H, W]`` float32 or float64, or volumes ``[N, C, D, H, W]``, each side at
+            least 2; what it holds at removed places is not read.
+        removed: ``[B, H, W]`` (``[B, D, H, W]``) bool, True where the pixel is missing; at least
+            one pixel of each image is known.
         index: ``[B]`` int64, which image each mask is of; each of its own if None.
         tolerance: the error aimed at, in the unit of the images. Float32 images are solved in
             float64 where it is less than 2e-4 of the largest value.
         native: use the compiled engine of the device. Where it did not come with the package, the
             first such call in a process compiles for about a second, so it pays from some
             thousands of images on. Where there is none (no C compiler either, a device that is
-            neither a CPU nor CUDA), and for images more than 64 times as long as wide, the torch
-            engine serves; they agree within the tolerance.
+            neither a CPU nor CUDA), and for images more than 64 times as long as wide, and for
+            volumes, the torch engine serves; they agree within the tolerance.
         noise: like ``images``, added to the removed pixels once they are filled.
         largest: that value, at most; found among the known pixels if None.
 
     Returns:
-        ``[B, C, H, W]``: the known pixels bit for bit, the removed ones filled.
+        ``[B, C, H, W]`` (``[B, C, D, H, W]``): the known pixels bit for bit, the removed ones
+        filled.
 
     Raises:
         DataError: shapes, dtypes or devices do not fit, ``index`` names no image, or an image has
@@ -137,9 +151,9 @@ def impute(
 
 
 def _aspect(images: Tensor) -> float:
-    """The energy norm of a change by 1 that fades along the longer side of the image."""
-    shorter, longer = sorted(images.shape[2:])
-    return (shorter / longer) ** 0.5
+    """The energy norm of a change by 1 that fades along the longest side, or in a single voxel."""
+    *shorter, longest = sorted(images.shape[2:])
+    return min(1.0, math.prod(shorter) / longest) ** 0.5
 
 
 def largest_value(images: Tensor) -> float:
@@ -161,7 +175,7 @@ def _largest(images: Tensor, removed: Tensor, index: Tensor) -> float:
 
 def _compiled(images: Tensor, dtype: torch.dtype) -> Callable[..., tuple[Tensor, int]] | None:
     """The compiled engine for these images, or None where there is none."""
-    if max(images.shape[2:]) > THIN * min(images.shape[2:]):
+    if images.ndim == 5 or max(images.shape[2:]) > THIN * min(images.shape[2:]):
         return None
     if images.device.type == "cpu" and native_available(images.shape[1:], dtype):
         return solve_native
@@ -189,13 +203,15 @@ def _by_torch(
 
 
 def _check(images: Tensor, removed: Tensor, count: int) -> None:
-    if images.ndim != 4 or images.dtype not in (torch.float32, torch.float64):
+    if images.ndim not in (4, 5) or images.dtype not in (torch.float32, torch.float64):
         raise DataError(
-            "images to impute must be a float32 or float64 tensor [B, C, H, W], not "
-            f"{images.dtype} {list(images.shape)}"
+            "images to impute must be a float32 or float64 tensor [B, C, H, W] or, of volumes, "
+            f"[B, C, D, H, W], not {images.dtype} {list(images.shape)}"
         )
     if min(images.shape[2:]) < 2:
-        raise DataError(f"images to impute must be at least 2x2, not {list(images.shape)}")
+        raise DataError(
+            f"images to impute must be at least 2x2, volumes 2x2x2, not {list(images.shape)}"
+        )
     expected = (count, *images.shape[2:])
     if removed.dtype != torch.bool or tuple(removed.shape) != expected:
         raise DataError(
@@ -239,20 +255,21 @@ def impute_exact(images: Tensor, removed: Tensor) -> Tensor:
     """Fill the removed pixels by one sparse factorisation an image, in float64 on the CPU.
 
     Args:
-        images: ``[B, C, H, W]`` float; what it holds at removed places is not read.
-        removed: ``[B, H, W]`` bool, True where the pixel is missing; at least one pixel of each
-            image is known.
+        images: ``[B, C, H, W]`` float, or volumes ``[B, C, D, H, W]``; what it holds at removed
+            places is not read.
+        removed: ``[B, H, W]`` (``[B, D, H, W]``) bool, True where the pixel is missing; at least
+            one pixel of each image is known.
 
     Returns:
-        ``[B, C, H, W]`` in the dtype and on the device of the images.
+        Like the images, in their dtype and on their device.
 
     Raises:
         DataError: as ``impute``.
     """
     _check(images, removed, len(images))
     _check_known(removed)
-    count, colours, height, width = images.shape
-    laplacian = _laplacian(height, width)
+    count, colours = images.shape[:2]
+    laplacian = _laplacian(images.shape[2:])
     filled = images.clone(memory_format=torch.contiguous_format)
     for item in range(count):
         mask = removed[item].flatten()
@@ -274,17 +291,13 @@ def impute_exact(images: Tensor, removed: Tensor) -> Tensor:
     return filled
 
 
-def _laplacian(height: int, width: int) -> scipy.sparse.csr_matrix:
+def _laplacian(shape: Sequence[int]) -> scipy.sparse.csr_matrix:
     """Row i: the sum of the weights of i's neighbours inside the image, minus those weights."""
-    index = np.arange(height * width).reshape(height, width)
-    pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
-    for down, right, weight in ((0, 1, 1 / 6), (1, 0, 1 / 6), (1, 1, 1 / 12), (1, -1, 1 / 12)):
-        here = index[: height - down, max(0, -right) : width - max(0, right)].ravel()
-        there = index[down:, max(0, right) : width - max(0, -right)].ravel()
-        pairs += [(here, there, weight), (there, here, weight)]
-    rows, columns = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1))
-    weights = np.concatenate([np.full(len(pair[0]), pair[2]) for pair in pairs])
-    size = height * width
-    adjacency = scipy.sparse.csr_matrix((weights, (rows, columns)), shape=(size, size))
+    centre = 2 ** len(shape)
+    # Per axis [1 2 1], which ends at the border: their product holds each pixel's neighbours.
+    axes = [scipy.sparse.diags([1.0, 2.0, 1.0], [-1, 0, 1], shape=(n, n)) for n in shape]
+    weights = functools.reduce(scipy.sparse.kron, axes)
+    weights -= centre * scipy.sparse.eye(math.prod(shape))
+    adjacency = weights.tocsr() / (4 ** len(shape) - centre)
     degrees = np.asarray(adjacency.sum(1)).ravel()
     return (scipy.sparse.diags(degrees) - adjacency).tocsr()

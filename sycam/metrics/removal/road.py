@@ -37,6 +37,8 @@ _HEAVY_BLUR = (89, 22)
 _OPTIONS = (
     "A missing pixel is the weighted mean of its neighbours (1/6 beside it, 1/12 diagonally), "
     "solved for all missing pixels at once by `solver` to `tolerance`, plus Gaussian `noise`. "
+    "The paper defines images; of volumes, where a voxel's 26 neighbours have 1/14 (face), 1/28 "
+    "(edge) and 1/56 (corner), equal slices under equal masks are filled as one slice is. "
     "`ties=\"blur\"` orders tied pixels by a wide blur of the heatmap, then by a permutation "
     "common to all candidates, so that all remove the same number of pixels; `ties=\"plateau\"` "
     "removes tied pixels together, as pytorch-grad-cam's strict threshold does, and where that "
@@ -66,7 +68,6 @@ class _Removal(Metric):
     traps = _TRAP
     range = (-1.0, 1.0)
     in_units_of_target = True
-    volumes = False  # the imputer's weights are those of a pixel's eight neighbours
     _sides: tuple[str, ...]
 
     def __init__(
@@ -88,8 +89,9 @@ class _Removal(Metric):
             ties: ``"blur"`` orders equal pixels; ``"plateau"`` removes them together: MoRF keeps
                 ``L < percentile(L, q)``, LeRF ``-L < percentile(-L, q)``.
             imputer: ``"linear"`` by ``solver``; ``"blur"``, the image under a Gaussian of a tenth
-                of its side; ``"telea"``, OpenCV's inpainting colour by colour, on the CPU; or
-                ``"mean"`` of the image, colour by colour. All with ``noise``.
+                of its side (a volume slice by slice); ``"telea"``, OpenCV's inpainting colour by
+                colour, on the CPU, of images only; or ``"mean"`` of the image, colour by colour.
+                All with ``noise``.
         """
         self.percentiles = tuple(percentiles) if isinstance(percentiles, Sequence) else ()
         if not self.percentiles or not all(between(q, 0, 100) for q in self.percentiles):
@@ -106,6 +108,11 @@ class _Removal(Metric):
     def check(self, context: Context) -> None:
         if self.imputer == "telea":
             inpainting()
+            if len(context.size) > 2:
+                raise OptionError(
+                    f"imputer 'telea' of metric {self.name!r} fills images, not volumes "
+                    "(N,C,D,H,W); choose imputer 'linear', 'blur' or 'mean'"
+                )
 
     def by_another_imputer(self) -> Self:
         """The same with removed pixels blurred; imputed linearly, where this one blurs them."""
@@ -228,7 +235,8 @@ class _Removal(Metric):
                 return solve(images, removed, index)
             # Without a known pixel there is nothing to fill from.
             empty = removed.flatten(1).all(1)
-            filled = solve(images, removed & ~empty[:, None, None], index)
+            known = ~empty.view(-1, *(1,) * (removed.ndim - 1))
+            filled = solve(images, removed & known, index)
             filled[empty] = 0.0 if noise is None else noise[index[empty]]
             return filled
 

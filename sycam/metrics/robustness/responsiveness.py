@@ -24,6 +24,8 @@ LEVELS: Mapping[str, Sequence[float]] = {
     "speckle": (0.15, 0.4, 0.8),
     "blur": (0.01, 0.03, 0.08),
 }
+SUPERVOXELS = 200  # of a volume, about
+COMPACTNESS = 0.1  # weight of nearness against grey values in [0, 1]
 _PART = 16  # images whose predictions are looked at together before scoring
 
 
@@ -39,7 +41,8 @@ class Responsiveness(Metric):
     )
     family = "robustness"
     definition = (
-        "The clean image is cut into superpixels (quickshift), which a heatmap ranks by their mean "
+        "The clean image is cut into superpixels (quickshift; volumes, which the paper does not "
+        "have, into 200 by SLIC), which a heatmap ranks by their mean "
         "heat; o is the extrapolated rank-biased overlap (Webber et al. 2010, `persistence` p) of "
         "the rankings of the clean and of a noisy image, each explained by the logit of the class "
         "predicted on it. C is the mean of o over noisy copies that keep the prediction, R is 1 "
@@ -57,7 +60,6 @@ class Responsiveness(Metric):
         "It says nothing of where the heat lies: a map that is a hash of the prediction scores "
         "high. A few images whose prediction changes may carry R: look at its interval."
     )
-    volumes = False  # quickshift cuts flat images
     components = ("kept overlap", "kept", "changed overlap", "changed")
 
     def __init__(
@@ -99,7 +101,7 @@ class Responsiveness(Metric):
 
     def check(self, context: Context) -> None:
         """Refuse callable targets, and images for which the figure is undefined."""
-        _quickshift()
+        _segmentation()
         seen = torch.zeros(2, dtype=torch.bool, device=context.images.device)
         for start in range(0, len(context), _PART):
             changed = self._changes(context.subset(slice(start, start + _PART)))
@@ -155,7 +157,7 @@ class Regions:
     """Superpixels of N images.
 
     Attributes:
-        labels: ``[N,H*W]`` int64, the region of each pixel, from 0.
+        labels: ``[N,H*W]`` (``[N,D*H*W]``) int64, the region of each pixel, from 0.
         counts: ``[N]`` int64, the number of regions of each image.
     """
 
@@ -165,20 +167,25 @@ class Regions:
     @classmethod
     def of(cls, images: Tensor) -> Regions:
         """Cut images ``[N,C,H,W]`` by quickshift (Vedaldi and Soatto, ECCV 2008), as scikit-image
-        does by default.
+        does by default; volumes ``[N,C,D,H,W]`` by SLIC (Achanta et al., PAMI 2012).
 
         Each image is scaled to [0, 1]. Three channels are taken for colours; of any other number
-        the mean is taken for grey.
+        the mean is taken for grey, as of volumes.
 
         Raises:
             OptionError: scikit-image is not installed.
         """
-        quickshift, regions = _quickshift(), []
+        (quickshift, slic), regions = _segmentation(), []
         for image in images.double().cpu():
-            colours = image if len(image) == 3 else image.mean(0).expand(3, *image.shape[1:])
+            flat = image.ndim == 3
+            coloured = flat and len(image) == 3
+            colours = image if coloured else image.mean(0).expand(3, *image.shape[1:])
             low, high = colours.min(), colours.max()
-            scaled = (colours - low) / (high - low if high > low else 1.0)
-            labels = quickshift(scaled.permute(1, 2, 0).numpy(), rng=0)
+            scaled = ((colours - low) / (high - low if high > low else 1.0)).numpy()
+            if flat:
+                labels = quickshift(scaled.transpose(1, 2, 0), rng=0)
+            else:
+                labels = slic(scaled[0], SUPERVOXELS, COMPACTNESS, channel_axis=None)
             # Consecutive numbers, in case one is missing.
             regions.append(torch.from_numpy(np.unique(labels, return_inverse=True)[1]).flatten())
         labels = torch.stack(regions).to(images.device)
@@ -236,12 +243,13 @@ def rank_biased_overlap(
     return tail + (1 - persistence) / persistence * terms.sum(-1)
 
 
-def _quickshift() -> Any:
+def _segmentation() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Quickshift and SLIC."""
     try:
-        from skimage.segmentation import quickshift
+        from skimage.segmentation import quickshift, slic
     except ImportError:
         raise OptionError(
             "metric 'rm' takes superpixels from scikit-image, which is not installed: "
             "pip install 'sycam[superpixels]'"
         ) from None
-    return quickshift
+    return quickshift, slic

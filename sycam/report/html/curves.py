@@ -59,9 +59,9 @@ def keep_curves(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -
     """Measure the curves on held-out images and write ``curves.json`` into the run's folder.
 
     Returns:
-        The file; None for volumes, which ROAD does not take.
+        The file; None where there is no image.
     """
-    if len(unseen) == 0 or unseen.images.ndim != 4:
+    if len(unseen) == 0:
         return None
     images = unseen.subset(list(range(min(IMAGES, len(unseen)))))
     methods = {name: find_method(name) for name in _names(result)}

@@ -119,6 +119,46 @@ def test_another_imputer_than_the_one_in_use():
     assert find_metric("road:imputer=blur").by_another_imputer().text == "road"
 
 
+@pytest.fixture
+def of_volumes():
+    """Three random volumes ``[3,2,4,5,6]`` under a small network, and a heatmap for each."""
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Conv3d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)).eval()
+    volumes = torch.randn(3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(7))
+    targets, classifier = network(volumes).argmax(1), Classifier(network)
+    with torch.no_grad():
+        clean = classifier.probability(volumes, targets)
+    ctx = Context(volumes, targets, clean, classifier, ["a", "b", "c"])
+    return network, ctx, torch.rand(1, 3, 4, 5, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("ties", ["blur", "plateau"])
+@torch.no_grad()
+def test_road_of_volumes_is_the_papers_curve_area(of_volumes, ties):
+    network, ctx, maps = of_volumes
+    found = Road(**QUIET, ties=ties).score(maps, ctx)[0]
+    for i in range(3):
+        curves = literal_curves(network, ctx, maps[0, i], i)
+        expected = (np.mean(curves["lerf"]) - np.mean(curves["morf"])) / 2
+        assert found[i] == pytest.approx(expected, abs=1e-5)
+    close = Road(noise=0.0, ties=ties).score(maps, ctx)[0]
+    torch.testing.assert_close(close, found, atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_volumes_without_a_known_voxel_become_zero(of_volumes):
+    _, ctx, maps = of_volumes
+    found = RoadMorf(ties="plateau", noise=0.0).score(torch.ones_like(maps), ctx)[0]
+    empty = ctx.classifier.probability(torch.zeros_like(ctx.images), ctx.targets)
+    torch.testing.assert_close(found.float(), empty - ctx.clean, atol=1e-6, rtol=0)
+
+
+def test_telea_says_that_it_fills_images_only(of_volumes):
+    pytest.importorskip("cv2")
+    with pytest.raises(OptionError, match=r"'telea' of metric 'road' fills images, not volumes"):
+        Road(imputer="telea").check(of_volumes[1])
+
+
 @pytest.mark.parametrize("name", ["road", "arcc"])
 def test_without_opencv_it_is_said_what_to_install(context12, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "cv2", None)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from skimage.segmentation import quickshift
 from torch import nn
 
@@ -70,6 +71,22 @@ def test_superpixels_are_scikit_images_and_ranked_by_mean_heat(small_images):
             means = [maps[p, i].numpy()[expected == r].mean() for r in range(count)]
             hottest_first = ranks[p, i].argsort()[:count].tolist()
             assert hottest_first == np.argsort(-np.round(means, 6), stable=True).tolist()
+
+
+def test_volumes_have_supervoxels_of_neighbours_that_look_alike():
+    """Two bright balls in the dark: no region has much of both, and each is in one piece."""
+    places = torch.stack(torch.meshgrid(*map(torch.arange, (8, 16, 16)), indexing="ij")).float()
+    bright = torch.zeros(8, 16, 16, dtype=torch.bool)
+    for centre in ((3, 4, 4), (4, 11, 11)):
+        bright |= (places - torch.tensor(centre)[:, None, None, None]).square().sum(0) < 10
+    noise = 0.05 * torch.rand(8, 16, 16, generator=torch.Generator().manual_seed(0))
+    regions = Regions.of((bright.float() + noise)[None, None] * 700 - 200)  # in any scale
+    labels, count = regions.labels[0].view(8, 16, 16), int(regions.counts[0])
+    assert 50 < count < 400
+    assert sorted(labels.unique().tolist()) == list(range(count))
+    shares = torch.stack([bright[labels == label].float().mean() for label in range(count)])
+    assert ((shares < 0.2) | (shares > 0.8)).float().mean() > 0.8
+    assert all(ndimage.label((labels == label).numpy())[1] == 1 for label in range(count))
 
 
 def test_grey_and_constant_images_have_superpixels():
