@@ -39,6 +39,8 @@ OPTIONAL = {
     "wandb": ("wandb", "runs sent to Weights & Biases: sycam.track.WandB"),
     "tensorboard": ("tensorboard", "runs written for TensorBoard: sycam.track.TensorBoard"),
     "scikit-image": ("superpixels", "the metric responsiveness"),
+    "pydicom": ("medical", "images in DICOM files"),
+    "nibabel": ("medical", "volumes in NIfTI files"),
     "opencv-python-headless": ("inpainting", "removal by ROAD with imputer=telea"),
 }
 """Packages that need not be there, with the extra that brings them and what they are for."""

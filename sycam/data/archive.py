@@ -16,6 +16,7 @@ from PIL import Image
 
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, Reader
+from sycam.data.volumes import VolumeReader
 from sycam.errors import DataError
 from sycam.support import mapped_tensor
 from sycam.support.files import NotPlainError, open_plain
@@ -90,7 +91,7 @@ class ArchiveReader(Reader):
 
 def archive_reader(
     path: Path, reading: Preprocessing, *, groups: str | None = None
-) -> ArchiveReader:
+) -> ArchiveReader | VolumeReader:
     """The arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
 
     Arrays above :func:`sycam.support.mapped_tensor.limit` are unpacked into a temporary file and
@@ -98,8 +99,9 @@ def archive_reader(
 
     Args:
         path: an ``.npz`` file with ``images`` uint8 ``[N, H, W, C]`` (as many channels as the
-            network takes) or ``[N, H, W]``; ``labels`` integers ``[N]``; ``masks`` ``[N, H, W]``,
-            not zero = object; ``boxes_xyxy_rel`` ``[N, 4]``, x0 y0 x1 y1 as shares of width and
+            network takes) or ``[N, H, W]``, or volumes ``[N, C, D, H, W]`` of integers or floating
+            point; ``labels`` integers ``[N]``; ``masks`` ``[N, H, W]`` (``[N, D, H, W]``), not
+            zero = object; ``boxes_xyxy_rel`` ``[N, 4]``, x0 y0 x1 y1 as shares of width and
             height.
             Where both masks and boxes are there the masks count. ``ids``, texts or whole numbers
             ``[N]``, name the images, and ``classes``, texts, the classes; of another form they,
@@ -113,6 +115,8 @@ def archive_reader(
             or of another shape.
     """
     arrays = _load(path, ARRAYS if groups is None else (*ARRAYS, groups))
+    if "images" in arrays and arrays["images"].ndim == 5:
+        return _volumes(arrays, path, reading, groups)
     pixels = _pixels(arrays, path)
     count, height, width = pixels.shape[:3]
     channels = pixels.shape[3]
@@ -126,7 +130,7 @@ def archive_reader(
     if "labels" in arrays:
         labels = labels_of(arrays["labels"], count, path)
     if "masks" in arrays:
-        masks = masks_of(arrays["masks"], pixels, path)
+        masks = masks_of(arrays["masks"], pixels.shape[:3], path)
     elif "boxes_xyxy_rel" in arrays:
         boxes = _boxes(arrays["boxes_xyxy_rel"], count, path) * [width, height, width, height]
     belongs = None if groups is None else _groups(arrays, groups, count, path)
@@ -191,7 +195,10 @@ def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
 
 
 def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
-    expected = "expected uint8 [N, H, W, C], channels last, or uint8 [N, H, W]"
+    expected = (
+        "expected uint8 [N, H, W, C], channels last, or uint8 [N, H, W], or volumes "
+        "[N, C, D, H, W] of whole or floating-point numbers"
+    )
     if "images" not in arrays:
         raise DataError(f"{path} has no array 'images'; {expected}")
     images = arrays["images"]
@@ -206,6 +213,36 @@ def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
     if len(images) == 0:
         raise DataError(f"{path}: array 'images' holds no image")
     return images
+
+
+def _volumes(
+    arrays: dict[str, np.ndarray], path: Path, reading: Preprocessing, groups: str | None
+) -> VolumeReader:
+    volumes = arrays["images"]
+    if volumes.dtype.kind not in "iuf" or 0 in volumes.shape:
+        raise _wrong(
+            "images", volumes, path, "expected whole or floating-point numbers [N, C, D, H, W]"
+        )
+    if "boxes_xyxy_rel" in arrays and "masks" not in arrays:
+        raise DataError(
+            f"{path}: array 'boxes_xyxy_rel' marks no object in volumes; give 'masks' [N, D, H, W]"
+        )
+    count, channels = volumes.shape[:2]
+    reading.scale(channels)  # refuse what does not fit at once
+    masks = None
+    if "masks" in arrays:
+        masks = masks_of(arrays["masks"], (count, *volumes.shape[2:]), path)
+    return VolumeReader(
+        place=str(path),
+        names=tuple(f"npz[{i}]" for i in range(count)),
+        reading=reading,
+        volume=volumes.__getitem__,
+        labels=labels_of(arrays["labels"], count, path).tolist() if "labels" in arrays else None,
+        mask=None if masks is None else masks.__getitem__,
+        groups=None if groups is None else _groups(arrays, groups, count, path),
+        note=f"{count} volumes [C,D,H,W] of {volumes.dtype}, not resized: "
+        + ("divided by 255" if volumes.dtype == np.uint8 else "intensities as they are"),
+    )
 
 
 def labels_of(labels: np.ndarray, count: int, path: Path) -> np.ndarray:
@@ -243,10 +280,10 @@ def _texts(
     return names if len(set(names)) == wanted == len(names) and "" not in names else None
 
 
-def masks_of(masks: np.ndarray, pixels: np.ndarray, path: Path) -> np.ndarray:
-    """Masks ``[N, H, W]`` of the pixels' size; DataError where they are no such."""
-    expected = f"expected {list(pixels.shape[:3])}, one mask per image, of its size"
-    if masks.shape != pixels.shape[:3] or masks.dtype.kind not in "biuf":
+def masks_of(masks: np.ndarray, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """Masks ``[N, H, W]`` or ``[N, D, H, W]`` of a shape; DataError where they are no such."""
+    expected = f"expected {list(shape)}, one mask per image, of its size"
+    if masks.shape != shape or masks.dtype.kind not in "biuf":
         raise _wrong("masks", masks, path, expected)
     if masks.dtype.kind == "f" and not all(np.isfinite(part).all() for part in _pieces(masks)):
         raise DataError(f"{path}: array 'masks' holds NaN or infinite values")

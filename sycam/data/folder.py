@@ -10,14 +10,34 @@ from pathlib import Path
 import numpy as np
 
 from sycam.data.class_folders import labels_of_folders
-from sycam.data.pictures import read_picture
+from sycam.data.medical import (
+    AXES,
+    DICOM,
+    NIFTI,
+    is_dicom,
+    is_multi_frame,
+    is_nifti,
+    read_nifti,
+    read_series,
+    read_slice,
+    series_below,
+)
+from sycam.data.pictures import flattened, read_picture
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import Frame, Reader
 from sycam.data.tables import boxes_of, key_of, label_of, match, read_labels, rows
-from sycam.data.truth import Truth, no_row, truth_of_boxes, truth_of_masks
-from sycam.errors import DataError
+from sycam.data.truth import (
+    Truth,
+    no_row,
+    read_volume_mask,
+    truth_of_boxes,
+    truth_of_masks,
+)
+from sycam.data.volumes import VolumeReader
+from sycam.errors import DataError, OptionError
+from sycam.support.arguments import argument
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *DICOM, *NIFTI)
 LABELS = "labels.csv"
 
 
@@ -44,11 +64,18 @@ class FileReader(Reader):
 
     def read(self, i: int) -> Frame:
         """Image ``i``, see :class:`~sycam.data.source.Reader`."""
-        picture = read_picture(self.files[i], self.reading.wanted_channels)
+        channels = self.reading.wanted_channels
+        if is_dicom(self.files[i]):
+            picture = read_slice(self.files[i], self.reading.window)
+            picture = picture if picture.mode == "F" else flattened(picture, channels)
+        else:
+            picture = read_picture(self.files[i], channels)
         values = np.asarray(
             self.reading.geometry(*picture.size).picture(picture, self.reading.filter)
         )
-        pixels = values.reshape(*values.shape[:2], self.reading.wanted_channels)
+        if picture.mode == "F":  # floating point is not cut off where it is resampled
+            values = np.repeat(values.clip(0, 255)[..., None], channels, 2)
+        pixels = values.reshape(*values.shape[:2], channels)
         mask = None
         if self.truth is not None:
             mask = self.truth.mask(i, self.names[i], picture.size, self.reading)
@@ -83,20 +110,23 @@ def folder_reader(
     labels: str = "auto",
     class_names: Sequence[str] | None = None,
     classes: int | None = None,
-) -> tuple[FileReader, tuple[str, ...] | None, tuple[str, ...]]:
+    series: bool = False,
+) -> tuple[FileReader | VolumeReader, tuple[str, ...] | None, tuple[str, ...]]:
     """All images below a folder, in the order of their paths.
 
     Labels come from ``labels.csv`` in the folder (columns ``file,label``; a label is a number, or
     a class name of the network), else from the names of the subfolders.
 
     Args:
-        folder: searched recursively for png, jpg, bmp, tif and webp.
+        folder: searched recursively for png, jpg, bmp, tif and webp; for DICOM slices (dcm); or
+            for volumes alone (nii, nii.gz, dcm of several frames).
         reading: how pictures become the network's input.
-        masks: folder of PNG masks.
+        masks: folder of PNG masks, of volumes NIfTI masks.
         boxes: CSV table of boxes.
         labels: see :func:`sycam.data.class_folders.labels_of_folders`.
         class_names: of the network, if they are known.
         classes: how many the network has, if that is known.
+        series: whether the DICOM files of one series are one volume.
 
     Returns:
         The reader, names of the classes where the folders say them, and notes.
@@ -105,6 +135,11 @@ def folder_reader(
         DataError: no image, or labels, masks or boxes that cannot be used.
     """
     names = _names(folder, masks)
+    volumes = _volumes(folder, names, series)
+    if volumes is not None:
+        names = list(volumes)
+        if boxes is not None:
+            raise OptionError(f"{argument('boxes')} mark objects in images, not in volumes")
     truth = None
     if masks is not None:
         truth = truth_of_masks(masks, names)
@@ -120,6 +155,10 @@ def folder_reader(
         said = labels_of_folders(names, labels, class_names, classes)
         known, label_names = said.labels, said.class_names
         notes = (said.note,) if said.note else ()
+    if volumes is not None:
+        return _volume_reader(folder, reading, volumes, known, truth), label_names, notes
+    if any(map(is_dicom, names)):
+        notes = (*notes, _of_slices(sum(map(is_dicom, names)), reading))
     reader = FileReader(
         place=str(folder),
         names=tuple(names),
@@ -237,6 +276,79 @@ def _truth_among(files: Sequence[Path], listed: Sequence[FileReader]) -> Truth |
     return Truth([marks for _, marks in told], first.where, first.complaint)
 
 
+def _volumes(folder: Path, names: Sequence[str], series: bool) -> dict[str, list[Path]] | None:
+    """The volumes of a folder and their files; None where it holds images.
+
+    Raises:
+        DataError: it holds both.
+    """
+    slices = [name for name in names if is_dicom(name)]
+    volumes = [name for name in names if is_nifti(name)]
+    joined = bool(slices) and (series or is_multi_frame(folder / slices[0]))
+    if series and not slices:
+        raise OptionError(
+            f"{argument('series', True)} joins DICOM slices, and {folder} holds none ({DICOM[0]})"
+        )
+    if not volumes and not joined:
+        return None
+    if len(names) > (len(slices) if joined else len(volumes)):
+        raise DataError(
+            f"{folder} holds volumes and images: {names[0]}, {names[-1]} ...; one of a kind is "
+            f"read at a time ({argument('series', True)} makes volumes of DICOM slices)"
+        )
+    return series_below(folder, slices) if joined else {name: [folder / name] for name in names}
+
+
+def _volume_reader(
+    folder: Path,
+    reading: Preprocessing,
+    volumes: dict[str, list[Path]],
+    labels: Sequence[int | None] | None,
+    truth: Truth | None,
+) -> VolumeReader:
+    files = list(volumes.values())
+    nifti = is_nifti(files[0][0])
+
+    def volume(i: int) -> np.ndarray:
+        if nifti:
+            return read_nifti(files[i][0], reading.window)
+        return read_series(files[i], reading.window)
+
+    def mask(i: int) -> np.ndarray | None:
+        marks = truth.marks[i]
+        return None if marks is None else read_volume_mask(marks)
+
+    kind = "NIfTI" if nifti else "DICOM"
+    scale = "intensities as stored" if nifti and reading.window is None else _scale(reading)
+    return VolumeReader(
+        place=str(folder),
+        names=tuple(volumes),
+        reading=reading,
+        volume=volume,
+        labels=labels,
+        label_table=folder / LABELS,
+        mask=None if truth is None else mask,
+        complaint=None if truth is None else truth.complaint,
+        note=f"{len(files)} {kind} volumes [C,D,H,W], not resampled: {AXES}"
+        + ("" if nifti else ", where the files say how they lie")
+        + f"; {scale}",
+    )
+
+
+def _of_slices(count: int, reading: Preprocessing) -> str:
+    return (
+        f"{count} DICOM slices: stored values by rescale slope and intercept, then "
+        f"{_scale(reading)}; MONOCHROME1 turned"
+    )
+
+
+def _scale(reading: Preprocessing) -> str:
+    if reading.window is None:
+        return "each file's own window (its range, where it has none) to 0..1"
+    centre, width = reading.window
+    return f"window centre {centre:g} width {width:g} to 0..1"
+
+
 def _names(folder: Path, masks: Path | None) -> list[str]:
     """Paths of the image files below the folder, sorted; masks kept inside it are no images."""
     inside = masks.resolve() if masks is not None else None
@@ -245,7 +357,7 @@ def _names(folder: Path, masks: Path | None) -> list[str]:
     names = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
+        if path.name.lower().endswith(ENDINGS)
         and path.is_file()
         and (inside is None or inside not in path.resolve().parents)
     )

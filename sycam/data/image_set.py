@@ -269,4 +269,4 @@ def drawing_range(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     spread = high - low if high > low else 1.0
-    return (low,) * images.shape[1], (spread,) * images.shape[1]
+    return (-low / spread,) * images.shape[1], (1 / spread,) * images.shape[1]

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from sycam.data.archive import archive_reader, names_unused
+from sycam.data.archive import ArchiveReader, archive_reader, names_unused
 from sycam.data.datasets import open_dataset
 from sycam.data.folder import FileReader, files_reader, folder_reader, table_reader
 from sycam.data.image_set import ImageSet
@@ -17,6 +17,7 @@ from sycam.data.preprocessing import Preprocessing
 from sycam.data.source import ImageSource, Reader
 from sycam.data.splits import choose, split
 from sycam.data.tables import listed
+from sycam.data.volumes import VolumeReader
 from sycam.errors import DataError, OptionError
 from sycam.support.arguments import argument
 
@@ -50,6 +51,8 @@ def open_images(  # noqa: PLR0913 (public)
     class_names: Sequence[str] | None = None,
     classes: int | None = None,
     groups: str | None = None,
+    window: Sequence[float] | None = None,
+    series: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageSource:
     """A folder of images, a table that lists them, or an ``.npz`` file, read when wanted.
@@ -69,7 +72,7 @@ def open_images(  # noqa: PLR0913 (public)
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``.
         channels: 3 (RGB) or 1 (grey), where the network takes nothing else.
         squash: resize both sides, whatever their ratio, instead of the short one.
-        masks: folder of PNG masks with the images' stems (FOLDER only).
+        masks: folder of PNG masks (of volumes NIfTI masks) with the images' stems (FOLDER only).
         boxes: CSV table ``file,x0,y0,x1,y1`` in pixels of the original images (FOLDER only).
         labels: how subfolders become classes (FOLDER only): ``"auto"``, ``"names"``,
             ``"sorted"``, ``"numbers"`` or ``"none"``, see
@@ -78,6 +81,9 @@ def open_images(  # noqa: PLR0913 (public)
         classes: how many the network has.
         groups: column of a table, or array of an ``.npz`` file, that says what an image belongs
             to (a patient, a video): no group has both search and held-out images.
+        window: centre and width of the intensities of DICOM and NIfTI files that become 0 to 1;
+            if None a DICOM file's own, and those of NIfTI files as they are.
+        series: the DICOM files of one series are one volume, not slices (FOLDER only).
         progress: called with the numbers of images looked at and of all.
 
     Raises:
@@ -99,7 +105,10 @@ def open_images(  # noqa: PLR0913 (public)
         interpolation,
         channels,
         squash,
+        None if window is None else tuple(window),
     )
+    if series and not source.is_dir():
+        raise OptionError(f"{argument('series', True)} belongs to a folder of DICOM files")
     _check_options(source, masks, boxes, labels)
     if groups is not None and source.suffix.lower() not in (".csv", ".npz"):
         raise OptionError(
@@ -119,16 +128,20 @@ def open_images(  # noqa: PLR0913 (public)
             labels=labels,
             class_names=class_names,
             classes=classes,
+            series=series,
         )
     elif source.suffix.lower() == ".csv":
         reading.scale(reading.wanted_channels)
         reader = table_reader(source, reading, class_names=class_names, groups=groups)
     else:
-        reader = archive = archive_reader(source, reading, groups=groups)
-        label_names = archive.classes
+        archive = archive_reader(source, reading, groups=groups)
+        reader = archive
+        label_names = archive.classes if isinstance(archive, ArchiveReader) else None
         if label_names is not None and classes is not None and len(label_names) != max(classes, 2):
             notes = [names_unused(len(label_names), classes)]
             label_names = None
+    if isinstance(reader, VolumeReader):
+        notes = (*notes, reader.note)
     paths = {"source": source, "masks": masks, "boxes": boxes}
     origin: dict[str, Any] = {
         k: None if v is None else str(Path(v).resolve()) for k, v in paths.items()
@@ -138,6 +151,8 @@ def open_images(  # noqa: PLR0913 (public)
     named = reader.has_labels and source.suffix.lower() != ".npz"
     if groups is not None:
         origin["groups"] = groups
+    if series:
+        origin["series"] = True
     origin["class_names"] = list(class_names) if class_names and named else None
     return ImageSource(reader, origin, notes, label_names, progress)
 
@@ -174,6 +189,7 @@ def load_files(
     interpolation: str = "bicubic",
     squash: bool = False,
     listed_in: Sequence[ImageSource] = (),
+    window: Sequence[float] | None = None,
 ) -> ImageSet:
     """Read image files named one by one, as :func:`load_images` reads a folder.
 
@@ -181,7 +197,7 @@ def load_files(
         files: image files.
         mean: C numbers, C the network's channels (1 or 3).
         std: C numbers.
-        size, resize, interpolation, squash: see :func:`open_images`.
+        size, resize, interpolation, squash, window: see :func:`open_images`.
         listed_in: folders or tables whose masks and boxes count, where they list all of the files.
 
     Raises:
@@ -189,7 +205,16 @@ def load_files(
     """
     if not files:
         raise DataError("no image files were given")
-    reading = Preprocessing(size, resize, tuple(mean), tuple(std), interpolation, len(mean), squash)
+    reading = Preprocessing(
+        size,
+        resize,
+        tuple(mean),
+        tuple(std),
+        interpolation,
+        len(mean),
+        squash,
+        None if window is None else tuple(window),
+    )
     others = [source.reader for source in listed_in]
     listed_files = [reader for reader in others if isinstance(reader, FileReader)]
     named = files_reader([Path(file) for file in files], reading, listed_files)

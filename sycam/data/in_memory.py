@@ -71,7 +71,7 @@ def open_pictures(
     if len(sizes) == 1:
         pixels = arrays if isinstance(arrays, np.ndarray) else np.stack(arrays)
         how.scale(how.channels or pixels.shape[3])  # refuse what does not fit at once
-        marked = None if masks is None else masks_of(_array(masks), pixels, _WHERE)
+        marked = None if masks is None else masks_of(_array(masks), pixels.shape[:3], _WHERE)
         reader = ArchiveReader("memory", how, pixels, found, marked, groups=belongs)
         reader.names = tuple(f"picture[{i}]" for i in range(count))
         return ImageSource(reader, notes=(note,))

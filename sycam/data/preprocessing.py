@@ -38,6 +38,8 @@ class Preprocessing:
         channels: 3 (RGB) or 1 (grey) where the network takes nothing else; grey where mean has
             one number and std not more, else RGB, if None.
         squash: both sides are resized to ``resize``, whatever their ratio.
+        window: centre and width of the intensities of medical files that become 0 to 1; a file's
+            own if None.
 
     Raises:
         OptionError: a value out of range.
@@ -50,6 +52,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     channels: int | None = None
     squash: bool = False
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("size", "resize"):
@@ -66,7 +69,12 @@ class Preprocessing:
                 f"{argument('interpolation')} {self.interpolation!r} is not known; expected "
                 f"{', '.join(FILTERS)}"
             )
-        for name in ("mean", "std"):
+        if self.window is not None and not _is_window(self.window):
+            raise OptionError(
+                f"{argument('window')} is {_numbers(self.window)}; expected the centre and the "
+                "width (above 0) of the intensities that become 0 to 1, like 40,400"
+            )
+        for name in ("mean", "std", "window"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, tuple(float(value) for value in values))
@@ -116,6 +124,7 @@ class Preprocessing:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         interpolation: str | None = None,
+        window: Sequence[float] | None = None,
     ) -> Preprocessing:
         """The same with what is given put in its place.
 
@@ -127,6 +136,7 @@ class Preprocessing:
             "mean": None if mean is None else tuple(mean),
             "std": None if std is None else tuple(std),
             "interpolation": interpolation,
+            "window": None if window is None else tuple(window),
         }
         changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
         if size is not None and resize is None:
@@ -135,7 +145,7 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON; the arguments that make the same again."""
-        return {
+        made: dict[str, Any] = {
             "size": self.size,
             "resize": self.resize,
             "mean": None if self.mean is None else list(self.mean),
@@ -144,6 +154,7 @@ class Preprocessing:
             "channels": self.channels,
             "squash": self.squash,
         }
+        return made if self.window is None else made | {"window": list(self.window)}
 
     def __str__(self) -> str:
         if self.size is None:
@@ -154,6 +165,10 @@ class Preprocessing:
             place = f"{sides} to {side} ({self.interpolation}), centre crop {self.size}"
         mean, std = self.mean or (0.0,), self.std or (1.0,)
         return f"{place}, then (pixels / 255 - mean {_numbers(mean)}) / std {_numbers(std)}"
+
+
+def _is_window(values: Sequence[float]) -> bool:
+    return len(values) == 2 and all(map(math.isfinite, values)) and values[1] > 0
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -33,14 +33,14 @@ class Frame:
     """One image as it was read.
 
     Attributes:
-        image: float32 ``[C, H, W]``, in the network's input scale.
-        size: width and height of the original.
+        image: float32 ``[C, H, W]``, or a volume ``[C, D, H, W]``, in the network's input scale.
+        size: width and height of the original; depth, height and width of a volume.
         label: its class, or None.
-        mask: bool ``[H, W]``, or None.
+        mask: bool ``[H, W]`` (``[D, H, W]``), or None.
     """
 
     image: Tensor
-    size: tuple[int, int]
+    size: tuple[int, ...]
     label: int | None = None
     mask: np.ndarray | Tensor | None = None
 
@@ -288,13 +288,15 @@ class _Gathering:
     def _check_shape(self, frame: Frame, name: str) -> None:
         if frame.image.shape == self.first.image.shape:
             return
-        (width, height), (other_width, other_height) = self.first.size, frame.size
-        first = self.reader.names[self.indices[0]]
-        raise DataError(
-            f"the images differ in size: {first} is {width}×{height}, {name} "
-            f"{other_width}×{other_height}; give {argument('size', metavar='S')} (what the short "
-            "side becomes, before the centre is cut out)"
+        ours, theirs = ("×".join(map(str, one.size)) for one in (self.first, frame))
+        mend = (
+            f"give {argument('size', metavar='S')} (what the short side becomes, before the centre "
+            "is cut out)"
         )
+        if frame.image.ndim == 4:
+            mend = "bring the volumes to one size of voxels and one shape (D×H×W) beforehand"
+        first = self.reader.names[self.indices[0]]
+        raise DataError(f"the images differ in size: {first} is {ours}, {name} {theirs}; {mend}")
 
     def known(self, digests: list[str], looks: list[np.ndarray]) -> _Known:
         self._check()

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sycam.data.geometry import Box
+from sycam.data.medical import NIFTI, is_nifti, read_nifti
 from sycam.data.pictures import UnreadablePictureError, read_mask
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed, match, read_boxes
@@ -47,6 +48,8 @@ class Truth:
         marks, geometry = self.marks[i], reading.geometry(*size)
         if marks is None:
             return None
+        if isinstance(marks, Path) and is_nifti(marks):
+            raise DataError(f"{marks} is a mask of a volume, {name} an image; expected a PNG")
         if isinstance(marks, Path):
             return geometry.mask(_painted(marks, name, size))
         for box in marks:
@@ -55,10 +58,11 @@ class Truth:
 
 
 def truth_of_masks(masks: Path, names: Sequence[str]) -> Truth:
-    """One PNG mask per image; pixels that are not zero are object.
+    """One PNG mask per image, or one NIfTI mask per volume; what is not zero is object.
 
     The mask of ``cats/a.jpg`` is ``cats/a.png`` below ``masks``, or ``a.png`` when no other image
-    has that stem.
+    has that stem. That of the volume ``ct/a.nii.gz``, or of the DICOM series in ``ct/a``, is
+    ``ct/a.nii.gz`` or ``ct/a.nii`` likewise.
 
     Args:
         masks: the folder of masks.
@@ -69,13 +73,13 @@ def truth_of_masks(masks: Path, names: Sequence[str]) -> Truth:
     """
     if not masks.is_dir():
         raise DataError(f"no folder of masks at {masks}")
-    stems = Counter(PurePosixPath(name).stem for name in names)
+    stems = Counter(_stem(name) for name in names)
     paths = [_mask_path(masks, PurePosixPath(name), stems) for name in names]
 
     def complaint(missing: Sequence[str], count: int) -> str:
         return (
             f"{len(missing)} of {count} images have no mask in {masks}: {listed(missing)}; "
-            "expected a PNG with the image's stem"
+            "expected a PNG (of a volume a NIfTI file) with the image's stem"
         )
 
     return Truth(paths, str(masks), complaint)
@@ -101,14 +105,37 @@ def no_row(table: Path | None, missing: Sequence[str], count: int) -> str:
     return f"{table} has no row for {len(missing)} of {count} images: {listed(missing)}"
 
 
+def read_volume_mask(path: Path) -> np.ndarray:
+    """A NIfTI mask as numbers ``[D, H, W]``, not zero = object, turned as volumes are.
+
+    Raises:
+        DataError: no NIfTI file of three axes.
+    """
+    try:
+        values = read_nifti(path)
+    except UnreadablePictureError as error:
+        raise DataError(f"cannot read the mask {path}: {error}") from error
+    if len(values) != 1:
+        raise DataError(f"mask {path} has {len(values)} channels; expected one")
+    return values[0]
+
+
+def _stem(name: str) -> str:
+    """The name of an image without folders and ending."""
+    path = PurePosixPath(name)
+    double = name.lower().endswith(".nii.gz")
+    return path.name[: -len(".nii.gz")] if double else path.stem
+
+
 def _mask_path(masks: Path, name: PurePosixPath, stems: Counter[str]) -> Path | None:
-    places = [masks / name.parent / name.stem]
-    if stems[name.stem] == 1:
-        places.append(masks / name.stem)
+    stem = _stem(str(name))
+    # A folder of DICOM slices has no ending: what looks like one belongs to its name.
+    places = [masks / name, masks / name.parent / stem]
+    if stems[stem] == 1:
+        places.append(masks / stem)
     # Not with_suffix: a stem such as "scan.01" has a dot of its own.
-    files = [
-        place.with_name(place.name + ending) for place in places for ending in (".png", ".PNG")
-    ]
+    endings = (".png", ".PNG", *reversed(NIFTI))
+    files = [place.with_name(place.name + ending) for place in places for ending in endings]
     return next((file for file in files if file.is_file()), None)
 
 

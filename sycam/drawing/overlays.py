@@ -60,7 +60,8 @@ def overlay(picture: np.ndarray, heatmap: np.ndarray, style: Style = USUAL) -> n
 
     Args:
         picture: uint8 ``[H,W,3]``.
-        heatmap: ``[H,W]`` in [0, 1].
+        heatmap: ``[H,W]`` in [0, 1]; of a volume's ``[D,H,W]`` the slice in the middle is shown,
+            as its picture is.
         style: colours and how much of them.
 
     Returns:

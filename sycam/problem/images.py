@@ -158,7 +158,7 @@ def open_source(
 
 def _scale(network: NamedNetwork | None, reading: dict) -> tuple[dict, str]:
     """Preprocessing as options of ``open_images``, and in words."""
-    names = ("size", "resize", "mean", "std", "interpolation")
+    names = ("size", "resize", "mean", "std", "interpolation", "window")
     given = {name: reading[name] for name in names if reading.get(name) is not None}
     own = network.preprocessing if network is not None else None
     applied = (own or Preprocessing()).but(**given)

@@ -82,11 +82,13 @@ class FileOptions:
 
     Attributes:
         labels: how a folder's subfolders are classes.
-        masks: folder of PNG masks, named as the images.
+        masks: folder of PNG masks, of volumes NIfTI masks, named as the images.
         boxes: table of boxes.
         groups: column of a table, or array of an archive, that says what an image belongs to.
         mean, std: of the network's input scale; the network's own if None.
         size, resize, interpolation: of its preprocessing; the network's own if None.
+        window: centre and width of the intensities of DICOM and NIfTI files that become 0 to 1.
+        series: whether the DICOM files of one series are one volume.
     """
 
     labels: str = option(
@@ -95,7 +97,7 @@ class FileOptions:
         "torchvision's ImageFolder numbers them), numbers, none; auto: labels.csv, else names "
         "where they fit",
     )
-    masks: Path | None = option(None, "folder of PNG masks, named as the images")
+    masks: Path | None = option(None, "folder of PNG (of volumes NIfTI) masks, named as the images")
     boxes: Path | None = option(None, "CSV of boxes: file,x0,y0,x1,y1 in pixels")
     groups: str | None = option(
         None,
@@ -120,11 +122,19 @@ class FileOptions:
     interpolation: str | None = option(
         None, f"of resizing: nearest, bilinear, bicubic, lanczos{OWN}"
     )
+    window: Sequence[float] | None = option(
+        None,
+        "CENTRE,WIDTH of the intensities of DICOM and NIfTI files that become 0 to 1; a DICOM "
+        "file's own, if none, and those of NIfTI files as they are",
+        text=str | None,
+        read=_numbers("window"),
+    )
+    series: bool = option(False, "the DICOM files of one series in a FOLDER are one volume")
 
     def given(self, without: Collection[str] = ()) -> dict[str, Any]:
         """Arguments of :func:`sycam.problem.images.open_source`: those that were given."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
-        return {name: value for name, value in values.items() if value is not None}
+        return {k: value for k, value in values.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -274,7 +274,7 @@ def _read(
     else:
         mean, std = record.data.mean, record.data.std
         reading = origin
-    how = {k: reading[k] for k in ("resize", "interpolation", "squash") if k in reading}
+    how = {k: reading[k] for k in ("resize", "interpolation", "squash", "window") if k in reading}
     how["size"] = height if height == width else None
     listed_in = _with_truth(record)
     try:

@@ -72,8 +72,8 @@ def test_picture_undoes_mean_and_std(channels):
 
 
 def test_picture_of_values_outside_the_unit_range_uses_their_range():
-    images = torch.tensor([-2.0, 0.5, 3.0]).reshape(1, 1, 1, 3)
-    assert ImageSet.from_arrays(images).picture(0)[0, :, 0].tolist() == [0, 128, 255]
+    images = torch.tensor([-2.0, -0.75, 0.5, 1.75, 3.0]).reshape(1, 1, 1, 5)
+    assert ImageSet.from_arrays(images).picture(0)[0, :, 0].tolist() == [0, 64, 128, 191, 255]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import sycam
+from sycam import cli
 from sycam.data.images import ImageSet
 from sycam.drawing.overlays import draw_grid
 from sycam.errors import OptionError
@@ -96,3 +98,48 @@ def test_a_metric_for_flat_images_says_so(spheres, tmp_path):
     with pytest.raises(OptionError, match=r"'flat' is defined for images, not for volumes.*road"):
         sycam.synthesize(network, "4", images, metric, masks=masks, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+def ct():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv3d(1, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool3d(1), nn.Flatten(),
+        nn.Linear(6, 3),
+    ).eval()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npz", "nifti"])
+def test_volumes_from_the_command_line(spheres, tmp_path, monkeypatch, kind):
+    _, images, masks = spheres
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NETWORK, encoding="utf-8")
+    intensities = (images[:14] * 1000).round().to(torch.int16).numpy()
+    source = ["--images", "scans.npz"]
+    if kind == "npz":
+        np.savez("scans.npz", images=intensities, masks=masks[:14].numpy())
+    else:
+        nibabel = pytest.importorskip("nibabel")
+        source = ["--images", "scans", "--masks", "masks"]
+        for folder, arrays in (("scans", intensities[:, 0]), ("masks", masks[:14].byte().numpy())):
+            (tmp_path / folder).mkdir()
+            for i, array in enumerate(arrays):
+                image = nibabel.Nifti1Image(array.transpose(2, 1, 0), np.eye(4))
+                nibabel.save(image, tmp_path / folder / f"{i:02}.nii.gz")
+    network = ["--network", "nets.py:ct"]
+    few = ["--budget", "10", "--max-cost", "2", "--search-images", "6", "--heldout-images", "4"]
+    scale = ["--mean", "500", "--std", "400", "--metric", "iou", "--layer", "0"]
+    searched = ["synthesize", *network, *source, *scale, *few, "--out", "run", "--quiet"]
+    for command in (searched, ["verify", "run", *network]):
+        monkeypatch.setattr("sys.argv", ["sycam", *command])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code
+    result = sycam.load("run")
+    assert result.record.data.shape == (1, 8, 12, 12)
+    assert {"overview.png", "report.html"} <= {file.name for file in result.path.iterdir()}
