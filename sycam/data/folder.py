@@ -316,7 +316,7 @@ def _volume_reader(
 
     def mask(i: int) -> np.ndarray | None:
         marks = truth.marks[i]
-        return None if marks is None else read_volume_mask(marks)
+        return read_volume_mask(marks) if isinstance(marks, Path) else None
 
     kind = "NIfTI" if nifti else "DICOM"
     scale = "intensities as stored" if nifti and reading.window is None else _scale(reading)

@@ -181,23 +181,13 @@ def load_images(source: str | Path, **options: Any) -> ImageSet:
 
 
 def load_files(
-    files: Sequence[str | Path],
-    mean: Sequence[float],
-    std: Sequence[float],
-    size: int | None = None,
-    resize: int | None = None,
-    interpolation: str = "bicubic",
-    squash: bool = False,
-    listed_in: Sequence[ImageSource] = (),
-    window: Sequence[float] | None = None,
+    files: Sequence[str | Path], reading: Preprocessing, listed_in: Sequence[ImageSource] = ()
 ) -> ImageSet:
     """Read image files named one by one, as :func:`load_images` reads a folder.
 
     Args:
         files: image files.
-        mean: C numbers, C the network's channels (1 or 3).
-        std: C numbers.
-        size, resize, interpolation, squash, window: see :func:`open_images`.
+        reading: how they become images, with the network's channels.
         listed_in: folders or tables whose masks and boxes count, where they list all of the files.
 
     Raises:
@@ -205,16 +195,6 @@ def load_files(
     """
     if not files:
         raise DataError("no image files were given")
-    reading = Preprocessing(
-        size,
-        resize,
-        tuple(mean),
-        tuple(std),
-        interpolation,
-        len(mean),
-        squash,
-        None if window is None else tuple(window),
-    )
     others = [source.reader for source in listed_in]
     listed_files = [reader for reader in others if isinstance(reader, FileReader)]
     named = files_reader([Path(file) for file in files], reading, listed_files)

@@ -12,6 +12,7 @@ from torch import nn
 
 from sycam.data.images import ImageSet, ImageSource, load_files, open_images
 from sycam.data.names import DEMO
+from sycam.data.preprocessing import Preprocessing
 from sycam.drawing.kinds import COMPARISON
 from sycam.drawing.overlays import ImageRow, draw_grid
 from sycam.drawing.style import USUAL, Style
@@ -274,15 +275,21 @@ def _read(
     else:
         mean, std = record.data.mean, record.data.std
         reading = origin
-    how = {k: reading[k] for k in ("resize", "interpolation", "squash", "window") if k in reading}
-    how["size"] = height if height == width else None
+    recorded = ("resize", "interpolation", "squash", "window")
+    how = Preprocessing(
+        size=height if height == width else None,
+        mean=tuple(mean),
+        std=tuple(std),
+        channels=channels,
+        **{name: reading[name] for name in recorded if name in reading},
+    )
     listed_in = _with_truth(record)
     try:
-        found = load_files(images, mean, std, **how, listed_in=listed_in)
+        found = load_files(images, how, listed_in)
     except DataError as error:
         if not listed_in:
             raise
-        found = load_files(images, mean, std, **how)  # an image itself is refused again
+        found = load_files(images, how)  # an image itself is refused again
         notify(Note(f"no ground truth is drawn: {error}"))
     if tuple(found.images.shape[1:]) != record.data.shape:
         raise RunError(

@@ -29,7 +29,9 @@ def test_pixels_are_those_of_torchvisions_transforms(
         interpolation=torchvision.transforms.InterpolationMode(mode),
     )
     expected = transforms(picture)
-    found = load_files([tmp_path / "a.png"], MEAN, STD, crop, resize, mode).images[0]
+    found = load_files(
+        [tmp_path / "a.png"], Preprocessing(crop, resize, MEAN, STD, mode, 3)
+    ).images[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
@@ -82,5 +84,7 @@ def test_values_out_of_range(options, said):
 
 def test_a_grey_picture_for_a_network_of_colours(tmp_path):
     Image.fromarray(np.full((5, 5), 51, np.uint8)).save(tmp_path / "a.png")
-    found = load_files([tmp_path / "a.png"], (0.2, 0.2, 0.0), (1.0, 1.0, 1.0)).images
+    found = load_files(
+        [tmp_path / "a.png"], Preprocessing(mean=(0.2, 0.2, 0.0), std=(1.0, 1.0, 1.0), channels=3)
+    ).images
     torch.testing.assert_close(found[0, :, 0, 0], torch.tensor([0.0, 0.0, 0.2]))

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from sycam.data.images import load_files, load_images
+from sycam.data.preprocessing import Preprocessing
 from sycam.errors import DataError, OptionError
 
 AXIAL = [1, 0, 0, 0, 1, 0]  # rows run to the left of the patient, columns to the back
@@ -109,7 +110,7 @@ def test_slices_are_rescaled_windowed_and_inverted(tmp_path, draw):
     assert coloured.images.shape == (4, 3, 5, 5)
     assert (coloured.images >= 0).all()
     assert (coloured.images <= 1).all()
-    one = load_files([tmp_path / "a.dcm"], [0.0], [1.0], window=(0, 1000))
+    one = load_files([tmp_path / "a.dcm"], Preprocessing(channels=1, window=(0, 1000)))
     assert one.images[0].equal(asked.images[0])
 
 

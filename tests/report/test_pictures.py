@@ -18,6 +18,7 @@ import sycam
 from sycam.cli import app
 from sycam.data import demo
 from sycam.data.images import load_files, open_images
+from sycam.data.preprocessing import Preprocessing
 from sycam.drawing.overlays import PLAIN, draw_image, in_lines, overlay, shortened
 from sycam.drawing.style import Style
 from sycam.errors import OptionError, UnknownNameError
@@ -28,6 +29,7 @@ from sycam.report.image_rows import image_rows, recorded_figures
 from sycam.runs.recorded import recorded_heldout
 
 GREY = 128
+READING = Preprocessing(mean=demo.MEAN, std=demo.STD, channels=len(demo.MEAN))
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,7 @@ def test_pictures_that_fail_are_one_warning_and_lose_no_table(run, tmp_path):
     (folder / "gallery").write_text("in the way")
     (folder / "overview.png").unlink()
     (folder / "overview.png").mkdir()
+    (folder / "report.html").unlink()  # a finished run is drawn again where it has no page
     done = CliRunner().invoke(app, [*run[1][:-1], str(folder)])
     assert done.exit_code == 0, done.output
     (warning,) = [line for line in done.stderr.splitlines() if "warning" in line]
@@ -116,7 +119,7 @@ def test_overlays_heatmaps_and_numbers_are_files_named_after_the_image(run, scen
     assert done.stdout.split() == [str(tmp_path / k.format(i)) for i in (0, 3) for k in
                                    ("overlay/{}.png", "heatmap/{}.png", "npy/{}.npy")]  # fmt: skip
     result = sycam.load(run[0])
-    images = load_files(files, demo.MEAN, demo.STD)
+    images = load_files(files, READING)
     cam = result.best.cam(demo.network(), result.record.network.layers[0])
     expected = cam(images.images).numpy()
     for i, name in enumerate((0, 3)):
@@ -145,12 +148,12 @@ def test_several_methods_are_saved_in_a_folder_each(run, scenes, tmp_path):
 def test_masks_of_the_runs_own_folder_are_drawn_on_files_of_it(run, scenes, tmp_path):
     source = open_images(scenes / "images", masks=scenes / "masks")
     files = [scenes / "images" / f"{i}.png" for i in (0, 2)]
-    told = load_files(files, demo.MEAN, demo.STD, listed_in=[source])
+    told = load_files(files, READING, [source])
     assert told.marked == [0]
     torch.testing.assert_close(told.masks[0], demo_images("search", 1, 0).masks[0])
     (tmp_path / "elsewhere.png").write_bytes(files[0].read_bytes())
     mixed = [files[0], tmp_path / "elsewhere.png"]
-    assert load_files(mixed, demo.MEAN, demo.STD, listed_in=[source]).masks is None
+    assert load_files(mixed, READING, [source]).masks is None
     result, notes = sycam.load(run[0]), []
     broken, file = scenes / "masks" / "1.png", scenes / "images" / "1.png"
     whole = broken.read_bytes()
