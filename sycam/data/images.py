@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -105,7 +105,7 @@ def open_images(  # noqa: PLR0913 (public)
         interpolation,
         channels,
         squash,
-        None if window is None else tuple(window),
+        None if window is None else cast(tuple[float, float], tuple(window)),  # it looks itself
     )
     if series and not source.is_dir():
         raise OptionError(f"{argument('series', True)} belongs to a folder of DICOM files")

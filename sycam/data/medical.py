@@ -21,7 +21,7 @@ NIFTI = (".nii", ".nii.gz")
 AXES = "D inferior to superior, H posterior to anterior, W left to right (closest canonical, RAS+)"
 _UNPACKED = 4 * PICTURE  # bytes of a NIfTI file, at most
 
-Window = tuple[float, ...]  # centre and width
+Window = tuple[float, float]
 """Centre and width of the intensities that become 0..1."""
 
 

@@ -52,7 +52,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     channels: int | None = None
     squash: bool = False
-    window: tuple[float, ...] | None = None
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("size", "resize"):
