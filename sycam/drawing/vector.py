@@ -11,6 +11,8 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from sycam.support.terminal import printable
+
 _SPACE = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _FONT = re.compile(r"font: ([\d.]+)px ([^;]*)")
@@ -36,7 +38,8 @@ def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         # Not by savefig, which draws once more before.
         FigureCanvasSVG(figure).print_svg(held, metadata={"Date": None})
-    root = ElementTree.fromstring(held.getvalue())
+    # Names of a run that somebody else made may hold what no XML can.
+    root = ElementTree.fromstring(printable(held.getvalue().decode(), lines=True))
     for parent in list(root.iter()):
         for child in list(parent):
             # The style sheet would hold for the whole page.
