@@ -17,8 +17,9 @@ import sycam
 GOLDEN = Path(__file__).with_name("golden")
 SEEDS = (0, 1, 2)
 TOLERANCE = 2e-3  # between processors: a pixel that ties with another may change places
-# When, where and how fast; digests of scores, which hold on one kind of processor only; and counts
-# that one tied pixel changes.
+RESAMPLED = ("stability", "resolution")  # parts whose counts that changes as well, by one or so
+# When, where and how fast; digests of scores, which hold on one kind of processor only; and a
+# sentence with a count that one tied pixel changes.
 CHANCE = (
     "created",
     "environment",
@@ -27,8 +28,6 @@ CHANCE = (
     "data.heldout_digest",
     "search.seconds",
     "certificate.candidates",
-    "stability.winners",
-    "resolution.needed",
     "resolution.warning",
 )
 
@@ -49,12 +48,14 @@ def run(seed: int, out: Path) -> dict:
     return record
 
 
-def close(value):
-    """Plain data, its numbers to within the tolerance."""
+def close(value, counts=False):
+    """Plain data, its numbers to within the tolerance; whole ones only where they are counts."""
     if isinstance(value, dict):
-        return {key: close(v) for key, v in value.items()}
+        return {key: close(v, counts) for key, v in value.items()}
     if isinstance(value, list):
-        return [close(v) for v in value]
+        return [close(v, counts) for v in value]
+    if counts and isinstance(value, int) and not isinstance(value, bool):
+        return pytest.approx(value, abs=1, rel=TOLERANCE)
     return pytest.approx(value, abs=TOLERANCE) if isinstance(value, float) else value
 
 
@@ -66,7 +67,7 @@ def test_a_run_gives_the_result_on_record(seed, tmp_path):
     found = run(seed, tmp_path / "run")
     assert list(found) == list(expected)
     for part, value in expected.items():
-        assert found[part] == close(value), part
+        assert found[part] == close(value, part in RESAMPLED), part
 
 
 def test_the_public_names_are_those_on_record():
