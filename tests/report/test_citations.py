@@ -39,7 +39,10 @@ def entries(text):
 def test_every_published_method_and_metric_has_an_entry():
     known = references()
     methods = [m for m in METHODS.values() if m.kind in (PUBLISHED, BASELINE)]
-    for what in [*(f"method {m.name}" for m in methods), *(f"metric {name}" for name in METRICS)]:
+    # Not those that other tests declare.
+    shipped = [n for n, kind in METRICS.items() if kind.__module__.startswith("sycam.metrics.")]
+    assert len(shipped) > 20
+    for what in [*(f"method {m.name}" for m in methods), *(f"metric {name}" for name in shipped)]:
         reference = known[what]
         ((kind, fields),) = entries(reference.bibtex).values()
         assert fields["title"].startswith("{"), what
