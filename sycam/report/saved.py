@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,11 +94,12 @@ def distinct_stems(names: Sequence[str]) -> list[str]:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Names with a number behind those that were there before."""
-    found: list[str] = []
+    """Names with a number behind those that were there before; no two alike."""
+    found: dict[str, None] = {}
     for i, name in enumerate(names):
-        found.append(f"{name}-{i}" if name in found else name)
-    return found
+        numbered = (f"{name}-{number}" for number in count(i))
+        found[name if name not in found else next(n for n in numbered if n not in found)] = None
+    return list(found)
 
 
 def _plain(title: str) -> str:

@@ -26,6 +26,7 @@ from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.report.explain import columns_of, explain
 from sycam.report.image_rows import image_rows, recorded_figures
+from sycam.report.saved import distinct_stems
 from sycam.runs.recorded import recorded_heldout
 
 GREY = 128
@@ -226,3 +227,8 @@ def test_long_names_are_cut_between_words_and_shortened_in_the_middle():
     assert in_lines("mean(relu(G)) * max(A)", 16) == "mean(relu(G)) *\nmax(A)"
     assert shortened("ILSVRC2012_val_00000347_0001.JPEG", 20) == "ILSVRC2012…0001.JPEG"
     assert shortened("short.png", 20) == "short.png"
+
+
+def test_no_two_images_share_a_file():
+    """The third would have been ``a-2`` as well."""
+    assert distinct_stems(["x/a.png", "a-2.png", "y/a.png", "a.jpg"]) == ["a", "a-2", "a-3", "a-4"]
