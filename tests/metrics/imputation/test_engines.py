@@ -16,15 +16,6 @@ from sycam.metrics.imputation.c_engine import native_available
 from sycam.metrics.imputation.impute import impute, impute_exact
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors, and other processes on the same cores: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(params=["torch", "native"])
 def native(request) -> bool:
     if request.param == "native" and not native_available():

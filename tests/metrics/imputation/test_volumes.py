@@ -15,15 +15,6 @@ from sycam.metrics.imputation.impute import impute, impute_exact
 WEIGHTS = {1: 1 / 14, 2: 1 / 28, 3: 1 / 56}  # by the number of steps: face, edge, corner
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors, and other processes on the same cores: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def smooth(*shape: int, seed: int = 0) -> torch.Tensor:
     """``[1, 2, D, H, W]`` of unit variance, with structure at two scales."""
     generator = torch.Generator().manual_seed(seed)
