@@ -40,6 +40,7 @@ import torch
 import sycam
 from sycam.data.images import ImageSet, choose, load_files, load_images
 from sycam.data.near_copies import near
+from sycam.data.preprocessing import Preprocessing
 from sycam.errors import unknown_name
 from sycam.methods import find_method, shown_methods
 from sycam.methods.method import RIVALS
@@ -138,7 +139,7 @@ def validation_images(side: int) -> ImageSet:
     with (folder / "val_boxes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     files = [folder / row["file"] for row in rows]
-    images = load_files(files, mean=(0, 0, 0), std=(1, 1, 1), size=side)
+    images = load_files(files, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), size=side))
     masks = torch.zeros(len(rows), side, side, dtype=torch.bool)
     for mask, row in zip(masks, rows, strict=True):
         for box in row["boxes_xyxy_in_227px"].split(";"):
