@@ -1,6 +1,6 @@
 from . import testing, track
 from .data.images import ImageSet, load_images, open_images
-from .data.in_memory import open_pictures
+from .data.readers.in_memory import open_pictures
 from .errors import SycamError
 from .evaluation import Table, evaluate
 from .language import operator
@@ -9,8 +9,8 @@ from .metrics import metric
 from .networks import open_network
 from .problem.adaptive_cam import AdaptiveCAM
 from .problem.options import DataOptions, ExplainOptions
+from .runs.checking.verify import Verification, verify
 from .runs.result import Formula, Result, load
-from .runs.verify import Verification, verify
 from .search import SearchOptions
 from .search.layer_weights import LayerWeights, learn_fusion
 from .synthesis import synthesize

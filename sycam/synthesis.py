@@ -25,7 +25,7 @@ from sycam.report.html import REPORT_FILE
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.asked import require_same
-from sycam.runs.derive import derived, undecided
+from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.earlier import answered, larger
 from sycam.runs.events import Failed, Finished, Opened
 from sycam.runs.folder import folder_of, has_evidence, open_folder
@@ -75,8 +75,9 @@ def synthesize(  # noqa: PLR0913 (public)
             are fused. Which formulas differ in meaning is then told by
             the layer that is named first.
         images: ``[N,C,H,W]`` in the network's input scale, an ``ImageSet``, a ``Dataset`` or
-            ``DataLoader`` (see :func:`sycam.data.datasets.open_dataset`), a folder, ``.csv`` or
-            ``.npz`` file (read with the preprocessing that the named network has), or ``"demo"``.
+            ``DataLoader`` (see :func:`sycam.data.readers.datasets.open_dataset`), a folder,
+            ``.csv`` or ``.npz`` file (read with the preprocessing that the named network has), or
+            ``"demo"``.
         metric: what to optimise; ``sycam metrics`` lists the names. Several give a Pareto front.
         grammar: the search space: a shipped grammar's name, a ``.lark`` file or a ``Grammar``. If
             None, ``"network"`` for layer ``"auto"``: formulas of one layer of the network and of

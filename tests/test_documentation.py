@@ -15,7 +15,7 @@ from sycam.cli import reference
 from sycam.grammar import grammar_names, load_grammar
 from sycam.language import OPERATORS
 from sycam.metrics import METRICS, find_metric
-from sycam.report import grammars, metrics
+from sycam.report.listings import grammars, metrics
 from sycam.testing import isolated_metrics, isolated_operators
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -141,7 +141,9 @@ def test_the_page_on_the_language_names_all_of_it():
 def test_the_page_on_metrics_is_the_one_that_is_generated():
     ours = [find_metric(name) for name, kind in METRICS.items() if kind.family != "custom"]
     committed = (DOCS / "metrics.md").read_text(encoding="utf-8")
-    assert committed == metrics.page(ours), "python -m sycam.report.metrics > docs/metrics.md"
+    assert committed == metrics.page(ours), (
+        "python -m sycam.report.listings.metrics > docs/metrics.md"
+    )
 
 
 def test_examples_of_the_tables_of_grammars():

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sycam.cli import folders
-from sycam.cli.doctor import doctor
+from sycam.cli.diagnosing.doctor import doctor
 from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app

@@ -23,7 +23,7 @@ def metrics(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand:
         return
     from sycam.metrics import METRICS, find_metric
-    from sycam.report import metrics as show_metrics
+    from sycam.report.listings import metrics as show_metrics
 
     all_metrics = [find_metric(name) for name in METRICS]
     if as_json:
@@ -50,7 +50,7 @@ def show_metric(
       sycam metrics show "0.7*road + 0.3*iou"
     """
     from sycam.metrics import find_metric
-    from sycam.report import metrics as show_metrics
+    from sycam.report.listings import metrics as show_metrics
 
     chosen = find_metric(metric)
     if as_json:
@@ -68,7 +68,7 @@ def methods(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand:
         return
     from sycam.methods import METHODS
-    from sycam.report import methods as show_methods
+    from sycam.report.listings import methods as show_methods
 
     if as_json:
         print(json_text([show_methods.summary(m) for m in METHODS.values()]))
@@ -89,7 +89,7 @@ def show_method(
 ) -> None:
     """Show one method: formula, LaTeX, what it reads and what that takes, paper."""
     from sycam.methods import find_method
-    from sycam.report import methods as show_methods
+    from sycam.report.listings import methods as show_methods
 
     method = find_method(name)
     if as_json:
@@ -112,7 +112,7 @@ def grammars(
     """List the grammars, or show one: what they measure, and their number of trees by cost."""
     from sycam.cli.inputs import declare_operators
     from sycam.grammar import grammar_names, load_grammar
-    from sycam.report import grammars as show_grammars
+    from sycam.report.listings import grammars as show_grammars
 
     declare_operators(operators)
     if context.invoked_subcommand:
@@ -137,7 +137,7 @@ def show_grammar(
     """Show one grammar: its text, leaves with prices, operators, published CAMs."""
     from sycam.cli.inputs import declare_operators
     from sycam.grammar import load_grammar
-    from sycam.report import grammars as show_grammars
+    from sycam.report.listings import grammars as show_grammars
 
     declare_operators(operators)
     chosen = load_grammar(grammar)

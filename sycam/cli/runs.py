@@ -83,7 +83,7 @@ def explain(
       sycam explain runs/resnet50-road-1a2b3c4d *.jpg --save overlay,heatmap,npy --out maps
     """
     from sycam.cli.inputs import declare_operators
-    from sycam.report.explain import explain as draw
+    from sycam.report.pictures.explain import explain as draw
     from sycam.report.progress import Watcher
 
     declare_operators(operators)

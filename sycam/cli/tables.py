@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sycam.evaluation import Table
 from sycam.report.plain_table import plain_table
-from sycam.runs.verify import Verification
+from sycam.runs.checking.verify import Verification
 from sycam.support.terminal import shown
 
 _LONGEST = 28  # characters of a name before it is folded

@@ -9,15 +9,15 @@ from typing import Any, cast
 
 from torch.utils.data import DataLoader, Dataset
 
-from sycam.data.archive import ArchiveReader, archive_reader, names_unused
-from sycam.data.datasets import open_dataset
-from sycam.data.folder import FileReader, files_reader, folder_reader, table_reader
 from sycam.data.image_set import ImageSet
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.archive import ArchiveReader, archive_reader, names_unused
+from sycam.data.readers.datasets import open_dataset
+from sycam.data.readers.folder import FileReader, files_reader, folder_reader, table_reader
+from sycam.data.readers.volumes import VolumeReader
 from sycam.data.source import ImageSource, Reader
 from sycam.data.splits import choose, split
 from sycam.data.tables import listed
-from sycam.data.volumes import VolumeReader
 from sycam.errors import DataError, OptionError
 from sycam.support.arguments import argument
 
@@ -59,8 +59,9 @@ def open_images(  # noqa: PLR0913 (public)
 
     Pixels are divided by 255, then mean is subtracted and std divides. Files are read as RGB, or
     as grey when ``mean`` has one entry (and ``std`` not more). See
-    :func:`sycam.data.folder.folder_reader`, :func:`sycam.data.folder.table_reader` and
-    :func:`sycam.data.archive.archive_reader` for what each may hold.
+    :func:`sycam.data.readers.folder.folder_reader`,
+    :func:`sycam.data.readers.folder.table_reader` and
+    :func:`sycam.data.readers.archive.archive_reader` for what each may hold.
 
     Args:
         source: FOLDER, FILE.csv or FILE.npz.
@@ -76,7 +77,7 @@ def open_images(  # noqa: PLR0913 (public)
         boxes: CSV table ``file,x0,y0,x1,y1`` in pixels of the original images (FOLDER only).
         labels: how subfolders become classes (FOLDER only): ``"auto"``, ``"names"``,
             ``"sorted"``, ``"numbers"`` or ``"none"``, see
-            :func:`sycam.data.class_folders.labels_of_folders`.
+            :func:`sycam.data.readers.class_folders.labels_of_folders`.
         class_names: of the network, in its order, by which labels and folders may be named.
         classes: how many the network has.
         groups: column of a table, or array of an ``.npz`` file, that says what an image belongs

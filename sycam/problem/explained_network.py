@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sycam.data.archive import names_unused, of_archive
-from sycam.data.class_folders import check_classes
 from sycam.data.images import ImageSet, ImageSource
+from sycam.data.readers.archive import names_unused, of_archive
+from sycam.data.readers.class_folders import check_classes
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (

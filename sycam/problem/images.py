@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sycam.data import demo
-from sycam.data.class_folders import check_classes
 from sycam.data.images import (
     ImageSet,
     ImageSource,
@@ -21,9 +20,10 @@ from sycam.data.images import (
     open_images,
     split,
 )
-from sycam.data.in_memory import are_pictures, channels_first, open_pictures, stacked
 from sycam.data.names import DEMO
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.class_folders import check_classes
+from sycam.data.readers.in_memory import are_pictures, channels_first, open_pictures, stacked
 from sycam.data.splits import AT_ONCE, Fit, once
 from sycam.errors import DataError, OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
@@ -54,9 +54,9 @@ def read_images(
 
     Args:
         images: a tensor or array in the network's input scale, pictures in memory (see
-            :func:`sycam.data.in_memory.open_pictures`), an ``ImageSet``, a ``Dataset`` or
-            ``DataLoader`` (see :func:`sycam.data.datasets.open_dataset`), a folder, a ``.csv``
-            table or an ``.npz`` file.
+            :func:`sycam.data.readers.in_memory.open_pictures`), an ``ImageSet``, a ``Dataset`` or
+            ``DataLoader`` (see :func:`sycam.data.readers.datasets.open_dataset`), a folder, a
+            ``.csv`` table or an ``.npz`` file.
         labels, masks: for tensors and arrays.
         network: whose own preprocessing is applied to files and pictures, and whose class names
             folders and tables may use.

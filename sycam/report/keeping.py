@@ -7,8 +7,8 @@ from collections.abc import Callable
 from sycam.data.images import ImageSet
 from sycam.errors import SycamError
 from sycam.problem.explained_network import ExplainedNetwork
-from sycam.report.explain import OVERVIEW, overview
 from sycam.report.html import REPORT_FILE, keep_curves, keep_gallery, write_report
+from sycam.report.pictures.explain import OVERVIEW, overview
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE, draw_front, draw_heldout
 from sycam.runs.result import Result
 from sycam.support.terminal import shown

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sycam.errors import SycamError
 from sycam.language import Expression, Operator, parse
 from sycam.language.signatures import COMMUTATIVE, HEAT, MAP, SALIENCY, SUM
-from sycam.report.grammars import written
+from sycam.report.listings.grammars import written
 
 
 def in_a_sentence(text: str) -> str:

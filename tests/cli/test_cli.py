@@ -13,7 +13,7 @@ from sycam import CAM, cli, evaluate, load, metric, open_images, open_network, s
 from sycam.data import demo
 from sycam.grammar import load_grammar, read_grammar
 from sycam.metrics.base import isolated
-from sycam.runs.recorded import recorded_heldout
+from sycam.runs.checking.recorded import recorded_heldout
 
 FAST = "--metric deletion --budget 16 --max-cost 2 --search-images 8 --heldout-images 8".split()  # noqa: SIM905
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from sycam.data.class_folders import labels_of_folders
 from sycam.data.image_set import ImageSet
+from sycam.data.readers.class_folders import labels_of_folders
 from sycam.data.tables import label_of
 from sycam.errors import DataError
 from sycam.evidence.leaves.information import mutual_information

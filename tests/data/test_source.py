@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
 
-from sycam.data.datasets import open_dataset
 from sycam.data.images import ImageSource, load_images, open_images, split
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.datasets import open_dataset
 from sycam.errors import DataError, OptionError
 from sycam.networks import NamedNetwork
 from sycam.problem.explained_network import ExplainedNetwork

@@ -23,7 +23,7 @@ from sycam.drawing.fronts import (
 from sycam.drawing.overlays import ImageRow, draw_grid, written
 from sycam.drawing.vector import inline_svg
 from sycam.errors import OptionError, RunError
-from sycam.report.animation import _frame
+from sycam.report.pictures.animation import _frame
 from sycam.search.selection.dominance import non_dominated
 
 FRONT = [

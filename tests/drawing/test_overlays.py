@@ -17,7 +17,7 @@ from sycam.errors import OptionError, RunError
 from sycam.metrics.removal.road import RoadMorf
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
-from sycam.report.explain import explain
+from sycam.report.pictures.explain import explain
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709
 

@@ -24,10 +24,10 @@ from sycam.drawing.style import Style
 from sycam.errors import OptionError, UnknownNameError
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
-from sycam.report.explain import columns_of, explain
-from sycam.report.image_rows import image_rows, recorded_figures
-from sycam.report.saved import distinct_stems
-from sycam.runs.recorded import recorded_heldout
+from sycam.report.pictures.explain import columns_of, explain
+from sycam.report.pictures.image_rows import image_rows, recorded_figures
+from sycam.report.pictures.saved import distinct_stems
+from sycam.runs.checking.recorded import recorded_heldout
 
 GREY = 128
 READING = Preprocessing(mean=demo.MEAN, std=demo.STD, channels=len(demo.MEAN))

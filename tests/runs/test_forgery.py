@@ -21,8 +21,8 @@ from sycam.metrics import find_metric
 from sycam.problem.images import divide
 from sycam.problem.problem import Problem
 from sycam.report.tables import result_tables
-from sycam.runs import verify
-from sycam.runs.discrepancies import discrepancies
+from sycam.runs.checking import verify
+from sycam.runs.checking.discrepancies import discrepancies
 from sycam.runs.recording import record_of
 from sycam.runs.result import Result, digest_of
 from sycam.scoring.journal import checked_line

@@ -18,7 +18,7 @@ from sycam.export import export
 from sycam.methods.method import RIVALS
 from sycam.report.html import write_report
 from sycam.report.tables import result_tables
-from sycam.runs.derive import FRONT
+from sycam.runs.checking.derive import FRONT
 from sycam.runs.pictures import draw_front, draw_heldout
 from sycam.runs.result import RESULT_FILE, digest_of
 from sycam.scoring.statistics import holm

@@ -19,7 +19,7 @@ from sycam.language import parse
 from sycam.methods import find_method
 from sycam.methods.method import ANSWERS
 from sycam.problem.request import Request
-from sycam.report.explain import columns_of
+from sycam.report.pictures.explain import columns_of
 
 
 def network():

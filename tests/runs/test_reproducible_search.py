@@ -77,7 +77,7 @@ def test_a_time_budget_is_kept_to_a_tenth(tmp_path, monkeypatch, mode):
     monkeypatch.setattr(Scorer, "score", slowly)
     data = DataOptions(search_images=40, heldout=2)
     problem = Problem.of(Request("demo", demo.LAYER, "demo", "average-drop", data=data))
-    options = SearchOptions(budget=Budget(seconds=seconds), mode=mode)
+    options = SearchOptions(budget=Budget(seconds=seconds).started(), mode=mode)
     outcome = run_search(problem, options, tmp_path).outcome
     assert outcome.stopped == "budget"
     assert 0.9 * seconds < outcome.seconds < 1.1 * seconds

@@ -17,7 +17,7 @@ from sycam.events import Note, Stage
 from sycam.evidence import Cache
 from sycam.export import export
 from sycam.problem.images import demo_images
-from sycam.report.explain import explain
+from sycam.report.pictures.explain import explain
 from sycam.report.tables import verdict
 from sycam.targets import Contrast, Logit, Similarity
 

@@ -14,7 +14,7 @@ from sycam.drawing.overlays import draw_grid
 from sycam.errors import OptionError
 from sycam.metrics import find_metric
 from sycam.problem.explained_network import ExplainedNetwork
-from sycam.report.image_rows import image_rows
+from sycam.report.pictures.image_rows import image_rows
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import sycam
-from sycam.data.archive import archive_reader
 from sycam.data.pictures import UnreadablePictureError, read_mask, read_picture
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.archive import archive_reader
 from sycam.data.tables import read_labels
 from sycam.errors import (
     DataError,
@@ -37,8 +37,8 @@ from sycam.metrics import find_metric
 from sycam.networks import read_class_names
 from sycam.networks.checkpoint import read_weights
 from sycam.networks.user_file import load_network
-from sycam.report.explain import explain
 from sycam.report.html import write_report
+from sycam.report.pictures.explain import explain
 from sycam.support.files import NotPlainError, open_plain, read_plain, write_whole
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
@@ -192,7 +192,7 @@ def test_a_pipe_in_the_cache_is_no_value(tmp_path):
 
 
 def test_a_small_archive_that_unpacks_to_very_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("sycam.data.archive._LARGE", 1 << 20)
+    monkeypatch.setattr("sycam.data.readers.archive._LARGE", 1 << 20)
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, images=np.zeros((2, 1024, 1024), np.uint8))
     with pytest.raises(DataError, match="more than 200 times the file"):

@@ -12,7 +12,7 @@ from sycam.data.images import ImageSet
 from sycam.methods import HABIT, find_method
 from sycam.metrics.removal.road import RoadLerf, RoadMorf
 from sycam.problem.explained_network import ExplainedNetwork
-from sycam.report.explain import at_deepest
+from sycam.report.pictures.explain import at_deepest
 from sycam.runs.result import Result
 from sycam.scoring.scorer import ranking_maps
 from sycam.support.bounded_json import read_json

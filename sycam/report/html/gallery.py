@@ -9,8 +9,8 @@ import numpy as np
 
 from sycam.data.images import ImageSet
 from sycam.problem.explained_network import ExplainedNetwork
-from sycam.report.explain import columns_of, draw_heatmaps
-from sycam.report.image_rows import image_rows, recorded_figures
+from sycam.report.pictures.explain import columns_of, draw_heatmaps
+from sycam.report.pictures.image_rows import image_rows, recorded_figures
 from sycam.runs.result import Result
 from sycam.support.bounded_json import parse_json
 from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole

@@ -38,7 +38,7 @@ def image_rows(
     Args:
         explained: the network of the run.
         images: N to explain.
-        columns: title to formula, see :func:`sycam.report.explain.columns_of`.
+        columns: title to formula, see :func:`sycam.report.pictures.explain.columns_of`.
         result: of the run.
         figures: of these N images; measured under the run's metrics if None.
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sycam.data.class_folders import labels_of_folders
 from sycam.data.images import load_images, open_images
+from sycam.data.readers.class_folders import labels_of_folders
 from sycam.errors import DataError, OptionError
 
 NAMES = ("tabby cat", "Border_Collie", "ox")

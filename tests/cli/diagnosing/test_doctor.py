@@ -8,11 +8,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from sycam.cli import app, completion, diagnosis
+from sycam.cli import app, completion
+from sycam.cli.diagnosing import diagnosis
 from sycam.errors import NetworkError
 
 # By its module's name: in the package of commands, doctor is the command.
-COMMAND = importlib.import_module("sycam.cli.diagnosis")
+COMMAND = importlib.import_module("sycam.cli.diagnosing.diagnosis")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Metrics for people and for programs: what each measures, what it needs, how it can be gamed.
 
-``python -m sycam.report.metrics > docs/metrics.md`` writes the page on all of them.
+``python -m sycam.report.listings.metrics > docs/metrics.md`` writes the page on all of them.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ _INTRODUCTION = """\
 # Metrics
 
 A metric says how good a heatmap is; a search finds the formula that has most of it. This page is
-written by `python -m sycam.report.metrics`, from the definitions themselves.
+written by `python -m sycam.report.listings.metrics`, from the definitions themselves.
 
 ## Choosing a metric
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.volumes import VolumeReader
 from sycam.data.source import Frame, Reader
-from sycam.data.volumes import VolumeReader
 from sycam.errors import DataError
 from sycam.support import mapped_tensor
 from sycam.support.files import NotPlainError, open_plain

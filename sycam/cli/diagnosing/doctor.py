@@ -20,8 +20,8 @@ def doctor(as_json: AsJson = False) -> None:
       sycam doctor --json
     """
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.diagnosis import diagnose
-    from sycam.cli.diagnosis_table import show
+    from sycam.cli.diagnosing.diagnosis import diagnose
+    from sycam.cli.diagnosing.diagnosis_table import show
 
     diagnosis = diagnose()
     if as_json:

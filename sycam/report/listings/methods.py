@@ -14,7 +14,7 @@ from rich.text import Text
 from sycam.evidence import MEASURED
 from sycam.language import Operator
 from sycam.methods import KINDS, Method
-from sycam.report.grammars import written
+from sycam.report.listings.grammars import written
 from sycam.report.plain_table import plain_table
 from sycam.support.terminal import shown
 

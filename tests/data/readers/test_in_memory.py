@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import sycam
-from sycam.data.in_memory import open_pictures
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.in_memory import open_pictures
 from sycam.errors import DataError, SycamError
 from sycam.networks import NamedNetwork
 from sycam.problem.images import read_images

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from sycam.cli.diagnosis import Diagnosis
+from sycam.cli.diagnosing.diagnosis import Diagnosis
 from sycam.support.terminal import shown
 
 GIBIBYTE = 1 << 30

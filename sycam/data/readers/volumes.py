@@ -13,8 +13,8 @@ from torch import Tensor
 from sycam.data.image_set import drawing_range
 from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.truth import no_row
 from sycam.data.source import Frame, Reader
-from sycam.data.truth import no_row
 from sycam.errors import DataError, OptionError
 from sycam.support.arguments import argument
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sycam.data.class_folders import labels_of_folders
-from sycam.data.medical import (
+from sycam.data.pictures import flattened, read_picture
+from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.class_folders import labels_of_folders
+from sycam.data.readers.medical import (
     AXES,
     DICOM,
     NIFTI,
@@ -22,18 +24,16 @@ from sycam.data.medical import (
     read_slice,
     series_below,
 )
-from sycam.data.pictures import flattened, read_picture
-from sycam.data.preprocessing import Preprocessing
-from sycam.data.source import Frame, Reader
-from sycam.data.tables import boxes_of, key_of, label_of, match, read_labels, rows
-from sycam.data.truth import (
+from sycam.data.readers.truth import (
     Truth,
     no_row,
     read_volume_mask,
     truth_of_boxes,
     truth_of_masks,
 )
-from sycam.data.volumes import VolumeReader
+from sycam.data.readers.volumes import VolumeReader
+from sycam.data.source import Frame, Reader
+from sycam.data.tables import boxes_of, key_of, label_of, match, read_labels, rows
 from sycam.errors import DataError, OptionError
 from sycam.support.arguments import argument
 
@@ -123,7 +123,7 @@ def folder_reader(
         reading: how pictures become the network's input.
         masks: folder of PNG masks, of volumes NIfTI masks.
         boxes: CSV table of boxes.
-        labels: see :func:`sycam.data.class_folders.labels_of_folders`.
+        labels: see :func:`sycam.data.readers.class_folders.labels_of_folders`.
         class_names: of the network, if they are known.
         classes: how many the network has, if that is known.
         series: whether the DICOM files of one series are one volume.

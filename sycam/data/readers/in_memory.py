@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sycam.data.archive import ArchiveReader, labels_of, masks_of
-from sycam.data.datasets import DatasetReader
 from sycam.data.image_set import form_hint, groups_of
 from sycam.data.pictures import UnreadablePictureError, flattened
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.archive import ArchiveReader, labels_of, masks_of
+from sycam.data.readers.datasets import DatasetReader
 from sycam.data.source import ImageSource
 from sycam.errors import DataError
 from sycam.support.options import with_keywords

@@ -24,11 +24,11 @@ from sycam.networks import open_network
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
 from sycam.problem.options import ExplainOptions
-from sycam.report.animation import animate_removal
-from sycam.report.image_rows import Figures, image_rows, recorded_figures
-from sycam.report.saved import checked_kinds, distinct_stems, save_heatmaps
+from sycam.report.pictures.animation import animate_removal
+from sycam.report.pictures.image_rows import Figures, image_rows, recorded_figures
+from sycam.report.pictures.saved import checked_kinds, distinct_stems, save_heatmaps
+from sycam.runs.checking.recorded import recorded_heldout
 from sycam.runs.record import DEMO_ORIGIN, RunRecord
-from sycam.runs.recorded import recorded_heldout
 from sycam.runs.result import Result
 from sycam.runs.trust import file_of_network
 from sycam.support.arguments import argument
@@ -73,12 +73,12 @@ def explain(  # noqa: PLR0913 (public)
         together: one picture of all images, a row each, in place of a picture per image.
         animate: beside each picture a GIF of what becomes of the class as the most relevant
             pixels are removed.
-        save: which files, of :data:`sycam.report.saved.KINDS`: ``"comparison"``, the methods side
-            by side with the image (``<out>/cat.png``); ``"overlay"``, the heatmap over the image
-            and nothing else (``<out>/overlay/cat.png``); ``"heatmap"``, its colours alone;
-            ``"npy"``, float32 ``[H,W]`` in [0, 1] for :func:`numpy.load`. All are of the size at
-            which the network sees the image. But for comparisons they are the winner's, or of each
-            of ``methods`` (``<out>/overlay/grad-cam/cat.png`` where there are several).
+        save: which files, of :data:`sycam.report.pictures.saved.KINDS`: ``"comparison"``, the
+            methods side by side with the image (``<out>/cat.png``); ``"overlay"``, the heatmap over
+            the image and nothing else (``<out>/overlay/cat.png``); ``"heatmap"``, its colours
+            alone; ``"npy"``, float32 ``[H,W]`` in [0, 1] for :func:`numpy.load`. All are of the
+            size at which the network sees the image. But for comparisons they are the winner's, or
+            of each of ``methods`` (``<out>/overlay/grad-cam/cat.png`` where there are several).
         metric_files, trust: Python files named by the run that may be imported, as for
             :func:`sycam.verify`.
         notify: is told where masks or boxes cannot be read.
@@ -191,7 +191,7 @@ def draw_heatmaps(
     """One row per image, one column per method.
 
     Args:
-        rows: see :func:`sycam.report.image_rows.image_rows`.
+        rows: see :func:`sycam.report.pictures.image_rows.image_rows`.
         path: PNG file to write.
         result: of the run.
         title: over the picture; the winner's held-out figure if None.

@@ -22,10 +22,10 @@ from sycam.metrics.composition.levels import halves
 from sycam.problem.images import Images
 from sycam.problem.problem import Problem
 from sycam.runs.candidates import CANDIDATES_FILE, candidates_text
-from sycam.runs.derive import derived, undecided
-from sycam.runs.discrepancies import MEASURED, Unchecked, discrepancies
+from sycam.runs.checking.derive import derived, undecided
+from sycam.runs.checking.discrepancies import MEASURED, Unchecked, discrepancies
+from sycam.runs.checking.recorded import Given, recorded_request
 from sycam.runs.record import RunRecord
-from sycam.runs.recorded import Given, recorded_request
 from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
 from sycam.runs.trust import check_files, file_of_network
 from sycam.scoring.blocks import by_image, cell_blocks

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sycam.data.geometry import Box
-from sycam.data.medical import NIFTI, is_nifti, read_nifti
 from sycam.data.pictures import UnreadablePictureError, read_mask
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.readers.medical import NIFTI, is_nifti, read_nifti
 from sycam.data.tables import listed, match, read_boxes
 from sycam.errors import DataError
 

@@ -49,7 +49,7 @@ def animate_removal(
     Args:
         explained: the network of the run.
         image: one image.
-        columns: title to formula, see :func:`sycam.report.explain.columns_of`.
+        columns: title to formula, see :func:`sycam.report.pictures.explain.columns_of`.
         row: of the image and these methods.
         path: GIF file to write.
         style: of the overlays.

@@ -1,0 +1,1 @@
+"""`sycam doctor`."""

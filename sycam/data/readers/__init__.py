@@ -1,0 +1,1 @@
+"""Readers of images, one per form that they come in."""

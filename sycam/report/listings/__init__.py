@@ -1,0 +1,1 @@
+"""Tables of what there is: methods, metrics, grammars."""

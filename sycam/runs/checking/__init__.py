@@ -1,0 +1,1 @@
+"""A run derived again and compared with what it claims."""
