@@ -14,6 +14,10 @@ best of the blurred ones. Differences are winner minus rival, positive favours t
 the metric's direction. Bold: significantly ahead, in brackets: significantly behind (sign-flip
 test, Holm-corrected over the cells of a column).
 
+Other metrics, of which a run reports its rivals' figures as well, are not in the table and so not
+measured: they take most of the time. A budget in candidates makes the table independent of what
+else the machine does.
+
 With ``--adapt K`` the cells of metrics that can choose are runs of their own, and three columns
 more compare the choice from K formulas image by image, by the levels that did not choose, with the
 winner alone (*adaptive winner*), the chosen published CAM alone (*adaptive chosen*) and the choice
@@ -37,6 +41,7 @@ from sycam.errors import RunError, unknown_name
 from sycam.metrics import find_metric
 from sycam.runs.result import Result, load
 from sycam.scoring.statistics import holm
+from sycam.validation import measures
 from sycam.validation.adaptive import AdaptiveRow
 from sycam.validation.validate import Row
 
@@ -242,6 +247,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = make_parser().parse_args(arguments)
+    measures.PANEL = measures.GUARDS = ()  # under which the table compares nobody
     names = options.networks.split(",")
     for name in names:
         if name not in NETWORKS:

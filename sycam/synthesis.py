@@ -24,7 +24,7 @@ from sycam.problem.request import Request
 from sycam.report.html import REPORT_FILE
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
-from sycam.runs.asked import require_same
+from sycam.runs.asked import require_same, write_down
 from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.earlier import answered, larger
 from sycam.runs.events import Failed, Finished, Opened
@@ -166,9 +166,10 @@ def _derived(
             if not (folder / REPORT_FILE).exists():  # pictures could not be drawn, or never were
                 notify(Validated(question.explained, question.unseen, finished.validation))
             return finished
+        require_same(folder, question, search)
         problem = Problem.measured(question, asked.guesses, notify)
         open_folder(folder)  # nothing is written before
-        require_same(folder, problem, search)
+        write_down(folder, question, search)
         search = budgeted(search, budget, problem)
         notify(_opened(folder, problem, search))
         tell_price(problem, search, notify)

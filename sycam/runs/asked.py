@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sycam.errors import RunError
 from sycam.problem.explained_network import reshape_text
-from sycam.problem.problem import Problem
+from sycam.problem.problem import Question
 from sycam.scoring.journal import JOURNAL_FILE
 from sycam.search.options import SearchOptions
 from sycam.search.run import search_blocks
@@ -33,37 +33,48 @@ Facts = dict[str, list[str]]
 """Argument to its value in words, and a digest of what the words do not say."""
 
 
-def require_same(folder: Path, problem: Problem, search: SearchOptions) -> None:
-    """Write down what a new run is of; refuse a folder whose scores are of something else.
+def require_same(folder: Path, question: Question, search: SearchOptions) -> None:
+    """Refuse a folder whose scores are of something else, before anything is measured.
 
-    A folder of an earlier version lacks this, and is left to its journal to refuse.
+    A folder of an earlier version does not say what they are of, and is left to its journal to
+    refuse.
 
     Raises:
         RunError: it holds another run; the message says which arguments differ, and how.
     """
-    file, facts = folder / ASKED_FILE, _facts(problem, search)
     if not (folder / JOURNAL_FILE).exists():
-        try:
-            write_whole(file, json.dumps(facts, indent=1), within=folder)
-        except OSError as error:
-            raise RunError(f"cannot write '{file}': {error}") from None
         return
     try:
-        before = read_json(file, MEBIBYTE)
+        before = read_json(folder / ASKED_FILE, MEBIBYTE)
     except (OSError, SchemaError):
         return
-    if isinstance(before, dict) and (said := _differences(facts, before)):
+    if isinstance(before, dict) and (said := _differences(_facts(question, search), before)):
         raise RunError(
             f"'{folder}' holds another run: {'; '.join(said)}. Choose another folder by "
             f"{argument('out')}"
         )
 
 
-def _facts(problem: Problem, search: SearchOptions) -> Facts:
-    explained, searched = problem.explained, problem.searched
+def write_down(folder: Path, question: Question, search: SearchOptions) -> None:
+    """Keep in a folder that holds no scores yet what they will be of.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    if (folder / JOURNAL_FILE).exists():
+        return
+    file = folder / ASKED_FILE
+    try:
+        write_whole(file, json.dumps(_facts(question, search), indent=1), within=folder)
+    except OSError as error:
+        raise RunError(f"cannot write '{file}': {error}") from None
+
+
+def _facts(question: Question, search: SearchOptions) -> Facts:
+    explained, searched = question.explained, question.searched
     images = hashlib.sha256("".join(searched.digests).encode()).hexdigest()
-    masks = searched.masks if problem.needs_masks else None
-    metric = json.dumps([problem.metric.options, problem.metric.version], sort_keys=True)
+    masks = searched.masks if question.needs_masks else None
+    metric = json.dumps([question.metric.options, question.metric.version], sort_keys=True)
     facts = {
         "network": [explained.name, explained.digest],
         "layer": [", ".join(layer.name for layer in explained.layers), ""],
@@ -73,12 +84,12 @@ def _facts(problem: Problem, search: SearchOptions) -> Facts:
         "target": [explained.target_text, ""],
         "images": [f"{len(searched)} images", images],
         "masks": ["given" if masks is not None else "not used", ""],
-        "metric": [problem.metric.text, metric],
-        "grammar": [problem.grammar.name, problem.grammar.digest],
-        "require": [", ".join(map(str, problem.requirements)) or "nothing", ""],
-        "precision": [problem.precision, ""],
+        "metric": [question.metric.text, metric],
+        "grammar": [question.grammar.name, question.grammar.digest],
+        "require": [", ".join(map(str, question.requirements)) or "nothing", ""],
+        "precision": [question.precision, ""],
         "seed": [str(explained.seed), ""],
-        "blocks": [str([block.end for block in search_blocks(problem, search)]), ""],
+        "blocks": [str([block.end for block in search_blocks(question, search)]), ""],
     }
     if masks is not None:
         facts["masks"][1] = tensor_digest(masks)

@@ -16,7 +16,7 @@ from sycam.methods import shown_methods
 from sycam.methods.method import RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
-from sycam.problem.problem import Problem
+from sycam.problem.problem import Problem, Question
 from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
@@ -177,12 +177,12 @@ def _guard(
     return SensitivityGuard(scorer, journal)
 
 
-def search_blocks(problem: Problem, options: SearchOptions) -> tuple[ImageBlock, ...]:
+def search_blocks(question: Question, options: SearchOptions) -> tuple[ImageBlock, ...]:
     """The stages of a search: of cells where candidates drop out by chance's leave, so that they
     need not be seen at all levels; a choice image by image needs all of them apart."""
-    races = options.mode != EXACT and _drops(problem.metric, options)
+    races = options.mode != EXACT and _drops(question.metric, options)
     whole = image_blocks if options.adapt is None else level_blocks
-    return (cell_blocks if races else whole)(len(problem.context), problem.metric)
+    return (cell_blocks if races else whole)(len(question.searched), question.metric)
 
 
 def _drops(metric: Metric, options: SearchOptions) -> bool:

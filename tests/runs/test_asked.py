@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sycam.errors import RunError
+from sycam.problem.problem import Problem
 
 OTHERS = {
     "--seed 1": ["--seed is 1 and 0 there", "--images are others than there"],
@@ -12,11 +15,13 @@ OTHERS = {
 }
 
 
-def test_what_differs_is_said(small_run, tmp_path):
+def test_what_differs_is_said_before_anything_is_measured(small_run, tmp_path, monkeypatch):
     run = tmp_path / "run"
     assert small_run(run, "--quiet", pictures=False).exit_code == 0
     for other, said in OTHERS.items():
-        done = small_run(run, "--quiet", *other.split(), pictures=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(Problem, "measured", lambda *_: pytest.fail("measured"))
+            done = small_run(run, "--quiet", *other.split(), pictures=False)
         assert isinstance(done.exception, RunError), other
         message = str(done.exception)
         assert f"'{run}' holds another run: " in message
