@@ -48,6 +48,8 @@ class Method:
         runs: whether a direct method runs the network itself.
         unasked: whether it is shown where nobody names it, if its leaves are measured; not a
             direct method that makes many passes.
+        most_places: of a layer (height times width) at which it is shown where nobody names it;
+            None for any number.
         definition: the formula of a direct method, for people.
         definition_latex: the same in LaTeX.
         site: name of the layer that a direct method looks at; empty for each one there is.
@@ -67,6 +69,7 @@ class Method:
     measures: frozenset[str] = frozenset()
     runs: bool = False
     unasked: bool = True
+    most_places: int | None = None
     definition: str = ""
     definition_latex: str = ""
     site: str = ""
@@ -132,6 +135,13 @@ class Method:
     def cost(self) -> int | None:
         """Cost of the expression; None for a direct method, which no grammar holds."""
         return None if self.expression is None else self.expression.cost
+
+    def is_cheap(self, evidence: Evidence | Stack) -> bool:
+        """Whether the layers that it looks at are small enough for it to be shown unasked."""
+        if self.most_places is None:
+            return True
+        layers = [evidence.at(self.site)] if self.site else evidence.layers
+        return all(one.activations[0, 0].numel() <= self.most_places for one in layers)
 
     def heatmaps(self, evidence: Evidence | Stack, context: Context) -> Heatmaps:
         """Heatmaps of this one method, P = 1, on the N images of the evidence.

@@ -232,16 +232,21 @@ _TABLE = (
         "Chung and Ying, Seg-Eigen-CAM, Applied Sciences 15(13), 2025",
         "centred and signed as eigen-cam, whose sign is this paper's",
     ),
-    _computed(
-        "kpca-cam",
-        BASELINE,
-        principal.kpca_cam,
-        [A],
-        "first kernel principal component over places of A, sigmoid kernel",
-        r"\operatorname{KPC}_1(A),\ \kappa(a, b) = \tanh(\langle a, b \rangle / K + 1)",
-        "Karmani, Sivakaran, Prasad, Ali, Yang and Tang, KPCA-CAM: Visual Explainability of Deep "
-        "Computer Vision Models using Kernel PCA, arXiv:2410.00267, 2024",
-        "ignores the class; kernel and its parameters are the grad-cam package's defaults",
+    replace(
+        _computed(
+            "kpca-cam",
+            BASELINE,
+            principal.kpca_cam,
+            [A],
+            "first kernel principal component over places of A, sigmoid kernel",
+            r"\operatorname{KPC}_1(A),\ \kappa(a, b) = \tanh(\langle a, b \rangle / K + 1)",
+            "Karmani, Sivakaran, Prasad, Ali, Yang and Tang, KPCA-CAM: Visual Explainability of "
+            "Deep Computer Vision Models using Kernel PCA, arXiv:2410.00267, 2024",
+            "ignores the class; kernel and its parameters are the grad-cam package's defaults; "
+            "where not named, shown only at layers of at most 32 by 32 places: its kernel has a "
+            "row and a column for each",
+        ),
+        most_places=32 * 32,
     ),
     replace(
         _computed(

@@ -168,6 +168,7 @@ class Problem(Question):
             one.check(context)
         shown = shown_methods(grammar.leaves, grammar.sites, metric.rewards_blur)
         shown = [m for m in shown if m.has_weights or not metric.of_weights]
+        shown = [m for m in shown if m.is_cheap(evidence)]
         if asked.precision != FLOAT32:
             scorer = Scorer(metric, evidence, context)
             context = _in_precision(asked.precision, explained, scorer, shown)

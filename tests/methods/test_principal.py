@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sycam import CAM
-from sycam.evidence import Evidence, measure
+from sycam.evidence import Evidence, Stack, measure
 from sycam.heatmaps import from_sums
 from sycam.methods import find_method
 
@@ -167,3 +167,18 @@ def test_many_channels_take_no_long_decomposition(maps_of):
     start = time.perf_counter()
     maps_of("eigen-cam", a)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shown"), [(32, 32, True), (64, 16, True), (32, 33, False)]
+)
+def test_kpca_cam_is_shown_unasked_at_layers_of_few_places(height, width, shown):
+    evidence = evidence_of(torch.zeros(1, 2, height, width))
+    assert find_method("kpca-cam").is_cheap(evidence) is shown
+    # Of several layers, its own counts.
+    both = Stack(
+        (replace(evidence, name="fine"), replace(evidence_of(torch.zeros(1, 2, 2, 2)), name="deep"))
+    )
+    assert find_method("kpca-cam@deep").is_cheap(both)
+    assert find_method("kpca-cam@fine").is_cheap(both) is shown
+    assert find_method("grad-cam").is_cheap(evidence)
