@@ -1,11 +1,11 @@
-"""Pictures of what a search found: scores by cost, goal and goal, search and held-out, by method.
+"""Pictures of what a search found: scores by cost, goal and goal, search and held-out.
 
 Points carry numbers, which a key beside the picture explains: formulas are too long to stand in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
@@ -16,15 +16,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sycam.drawing.axes import (
+    CONTROL,
+    INK,
+    KNOWN,
+    MANY,
+    OURS,
+    RING,
+    ROUND,
+    better,
+    dress,
+    entitle,
+    ring,
+    short,
+)
 from sycam.drawing.labels import SIZE, Label, place_labels
 from sycam.errors import OptionError
 
-OURS, KNOWN, CONTROL, MANY = "#0072b2", "#d55e00", "#777777", "#c8ccd0"  # Okabe and Ito's, greys
-GRID, INK = "#eceff1", "#000000"
-ROUND = (1, 2, 2.5, 5, 10)  # what ticks are apart, times a power of ten
 LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
 _WIDTH = 52  # characters of a line of the key
-_RING = 12.0  # points across, around the winner
 _SIDE, _KEY = 4.6, 3.8  # inches of a panel and of the key beside a single one
 
 
@@ -85,7 +95,7 @@ def draw_cost_front(
     )  # fmt: skip
     axis.set_xlim(min(costs) - 0.3, last + 0.3)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _axes(axis, "cost of the expression", _better(goal, higher_is_better))
+    dress(axis, "cost of the expression", better(goal, higher_is_better))
     return _finished(figure, title, {axis: labels})
 
 
@@ -136,7 +146,7 @@ def draw_goals(
         axis.plot(reference[i], reference[j], "x", color=INK, ms=7, zorder=4,
                   label="reference of the hypervolume")  # fmt: skip
         labels[axis].append(Label(reference[i], reference[j], "", INK))
-        _axes(axis, _better(goals[i], directions[i]), _better(goals[j], directions[j]))
+        dress(axis, better(goals[i], directions[i]), better(goals[j], directions[j]))
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, frameon=False, ncols=2,
                   loc="outside lower left")  # fmt: skip
     return _finished(figure, title, labels)
@@ -186,48 +196,8 @@ def draw_agreement(
     axis.set_aspect("equal")
     for one in (axis.xaxis, axis.yaxis):
         one.set_major_locator(MaxNLocator(6, steps=ROUND))  # the same along both
-    _axes(axis, f"{_short(goal, 40)}, search images", f"{_short(goal, 40)}, held-out images")
+    dress(axis, f"{short(goal, 40)}, search images", f"{short(goal, 40)}, held-out images")
     return _finished(figure, title, {axis: labels})
-
-
-def draw_leaderboard(
-    rows: Sequence[tuple[str, float, float, float]],
-    goal: str,
-    higher_is_better: bool,
-    winner: str | None = None,
-    controls: Collection[str] = (),
-    title: str = "",
-) -> Figure:
-    """Means with their intervals, one line per method, in the order given.
-
-    Args:
-        rows: name, mean, and low and high end of the interval.
-        goal: the metric's text.
-        higher_is_better: its direction.
-        winner: one of the names, drawn in SyCAM's colour.
-        controls: names that are drawn in grey.
-        title: over the whole picture.
-
-    Raises:
-        OptionError: no row.
-    """
-    if not rows:
-        raise OptionError("there is no row to draw")
-    figure = Figure(figsize=(7.4, 0.9 + 0.27 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.add_subplot()
-    for place, (name, mean, low, high) in enumerate(rows):
-        colour = OURS if name == winner else CONTROL if name in controls else KNOWN
-        axis.plot([low, high], [place, place], color=colour, lw=1.6, zorder=2)
-        axis.plot([mean], [place], marker="o" if name == winner else "D", color=colour, ms=5)
-        if name == winner:
-            _ring(axis, mean, place)
-    axis.set_yticks(range(len(rows)), [_short(name, 44) for name, *_ in rows], fontsize=7)
-    for label in axis.get_yticklabels():
-        label.set_parse_math(False)
-    axis.invert_yaxis()
-    _axes(axis, f"{_better(goal, higher_is_better)}, 95 % intervals", "")
-    return _finished(figure, title)
 
 
 def _check(front: Sequence[Mark], goals: int) -> None:
@@ -272,11 +242,7 @@ def _panels(count: int, front: Sequence[Mark], known: Sequence[Mark]) -> tuple[F
 
 
 def _line(number: str, mark: Mark) -> str:
-    return f"{number:>2}  {_short(mark.name, _WIDTH - 4)}"
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return f"{number:>2}  {short(mark.name, _WIDTH - 4)}"
 
 
 def _letters(known: Sequence[Mark]) -> list[str]:
@@ -301,16 +267,11 @@ def _ours(
     for number, (mark, x, y) in enumerate(zip(front, xs, ys, strict=True), 1):
         text = str(number) if number <= LISTED else ""
         if mark.name == winner:
-            _ring(axis, x, y)
-            labels.append(Label(x, y, text, OURS, _RING / 2 + 1))
+            ring(axis, x, y)
+            labels.append(Label(x, y, text, OURS, RING / 2 + 1))
         else:
             labels.append(Label(x, y, text, OURS))
     return labels
-
-
-def _ring(axis: Axes, x: float, y: float) -> None:
-    axis.scatter([x], [y], s=_RING**2, facecolors="none", edgecolors=OURS, linewidths=1.6,
-                 zorder=5, label="offered as the winner")  # fmt: skip
 
 
 def _known(
@@ -344,28 +305,10 @@ def _edge(points: np.ndarray, directions: Sequence[bool]) -> np.ndarray:
     return edge[np.argsort(edge[:, 0], kind="stable")]
 
 
-def _better(goal: str, higher: bool) -> str:
-    return f"{_short(goal, 48)} ({'higher' if higher else 'lower'} is better)"
-
-
-def _axes(axis: Axes, x: str, y: str) -> None:
-    axis.set_xlabel(x, fontsize=8, parse_math=False)
-    axis.set_ylabel(y, fontsize=8, parse_math=False)
-    axis.tick_params(labelsize=7)
-    axis.grid(color=GRID, lw=0.6)
-    axis.set_axisbelow(True)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-
-
-def _finished(
-    figure: Figure, title: str, labels: Mapping[Axes, Sequence[Label]] | None = None
-) -> Figure:
-    if title:
-        figure.suptitle(title, fontsize=9, parse_math=False)
-    if labels:
-        figure.draw_without_rendering()  # where points lie is known only then
-        figure.set_layout_engine("none")  # and stays so, which also takes half the time
-        for axis, texts in labels.items():
-            place_labels(axis, texts)
+def _finished(figure: Figure, title: str, labels: Mapping[Axes, Sequence[Label]]) -> Figure:
+    entitle(figure, title)
+    figure.draw_without_rendering()  # where points lie is known only then
+    figure.set_layout_engine("none")  # and stays so, which also takes half the time
+    for axis, texts in labels.items():
+        place_labels(axis, texts)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -11,19 +11,20 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from sycam.support.shortening import PARTS, apart
 from sycam.support.terminal import printable
 
-_PARTS = re.compile(r"[\w.+-]+@?|\s+|.")  # names, numbers and names of methods are whole
-_PROSE = re.compile(r"(?<=\s)\([\w.+-]+|" + _PARTS.pattern)  # a bracket stays with its word
-_LEAST = 14  # columns that a formula gets, however narrow the console
-_GAP = "…"
+_PROSE = re.compile(
+    r"(?<=\s)\([\w.+-]+|" + PARTS.pattern, re.DOTALL
+)  # a bracket stays with its word
+_LEAST = 17  # columns that a formula and its mark get, however narrow the console
 
 
 class FormulaTable:
     """A table whose first or last column are formulas, no wider than the console if it can be.
 
     What is too long for the room that the other columns leave is shortened from the middle, between
-    names, and stands in full below the table.
+    names, no two formulas alike, and stands in full below the table.
 
     Args:
         table: with all its columns but that of the formulas, and no rows.
@@ -58,14 +59,16 @@ class FormulaTable:
         room, tight = options.max_width - others - 3 * count - 4, False
         if longest > room:  # narrow gaps come before shortened formulas
             room, tight = max(_LEAST, options.max_width - others - 2 * count), True
-        full: dict[str, str] = {}
+        widths: dict[str, int] = {}
         for formula, mark, *_ in self._rows:
-            short = shortened(formula, room - cell_len(mark))
-            if short != formula:
-                full[short] = formula
-        yield self._filled(self._empty(tight), room)
+            least = min(room - cell_len(mark), widths.get(formula, room))
+            widths[formula] = least
+        short_of = apart(widths)
+        yield self._filled(self._empty(tight), short_of)
         if self._below:
-            for short, formula in full.items():
+            for formula, short in short_of.items():
+                if short == formula:
+                    continue
                 for line in wrapped(f"{short} = {formula}", options.max_width, "    "):
                     yield Text(line, style="dim", no_wrap=True, overflow="ignore")
         if tight:
@@ -75,8 +78,8 @@ class FormulaTable:
         """The table with all formulas in full, however wide it gets."""
         return self._filled(self._empty(False))
 
-    def _filled(self, table: Table, room: int | None = None) -> Table:
-        """With all columns and rows; formulas in so much room with their marks, if it is told."""
+    def _filled(self, table: Table, short_of: Mapping[str, str] | None = None) -> Table:
+        """With all columns and rows; formulas as they are shortened, if they are."""
         if self._first:
             table.add_column(self._title, no_wrap=True)
         for column in self._table.columns:
@@ -84,8 +87,9 @@ class FormulaTable:
         if not self._first:
             table.add_column(self._title, no_wrap=True)
         for formula, mark, cells, style in self._rows:
-            short = formula if room is None else shortened(formula, room - cell_len(mark))
-            name = Text(short).append(mark, style="dim" if style is None else "")
+            name = Text(formula if short_of is None else short_of[formula]).append(
+                mark, style="dim" if style is None else ""
+            )
             row: list[RenderableType] = [name, *cells] if self._first else [*cells, name]
             table.add_row(*row, style=style)
         return table
@@ -103,28 +107,6 @@ class FormulaTable:
             pad_edge=not tight,
             padding=(0, 1, 0, 0) if tight else (0, 1),
         )
-
-
-def shortened(formula: str, width: int) -> str:
-    """A formula in so many columns, from its middle, and between names where these have room.
-
-    >>> shortened("smooth(cam[features.5](symlog(G)))", 24)
-    'smooth(cam[…symlog(G)))'
-    """
-    if cell_len(formula) <= width:
-        return formula
-    parts = _PARTS.findall(formula)
-    head, tail, left = "", "", width - len(_GAP)
-    while parts:
-        end = cell_len(tail) < cell_len(head)
-        part = parts.pop() if end else parts.pop(0)
-        if cell_len(part) > left:
-            break
-        head, tail = (head, part + tail) if end else (head + part, tail)
-        left -= cell_len(part)
-    if not head:  # one name that is longer than all the room
-        head, tail = formula[: width // 2], formula[len(formula) - (width - 1) // 2 :]
-    return f"{head.rstrip()}{_GAP}{tail.lstrip()}"
 
 
 def wrapped(text: str, width: int, indent: str = "") -> Sequence[str]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from sycam.drawing.axes import short
+from sycam.drawing.boards import draw_leaderboard, draw_ranks
 from sycam.drawing.fronts import (
     Mark,
     draw_agreement,
     draw_cost_front,
     draw_goals,
-    draw_leaderboard,
 )
 from sycam.drawing.plot import Plot, written
 from sycam.errors import OptionError, RunError
 from sycam.methods.method import RIVALS
 from sycam.runs.record import RunRecord
 from sycam.scoring.statistics import Interval
+from sycam.validation.entrants import NEW, SIMPLEST
 from sycam.validation.validate import Row, Validation
 
 FRONT_FILE = "front.png"
@@ -158,10 +160,41 @@ def leaderboard_figure(result: Pictured) -> Figure | None:
     )
 
 
+def ranks_figure(
+    result: Pictured, goal: str | None = None, shown: Collection[str] | None = None
+) -> Figure | None:
+    """Mean ranks over the held-out images, with the critical difference.
+
+    Args:
+        result: of a run.
+        goal: text of the metric; the first goal if None.
+        shown: names of the methods that are drawn; all if None.
+
+    Returns:
+        None where fewer than three methods were scored, or fewer than two images.
+    """
+    rows, goal = result.validation.rows, goal or result.metric
+    try:
+        ranks = result.validation.ranks(goal)
+    except OptionError:
+        return None
+    winner = result.validation.winner
+    return draw_ranks(
+        ranks,
+        None if winner is None else winner.name,
+        {row.name for row in rows if row.kind in (NEW, SIMPLEST)},
+        {row.name for row in rows if row.kind == "control"},
+        shown,
+        f"{_where(result)}: {short(goal, 48)}, "
+        f"critical difference {ranks.critical_difference:.2f} (grey)",
+    )
+
+
 KINDS: dict[str, Callable[[Pictured], Figure | None]] = {
     "leaderboard": leaderboard_figure,
     "front": front_figure,
     "heldout": heldout_figure,
+    "ranks": ranks_figure,
 }
 
 
@@ -170,7 +203,7 @@ def plot(result: Pictured, kind: str = "leaderboard") -> Plot:
 
     Args:
         result: of a run.
-        kind: ``"leaderboard"``, ``"front"`` or ``"heldout"``.
+        kind: ``"leaderboard"``, ``"front"``, ``"heldout"`` or ``"ranks"``.
 
     Raises:
         OptionError: another kind, or one that this result has nothing to show of.

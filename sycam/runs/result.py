@@ -37,6 +37,7 @@ from sycam.runs.known_method import KnownMethod
 from sycam.runs.record import RunRecord
 from sycam.runs.trust import check_files
 from sycam.scoring.journal import JOURNAL_FILE
+from sycam.scoring.ranks import LEVEL, MeanRanks
 from sycam.scoring.statistics import Interval
 from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, read_json
@@ -202,6 +203,20 @@ class Result:
             scores=one.scores,
         )
 
+    def ranks(self, goal: str | None = None, alpha: float = LEVEL) -> MeanRanks:
+        """Mean ranks of the winner, published CAMs, baselines and controls over the held-out
+        images, with Friedman's test and Nemenyi's critical difference (Demšar 2006).
+
+        Args:
+            goal: text of the metric; the first goal if None.
+            alpha: of the critical difference.
+
+        Raises:
+            UnknownNameError: no goal of the run.
+            OptionError: fewer than three methods or two images, or alpha out of range.
+        """
+        return self.validation.ranks(goal, alpha)
+
     @property
     def certificate(self) -> Certificate:
         """What was searched, and what the winner's claim rests on."""
@@ -294,7 +309,8 @@ class Result:
         Args:
             kind: ``"leaderboard"``: held-out means with their intervals; ``"front"``: the best
                 formula of each cost, or goal against goal; ``"heldout"``: figures on the search
-                images against those on the held-out ones.
+                images against those on the held-out ones; ``"ranks"``: :meth:`ranks` under the
+                first goal, with bars beside those that do not differ.
 
         Raises:
             OptionError: another kind, or one that this result has nothing to show of.

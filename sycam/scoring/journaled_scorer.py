@@ -50,6 +50,7 @@ class JournaledScorer:
         self.metric, self.context, self.journal = metric, context, journal
         self.stages, self.measures = tuple(stages), measures
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)  # seconds and scores
+        self._all = (0.0, 0)  # the same of all measurements but the first
         self._measurements = 0
         parts = dict.fromkeys((stage.start, stage.stop) for stage in stages)
         # Kept values take the same room in all, however many stages there are.
@@ -148,7 +149,9 @@ class JournaledScorer:
         seconds, done = time.monotonic() - started, count * self.stages[stage].cells
         if self._measurements == 1:
             self._recent.clear()  # in the first the network found its batch size, noise was drawn
+            self._all = (0.0, 0)
         self._recent.append((seconds, done))
+        self._all = self._all[0] + seconds, self._all[1] + done
         self._measurements += 1
         if self.stages[stage].seen:  # heatmaps that rank nothing were counted at the first level
             scores = [replace(score, degenerate=0, flat=None) for score in scores]
@@ -184,6 +187,13 @@ class JournaledScorer:
         """
         seconds, done = map(sum, zip(*self._recent, strict=True)) if self._recent else (0.0, 1)
         return seconds / done
+
+    @property
+    def overall_pace(self) -> float:
+        """The same of all measurements: of methods some of which are far more expensive than
+        others, the last ones say little."""
+        seconds, done = self._all
+        return seconds / max(1, done)
 
     @property
     def image_pace(self) -> float:

@@ -45,6 +45,7 @@ from sycam.search.selection.select import Candidate
 DEEPEST = 12  # highest cost of what the guided phase proposes
 DEEPEST_OF_LAYERS = 16  # where formulas of several layers are combined
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
+_PATIENCE = 3.0  # seconds in which more of them are timed: some are far more expensive than most
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
 SIMPLER = 24  # simpler forms of the leading formula that are scored, at most
@@ -177,7 +178,10 @@ class Search:
         def done(count: int) -> None:
             nonlocal told
             self.notify(Step(count))
-            if not told and count == TIMED and self.board.pace:
+            spent, ends = self.budget.elapsed - begun, count == len(methods)
+            if count < TIMED or not self.board.pace or told:
+                return
+            if ends or spent > _PATIENCE:
                 told = True
                 self._forecast(len(methods))
 
@@ -461,7 +465,7 @@ class Search:
         evidence = self.budget.evidence(pace)
         self.notify(
             Forecast(
-                known=methods * self.board.images * pace,
+                known=methods * self.board.stages[-1].end * self.board.overall_pace,
                 evidence=evidence.whole,
                 kept=evidence.kept,
                 left=None if math.isinf(left) else max(0.0, left),

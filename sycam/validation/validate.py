@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from sycam.data.images import ImageSet
+from sycam.errors import unknown_name
 from sycam.events import Event, Notify, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods.method import BLURRED, RIVALS
 from sycam.metrics import Context, Metric
 from sycam.metrics.robustness.sanity import INSENSITIVE
 from sycam.problem.explained_network import ExplainedNetwork
+from sycam.scoring.ranks import LEVEL, MeanRanks, mean_ranks
 from sycam.scoring.statistics import (
     CONFIDENCE,
     Comparison,
@@ -234,6 +236,24 @@ class Validation:
                     )
                 )
         return tuple(verdicts)
+
+    def ranks(self, goal: str | None = None, alpha: float = LEVEL) -> MeanRanks:
+        """How the methods rank image by image under a goal.
+
+        Args:
+            goal: text of the metric; the first goal if None.
+            alpha: of the critical difference.
+
+        Raises:
+            UnknownNameError: no goal of the run.
+            OptionError: fewer than three methods or two images, or alpha out of range.
+        """
+        goal = self.metric if goal is None else goal
+        if goal not in self.goals:
+            raise unknown_name("goal of this run", goal, self.goals)
+        named = {row.name: row.under(goal).scores for row in self.rows}
+        scores = np.array(list(named.values())).reshape(len(named), -1).T
+        return mean_ranks(scores, list(named), self.directions[goal], alpha)
 
     def row(self, name: str) -> Row:
         """The row of a method by name."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
+from sycam.drawing.boards import draw_leaderboard
 from sycam.drawing.fronts import (
     LISTED,
     Mark,
@@ -18,7 +19,6 @@ from sycam.drawing.fronts import (
     draw_agreement,
     draw_cost_front,
     draw_goals,
-    draw_leaderboard,
 )
 from sycam.drawing.overlays import ImageRow, draw_grid, written
 from sycam.drawing.vector import inline_svg
@@ -113,18 +113,6 @@ def test_search_against_held_out():
     ]
     assert not np.array_equal(*map(pixels, drawn))
     assert pixels(draw_agreement([0.3], [0.3], ["G"], "road")).std() > 0  # no extent
-
-
-def test_the_leaderboard_shows_means_within_their_intervals_in_order():
-    rows = [("G", 0.5, 0.4, 0.6), ("grad-cam", 0.3, 0.2, 0.4), ("random", 0.0, -0.1, 0.1)]
-    figure = draw_leaderboard(rows, "road", True, "G", {"random"})
-    (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == [name for name, *_ in rows]
-    lines = [line.get_xdata() for line in axis.lines]
-    assert [tuple(x) for x in lines[::2]] == [(low, high) for _, _, low, high in rows]
-    assert [x[0] for x in lines[1::2]] == [mean for _, mean, _, _ in rows]
-    assert axis.yaxis_inverted()  # the first stands on top
-    assert len({line.get_color() for line in axis.lines}) == 3
 
 
 levels = st.integers(0, 5).map(float)

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from sycam.report.formula_table import FormulaTable, shortened, wrapped
+from sycam.report.formula_table import FormulaTable, wrapped
 from sycam.report.plain_table import plain_table
 
 LONG = "smooth(cam[features.5](symlog(G))) + smooth(cam[features.12](normalize(relu(G)) * max(A)))"
@@ -41,14 +41,23 @@ def test_a_table_keeps_to_the_console_and_cuts_no_figure_and_no_name(width, firs
     assert ("…" in text) is (width < 140)
 
 
-@pytest.mark.parametrize("width", range(3, len(LONG) + 2))
-def test_a_shortened_formula_fits_and_keeps_its_ends(width):
-    short = shortened(LONG, width)
-    assert len(short) <= width
-    assert (short == LONG) is (width >= len(LONG))
-    if width >= 8:
-        assert short.startswith("smooth"[: width // 2])
-        assert short.endswith(")")
+@pytest.mark.parametrize("width", [60, 80])
+def test_rows_at_several_layers_remain_distinct(width):
+    """All rows of a method read ``blurred-layer-cam@…``."""
+    table = plain_table()
+    for title in ("search", "held-out [95 %]", "Δ", "p", "flat"):
+        table.add_column(title, justify="right")
+    listed = FormulaTable(table, "method", first=True)
+    layers = [f"features.denseblock{i}.denselayer{j}" for i in (3, 4) for j in (15, 16)]
+    for layer in layers:
+        for method in ("blurred-layer-cam", "blurred-grad-cam++", "layer-cam"):
+            cells = ("0.4123", r"0.4123 \[0.401, 0.423]", "+0.1234", "< 0.001", "0")
+            listed.add_row(f"{method}@{layer}", *cells, mark="blurred")
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(listed)
+    rows = [line.split()[0] for line in console.file.getvalue().splitlines() if "0.4123" in line]
+    assert len(set(rows)) == 3 * len(layers)
+    assert all(("…" in row and row[-2:] in ("15", "16")) or "…1" in row for row in rows)
 
 
 @pytest.mark.parametrize("width", [20, 40, 80])

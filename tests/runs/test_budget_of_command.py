@@ -114,6 +114,28 @@ def test_what_the_command_will_take_is_said_before(whole, said):
     assert forecast.evidence > 0
 
 
+@pytest.mark.parametrize(("patience", "first"), [(1e9, False), (0.0, True)])
+def test_the_forecast_has_seen_expensive_cams_where_there_is_time(
+    tmp_path, monkeypatch, patience, first
+):
+    """Under overlap metrics some CAMs take ten times as long as the first four: it said 0.15 s of
+    what took 1.2."""
+    monkeypatch.setattr(engine, "_PATIENCE", patience)
+    timed: list[int] = []
+    told: list[int] = []
+
+    def watch(event):
+        if isinstance(event, Step):
+            timed.append(event.done)
+        if isinstance(event, Forecast):
+            told.append(timed[-1])
+
+    made = run(tmp_path / "run", metric="iou", budget=1, notify=watch, report=False)
+    methods = len(made.record.search.known)
+    assert methods > engine.TIMED
+    assert told == [engine.TIMED if first else methods]
+
+
 @pytest.mark.slow
 def test_published_cams_that_fell_behind_are_on_record_and_derived_again(tmp_path, monkeypatch):
     """Over cells of an image and a level, in a race."""

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from sycam.drawing.fronts import CONTROL, GRID, INK, KNOWN, MANY, OURS, ROUND
+from sycam.drawing.axes import CONTROL, GRID, INK, KNOWN, MANY, OURS, ROUND
 from sycam.drawing.vector import inline_svg
 from sycam.report.html.curves import Curves
 from sycam.report.tables import shown_rows
