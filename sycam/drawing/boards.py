@@ -84,7 +84,7 @@ def draw_ranks(
     if not places:
         raise OptionError("there is no method to draw")
     groups = [[n for n in group if n in places] for group in ranks.cliques]
-    lanes = _lanes([group for group in groups if len(group) > 1], list(places))
+    lanes = lanes_of([group for group in groups if len(group) > 1], list(places))
     figure = Figure(
         figsize=(5.2 + 0.09 * len(lanes), 1.2 + 0.2 * len(places)), layout="constrained"
     )
@@ -117,7 +117,7 @@ def _named(axis: Axes, names: Sequence[str]) -> None:
     axis.invert_yaxis()
 
 
-def _lanes(groups: Sequence[Sequence[str]], names: Sequence[str]) -> list[list[tuple[int, int]]]:
+def lanes_of(groups: Sequence[Sequence[str]], names: Sequence[str]) -> list[list[tuple[int, int]]]:
     """First and last place of each group, in as few lanes as keep them apart."""
     lanes: list[list[tuple[int, int]]] = []
     for group in groups:

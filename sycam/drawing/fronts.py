@@ -32,8 +32,10 @@ from sycam.drawing.axes import (
 )
 from sycam.drawing.labels import SIZE, Label, place_labels
 from sycam.errors import OptionError
+from sycam.support.shortening import apart
 
 LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
+_KEY_AXIS = "key"  # label of the axis that holds the key
 _WIDTH = 52  # characters of a line of the key
 _SIDE, _KEY = 4.6, 3.8  # inches of a panel and of the key beside a single one
 
@@ -200,6 +202,14 @@ def draw_agreement(
     return _finished(figure, title, {axis: labels})
 
 
+def parts_of(figure: Figure) -> tuple[list[Axes], list[tuple[str, str]]]:
+    """The panels of a picture of a front, and the lines of its key, each with its colour: for a
+    page, which sets them side by side or one below the other as there is room."""
+    key = next(axis for axis in figure.axes if axis.get_label() == _KEY_AXIS)
+    panels = [axis for axis in figure.axes if axis.axison]
+    return panels, [(text.get_text().strip(), text.get_color()) for text in key.texts]
+
+
 def _check(front: Sequence[Mark], goals: int) -> None:
     if not front:
         raise OptionError("the front is empty: there is nothing to draw")
@@ -226,13 +236,15 @@ def _panels(count: int, front: Sequence[Mark], known: Sequence[Mark]) -> tuple[F
         places = figure.subplots(down, across).flatten()
     FigureCanvasAgg(figure)
     axes, key = list(places[:count]), places[count]
+    key.set_label(_KEY_AXIS)
     for axis in places[count:]:
         axis.set_axis_off()
     numbered = list(zip(front[:LISTED], range(1, LISTED + 1), strict=False))
     left_out = len(front) - len(numbered)
-    lines = [(OURS, _line(str(n), mark)) for mark, n in numbered]
+    short_of = apart({m.name: _WIDTH - 4 for m in (*front[:LISTED], *known)})
+    lines = [(OURS, _line(str(n), short_of[mark.name])) for mark, n in numbered]
     lines += [(OURS, f"    and {left_out} more, not numbered")] if left_out else []
-    lines += [(_colour(m), _line(letter, m))
+    lines += [(_colour(m), _line(letter, short_of[m.name]))
               for m, letter in zip(known, _letters(known), strict=True) if letter]  # fmt: skip
     step = min(0.05, 1 / max(len(lines), 1))
     for i, (colour, line) in enumerate(lines):
@@ -241,8 +253,8 @@ def _panels(count: int, front: Sequence[Mark], known: Sequence[Mark]) -> tuple[F
     return figure, axes
 
 
-def _line(number: str, mark: Mark) -> str:
-    return f"{number:>2}  {short(mark.name, _WIDTH - 4)}"
+def _line(number: str, name: str) -> str:
+    return f"{number:>2}  {name}"
 
 
 def _letters(known: Sequence[Mark]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from xml.etree import ElementTree
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -15,11 +16,14 @@ from sycam.support.terminal import printable
 
 _SPACE = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
+_POINTS = 72  # an inch, in units of the SVG
 _FONT = re.compile(r"font: ([\d.]+)px ([^;]*)")
 _REFERENCE = re.compile(r"url\(#([^)]*)\)")
 
 
-def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) -> str:
+def inline_svg(
+    figure: Figure, name: str, alt: str, colours: Mapping[str, str], part: Axes | None = None
+) -> str:
     """The figure as an ``<svg>`` element that fills the width of what holds it.
 
     Texts stay texts; the fonts are the page's.
@@ -30,14 +34,21 @@ def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) 
         alt: what it shows, for who does not see it.
         colours: ``#rrggbb`` as matplotlib writes it to what CSS takes, like ``var(--ink)``; others
             stay. Text without a colour of its own has the page's.
+        part: the axis that is shown, with its labels; the whole figure if None.
     """
     held = io.BytesIO()
     for ground in (figure.patch, *(axis.patch for axis in figure.axes)):
         ground.set_alpha(0)
+    others = [one for one in figure.get_children() if part is not None and one is not part]
+    shown = [one.get_visible() for one in others]
+    for one in others:
+        one.set_visible(False)
     # Of a fixed salt, so that the same result makes the same page.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         # Not by savefig, which draws once more before.
         FigureCanvasSVG(figure).print_svg(held, metadata={"Date": None})
+    for one, visible in zip(others, shown, strict=True):
+        one.set_visible(visible)
     # Names of a run that somebody else made may hold what no XML can.
     root = ElementTree.fromstring(printable(held.getvalue().decode(), lines=True))
     for parent in list(root.iter()):
@@ -48,11 +59,20 @@ def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) 
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SPACE)
         _adapt(element, name, colours)
-    box = root.attrib["viewBox"]
+    box = root.attrib["viewBox"] if part is None else _box(figure, part)
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-label": alt,
                         "stroke-linejoin": "round", "stroke-linecap": "butt"})  # fmt: skip
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _box(figure: Figure, part: Axes) -> str:
+    """The viewBox of an axis with its labels, in points from the upper left corner."""
+    scale = _POINTS / figure.dpi
+    found = part.get_tightbbox().padded(2 / scale)
+    height = figure.get_figheight() * _POINTS
+    edges = found.x0 * scale, height - found.y1 * scale, found.width * scale, found.height * scale
+    return " ".join(f"{edge:.1f}" for edge in edges)
 
 
 def _adapt(element: ElementTree.Element, name: str, colours: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sycam.drawing.boards import _lanes, draw_leaderboard, draw_ranks
+from sycam.drawing.boards import draw_leaderboard, draw_ranks, lanes_of
 from sycam.drawing.vector import inline_svg
 from sycam.errors import OptionError
 from sycam.scoring.ranks import mean_ranks
@@ -35,7 +35,9 @@ def test_ranks_are_drawn_from_the_best_with_the_groups_that_do_not_differ():
     colours = [line.get_color() for line in axis.lines]
     assert len(set(colours)) == 3
     assert colours[RANKS.names.index("G")] == colours[RANKS.names.index("A")]
-    drawn = {tuple(np.round(line.get_ydata() + [0.2, -0.2]).astype(int)) for line in bars.lines}
+    drawn = {
+        tuple(np.round(np.add(line.get_ydata(), (0.2, -0.2))).astype(int)) for line in bars.lines
+    }
     place = RANKS.names.index
     assert drawn == {(place(group[0]), place(group[-1])) for group in RANKS.cliques}
     assert 0 < len(drawn) < 10  # some methods differ, and some do not
@@ -61,5 +63,5 @@ def test_ranks_stand_in_a_page():
 
 def test_bars_of_one_lane_are_apart():
     names = list("abcdefgh")
-    lanes = _lanes([list("abc"), list("bcd"), list("def"), list("fgh"), list("gh")], names)
+    lanes = lanes_of([list("abc"), list("bcd"), list("def"), list("fgh"), list("gh")], names)
     assert lanes == [[(0, 2), (3, 5), (6, 7)], [(1, 3), (5, 7)]]

@@ -110,6 +110,17 @@ def test_pictures_of_figures_take_the_colours_of_the_page(run):
         assert set(re.findall("#[0-9a-f]{6}", chart)) <= {"#ffffff"}
 
 
+def test_ranks_stand_with_their_test_and_those_that_do_not_differ(run):
+    text, ranks = (run / "report.html").read_text(), sycam.load(run).ranks()
+    drawn = text.partition('<div class="board ranks"')[2].partition("</figure>")[0]
+    shown = re.findall('<span class="name">([^<]+)</span>', drawn)
+    assert shown == [escape(n) for n in ranks.names if escape(n) in shown]
+    assert len(shown) >= 3
+    assert f"critical difference at 5 % is {ranks.critical_difference:.2f}" in drawn
+    assert bool(ranks.cliques) == ('<line x1="4" x2="4"' in drawn)
+    assert sycam.load(run).plot("ranks").figure.axes
+
+
 def test_names_of_users_stay_text(run, tmp_path):
     def change(data):
         data["network"]["name"] = data["grammar"]["name"] = data["settings"]["target"] = EVIL
@@ -174,6 +185,9 @@ def test_in_a_browser(run, tmp_path):
         for width in (320, 390, 768, 1280):
             page.width(width)
             assert page.js("document.documentElement.scrollWidth - innerWidth") <= 0, width
+            wide = "[...document.querySelectorAll('.panels, .chart, .key, .board')]"
+            assert page.js(f"{wide}.length") >= 5
+            assert page.js(f"{wide}.filter(e => e.scrollWidth > e.clientWidth).length") == 0, width
         sorted_by = "document.querySelector('table.sortable thead').querySelectorAll('th')"
         page.js(f"{sorted_by}[2].querySelector('button').click()")
         assert page.js(f"{sorted_by}[2].getAttribute('aria-sort')") == "descending"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -11,11 +11,15 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from sycam.drawing.axes import CONTROL, GRID, INK, KNOWN, MANY, OURS, ROUND
+from sycam.drawing.boards import lanes_of
+from sycam.drawing.fronts import parts_of
 from sycam.drawing.vector import inline_svg
+from sycam.errors import OptionError
 from sycam.report.html.curves import Curves
 from sycam.report.tables import shown_rows
 from sycam.runs.pictures import front_figure, heldout_figure
 from sycam.runs.result import Result
+from sycam.scoring.ranks import MeanRanks
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 260, 44  # of the drawing of curves
 # Dashes tell the lines apart where colours do not.
@@ -24,14 +28,17 @@ _COLOURS = {
     OURS: "var(--c0)", KNOWN: "var(--c1)", CONTROL: "var(--c4)", MANY: "var(--line)",
     GRID: "var(--line)", INK: "var(--ink)",
 }  # fmt: skip
+_CLASSES = {OURS: "ours", KNOWN: "known", CONTROL: "control"}
 _PICTURES = {
     "front": (
         front_figure,
-        "Front of the formulas on the search images, with the published CAMs beside.",
+        "Front of the formulas on the search images, with the published CAMs beside; the key "
+        "follows.",
     ),
     "agreement": (
         heldout_figure,
-        "Search figures against held-out figures of the front's formulas and the known methods.",
+        "Search figures against held-out figures of the front's formulas and the known methods; "
+        "the key follows.",
     ),
 }
 
@@ -69,6 +76,58 @@ class Board:
     ticks: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True)
+class RankPlace:
+    """A method in the drawing of mean ranks.
+
+    Attributes:
+        name, kind: of its row.
+        rank: its mean rank.
+        at: the rank in per cent of the width.
+        bars: of groups that do not differ, what stands beside it: place across in pixels, top and
+            end in per cent.
+    """
+
+    name: str
+    kind: str
+    rank: float
+    at: float
+    bars: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class RankBoard:
+    """Mean ranks under one goal, best first.
+
+    Attributes:
+        ranks: with test and critical difference, among all methods.
+        places: of those methods that a terminal shows, too.
+        wide: pixels that all bars take.
+        best, critical: the best rank, and the critical difference, in per cent of the width.
+        ticks: text and place in per cent of the width.
+    """
+
+    ranks: MeanRanks
+    places: tuple[RankPlace, ...]
+    wide: int
+    best: float
+    critical: float
+    ticks: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in parts, which stand side by side where the page has room.
+
+    Attributes:
+        panels: SVG elements.
+        key: number or letter, what it stands for, and the class of its colour.
+    """
+
+    panels: tuple[Markup, ...]
+    key: tuple[tuple[str, str, str], ...]
+
+
 def boards(result: Result) -> dict[str, Board]:
     """The leaderboard under each goal that has finite figures."""
     rows, more = shown_rows(result)
@@ -97,14 +156,70 @@ def boards(result: Result) -> dict[str, Board]:
     return made
 
 
-def pictures(result: Result) -> dict[str, Markup | None]:
-    """The run's pictures of figures as SVG; None where there is nothing to draw."""
-    made: dict[str, Markup | None] = {}
+def rank_boards(result: Result) -> dict[str, RankBoard]:
+    """Mean ranks under each goal that allows to rank the methods image by image."""
+    rows, _ = shown_rows(result)
+    kinds, made = {row.name: row.kind for row in rows}, {}
+    for goal in result.validation.goals if rows else ():
+        try:
+            ranks = result.ranks(goal)
+        except OptionError:  # fewer than three methods, or two images
+            continue
+        names = [name for name in ranks.names if name in kinds]
+        groups = [[name for name in group if name in kinds] for group in ranks.cliques]
+        lanes = lanes_of([group for group in groups if len(group) > 1], names)
+        low, high = 1.0, max(len(ranks.names), 2)
+        ticks, texts = round_ticks(low, high, 5)
+
+        def at(rank: float, low: float = low, high: float = high) -> float:
+            return 100 * (rank - low) / (high - low)
+
+        made[goal] = RankBoard(
+            ranks,
+            tuple(
+                RankPlace(name, kinds[name], ranks.rank(name), at(ranks.rank(name)),
+                          tuple(_bars(lanes, place)))
+                for place, name in enumerate(names)
+            ),
+            8 * len(lanes),
+            at(ranks.ranks[0]),
+            at(low + ranks.critical_difference),
+            tuple((text, at(v)) for v, text in zip(ticks, texts, strict=True)),
+        )  # fmt: skip
+    return made
+
+
+def _bars(lanes: Sequence[Sequence[tuple[int, int]]], place: int) -> Iterator[tuple[int, int, int]]:
+    """What of the bars stands beside one line: place across, and top and end in per cent."""
+    for lane, spans in enumerate(lanes):
+        for first, last in spans:
+            if first <= place <= last:
+                yield 8 * lane + 4, 20 * (place == first), 100 - 20 * (place == last)
+
+
+def pictures(result: Result) -> dict[str, Picture | None]:
+    """The run's pictures of figures; None where there is nothing to draw."""
+    made: dict[str, Picture | None] = {}
     for name, (figure_of, alt) in _PICTURES.items():
         figure = figure_of(result)
+        if figure is None:
+            made[name] = None
+            continue
+        panels, key = parts_of(figure)
         # Ours, and what users named stands in it as escaped text.
-        made[name] = None if figure is None else Markup(inline_svg(figure, name, alt, _COLOURS))
+        drawn = [
+            Markup(inline_svg(figure, f"{name}{place}", alt, _COLOURS, panel))
+            for place, panel in enumerate(panels)
+        ]
+        lines = [(*_sign(text), _CLASSES[colour]) for text, colour in key]
+        made[name] = Picture(tuple(drawn), tuple(lines))
     return made
+
+
+def _sign(line: str) -> tuple[str, str]:
+    """Number or letter of a line of a key, and what it stands for."""
+    sign, _, name = line.partition("  ")
+    return (sign, name) if name else ("", line)
 
 
 def drawings(curves: Curves | None) -> list[dict[str, Any]]:

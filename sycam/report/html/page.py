@@ -15,7 +15,7 @@ from sycam.errors import RunError
 from sycam.report.asked import command_of, data_in_words
 from sycam.report.front_tables import adaptive_text, gain_text, judged_text, row_text
 from sycam.report.html.curves import kept_curves
-from sycam.report.html.figures import boards, drawings, pictures
+from sycam.report.html.figures import boards, drawings, pictures, rank_boards
 from sycam.report.html.gallery import kept_gallery
 from sycam.report.html.mathematics import mathml
 from sycam.report.tables import guards_of, panel_of, unmet
@@ -104,6 +104,7 @@ def _content(result: Result) -> dict[str, Any]:
         "asked": data_in_words(record),
         "command": command_of(record),
         "boards": boards(result),
+        "rank_boards": rank_boards(result),
         "pictures": pictures(result),
         "drawings": drawings(kept_curves(result)),
         "stability": record.stability,
