@@ -9,11 +9,12 @@ from .metrics import metric
 from .networks import open_network
 from .problem.adaptive_cam import AdaptiveCAM
 from .problem.options import DataOptions, ExplainOptions
-from .runs.checking.verify import Verification, verify
+from .runs.checking.verify import Verification
 from .runs.result import Formula, Result, load
 from .search import SearchOptions
 from .search.layer_weights import LayerWeights, learn_fusion
 from .synthesis import synthesize
+from .verification import verify
 from .version import __version__
 
 __all__ = [

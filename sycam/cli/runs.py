@@ -148,8 +148,9 @@ def verify(
     declare_operators(operators)
     with Watcher(None if quiet else console) as watch:
         done = sycam.verify(
-            run, network, device=device, notify=watch, metric_files=metric_files or (), trust=trust
-        )
+            run, network, device=device, notify=watch, metric_files=metric_files or (), trust=trust,
+            progress=False,
+        )  # fmt: skip
     if as_json:
         checks = [{"claim": c.claim, "holds": c.holds, "found": c.found} for c in done.checks]
         said = {

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import sycam
 from sycam.cli import app
 from sycam.data import demo
-from sycam.errors import RunError
+from sycam.errors import OptionError, RunError
 from sycam.runs.result import digest_of
 
 
@@ -163,3 +163,17 @@ def test_what_was_given_from_python_is_asked_for(tmp_path, small_network, small_
     with pytest.raises(RunError, match="network and images"):
         sycam.verify(result.path)
     assert sycam.verify(result.path, small_network, images).holds
+
+
+def test_progress_is_shown_where_it_is_asked_for(finished, capsys):
+    events = []
+    assert sycam.verify(finished, network(), images(), progress=True, notify=events.append).holds
+    shown = capsys.readouterr().err
+    assert "Playing the search again" in shown
+    assert "Validating on held-out images" in shown
+    told = len(events)
+    assert sycam.verify(finished, network(), images(), progress=False, notify=events.append).holds
+    assert capsys.readouterr().err == ""
+    assert len(events) == 2 * told  # whatever is shown
+    with pytest.raises(OptionError, match="progress is 'yes'"):
+        sycam.verify(finished, network(), images(), progress="yes")

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from sycam.data.images import ImageSet
 from sycam.errors import RunError, SycamError
-from sycam.events import Notify, Stage, Step, ignore
+from sycam.events import Notify, Stage, Step
 from sycam.grammar import Grammar, read_grammar
 from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.metrics.composition.levels import halves
-from sycam.problem.images import Images
 from sycam.problem.problem import Problem
 from sycam.runs.candidates import CANDIDATES_FILE, candidates_text
 from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.checking.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.runs.checking.recorded import Given, recorded_request
 from sycam.runs.record import RunRecord
-from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of, load
-from sycam.runs.trust import check_files, file_of_network
+from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of
 from sycam.scoring.blocks import by_image, cell_blocks
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score
@@ -36,8 +31,6 @@ from sycam.search.outcome import GUIDED
 from sycam.search.run import SearchResult, run_search
 from sycam.search.selection.select import Candidate
 from sycam.support.bounded_json import read_json
-from sycam.support.permission import reading_a_run
-from sycam.targets.resolve import Target
 from sycam.validation.adaptive import ADAPTIVE, Adaptive
 from sycam.validation.entrants import Entrant
 from sycam.validation.heldout_scores import BESIDE, GOALS, GUARDS, Conduct
@@ -106,50 +99,20 @@ class Verification:
         self.checks.append(Check(text, "; ".join(faults)))
 
 
-def verify(  # noqa: PLR0913 (public)
-    run: str | Path,
-    network: nn.Module | str | None = None,
-    images: Images | None = None,
-    heldout: ImageSet | None = None,
-    metric: Metric | None = None,
-    target: Target | None = None,
-    device: str | torch.device | None = None,
-    notify: Notify = ignore,
-    metric_files: Sequence[str | Path] = (),
-    trust: bool = False,
-) -> Verification:
-    """Derive a run's result again.
-
-    The grammar is counted again, the network and the images are measured again; the recorded search
-    is played again from the journal, with every decision taken again; all that the result lists,
-    each published CAM, baseline and control among it, is scored again on the search images, and
-    each row of the validation on the held-out images; everything else on record is computed from
-    these and compared, value by value. What cannot be derived is listed as not checked.
-
-    Args:
-        run: the run's folder.
-        network, images, heldout, metric, target: what was given from Python, and is therefore not
-            on record; what is on record if None.
-        device: where to run.
-        notify: watches the progress.
-        metric_files: Python files of the run's metrics that may be imported.
-        trust: import whatever Python file the run names.
-
-    Raises:
-        RunError: there is no finished run, or what it ran on is not on record and was not given.
-        TrustError: the run names a Python file that was neither given nor trusted.
-    """
-    result = load(run)
-    named = [file_of_network(network), *metric_files]
-    with reading_a_run(filter(None, named), trust):
-        check_files(result.record, network, metric)
-        given = Given(network, images, heldout, metric, target)
-        return _verified(result, given, device, notify)
-
-
-def _verified(
+def verified(
     result: Result, given: Given, device: str | torch.device | None, notify: Notify
 ) -> Verification:
+    """The claims of a loaded run, derived again: see :func:`sycam.verify`.
+
+    Args:
+        result: loaded from its folder, whose Python files may be imported.
+        given: what is not on record.
+        device: where to run.
+        notify: watches the progress.
+
+    Raises:
+        RunError: what it ran on is not on record and was not given.
+    """
     done = Verification()
     record, folder = result.record, result.path
     assert folder is not None  # it was loaded from one
