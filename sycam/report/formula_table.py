@@ -70,7 +70,7 @@ class FormulaTable:
                 if short == formula:
                     continue
                 for line in wrapped(f"{short} = {formula}", options.max_width, "    "):
-                    yield Text(line, style="dim", no_wrap=True, overflow="ignore")
+                    yield Text(line, style="dim", overflow="fold")
         if tight:
             yield ""
 

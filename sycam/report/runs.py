@@ -3,46 +3,116 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
 
+from sycam.report.formula_table import wrapped
 from sycam.report.front_tables import p_text
 from sycam.report.plain_table import plain_table
 from sycam.runs.summary import FINISHED, RunComparison, RunSummary
+from sycam.support.shortening import apart
 from sycam.support.terminal import shown
 
 _LONGEST = 60  # characters of a setting's value
+_LEAST = 16  # columns that names and winners get in a list, however narrow the console
+_ENDLESS = 10_000  # columns
+_FRAME = 7  # columns around and between three columns
 
 
 def runs_table(runs: Sequence[RunSummary]) -> RenderableType:
-    """A line per run: what was searched, its winner, and its lead on held-out images."""
+    """What was searched in each run, its winner, and its lead on held-out images: a line per run,
+    or two where the console is narrow."""
+    return _Runs(runs)
+
+
+class _Runs:
+    """Never breaks a name: one that is too long for any layout loses its middle, and stands in full
+    below."""
+
+    def __init__(self, runs: Sequence[RunSummary]):
+        self._runs = runs
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self._wide()
+        if wide.__rich_measure__(console, options.update(width=_ENDLESS)).maximum <= (
+            options.max_width
+        ):
+            yield wide
+            return
+        yield from self._narrow(options.max_width)
+
+    def _wide(self) -> Table:
+        table = _table("run", "network", "metric", "images", "winner", "gain, p", "made")
+        for one in self._runs:
+            table.add_row(
+                shown(_name(one)) + _state(one),
+                shown(one.network or ""),
+                shown(one.metric or ""),
+                _images(one),
+                shown(_found(one)),
+                _gain(one),
+                shown(one.created[:10]),
+            )
+        return table
+
+    def _narrow(self, width: int) -> Iterator[RenderableType]:
+        runs = self._runs
+        figures = max([cell_len("images, made"), *(cell_len(_gain(one)) for one in runs)])
+        figures = max([figures, *(cell_len(_images(one)) + 12 for one in runs)])
+        room = max(2 * _LEAST, width - figures - _FRAME)
+        names = [(_name(one), 1 + len(one.state) if one.state != FINISHED else 0) for one in runs]
+        first = max([*(cell_len(n) + more for n, more in names),
+                     *(cell_len(one.network or "") for one in runs)])  # fmt: skip
+        first = max(_LEAST, min(first, room - _LEAST))
+        firsts = apart({n: first - more for n, more in names})
+        firsts |= apart(dict.fromkeys((one.network or "" for one in runs), first))
+        seconds = apart(dict.fromkeys(map(_found, runs), room - first))
+        seconds |= apart(dict.fromkeys((one.metric or "" for one in runs), room - first))
+        table = _table("run\nnetwork", "winner\nmetric", "gain, p\nimages, made")
+        for one in runs:
+            table.add_row(
+                shown(firsts[_name(one)]) + _state(one), shown(seconds[_found(one)]), _gain(one)
+            )
+            table.add_row(
+                shown(firsts[one.network or ""]),
+                shown(seconds[one.metric or ""]),
+                f"{_images(one)}  {shown(one.created[:10])}".strip(),
+                style="dim",
+            )
+        yield table
+        for text, short in (firsts | seconds).items():
+            if short != text:
+                for line in wrapped(f"{short} = {text}", width, "    "):
+                    yield Text(line, style="dim", overflow="fold")
+
+
+def _table(*columns: str) -> Table:
     table = plain_table(
         caption="gain: the winner less the published CAM that the search images choose, on the "
         "held-out images, positive favours the winner; p: Holm-corrected"
     )
-    table.padding = (0, 1, 0, 0)  # seven columns into 80 characters
-    table.add_column("run", overflow="fold", min_width=12)
-    table.add_column("network", overflow="fold")
-    table.add_column("metric", overflow="fold")
-    table.add_column("images", no_wrap=True)
-    table.add_column("winner", overflow="fold", min_width=12)
-    table.add_column("gain, p", no_wrap=True)
-    table.add_column("made", no_wrap=True)
-    for one in runs:
-        images = "" if one.search_images is None else f"{one.search_images}+{one.heldout_images}"
-        table.add_row(
-            shown(Path(one.folder).resolve().name) + _state(one),
-            shown(one.network or ""),
-            shown(one.metric or ""),
-            images,
-            shown(one.known_as or _winner(one)),
-            _gain(one),
-            shown(one.created[:10]),
-        )
+    table.padding = (0, 1, 0, 0)
+    for name in columns:
+        table.add_column(name, no_wrap=True)
     return table
+
+
+def _name(one: RunSummary) -> str:
+    return Path(one.folder).resolve().name
+
+
+def _images(one: RunSummary) -> str:
+    return "" if one.search_images is None else f"{one.search_images}+{one.heldout_images}"
+
+
+def _found(one: RunSummary) -> str:
+    return one.known_as or _winner(one)
 
 
 def comparison_tables(compared: RunComparison) -> RenderableType:
