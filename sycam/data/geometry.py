@@ -131,6 +131,21 @@ class Geometry:
                 union |= rows[:, None] & columns[None, :]
         return union
 
+    def outlines(self, boxes: Iterable[Box]) -> np.ndarray:
+        """The edges of boxes in pixels of the result, cut off where it ends.
+
+        Args:
+            boxes: ``(x0, y0, x1, y1)`` in pixels of the original image.
+
+        Returns:
+            float64 ``[n, 4]``, (x0, y0, x1, y1) of those boxes of which something is left.
+        """
+        start = np.array([self.left, self.top] * 2, dtype=float)
+        scale = np.array([self.out_width / self.width, self.out_height / self.height] * 2, float)
+        edges = (np.array(list(boxes), dtype=float).reshape(-1, 4) - start) * scale
+        edges = edges.clip(0, [self.out_width, self.out_height] * 2)
+        return edges[(edges[:, 0] < edges[:, 2]) & (edges[:, 1] < edges[:, 3])]
+
 
 def _pixels(start: int | Fraction, length: int | Fraction, out: int) -> np.ndarray:
     """The pixel that holds the centre of each of ``out`` cells over [start, start + length)."""

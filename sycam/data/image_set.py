@@ -34,6 +34,9 @@ class ImageSet:
         class_names: of the classes that the labels count, where the images' folders name them.
         groups: what each image belongs to (a patient, a video), length N; or None. Images of one
             group are never divided.
+        boxes: of each image ``[n, 4]``, x0, y0, x1, y1 in pixels of the image, where its mask is
+            the union of boxes, None of others; length N; or None. They are drawn, and decide
+            nothing.
     """
 
     images: Tensor
@@ -47,6 +50,7 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
+    boxes: tuple[np.ndarray | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -87,6 +91,7 @@ class ImageSet:
             masks=None if self.masks is None else self.masks[picked],
             names=tuple(self.names[i] for i in indices),
             groups=None if self.groups is None else tuple(self.groups[i] for i in indices),
+            boxes=None if self.boxes is None else tuple(self.boxes[i] for i in indices),
         )
 
     def picture(self, i: int) -> np.ndarray:

@@ -37,12 +37,14 @@ class Frame:
         size: width and height of the original; depth, height and width of a volume.
         label: its class, or None.
         mask: bool ``[H, W]`` (``[D, H, W]``), or None.
+        boxes: ``[n, 4]`` that the mask is the union of, or None.
     """
 
     image: Tensor
     size: tuple[int, ...]
     label: int | None = None
     mask: np.ndarray | Tensor | None = None
+    boxes: np.ndarray | None = None
 
 
 class Reader(ABC):
@@ -254,6 +256,7 @@ class _Gathering:
         self.indices: list[int] = []
         self.labels: list[int | None] = []
         self.marked: list[bool | None] = []
+        self.boxes: list[np.ndarray | None] = []
         self.skipped: list[str] = []
         self.first: Frame | None = None
         self.images: Tensor | None = None
@@ -273,6 +276,7 @@ class _Gathering:
             self._keep(place, frame)
         self.indices.append(i)
         self.labels.append(frame.label)
+        self.boxes.append(frame.boxes)
         self.marked.append(None if frame.mask is None else bool(frame.mask.any()))
         return True
 
@@ -325,6 +329,7 @@ class _Gathering:
             images=images,
             labels=torch.tensor(self.labels) if self.reader.has_labels else None,
             masks=self.masks[:count] if self.reader.has_masks else None,
+            boxes=tuple(self.boxes) if any(one is not None for one in self.boxes) else None,
             names=tuple(self.reader.names[i] for i in self.indices),
             mean=mean,
             std=std,

@@ -1,9 +1,10 @@
-"""The contour of the ground truth on a picture."""
+"""The outline of the ground truth on a picture."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 # A light line within a dark one: one of them shows on whatever image and heat lie below.
 _LINES = (("black", 2.4), ("white", 1.0))
@@ -29,3 +30,19 @@ def draw_contour(axis: Axes, mask: np.ndarray) -> None:
         drawn.set_clip_on(False)  # or half of a line at the edge would be lost
     axis.set_xlim(-0.5, width - 0.5)  # contour() widens them by the margin
     axis.set_ylim(height - 0.5, -0.5)
+
+
+def draw_boxes(axis: Axes, boxes: np.ndarray) -> None:
+    """Draw the outline of each box over an image: of boxes that overlap, the contour of their union
+    hides how many there are.
+
+    Args:
+        axis: shows the image, one unit per pixel, the first pixel's centre at 0.
+        boxes: ``[n, 4]``, x0, y0, x1, y1 in pixels, edges of the image being 0 and its size.
+    """
+    for colour, points in _LINES:
+        for x0, y0, x1, y1 in boxes - 0.5:
+            axis.add_patch(
+                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour,
+                          linewidth=points, zorder=2, clip_on=False)
+            )  # fmt: skip

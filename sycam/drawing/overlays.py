@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sycam.drawing.contours import draw_contour
+from sycam.drawing.contours import draw_boxes, draw_contour
 from sycam.drawing.plot import on_any_ground, written
 from sycam.drawing.style import USUAL, Style
 
 PLAIN = {"xticks": (), "yticks": ()}  # ticks that nobody sees take a fifth of the time
 _SIDE = 2.1  # inches of a panel
 _CAPTION, _LINE = 0.4, 0.12  # above a panel, and a line below
+_HEADING = 0.15  # a line of a column's heading, or of the title
 COLDEST = 0.25  # share of the colour where there is no heat, of that where it is hottest
 
 
@@ -33,6 +34,7 @@ class ImageRow:
         figures: by the method's title, what the metrics say of its heatmap, in lines.
         mask: bool ``[H,W]``, the ground truth; None where it is not known.
         depth: which slice of a volume is shown; None for flat images.
+        boxes: ``[n,4]`` that the mask is the union of, in pixels; None where it is no such union.
     """
 
     picture: np.ndarray
@@ -41,6 +43,7 @@ class ImageRow:
     figures: Mapping[str, str] = field(default_factory=dict)
     mask: np.ndarray | None = None
     depth: int | None = None
+    boxes: np.ndarray | None = None
 
     def flat(self, title: str) -> np.ndarray:
         """``[H,W]`` a method's heatmap, as far as it is shown."""
@@ -52,6 +55,8 @@ class ImageRow:
         """What the contour on the image is."""
         if self.mask is None:
             return ""
+        if self.boxes is not None and len(self.boxes) > 1:
+            return f"outlines: ground truth, {len(self.boxes)} boxes"
         return "contour: ground truth" if self.mask.any() else "ground truth: nothing marked"
 
 
@@ -100,35 +105,51 @@ def draw_grid(
     Raises:
         RunError: the file cannot be written.
     """
+    return written(grid_figure(rows, title, style), path, within)
+
+
+def grid_figure(rows: Sequence[ImageRow], title: str = "", style: Style = USUAL) -> Figure:
+    """The figure of :func:`draw_grid`; arguments as there."""
     columns = list(rows[0].heatmaps)
     width = _SIDE * (1 + len(columns))
     lines = max(text.count("\n") + 1 for row in rows for text in ("", *row.figures.values()))
     height, across = rows[0].picture.shape[:2]
     above = max(row.caption.count("\n") - 1 for row in rows)  # beyond two lines
     each = 0.92 * _SIDE * height / across + _CAPTION + _LINE * (lines + above)
-    figure = Figure(figsize=(width, each * len(rows) + 0.6))
+    title = in_lines(title, int(13 * width))  # some 13 characters an inch
+    headings = [in_lines(name) for name in columns]
+    top = _HEADING * max([0, *(text.count("\n") - 1 for text in headings)])  # beyond two lines
+    top += 0.2 + _HEADING * (title.count("\n") + 1) if title else 0.1
+    figure = Figure(figsize=(width, each * len(rows) + top), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), 1 + len(columns), squeeze=False, subplot_kw=PLAIN)
     for row, (first, *others) in zip(rows, axes, strict=True):
-        draw_image(first, row.picture, row.mask, row.truth)
+        draw_image(first, row.picture, row.mask, row.truth, row.boxes)
         first.set_title(row.caption, fontsize=8, loc="left", parse_math=False)
         for axis, name in zip(others, columns, strict=True):
             shown = overlay(row.picture, row.flat(name), style)
-            draw_image(axis, shown, row.mask, row.figures.get(name, ""))
-    for axis, name in zip(axes[0][1:], columns, strict=True):
-        axis.set_title(in_lines(name), fontsize=8, parse_math=False)
+            draw_image(axis, shown, row.mask, row.figures.get(name, ""), row.boxes)
+    for axis, heading in zip(axes[0][1:], headings, strict=True):
+        axis.set_title(heading, fontsize=8, parse_math=False)
     if title:
-        # Some 13 characters an inch.
-        figure.suptitle(in_lines(title, int(13 * width)), fontsize=9, parse_math=False)
-    figure.tight_layout()
+        figure.suptitle(title, fontsize=9, parse_math=False)
     on_any_ground(figure)
-    return written(figure, path, within)
+    return figure
 
 
-def draw_image(axis: Axes, image: np.ndarray, mask: np.ndarray | None, below: str = "") -> None:
-    """Show an image ``[H,W,3]`` with the contour of its mask, and a text below."""
+def draw_image(
+    axis: Axes,
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    below: str = "",
+    boxes: np.ndarray | None = None,
+) -> None:
+    """Show an image ``[H,W,3]`` with the contour of its mask, or the outlines of the boxes that the
+    mask is the union of, and a text below."""
     axis.imshow(image, interpolation="bilinear")
-    if mask is not None:
+    if boxes is not None and len(boxes):
+        draw_boxes(axis, boxes)
+    elif mask is not None:
         draw_contour(axis, mask)
     for side in axis.spines.values():  # not set_axis_off(), which hides the text below, too
         side.set_visible(False)

@@ -84,3 +84,29 @@ def test_union_of_boxes():
 def test_very_long_images_need_no_memory(shape):
     picture = Geometry.centred(shape[1], shape[0], 224).picture(Image.new("L", shape[::-1]))
     assert picture.size == (224, 224)
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(-5, 45)] * 4), max_size=4),
+    st.sampled_from(
+        [
+            Geometry.centred(40, 30, None),
+            Geometry.centred(40, 30, 60),
+            Geometry.resized(40, 30, 33, 28),
+        ]
+    ),
+)
+def test_outlines_are_the_edges_of_what_the_mask_of_boxes_marks(corners, geometry):
+    boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners]
+    outlines = geometry.outlines(boxes)
+    drawn = np.zeros((geometry.out_height, geometry.out_width), bool)
+    x, y = np.arange(geometry.out_width) + 0.5, np.arange(geometry.out_height) + 0.5
+    for x0, y0, x1, y1 in outlines:
+        drawn |= ((y >= y0) & (y < y1))[:, None] & ((x >= x0) & (x < x1))
+    # But for centres that lie on an edge, where rounding decides.
+    differing = np.argwhere(drawn != geometry.boxes(boxes))
+    edges = outlines.reshape(-1)
+    for row, column in differing:
+        assert min(np.abs(edges - x[column]).min(), np.abs(edges - y[row]).min()) < 1e-6
+    assert (outlines >= 0).all()
+    assert (outlines <= [geometry.out_width, geometry.out_height] * 2).all()

@@ -294,8 +294,10 @@ def test_skipped_images_need_no_mask(tmp_path):
 def test_tables_of_boxes(tmp_path, text):
     save(tmp_path / "images" / "a.jpg")
     (tmp_path / "boxes.csv").write_text(text)
-    masks = load_images(tmp_path / "images", boxes=tmp_path / "boxes.csv").masks
-    assert masks.sum() == 7
+    images = load_images(tmp_path / "images", boxes=tmp_path / "boxes.csv")
+    assert images.masks.sum() == 7
+    (outlines,) = images.subset([0]).boxes
+    assert outlines.tolist() == [[0, 0, 2, 2], [1, 1, 3, 3]]  # each of its own
 
 
 @pytest.mark.parametrize("text", ["file,x0,y0,x1,y1\na.jpg,,,,\n", "file,boxes\na.jpg,\n"])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 import sycam
 from sycam.data import demo
 from sycam.data.images import ImageSet
-from sycam.drawing.overlays import overlay
+from sycam.drawing.overlays import PLAIN, ImageRow, draw_image, grid_figure, overlay
 from sycam.drawing.style import COLOUR_MAPS, Style
 from sycam.errors import OptionError, RunError
 from sycam.metrics.removal.road import RoadMorf
@@ -79,3 +83,50 @@ def test_files_are_not_explained_by_a_run_on_tensors(tmp_path):
         explain(result, [tmp_path / "photo.png"], network)
     with pytest.raises(RunError, match="given from Python: name at least one image file"):
         explain(result, network=network)
+
+
+def test_the_title_touches_no_heading_and_no_row_another():
+    """It stood on a heading of three lines."""
+    long = "smooth(smooth(relu(symsqrt(G / (abs(min(G)) * sum(A)))))) + smooth(relu(G) * max(A))"
+    row = ImageRow(
+        np.zeros((32, 32, 3), np.uint8), "heldout[3]\nclass 4 (99%)",
+        {name: np.zeros((32, 32), np.float32) for name in (long, "grad-cam")},
+        {"grad-cam": "iou 1"},
+    )  # fmt: skip
+    for title in ("iou of the winner on held-out images: 0.487", "a long title " * 20):
+        figure = grid_figure([row, row], title)
+        figure.draw_without_rendering()
+        axes = figure.axes
+        titles = [text for text in figure.texts if text.get_text().startswith(title[:20])]
+        texts = [*titles, *(t for a in axes for t in (a.title, a._left_title, a.xaxis.label))]
+        boxes = [text.get_window_extent() for text in texts if text.get_text()]
+        assert len(titles) == 1
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        assert all(box.y0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
+
+
+def test_each_box_has_an_outline_of_its_own():
+    """Boxes that overlap were drawn as their union."""
+    boxes = np.array([(4.0, 4.0, 20.0, 20.0), (10.0, 10.0, 28.0, 30.0)])
+    mask = np.zeros((32, 32), bool)
+    mask[4:20, 4:20] = mask[10:30, 10:28] = True
+    picture = np.full((32, 32, 3), 128, np.uint8)
+
+    def drawn(boxes):
+        figure = Figure(figsize=(3.2, 3.2), dpi=100)  # ten pixels of the drawing to one
+        FigureCanvasAgg(figure)
+        axis = figure.add_axes((0, 0, 1, 1), **PLAIN)
+        draw_image(axis, picture, mask, "", boxes)
+        figure.canvas.draw()
+        return np.asarray(figure.canvas.buffer_rgba())[..., 0]
+
+    apart, union = drawn(boxes), drawn(None)
+    within = np.s_[195:205, 140:160]  # the lower edge of the first, inside the second
+    assert np.ptp(apart[within].astype(int)) > 100
+    assert np.ptp(union[within].astype(int)) == 0
+    outer = np.s_[35:45, 60:100]  # an edge that both have
+    for one in (apart[outer], union[outer]):
+        assert one.min() < 60 < 200 < one.max()
+    row = ImageRow(picture, "", {}, mask=mask, boxes=boxes)
+    assert row.truth == "outlines: ground truth, 2 boxes"
+    assert ImageRow(picture, "", {}, mask=mask).truth == "contour: ground truth"

@@ -76,11 +76,12 @@ class FileReader(Reader):
         if picture.mode == "F":  # floating point is not cut off where it is resampled
             values = np.repeat(values.clip(0, 255)[..., None], channels, 2)
         pixels = values.reshape(*values.shape[:2], channels)
-        mask = None
+        mask = boxes = None
         if self.truth is not None:
             mask = self.truth.mask(i, self.names[i], picture.size, self.reading)
+            boxes = self.truth.boxes(i, picture.size, self.reading)
         label = None if self.labels is None else self.labels[i]
-        return Frame(self.scaled(pixels), picture.size, label, mask)
+        return Frame(self.scaled(pixels), picture.size, label, mask, boxes)
 
     @property
     def has_labels(self) -> bool:

@@ -56,6 +56,14 @@ class Truth:
             _check_inside(box, *size, f"{self.where}: {name}")
         return geometry.boxes(marks)
 
+    def boxes(self, i: int, size: Size, reading: Preprocessing) -> np.ndarray | None:
+        """``[n, 4]`` the boxes that :meth:`mask` is the union of, see
+        :meth:`sycam.data.geometry.Geometry.outlines`; None where there is a mask file."""
+        marks = self.marks[i]
+        if marks is None or isinstance(marks, Path):
+            return None
+        return reading.geometry(*size).outlines(marks)
+
 
 def truth_of_masks(masks: Path, names: Sequence[str]) -> Truth:
     """One PNG mask per image, or one NIfTI mask per volume; what is not zero is object.

@@ -90,7 +90,7 @@ def animate_removal(
 def _pictures(image: ImageSet, altered: Tensor) -> list[np.ndarray]:
     """``[M,C,H,W]`` in the input scale as pictures."""
     names = tuple(f"{image.names[0]} {k}" for k in range(len(altered)))
-    many = replace(image, images=altered.cpu(), labels=None, masks=None, names=names)
+    many = replace(image, images=altered.cpu(), labels=None, masks=None, boxes=None, names=names)
     return [many.picture(k) for k in range(len(altered))]
 
 
@@ -109,10 +109,10 @@ def _frame(
     grid = figure.add_gridspec(3, count, height_ratios=[1, 1, 1.1])
     for column, title in enumerate(titles):
         top = figure.add_subplot(grid[0, column], **PLAIN)
-        draw_image(top, overlays[column], row.mask, row.figures.get(title, ""))
+        draw_image(top, overlays[column], row.mask, row.figures.get(title, ""), row.boxes)
         top.set_title(in_lines(title), fontsize=8, parse_math=False)
         below = figure.add_subplot(grid[1, column], **PLAIN)
-        draw_image(below, altered[column], row.mask, row.truth if column == 0 else "")
+        draw_image(below, altered[column], row.mask, row.truth if column == 0 else "", row.boxes)
         below.set_title(f"{probabilities[column, step]:.0%}", fontsize=8)
     axis = figure.add_subplot(grid[2, :])
     for column in range(count):

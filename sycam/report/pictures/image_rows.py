@@ -173,7 +173,8 @@ def _row(
 ) -> ImageRow:
     mask = None if images.masks is None else images.masks[i].cpu().numpy()
     if len(images.shape) == 3:
-        return ImageRow(images.picture(i), caption, heatmaps, figures, mask)
+        boxes = None if images.boxes is None else images.boxes[i]
+        return ImageRow(images.picture(i), caption, heatmaps, figures, mask, boxes=boxes)
     slices = images.shape[1]
     depth = slices // 2
     if mask is not None and mask.any():  # the slice that has most of the object
