@@ -21,11 +21,20 @@ def identity_of(
     explained: ExplainedNetwork,
     searched: ImageSet,
     metric: Metric,
-    grammar: Grammar,
+    grammar: Grammar | None,
     requirements: Sequence[Requirement] = (),
     precision: str = FLOAT32,
 ) -> str:
-    """Digest of all that the scores of a run depend on; neither the budget nor the cost bound."""
+    """Digest of all that the scores of a run depend on; neither the budget nor the cost bound.
+
+    Args:
+        explained: the network.
+        searched: the images.
+        metric: that scores.
+        grammar: the space that is searched; None where candidates are of no grammar.
+        requirements: what a winner must be as well.
+        precision: of the network.
+    """
     labels, masks = searched.labels, searched.masks
     compares_masks = need_masks(metric, requirements)
     explains_labels = "label" in explained.target_text
@@ -40,7 +49,7 @@ def identity_of(
         "masks": tensor_digest(masks) if compares_masks and masks is not None else None,
         "target": explained.target_text,
         "metric": [metric.text, metric.options, metric.version],
-        "grammar": grammar.digest,
+        "grammar": None if grammar is None else grammar.digest,
         "seed": explained.seed,
     }
     if requirements:

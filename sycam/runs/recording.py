@@ -156,11 +156,11 @@ def _data(problem: Question) -> DataRecord:
         std=tuple(searched.std),
         skipped=_distinct(searched.skipped, unseen.skipped),
         notes=_distinct(searched.notes, unseen.notes),
-        heldout_digest=_content(unseen),
+        heldout_digest=images_digest(unseen),
     )
 
 
-def _content(images: ImageSet) -> str:
+def images_digest(images: ImageSet) -> str:
     """Digest of images with their labels and masks."""
     labels, masks = images.labels, images.masks
     facts = [

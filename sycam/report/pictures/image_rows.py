@@ -67,7 +67,7 @@ def image_rows(
         captions = _captions(some, evidence, explained, result)
         for i, caption in enumerate(captions):
             heatmaps = {title: values[i] for title, values in maps.items()}
-            rows.append(_row(some, i, caption, heatmaps, _texts(said, i)))
+            rows.append(image_row(some, i, caption, heatmaps, _texts(said, i)))
     return rows
 
 
@@ -164,13 +164,23 @@ def _captions(
         yield f"{name}\n{said} ({p:.0%})"
 
 
-def _row(
+def image_row(
     images: ImageSet,
     i: int,
     caption: str,
     heatmaps: Mapping[str, np.ndarray],
     figures: Mapping[str, str],
 ) -> ImageRow:
+    """Image ``i`` of those given; of a volume the slice that has most of the object, or that in
+    the middle.
+
+    Args:
+        images: N images.
+        i: which of them.
+        caption: its name, class and the like, in lines.
+        heatmaps: by the method's title, ``[H,W]`` in [0, 1], ``[D,H,W]`` of a volume.
+        figures: by the method's title, what metrics say, in lines.
+    """
     mask = None if images.masks is None else images.masks[i].cpu().numpy()
     if len(images.shape) == 3:
         boxes = None if images.boxes is None else images.boxes[i]

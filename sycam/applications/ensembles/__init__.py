@@ -1,0 +1,1 @@
+"""MetaCAM: which of several CAMs agree best, and how much each of them adds."""

@@ -1,0 +1,73 @@
+"""How ensembles are sought, as options that validate themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sycam.errors import OptionError
+from sycam.support.arguments import argument
+from sycam.support.options import option
+
+PERCENTS = "5,10,20,30,50,70,100"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """How ensembles are sought.
+
+    Attributes:
+        percents: of the pixels that a member may hold, each above 0 and up to 100; as text
+            separated by commas.
+        budget: how many ensembles of two or more members are scored on the search images, at most;
+            where there are no more, all are.
+        adaptive: whether thresholds of single CAMs that are chosen image by image are judged, too,
+            where the metric can choose without ground truth.
+        examples: how many held-out images are drawn.
+
+    Raises:
+        OptionError: a value that cannot be used.
+    """
+
+    percents: str | Sequence[float] = option(
+        PERCENTS,
+        "percent of the pixels that a CAM may hold, separated by commas; at 100 all that are hot",
+        text=str,
+    )
+    budget: int = option(
+        250, "how many ensembles are scored, at most; where there are no more, all of them"
+    )
+    adaptive: bool = option(
+        True,
+        "also judge thresholds of single CAMs chosen image by image (the even levels of the metric "
+        "choose, the odd ones judge)",
+    )
+    examples: int = option(4, "how many held-out images are drawn")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "percents", _checked(self.percents))
+        for name, least in (("budget", 1), ("examples", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise OptionError(
+                    f"{argument(name)} must be a whole number of at least {least}, got {value!r}"
+                )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The percents as numbers, the lowest first."""
+        return _checked(self.percents)
+
+
+def _checked(percents: str | Sequence[float]) -> tuple[float, ...]:
+    try:
+        listed = percents.split(",") if isinstance(percents, str) else percents
+        numbers = tuple(sorted({float(one) for one in listed}))
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or not all(0 < one <= 100 for one in numbers):
+        raise OptionError(
+            f"{argument('percents')} must be one number or several above 0 and up to 100, like "
+            f"10,20,50, got {percents!r}"
+        )
+    return numbers

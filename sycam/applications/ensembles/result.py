@@ -1,0 +1,346 @@
+"""What came of an ensemble: figures that print themselves, as tables, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sycam.applications.ensembles.effects import Effect
+from sycam.drawing.overlays import ImageRow, grid_figure
+from sycam.drawing.plot import Plot, written
+from sycam.errors import OptionError, RunError
+from sycam.methods import Method
+from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval, caution
+from sycam.support.arguments import argument
+from sycam.support.files import write_whole
+from sycam.support.html_table import html_table
+from sycam.support.schema import Count, Figure, to_plain
+from sycam.support.table import as_frame, csv_text
+from sycam.support.terminal import json_text, printable
+
+ENSEMBLE, FORMULA, MEMBER, THRESHOLDED, WINNER = (
+    "ensemble", "formula", "member", "thresholded", "synthesised",
+)  # fmt: skip
+KINDS = {
+    ENSEMBLE: "the ensemble that the search images choose",
+    FORMULA: "the same as one formula, whose votes are counted on the layers' grids",
+    MEMBER: "a single CAM",
+    THRESHOLDED: "a single CAM with the threshold that the search images choose for it",
+    WINNER: "the winner of a search, which is no member",
+}
+SINGLE = (MEMBER, THRESHOLDED)
+JSON_FILE, TABLE_FILE, PICTURE_FILE = "ensemble.json", "ensemble.csv", "ensemble.png"
+SCHEMA = 1
+COLUMNS = (
+    "name", "kind", "percent", "search", "heldout", "low", "high", "difference",
+    "difference_low", "difference_high", "p", "p_holm", "flat",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EnsembleRow:
+    """One method on search and held-out images.
+
+    Attributes:
+        name: of the member, the formula, or the ensemble.
+        kind: of :data:`KINDS`.
+        percent: of the pixels that are held; 100 where there is no threshold.
+        search: its figure on the search images, in the metric's own direction.
+        heldout: that on the held-out images, with its 95 % interval.
+        against: the ensemble less this one, positive where the ensemble is better, Holm-corrected
+            over all rows; None of the ensemble itself.
+        flat: on how many held-out images its heatmap ranks nothing.
+        scores: ``[N]`` what each held-out image adds to the figure.
+    """
+
+    name: str
+    kind: str
+    percent: float
+    search: Figure
+    heldout: Interval
+    against: Comparison | None
+    flat: Count
+    scores: tuple[Figure, ...] = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """The name, with the threshold where there is one."""
+        return f"{self.name}, top {self.percent:g} %" if self.kind == THRESHOLDED else self.name
+
+
+@dataclass(frozen=True)
+class ChosenThreshold:
+    """A single CAM whose threshold is chosen image by image, judged on the held-out images.
+
+    Half of the metric's levels choose, the other half judge, with other noise.
+
+    Attributes:
+        member: its name.
+        percent: the threshold that the search images choose for all images.
+        fixed: its figure with that threshold, by the levels that judge.
+        adaptive: its figure with thresholds chosen image by image, by the same levels.
+        gain: the second less the first, Holm-corrected over the members.
+        taken: on how many images each threshold was chosen, in the order of ``percents``.
+    """
+
+    member: str
+    percent: float
+    fixed: Interval
+    adaptive: Interval
+    gain: Comparison
+    taken: tuple[Count, ...]
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """The best ensemble of several CAMs with its held-out evidence.
+
+    Attributes:
+        metric: its text.
+        higher_is_better: its direction.
+        network, layers: that were explained.
+        candidates: names of all that could be members.
+        percents: thresholds that could be chosen.
+        members: names of those in the ensemble.
+        percent: of the pixels that each of them holds.
+        expression: the ensemble as a formula, which searches, exports and :class:`sycam.CAM` take;
+            None where a member is computed directly.
+        rows: the ensemble first, then what it is compared with, best held out first.
+        effects: what each member adds on the search images, at ``effects_percent``.
+        effects_percent: the threshold at which single CAMs are best on average.
+        thresholds: of single CAMs chosen image by image; empty where the metric cannot choose.
+        scored, possible: how many ensembles were scored on the search images, and how many there
+            are.
+        search_images, heldout_images: how many.
+        notes: what to know before the figures are trusted.
+        method: the ensemble, for :func:`sycam.evaluate` at the same layers.
+        examples: held-out images with the members' and the ensemble's heatmaps.
+        path: the folder where all is kept.
+    """
+
+    metric: str
+    higher_is_better: bool
+    network: str
+    layers: tuple[str, ...]
+    candidates: tuple[str, ...]
+    percents: tuple[float, ...]
+    members: tuple[str, ...]
+    percent: float
+    expression: str | None
+    rows: tuple[EnsembleRow, ...]
+    effects: tuple[Effect, ...]
+    effects_percent: float
+    thresholds: tuple[ChosenThreshold, ...]
+    scored: Count
+    possible: Count
+    search_images: Count
+    heldout_images: Count
+    notes: tuple[str, ...] = ()
+    method: Method | None = field(default=None, repr=False, compare=False)
+    examples: tuple[ImageRow, ...] = field(default=(), repr=False, compare=False)
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def ensemble(self) -> EnsembleRow:
+        """The row of the ensemble."""
+        return self.rows[0]
+
+    @property
+    def chosen_single(self) -> EnsembleRow:
+        """The single CAM, with a threshold or without, that the search images choose."""
+        return self._best(lambda row: row.search)
+
+    @property
+    def best_single(self) -> EnsembleRow:
+        """The single CAM that is best on the held-out images, in hindsight."""
+        return self._best(lambda row: row.heldout.mean)
+
+    def _best(self, figure: Any) -> EnsembleRow:
+        sign = 1 if self.higher_is_better else -1
+        singles = [row for row in self.rows if row.kind in SINGLE]
+        return max(singles, key=lambda row: float(np.nan_to_num(sign * figure(row), nan=-np.inf)))
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the held-out images say, in sentences."""
+        asked = [("the single CAM that the search images choose", self.chosen_single)]
+        if self.best_single != self.chosen_single:
+            asked.append(("the single CAM that is best in hindsight", self.best_single))
+        asked += [("the winner of a search", row) for row in self.rows if row.kind == WINNER]
+        return tuple(
+            f"The ensemble {_verb(row.against)} {who}, {row.title}: {_difference(row.against)}."
+            for who, row in asked
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON; NaN and infinity are None."""
+        apart = ("method", "examples", "path")
+        names = [name for name in self.__dataclass_fields__ if name not in apart]
+        return {"schema": SCHEMA, **{name: to_plain(getattr(self, name)) for name in names}}
+
+    def table(self) -> list[dict[str, Any]]:
+        """A line per row, by the names in :data:`COLUMNS`."""
+        return [
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "percent": row.percent,
+                "search": row.search,
+                "heldout": row.heldout.mean,
+                "low": row.heldout.low,
+                "high": row.heldout.high,
+                "difference": row.against and row.against.difference.mean,
+                "difference_low": row.against and row.against.difference.low,
+                "difference_high": row.against and row.against.difference.high,
+                "p": row.against and row.against.p,
+                "p_holm": row.against and row.against.p_holm,
+                "flat": row.flat,
+            }
+            for row in self.rows
+        ]
+
+    def to_pandas(self) -> Any:
+        """The rows as a ``pandas.DataFrame`` with the columns :data:`COLUMNS`: ``difference`` is
+        the ensemble less the row, positive where the ensemble is better.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return as_frame(COLUMNS, self.table())
+
+    def plot(self) -> Plot:
+        """Held-out images, each beside the heatmaps of members and ensemble, with their figures.
+
+        Raises:
+            OptionError: no examples were made.
+        """
+        if not self.examples:
+            raise OptionError(
+                f"no images were kept to draw: ask for some by {argument('examples')}"
+            )
+        title = f"{self.metric} on held-out images; the ensemble's figure is "
+        return Plot(grid_figure(self.examples, f"{title}{self.ensemble.heldout.mean:.3f}"))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``ensemble.json``, ``ensemble.csv`` and, where there are examples,
+        ``ensemble.png`` into a folder.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
+            write_whole(folder / JSON_FILE, text, within=folder)
+            write_whole(folder / TABLE_FILE, csv_text(COLUMNS, self.table()), within=folder)
+        except OSError as error:
+            raise RunError(f"cannot write into '{folder}': {error}") from None
+        if self.examples:
+            written(self.plot().figure, folder / PICTURE_FILE, within=folder)
+        return folder
+
+    def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """Title, head and lines of the tables that people are shown."""
+        sign = "↑" if self.higher_is_better else "↓"
+        yield (
+            f"{self.metric} {sign} on {self.heldout_images} held-out images",
+            ("method", "kind", "search", "held out", "95 %", "ensemble less it", "p, Holm"),
+            [
+                (
+                    row.title, row.kind, f"{row.search:.4f}", f"{row.heldout.mean:.4f}",
+                    _range(row.heldout), *_against(row.against),
+                )
+                for row in self.rows
+            ],
+        )  # fmt: skip
+        yield (
+            f"What each member adds, over ensembles at top {self.effects_percent:g} %, on "
+            f"{self.search_images} search images",
+            ("member", "effect", "95 %", "with it", "without it"),
+            [
+                (
+                    one.member, f"{one.effect.mean:+.4f}", _range(one.effect, "+"),
+                    f"{one.with_it:.4f}", f"{one.without_it:.4f}",
+                )
+                for one in self.effects
+            ],
+        )  # fmt: skip
+        if self.thresholds:
+            yield (
+                "Thresholds of single CAMs chosen image by image, by the levels that judge",
+                ("member", "one for all", "figure", "image by image", "gain", "95 %", "p, Holm"),
+                [
+                    (
+                        one.member, f"top {one.percent:g} %", f"{one.fixed.mean:.4f}",
+                        f"{one.adaptive.mean:.4f}", f"{one.gain.difference.mean:+.4f}",
+                        _range(one.gain.difference, "+"), f"{one.gain.p_holm:.2g}",
+                    )
+                    for one in self.thresholds
+                ],
+            )  # fmt: skip
+
+    @property
+    def headline(self) -> str:
+        """Members and threshold, and how they were found."""
+        of = f"{self.scored} of {self.possible}" if self.scored < self.possible else "all"
+        many = f"{of} ensembles were" if self.possible > 1 else "the one ensemble was"
+        return (
+            f"Top {self.percent:g} % of {' + '.join(self.members)} "
+            f"({many} scored on {self.search_images} search images)"
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Verdict and notes, then the formula."""
+        said = caution([np.array(row.scores) for row in self.rows])
+        formula = () if self.expression is None else (f"As a formula: {self.expression}",)
+        return (*self.verdict, *self.notes, *((f"{said}.",) if said else ()), *formula)
+
+    def __str__(self) -> str:
+        """Tables and verdict."""
+        parts = [self.headline]
+        parts += ["\n".join((title, *_aligned(head, rows))) for title, head, rows in self.tables()]
+        return printable("\n\n".join((*parts, "\n".join(self.remarks))), lines=True)
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        tables = "".join(html_table(*table) for table in self.tables())
+        lines = [(line,) for line in self.remarks]
+        return tables + html_table(self.headline, ("what it says",), lines)
+
+
+def _aligned(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    words = 2 if head[1] == "kind" else 1  # columns of words, which stand at the left
+    for row in (head, *rows):
+        cells = [
+            text.ljust(width) if place < words else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _range(interval: Interval, sign: str = "") -> str:
+    return f"[{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+
+
+def _against(against: Comparison | None) -> tuple[str, str]:
+    if against is None:
+        return "", ""
+    difference = against.difference
+    return f"{difference.mean:+.4f} {_range(difference, '+')}", f"{against.p_holm:.2g}"
+
+
+def _difference(against: Comparison | None) -> str:
+    return "" if against is None else "{}, p {} (Holm)".format(*_against(against))
+
+
+def _verb(against: Comparison | None) -> str:
+    if against is None or against.p_holm >= 1 - CONFIDENCE:
+        return "cannot be told from"
+    return "beats" if against.difference.mean > 0 else "loses to"
