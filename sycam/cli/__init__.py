@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from sycam.cli import folders
+from sycam.cli.applications.ensemble import ensemble
 from sycam.cli.diagnosing.doctor import doctor
 from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
@@ -61,6 +62,7 @@ for command in (
     report,
     explain,
     evaluate,
+    ensemble,
     verify,
     export,
     folders.runs,

@@ -10,7 +10,7 @@ import numpy as np
 from sycam.applications.ensembles.effects import Effect, effects
 from sycam.applications.ensembles.options import EnsembleOptions
 from sycam.applications.ensembles.scores import SEARCH, Scores
-from sycam.applications.ensembles.subsets import climb, every, screening, size_of_space
+from sycam.applications.ensembles.subsets import climb, every, explore, screening, size_of_space
 from sycam.applications.ensembles.votes import Members, Vote
 from sycam.errors import RunError
 from sycam.methods.method import OWN
@@ -90,6 +90,7 @@ class Chooser:
         else:
             for start in self._starts(singles, found, usual):
                 climb(start, count, percents, self._figures, self._try)
+            explore(count, percents, self._figures, self._try)
         ensembles = [vote for vote in self._known if not vote.single]
         best = self._best(sorted(ensembles, key=lambda vote: (len(vote.places), vote)), True)
         return Chosen(best, tuple(singles), percents, found, usual, len(ensembles))

@@ -38,6 +38,7 @@ from sycam.runs.recording import images_digest
 from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 
+_UNUSED = ("precision", "fusion")  # of ExplainOptions: each member stands at a layer of its own
 _OTHER_NOISE = 1  # is added to the seed for the levels that judge
 
 
@@ -88,7 +89,7 @@ def ensemble(  # noqa: PLR0913 (public)
     Raises:
         SycamError: for anything given that cannot be used; the message says how to mend it.
     """
-    how, data, explain = with_keywords(options, how, data, explain, without=("precision",))
+    how, data, explain = with_keywords(options, how, data, explain, without=_UNUSED)
     metric = find_metric(metric)
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sycam.data.images import ImageSet
-from sycam.errors import OptionError, RunError
+from sycam.errors import OptionError, RunError, SycamError
 from sycam.events import Note, Notify, ignore
 from sycam.evidence import Layers
 from sycam.language import Expression, apply, parse_weights
@@ -97,7 +98,16 @@ def _found(one: Member) -> Iterator[Named]:
         run = load(one)
         yield Named(winner_of(run), run)
     else:
-        yield Named(find_method(one))
+        yield Named(_method(one))
+
+
+def _method(one: str | Expression | Method) -> Method:
+    try:
+        return find_method(one)
+    except SycamError as error:
+        if isinstance(one, str) and re.fullmatch(r"[\w.~-]+([/\\][\w.~-]+)+", one.strip()):
+            raise RunError(f"{one!r} is no folder of a run, and no formula: {error}") from None
+        raise
 
 
 def _is_run(text: str) -> bool:

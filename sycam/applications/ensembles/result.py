@@ -298,7 +298,11 @@ class EnsembleResult:
     def remarks(self) -> tuple[str, ...]:
         """Verdict and notes, then the formula."""
         said = caution([np.array(row.scores) for row in self.rows])
-        formula = () if self.expression is None else (f"As a formula: {self.expression}",)
+        formula = (
+            ("No formula says it, as a member is computed directly.",)
+            if self.expression is None
+            else (f"As a formula: {self.expression}",)
+        )
         return (*self.verdict, *self.notes, *((f"{said}.",) if said else ()), *formula)
 
     def __str__(self) -> str:

@@ -4,7 +4,8 @@ Of M members there are some 2^M ensembles at each threshold. Where the budget do
 all, two climbs share it: one begins with the best single CAM, the other with the members whose
 effect was found to be positive. A step adds, drops or exchanges one member, or takes the next
 threshold; of all such steps those are tried first that a ridge regression on all that was scored
-predicts to be best, and the first that is better is taken.
+predicts to be best, and the first that is better is taken. What is left of the budget goes to steps
+from the best ensembles of both, as long as these find better ones.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from sklearn.linear_model import Ridge
 from sycam.applications.ensembles.votes import Vote
 
 FEW = 5  # members, of which all subsets serve to tell the effects
+_LEADERS = 8  # ensembles from which more is tried once no climb leads on
+_PATIENCE = 3  # times as many trials as there are members, without a better one, end that
 _PENALTY = 0.1  # of the regression, per vote of variance one
 Figures = Mapping[Vote, float]
 Try = Callable[[Vote], float | None]
@@ -89,6 +92,25 @@ def climb(start: Vote, members: int, percents: Sequence[float], known: Figures, 
                 break
         else:
             return
+
+
+def explore(members: int, percents: Sequence[float], known: Figures, score: Try) -> None:
+    """Score what promises most a step from the best ensembles, until that has found nothing better
+    for a while: there may be a better one that no climb leads to.
+
+    Args:
+        members, percents, known, score: as for :func:`climb`.
+    """
+    waited = 0
+    while waited < _PATIENCE * members:
+        told = [vote for vote, figure in known.items() if figure == figure and not vote.single]
+        leaders = sorted(told, key=lambda vote: (-known[vote], vote))[:_LEADERS]
+        near = dict.fromkeys(v for one in leaders for v in steps(one, members, percents))
+        unseen = promising([vote for vote in near if vote not in known], members, known)
+        found = score(unseen[0]) if unseen else None
+        if found is None:
+            return
+        waited = 0 if found > known[leaders[0]] else waited + 1
 
 
 def steps(vote: Vote, members: int, percents: Sequence[float]) -> Iterator[Vote]:
