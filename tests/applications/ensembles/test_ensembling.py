@@ -1,0 +1,251 @@
+"""The whole call, and the command: evidence as the package's own, resumed, whatever is given."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+import sycam
+from sycam.applications import EnsembleResult, ensemble
+from sycam.applications.ensembles.members import ELEVEN, members_of, winner_of
+from sycam.cli import app
+from sycam.data.images import ImageSet
+from sycam.errors import OptionError, RunError, SycamError, UnknownNameError
+from sycam.events import Note, ignore
+from sycam.methods import METHODS
+from sycam.scoring.scorer import Scorer
+
+MEMBERS = ("grad-cam", "layer-cam", "mean(relu(G)) * max(A)")
+FAST = {"percents": (20, 60, 100), "search_images": 12, "heldout": 12, "examples": 0}
+DROP = "average-drop"
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.rand(28, 3, 16, 16, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.fixture
+def network(small_network) -> nn.Module:
+    return small_network
+
+
+def found(network, images, out, metric=DROP, members=MEMBERS, **options) -> EnsembleResult:
+    given = {"out": out, **FAST, **options}
+    return ensemble(network, given.pop("layer", "3"), images, metric, members, **given)
+
+
+def test_all_ensembles_are_scored_where_they_are_few(network, images, tmp_path):
+    result = found(network, images, tmp_path / "a", against="abs(G)")
+    assert (result.scored, result.possible) == (12, 12)
+    assert result.ensemble.kind == "ensemble"
+    assert len(result.members) > 1
+    kinds = [row.kind for row in result.rows]
+    assert kinds.count("member") == 3
+    assert kinds.count("synthesised") == 1
+    assert kinds.count("formula") == 1
+    assert result.expression is not None
+    for one in result.effects:  # with and without it: of 7 sets of three members
+        assert one.ensembles == (4, 3)
+        assert one.effect.low <= one.effect.mean <= one.effect.high
+    assert result.search_images == result.heldout_images == 12
+    ours = next(row for row in result.rows if row.kind == "ensemble")
+    for row in result.rows[1:]:
+        difference = row.against.difference.mean
+        assert difference == pytest.approx(row.heldout.mean - ours.heldout.mean, abs=1e-9)
+    heldout = [row.heldout.mean for row in result.rows[1:]]
+    assert heldout == sorted(heldout)  # a lower drop is better
+
+
+def test_singles_and_formula_score_as_the_package_scores_them(network, images, tmp_path):
+    """On the same held-out images, which the run's split decides."""
+    result = found(network, images, tmp_path / "a")
+    from sycam.problem.images import divide
+
+    _, unseen = divide(ImageSet.from_arrays(images), 12, 12, 0, False)
+    table = sycam.evaluate(
+        network, "3", unseen, [*MEMBERS, result.expression, result.method], [DROP]
+    )
+    of = {row.name: row.heldout.mean for row in result.rows if row.kind in ("member", "formula")}
+    for name in (*MEMBERS, result.expression):
+        assert table.cells[name, DROP].mean == pytest.approx(of[name], abs=1e-6)
+    mean = table.cells[result.method.name, DROP].mean
+    assert mean == pytest.approx(result.ensemble.heldout.mean, abs=1e-6)
+
+
+def test_the_same_call_measures_nothing_again(network, images, tmp_path, monkeypatch):
+    first = found(network, images, tmp_path / "a")
+
+    def never(*_args, **_kwargs):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(Scorer, "score_method", never)
+    assert found(network, images, tmp_path / "a") == first
+    # More thresholds need more scores.
+    with pytest.raises(AssertionError, match="measured again"):
+        found(network, images, tmp_path / "a", percents=(20, 50))
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="another run"):
+        found(network, images, tmp_path / "a", seed=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match=r"letter\.txt.*out"):
+        found(network, images, tmp_path / "other")
+
+
+def test_an_interrupted_search_ends_as_one_that_was_not(network, images, tmp_path, monkeypatch):
+    whole, score_method = found(network, images, tmp_path / "a"), Scorer.score_method
+    left = iter(range(11))
+
+    def few(*args, **kwargs):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return score_method(*args, **kwargs)
+
+    monkeypatch.setattr(Scorer, "score_method", few)
+    with pytest.raises(KeyboardInterrupt):
+        found(network, images, tmp_path / "b")
+    monkeypatch.undo()
+    assert found(network, images, tmp_path / "b") == whole
+
+
+def test_thresholds_are_chosen_by_levels_that_do_not_judge(network, images, tmp_path):
+    result = found(network, images, tmp_path / "a", "road-morf:percentiles=20+40+60+80")
+    assert {one.member for one in result.thresholds} == set(MEMBERS)
+    for one in result.thresholds:
+        assert sum(one.taken) == 12
+        assert len(one.taken) == 3
+        gain = one.adaptive.mean - one.fixed.mean
+        better = result.higher_is_better
+        assert one.gain.difference.mean == pytest.approx(gain if better else -gain, abs=1e-9)
+    without = found(network, images, tmp_path / "a", "road-morf:percentiles=20+40+60+80",
+                    adaptive=False)  # fmt: skip
+    assert without.thresholds == ()
+    assert without.rows == result.rows
+
+
+def test_masks_choose_no_threshold_of_an_image(network, images, tmp_path):
+    masks = torch.zeros(28, 16, 16, dtype=torch.bool)
+    masks[:, 4:9, 3:12] = True
+    result = found(network, images, tmp_path / "a", "iou", masks=masks)
+    assert result.thresholds == ()
+    assert any("ground truth" in note for note in result.notes)
+
+
+@pytest.mark.slow
+def test_a_member_that_knows_nothing_adds_least(tmp_path):
+    """Random channel weights among six published CAMs, on the embedded scenes with their masks."""
+    members = ["grad-cam", "layer-cam", "hirescam", "xgrad-cam", "grad-cam++", "random-weights"]
+    result = ensemble(
+        "demo", "features.8", "demo", "energy-pointing-game", members,
+        percents=(20, 60), search_images=32, heldout=32, budget=60, out=tmp_path / "a",
+    )  # fmt: skip
+    assert result.effects[-1].member == "random-weights"
+    assert result.effects[-1].effect.high < 0
+    assert "random-weights" not in result.members
+
+
+def test_members_stand_at_several_layers(network, images, tmp_path):
+    members = ["grad-cam@1", "layer-cam@3", "eigen-cam@3"]
+    result = found(network, images, tmp_path / "a", members=members)
+    assert set(result.layers) == {"1", "3"}
+    assert set(result.candidates) == set(members)
+    both = found(network, images, tmp_path / "b", members=["grad-cam", "layer-cam"],
+                 layer=["1", "3"], percents=(50,))  # fmt: skip
+    assert set(both.candidates) == {f"{m}@{la}" for m in ("grad-cam", "layer-cam") for la in "13"}
+    if both.expression is not None:
+        assert "cam[" in both.expression
+        heatmaps = sycam.CAM(network, sycam.language.parse_weights(both.expression))(images[:2])
+        assert heatmaps.shape == (2, 16, 16)
+
+
+def test_winners_of_runs_are_members(small_run, tmp_path):
+    assert small_run(tmp_path / "run", pictures=False).exit_code == 0
+    result = sycam.load(tmp_path / "run")
+    for given in (result, tmp_path / "run", str(tmp_path / "run")):
+        one, other = members_of([given, "grad-cam"], ignore)
+        assert one.method.name == "run"
+        assert one.run.best == result.best
+        assert one.method.sites == ("3",)
+        assert other.method.name == "grad-cam"
+    assert winner_of(result).expression.sites == ("3",)
+
+
+def test_unasked_no_member_takes_a_pass_for_each_channel():
+    said: list[str] = []
+    found = members_of(
+        None, lambda event: said.append(event.text) if isinstance(event, Note) else None
+    )
+    names = {one.method.name for one in found}
+    assert set(ELEVEN) - names == {"score-cam", "ablation-cam"}
+    assert "score-cam and ablation-cam" in said[0]
+    assert [one.method.name for one in members_of("eleven", ignore)] == list(ELEVEN)
+    assert set(ELEVEN) <= METHODS.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"members": ["grad-cam"]}, OptionError, "two or more"),
+        ({"members": ["grad-cam", "gard-cam"]}, UnknownNameError, "grad-cam"),
+        ({"members": ["grad-cam", "runs/none"]}, RunError, "no folder of a run"),
+        ({"percents": (0, 20)}, OptionError, "percents must be"),
+        ({"percents": "ten"}, OptionError, "percents must be"),
+        ({"budget": 0}, OptionError, "budget must be"),
+        ({"budget": 3, "members": list(ELEVEN[:7])}, OptionError, "at least 15 for 7 members"),
+        ({"layer": "4x"}, SycamError, "layer"),
+        ({"metric": "linear-approximation"}, SycamError, ""),
+    ],
+)
+def test_what_cannot_be_used_is_said(options, error, said, network, images, tmp_path):
+    with pytest.raises(error, match=said):
+        found(network, images, tmp_path / "a", **options)
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_command_prints_and_keeps_what_the_call_returns(tmp_path):
+    arguments = [
+        "ensemble", "--metric", "iou", "--member", "grad-cam", "--member", "relu(G)",
+        "--percents", "30,100", "--search-images", "8", "--heldout-images", "8",
+        "--examples", "1", "--out", str(tmp_path / "a"), "--csv", str(tmp_path / "t.csv"),
+    ]  # fmt: skip
+    shown = CliRunner().invoke(app, [*arguments, "--quiet"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    assert "ensemble less it" in shown.output
+    told = json.loads(CliRunner().invoke(app, [*arguments, "--json", "--quiet"]).stdout)
+    kept = json.loads((tmp_path / "a" / "ensemble.json").read_text())
+    assert told.pop("folder") == str(tmp_path / "a")
+    assert told == kept
+    assert kept["members"] == ["grad-cam", "relu(G)"]
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(kept["rows"])
+    assert lines == (tmp_path / "a" / "ensemble.csv").read_text().splitlines()
+    assert (tmp_path / "a" / "ensemble.png").stat().st_size > 5000
+    refused = CliRunner().invoke(app, [*arguments, "--percents", "0"])
+    assert "--percents must be" in str(refused.exception)
+
+
+def test_a_result_is_text_a_table_and_a_picture(network, images, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    result = found(network, images, tmp_path / "a", examples=2)
+    said = str(result)
+    for name in (*MEMBERS, "What each member adds", "p, Holm", result.verdict[0]):
+        assert name in said
+    frame = result.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["heldout"].tolist() == [row.heldout.mean for row in result.rows]
+    assert "<script" not in result._repr_html_()
+    assert len(result.examples) == 2
+    heat = list(result.examples[0].heatmaps.values())
+    assert all(np.isfinite(one).all() and one.shape == (16, 16) for one in heat)
+    assert result.plot()._repr_png_()[:4] == b"\x89PNG"
+    saved = result.save(tmp_path / "again")
+    assert {p.name for p in saved.iterdir()} == {"ensemble.json", "ensemble.csv", "ensemble.png"}
+    none = found(network, images, tmp_path / "a", examples=0)
+    with pytest.raises(OptionError, match="examples"):
+        none.plot()
