@@ -41,6 +41,13 @@ RUNS = {
         ["smooth(G)", "--searched", "2", "--count", "2", "--layers", "features.12"],
         ["\nfeatures.12 ", "Of 13 published methods and layers 2 search scenes choose "],
     ),
+    "ensembles": (
+        [
+            *("demo-iou", "--members", "grad-cam,layer-cam", "--percents", "50"),
+            *("--search-images", "8", "--heldout-images", "8"),
+        ],
+        ["What each member adds", "| demo-iou | 8 + 8 | top 50 % of grad-cam, layer-cam |"],
+    ),
     "imputation": (
         ["--sizes", "12", "--heatmaps", "1", "--repeats", "1", "--threads", "1"],
         ["12x12x3, 18 masks", "ours, torch", "sparse factorisation"],

@@ -68,8 +68,13 @@ class EnsembleRow:
 
     @property
     def title(self) -> str:
-        """The name, with the threshold where there is one."""
-        return f"{self.name}, top {self.percent:g} %" if self.kind == THRESHOLDED else self.name
+        """The name, with the threshold where there is one; of the ensemble, whose members are
+        listed elsewhere, what it is."""
+        if self.kind == THRESHOLDED:
+            return f"{self.name}, top {self.percent:g} %"
+        return {ENSEMBLE: "the ensemble", FORMULA: "the same as one formula"}.get(
+            self.kind, self.name
+        )
 
 
 @dataclass(frozen=True)
