@@ -52,8 +52,8 @@ SETTINGS = {
 MEASURED = ("resnet20-road", "busi-iou")
 HEAD = (
     "| setting | images | ensemble | held out | chosen single | ensemble less it | "
-    "best single in hindsight | ensemble less it | winner of a search | ensemble less it | scored | "
-    "CPU seconds |\n" + "|---" * 12 + "|"
+    "best single in hindsight | ensemble less it | winner of a search | ensemble less it | "
+    "scored | CPU seconds |\n" + "|---" * 12 + "|"
 )
 
 
@@ -93,7 +93,8 @@ def line(name: str, result: EnsembleResult, seconds: float) -> str:
         f"| {name} | {result.search_images} + {result.heldout_images} | "
         f"top {result.percent:g} % of {', '.join(result.members)} | "
         f"{_figure(result.ensemble.heldout)} | {single(result.chosen_single)} | "
-        f"{single(result.best_single)} | {searched} | {result.scored} of {result.possible} | {seconds:.0f} |"
+        f"{single(result.best_single)} | {searched} | "
+        f"{result.scored} of {result.possible} | {seconds:.0f} |"
     )
 
 

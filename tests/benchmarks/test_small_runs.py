@@ -44,9 +44,9 @@ RUNS = {
     "ensembles": (
         [
             *("demo-iou", "--members", "grad-cam,layer-cam", "--percents", "50"),
-            *("--search-images", "8", "--heldout-images", "8"),
+            *("--search-images", "8", "--heldout-images", "16"),
         ],
-        ["What each member adds", "| demo-iou | 8 + 8 | top 50 % of grad-cam, layer-cam |"],
+        ["What each member adds", "| demo-iou | 8 + 16 | top 50 % of grad-cam, layer-cam |"],
     ),
     "imputation": (
         ["--sizes", "12", "--heatmaps", "1", "--repeats", "1", "--threads", "1"],
