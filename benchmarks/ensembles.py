@@ -1,7 +1,7 @@
 """What an ensemble of published CAMs gains over each of them, on images that chose nothing.
 
     python benchmarks/ensembles.py [NAME ...] [--members eleven] [--percents 20,50,100]
-        [--budget 70] [--search-images 64] [--heldout-images 128] [--seed 0] [--out FOLDER]
+        [--budget 70] [--search-images 64] [--heldout-images N] [--seed 0] [--out FOLDER]
 
 Each setting is one ``sycam.applications.ensemble``: the members are the eleven CAMs of
 pytorch-grad-cam unless ``--members`` names others. Printed are its tables, and a line of the table
@@ -33,20 +33,24 @@ class Setting:
         network: of :data:`cells.NETWORKS`, with its images.
         layer: at which the members stand.
         metric: its text.
+        heldout_images: how many, where the command does not say.
         against: formulas of searches that the ensemble is compared with.
     """
 
     network: str
     layer: str
     metric: str
+    heldout_images: int = 128
     against: tuple[str, ...] = ()
 
 
 # What cells.py found for ResNet-20 and road, on as many search images of the same seed.
 FOUND = "cam[layer1](smooth(relu(G))) + cam[layer3.1](smooth(G))"
 SETTINGS = {
-    "resnet20-road": Setting("resnet20", "layer2", "road:percentiles=10+30+50+70+90", (FOUND,)),
-    "busi-iou": Setting("busi", "bn5_relu", "iou"),
+    "resnet20-road": Setting(
+        "resnet20", "layer2", "road:percentiles=10+30+50+70+90", against=(FOUND,)
+    ),
+    "busi-iou": Setting("busi", "bn5_relu", "iou", 60),
     "demo-iou": Setting("demo", "auto", "iou"),
 }
 MEASURED = ("resnet20-road", "busi-iou")
@@ -70,7 +74,7 @@ def run(setting: Setting, options: argparse.Namespace, out: Path) -> EnsembleRes
         percents=options.percents,
         budget=options.budget,
         search_images=options.search_images,
-        heldout=options.heldout_images,
+        heldout=options.heldout_images or setting.heldout_images,
         seed=options.seed,
         out=out,
         progress=False,
@@ -112,7 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--percents", default="20,50,100")
     parser.add_argument("--budget", type=int, default=70)
     parser.add_argument("--search-images", type=int, default=64)
-    parser.add_argument("--heldout-images", type=int, default=128)
+    parser.add_argument("--heldout-images", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="folder to resume from")
     return parser
