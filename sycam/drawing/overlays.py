@@ -92,27 +92,18 @@ def draw_grid(
     style: Style = USUAL,
     within: Path | None = None,
 ) -> Path:
-    """Write :func:`grid_figure` as PNG.
-
-    Args:
-        rows, title, style: as there.
-        path: PNG file to write.
-        within: the run's folder, see :func:`sycam.support.files.write_whole`.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    return written(grid_figure(rows, title, style), path, within)
-
-
-def grid_figure(rows: Sequence[ImageRow], title: str = "", style: Style = USUAL) -> Figure:
     """One row per image: the image, then its overlay under each method, with the ground truth's
     contour on all of them and the metrics' figures below.
 
     Args:
         rows: one or more, of the same methods.
+        path: PNG file to write.
         title: over the whole picture.
         style: of the overlays.
+        within: the run's folder, see :func:`sycam.support.files.write_whole`.
+
+    Raises:
+        RunError: the file cannot be written.
     """
     return written(grid_figure(rows, title, style), path, within)
 
