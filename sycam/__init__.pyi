@@ -9,6 +9,8 @@ from .metrics import metric
 from .networks import open_network
 from .problem.adaptive_cam import AdaptiveCAM
 from .problem.options import DataOptions, ExplainOptions
+from .recommendation import recommend
+from .report.recommended import Recommendation
 from .runs.checking.verify import Verification
 from .runs.result import Formula, Result, load
 from .search import SearchOptions
@@ -25,6 +27,7 @@ __all__ = [
     "Formula",
     "ImageSet",
     "LayerWeights",
+    "Recommendation",
     "Result",
     "SearchOptions",
     "SycamError",
@@ -40,6 +43,7 @@ __all__ = [
     "open_network",
     "open_pictures",
     "operator",
+    "recommend",
     "synthesize",
     "testing",
     "track",

@@ -30,23 +30,24 @@ def image_rows(
     explained: ExplainedNetwork,
     images: ImageSet,
     columns: Mapping[str, str],
-    result: Result,
+    result: Result | None = None,
     figures: Figures | None = None,
 ) -> list[ImageRow]:
     """Heatmaps of images with all that is known of them.
 
     Args:
-        explained: the network of the run.
+        explained: the network.
         images: N to explain.
         columns: title to formula, see :func:`sycam.report.pictures.explain.columns_of`.
-        result: of the run.
+        result: of the run, if it is one's.
         figures: of these N images; measured under the run's metrics if None.
 
     Returns:
         N rows.
     """
     methods = {title: find_method(formula) for title, formula in columns.items()}
-    metrics = _metrics(result) if figures is None else []
+    metrics = _metrics(result) if figures is None and result is not None else []
+    known = explained.class_names if result is None else result.record.network.class_names
     named = [*methods.values(), *metrics]
     leaves = frozenset().union(*(one.leaves for one in named))
     rows: list[ImageRow] = []
@@ -64,7 +65,7 @@ def image_rows(
             if figures is None
             else {m: {t: v[start : part.stop] for t, v in of.items()} for m, of in figures.items()}
         )
-        captions = _captions(some, evidence, explained, result)
+        captions = _captions(some, evidence, explained, known)
         for i, caption in enumerate(captions):
             heatmaps = {title: values[i] for title, values in maps.items()}
             rows.append(image_row(some, i, caption, heatmaps, _texts(said, i)))
@@ -151,14 +152,16 @@ def _texts(figures: Figures, i: int) -> dict[str, str]:
 
 
 def _captions(
-    images: ImageSet, evidence: Evidence | Stack, explained: ExplainedNetwork, result: Result
+    images: ImageSet,
+    evidence: Evidence | Stack,
+    explained: ExplainedNetwork,
+    known: Sequence[str] | None,
 ) -> Iterator[str]:
     names = [shortened(Path(name).name, 30) for name in images.names]
     if evidence.outputs is None:
         yield from names
         return
     chance, classes = probabilities(evidence.outputs, explained.reading.link).max(1)
-    known = result.record.network.class_names
     for name, c, p in zip(names, classes.tolist(), chance.tolist(), strict=True):
         said = shortened(known[c], 24) if known else f"class {c}"
         yield f"{name}\n{said} ({p:.0%})"

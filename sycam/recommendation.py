@@ -1,0 +1,284 @@
+"""Which published CAM at which layer: all of them ranked on some images, the first on others."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from sycam.errors import OptionError
+from sycam.events import Note, Notify, Stage, Step, each, ignore
+from sycam.evidence import AUTO, Layers, as_layers
+from sycam.inference import sharing_cores
+from sycam.methods import Method, find_method, is_habit, shown_methods
+from sycam.methods.method import BLURRED, CONTROL, PUBLISHED, RIVALS
+from sycam.metrics import Metric
+from sycam.networks import NamedNetwork
+from sycam.problem.images import Images
+from sycam.problem.options import DataOptions, ExplainOptions
+from sycam.problem.problem import Question
+from sycam.problem.request import NETWORK, Request
+from sycam.report.progress import Watcher, console_of
+from sycam.report.recommended import Ranked, Recommendation
+from sycam.scoring.blocks import cell_blocks, image_blocks
+from sycam.scoring.journal import Journal
+from sycam.scoring.journaled_scorer import JournaledScorer
+from sycam.search.budget import Budget
+from sycam.search.racing.known import LEAST, in_order, score_known
+from sycam.search.selection.select import Candidate
+from sycam.support.arguments import argument
+from sycam.support.options import with_keywords
+from sycam.validation.entrants import WINNER, Entrant
+from sycam.validation.measures import Measures
+from sycam.validation.validate import Conduct, Validation, validate
+
+_KEPT = 0.4  # of the time, for the images that decide nothing
+_BEGINNING = 0.5  # of the time for ranking, that the first images may take of all methods
+_LEAST_IMAGES = 8  # on which the first is measured, however short the time
+_BESIDE = 4  # of the best that are measured beside the first
+
+
+def recommend(  # noqa: PLR0913 (public)
+    network: nn.Module | str | NamedNetwork,
+    images: Images,
+    metric: str | Metric = "road",
+    layer: Layers = AUTO,
+    methods: Sequence[str | Method] = (),
+    *,
+    budget: Budget | str | None = "1m",
+    data: DataOptions = DataOptions(),
+    explain: ExplainOptions = ExplainOptions(),
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool | None = None,
+    notify: Notify = ignore,
+    **options: Any,
+) -> Recommendation:
+    """Say which published CAM to use at which layer, without a search for new formulas.
+
+    One part of the images ranks the methods, and the first of them is measured, and compared, on
+    the other part: it was chosen for being ahead on the first, where its figure flatters it.
+
+    Args:
+        network, images, explain, seed, device, progress, options: as for :func:`sycam.synthesize`.
+        metric: what they are ranked by; ``sycam metrics`` lists the names.
+        layer: ``"auto"``, three to six layers of the network; or the layers to compare, by name.
+        methods: names or expressions beside the published CAMs and controls that need no
+            expensive leaf, like ``"score-cam"``; blurred ones stand among those where the metric
+            rewards blur.
+        budget: of the whole call, like ``"1m"``; what it cut is said. No limit if None.
+        data: which images rank and which do not: ``search_images`` and ``heldout``.
+        notify: watches the progress.
+
+    Returns:
+        The ranking, which prints itself.
+
+    Raises:
+        SycamError: for anything given that cannot be used.
+    """
+    data, explain = with_keywords(options, data, explain)
+    clock = _clock(budget)
+    beside = [find_method(m) for m in ([methods] if isinstance(methods, str) else methods)]
+    for one in beside:
+        if one.sites:
+            raise OptionError(
+                f"{one.formula} names the layers that it reads; {argument('layer')} says at which "
+                "layers all methods are compared: leave them out of the formula"
+            )
+    grammar = NETWORK if len(as_layers(layer)) > 1 else None
+    asked = Request(
+        network, layer, images, metric, grammar, data=data, explain=explain, seed=seed,
+        device=device,
+    )  # fmt: skip
+    with Watcher(console_of(progress)) as watch, sharing_cores(lambda text: tell(Note(text))):
+        tell = each(watch, notify)
+        return _Comparison.of(asked, beside, clock, tell).recommendation()
+
+
+def _clock(budget: Budget | str | None) -> Budget:
+    limit = budget if isinstance(budget, Budget) else Budget() if budget is None else None
+    limit = Budget.parse(budget) if limit is None else limit
+    if limit.candidates is not None:
+        raise OptionError(
+            f"{argument('budget')} is a time here, like 90s or 5m, got {str(budget)!r}: how many "
+            "methods there are is known"
+        )
+    return limit.started()
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Methods, and the images to compare them on.
+
+    Attributes:
+        question: network, layers, images and metric.
+        methods: all that are compared, those first that matter most.
+        seed: of resampling.
+        clock: of the budget.
+        notify: watches the progress.
+    """
+
+    question: Question
+    methods: Sequence[Method]
+    seed: int
+    clock: Budget
+    notify: Notify
+
+    @classmethod
+    def of(
+        cls, asked: Request, beside: Sequence[Method], clock: Budget, notify: Notify
+    ) -> _Comparison:
+        question = Question.of(asked, notify)
+        metric, names = question.metric, [one.name for one in question.explained.layers]
+        sites = names if len(names) > 1 else []
+        shown = shown_methods(question.grammar.leaves, sites, metric.rewards_blur)
+        named = [m.at(site) for m in beside for site in sites] if sites else beside
+        methods = list({m.name: m for m in [*in_order(shown), *named]}.values())
+        methods = [m for m in methods if m.has_weights or not metric.of_weights]
+        return cls(question, methods, asked.seed, clock, notify)
+
+    def recommendation(self) -> Recommendation:
+        """Rank all, then measure the first and what stands beside it."""
+        question, metric = self.question, self.question.metric
+        leaves = metric.leaves.union(*(m.leaves for m in self.methods))
+        began = time.monotonic()
+        evidence, context = question.explained.measure(question.searched, self.notify, leaves)
+        metric.check(context)
+        each_image = (time.monotonic() - began) / len(context)
+        # As in a race; where the figure is no mean, all images are seen at once.
+        blocks = (image_blocks if metric.components else cell_blocks)(len(context), metric)
+        with TemporaryDirectory() as folder:
+            journal = Journal(Path(folder) / "scores.jsonl", "recommendation", metric, blocks)
+            with closing(journal):
+                board = JournaledScorer(metric, evidence, context, journal, blocks)
+                ranked, partly, cut = self._ranking(board)
+        entrants = self._entrants(ranked)
+        count = self._unseen(board.image_pace * len(entrants) + each_image)
+        validation = self._measured(entrants, count)
+        return Recommendation(
+            metric=metric.text,
+            higher_is_better=metric.higher_is_better,
+            network=question.explained.name,
+            layers=tuple(one.name for one in question.explained.layers),
+            ranking_images=len(context),
+            rows=self._rows(ranked, partly, validation),
+            validation=validation,
+            not_scored=tuple(m.name for m in cut),
+            unseen_images=len(question.unseen),
+            explained=question.explained,
+            unseen=question.unseen,
+        )
+
+    def _ranking(
+        self, board: JournaledScorer
+    ) -> tuple[list[Candidate], list[Candidate], list[Method]]:
+        """Those that saw all images, the best first; those that saw some; and those that there was
+        no time for."""
+        clock, methods = self.clock, list(self.methods)
+        end = 0.0 if clock.seconds is None else _KEPT * clock.seconds
+        self.notify(Stage("Preparing the network"))
+        board.prepare(len(methods) * board.stages[0].cells)
+        if clock.seconds is not None:
+            for method in methods[: LEAST + 1]:
+                board.score_method(method, 0)
+            first = max(board.pace * board.stages[0].cells, 1e-9)
+            fit = int(_BEGINNING * max(0.0, clock.left - end) / first)
+            methods = methods[: max(LEAST, fit)]
+        self.notify(Stage("Ranking published CAMs", len(methods)))
+        known = score_known(
+            methods, board, lambda: clock.left - end, done=lambda n: self.notify(Step(n))
+        )
+        seen = {c.name for c in (*known.whole, *known.partly)}
+        cut = [m for m in self.methods if m.name not in seen]
+        return self._best_first(known.whole), self._best_first(known.partly), cut
+
+    def _best_first(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        def worth(candidate: Candidate) -> tuple[bool, float]:
+            mean = float(self.question.metric.oriented(candidate.mean))
+            return not candidate.eligible, -mean if math.isfinite(mean) else math.inf
+
+        return sorted(candidates, key=worth)
+
+    def _entrants(self, ranked: Sequence[Candidate]) -> list[Entrant]:
+        """The first, what everybody uses, the best that is not blurred, the best of each layer and
+        the next best; where the time is not limited, all."""
+        by_name = {m.name: m for m in self.methods}
+        rivals = [c for c in ranked if c.kind != CONTROL]
+        controls = [c for c in ranked if c.kind == CONTROL][:1]
+        best = rivals[0]
+        habit = [c for c in ranked if is_habit(by_name[c.name])]
+        deepest = [c for c in habit if by_name[c.name].sites in ((), self._names[:1])]
+        plain = [c for c in rivals if c.kind != BLURRED][:1]
+        layers = [next(of) for _, of in groupby(sorted(rivals, key=self._layer), key=self._layer)]
+        chosen = [best, *(deepest or habit[:1]), *plain, *rivals[:_BESIDE], *layers, *controls]
+        if self.clock.seconds is None:
+            chosen += ranked
+        metric = self.question.metric
+        return [
+            Entrant(
+                by_name[c.name],
+                # One that users name is compared as the published ones are.
+                WINNER if c is best else c.kind if c.kind in (*RIVALS, CONTROL) else PUBLISHED,
+                c.mean,
+                metric.fit(c.score.values),
+            )
+            for c in {c.name: c for c in chosen}.values()
+        ]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.question.explained.layers)
+
+    def _layer(self, candidate: Candidate) -> str:
+        """The layer that a method reads; empty where it reads none or all."""
+        sites = next(m for m in self.methods if m.name == candidate.name).sites
+        return sites[0] if sites else self._names[0] if len(self._names) == 1 else ""
+
+    def _unseen(self, seconds: float) -> int:
+        """How many of the other images there is time for, at so many seconds each."""
+        there, left = len(self.question.unseen), self.clock.left
+        fitting = there if math.isinf(left) else int(0.9 * max(0.0, left) / max(seconds, 1e-9))
+        return min(there, max(_LEAST_IMAGES, fitting))
+
+    def _measured(self, entrants: Sequence[Entrant], count: int) -> Validation:
+        question = self.question
+        unseen = question.unseen.subset(range(count))
+        leaves = question.metric.leaves.union(*(e.method.leaves for e in entrants))
+        evidence, context = question.explained.measure(unseen, self.notify, leaves)
+        conduct = Conduct(left=lambda: self.clock.left, images=count)
+        if count == len(question.unseen):
+            conduct = Conduct(left=lambda: self.clock.left)
+        return validate(
+            entrants, Measures(question.metric), evidence, context, self.seed, self.notify, conduct
+        )
+
+    def _rows(
+        self, ranked: Sequence[Candidate], partly: Sequence[Candidate], validation: Validation
+    ) -> tuple[Ranked, ...]:
+        by_name = {m.name: m for m in self.methods}
+        found = {row.name: row for row in validation.rows}
+        rows = []
+        for place, c in enumerate([*ranked, *partly], 1):
+            method, row = by_name[c.name], found.get(c.name)
+            rows.append(
+                Ranked(
+                    place=place if place <= len(ranked) else None,
+                    method=method,
+                    name=c.name.partition("@")[0],
+                    kind=c.kind,
+                    layer=self._layer(c),
+                    figure=c.mean,
+                    heldout=None if row is None else row.heldout,
+                    against=None if row is None else row.against,
+                )
+            )
+        return tuple(rows)

@@ -1,0 +1,354 @@
+"""Which published CAM to use at which layer, as a ranking that says what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sycam.data.images import ImageSet
+from sycam.drawing.overlays import draw_grid
+from sycam.drawing.style import USUAL, Style
+from sycam.errors import OptionError
+from sycam.methods import Method, is_habit
+from sycam.methods.method import BLURRED, CONTROL
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.report.front_tables import p_text
+from sycam.report.image_rows import image_rows
+from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval
+from sycam.support.arguments import argument
+from sycam.support.files import check_target
+from sycam.support.html_table import html_table
+from sycam.support.table import as_frame
+from sycam.validation.validate import Validation
+
+COLUMNS = (
+    "place", "method", "layer", "kind", "ranking", "heldout", "low", "high", "behind", "p_holm",
+)  # fmt: skip
+SHOWN = 12  # rows of the ranking on a terminal
+IMAGES_SHOWN = 4
+# Whose heatmaps are ours to 1e-5: other classes leave the paper.
+_OF_PYTORCH_GRAD_CAM = {
+    "grad-cam": "GradCAM",
+    "hirescam": "HiResCAM",
+    "grad-cam-elementwise": "GradCAMElementWise",
+    "xgrad-cam": "XGradCAM",
+    "layer-cam": "LayerCAM",
+    "fem": "FEM",
+}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A method at a layer.
+
+    Attributes:
+        place: in the ranking, from 1; None where there was no time for all ranking images.
+        method: the method.
+        name: without its layer: ``"layer-cam"``.
+        kind: one of :data:`sycam.methods.KINDS`.
+        layer: the layer that it reads; empty where it reads all of them, or none.
+        figure: on the ranking images, or on those of them that it saw.
+        heldout: on the other images; None where it was not measured there.
+        against: the recommended method compared with it there; None for itself, and where it was
+            not measured.
+    """
+
+    place: int | None
+    method: Method = field(repr=False)
+    name: str
+    kind: str
+    layer: str
+    figure: float
+    heldout: Interval | None
+    against: Comparison | None
+
+    @property
+    def where(self) -> str:
+        """Method and layer, for people."""
+        return f"{self.name} at {self.layer}" if self.layer else self.name
+
+    @property
+    def level(self) -> bool:
+        """Whether the other images cannot tell it from the recommended method, or from a worse."""
+        against = self.against
+        return against is not None and (
+            against.difference.mean <= 0 or against.p_holm >= 1 - CONFIDENCE
+        )
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Published CAMs at the layers of a network, ranked by a metric.
+
+    Attributes:
+        metric: text of the metric.
+        higher_is_better: its direction.
+        network: its name.
+        layers: names of those that were compared, the deepest first.
+        ranking_images: number of images that decided.
+        rows: the ranking, the best first; then those that did not see all ranking images.
+        validation: figures and tests on the other images, which decided nothing.
+        not_scored: names of methods that there was no time for.
+        unseen_images: how many other images there are, of which the time may have allowed few.
+        explained, unseen: network and those images, from which pictures are drawn.
+    """
+
+    metric: str
+    higher_is_better: bool
+    network: str
+    layers: tuple[str, ...]
+    ranking_images: int
+    rows: tuple[Ranked, ...] = field(repr=False)
+    validation: Validation = field(repr=False)
+    not_scored: tuple[str, ...] = field(repr=False)
+    unseen_images: int
+    explained: ExplainedNetwork = field(repr=False)
+    unseen: ImageSet = field(repr=False)
+
+    @property
+    def best(self) -> Ranked:
+        """The recommended method: the best on the ranking images that is no control."""
+        name = self.validation.winner.name
+        return next(row for row in self.rows if row.method.name == name)
+
+    @property
+    def usual(self) -> Ranked | None:
+        """Grad-CAM at the deepest layer, which everybody uses; None where it was not measured on
+        the other images."""
+        measured = [r for r in self.rows if is_habit(r.method) and r.heldout is not None]
+        return next((r for r in measured if r.layer == self.layers[0]), None)
+
+    @property
+    def best_per_layer(self) -> dict[str, Ranked]:
+        """The best of each layer on the ranking images, the deepest first."""
+        ranked = [row for row in self.rows if row.place is not None and row.kind != CONTROL]
+        found = {layer: [r for r in ranked if r.layer == layer] for layer in self.layers}
+        return {layer: rows[0] for layer, rows in found.items() if rows}
+
+    @property
+    def verdict(self) -> str:
+        """What to use, and why, in a few sentences."""
+        best, figure = self.best, self.best.heldout
+        said = [
+            f"Use {best.where}: {self.metric} {_interval(figure)} on {self.validation.images} "
+            "images that did not choose it"
+        ]
+        level = [r for r in self.rows if r.level and r.kind != CONTROL]
+        if level:
+            more = f" and {len(level) - 3} more" if len(level) > 3 else ""
+            named = ", ".join(r.where for r in level[:3])
+            said.append(f"Level with it, as far as these images can tell: {named}{more}")
+        usual = self.usual
+        if usual is best:
+            said.append("That is what everybody uses")
+        elif usual is not None:
+            said.append(f"{usual.where}, what everybody uses, has {self._beside(usual)}")
+        if best.kind == BLURRED:
+            plain = [r for r in self.rows if r.heldout and r.kind not in (BLURRED, CONTROL)]
+            plain.sort(key=lambda r: r.place or len(self.rows))
+            if plain:
+                of = plain[0]
+                has = "" if of is usual else f", {of.where}, has {self._beside(of)}"
+                said.append(
+                    f"{self.metric} rewards blur whatever it shows; the best that is not blurred"
+                    + (has or f" is {of.where}")
+                )
+        if controls := [r for r in self.rows if r.kind == CONTROL and r.level]:
+            said.append(
+                f"A control, {controls[0].where}, is level with it: under {self.metric} these "
+                "images tell little of what the network looks at"
+            )
+        return ". ".join(said) + "."
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """What the budget cut, in sentences."""
+        said, longer = [], f"a longer {argument('budget')} does"
+        partly = sum(row.place is None for row in self.rows)
+        if self.not_scored:
+            there = len(self.rows) + len(self.not_scored)
+            names = ", ".join(self.not_scored[:3]) + (", …" if len(self.not_scored) > 3 else "")
+            said.append(
+                f"no time for {len(self.not_scored)} of {there} methods at layers ({names}); "
+                f"{longer}"
+            )
+        if partly:
+            said.append(
+                f"{partly} of {len(self.rows)} were behind on some of the {self.ranking_images} "
+                "ranking images and did not see the rest"
+            )
+        if self.validation.images < self.unseen_images:
+            said.append(
+                f"{self.validation.images} of {self.unseen_images} other images were measured; "
+                f"{longer} more"
+            )
+        return tuple(said)
+
+    def code(self, library: str = "sycam") -> str:
+        """Lines of Python that make the recommended heatmaps.
+
+        Args:
+            library: ``"sycam"`` or ``"pytorch-grad-cam"``.
+
+        Returns:
+            The lines; empty where pytorch-grad-cam has no class that computes the same.
+
+        Raises:
+            OptionError: another library.
+        """
+        best = self.best
+        layer = best.layer or (list(self.layers) if len(self.layers) > 1 else self.layers[0])
+        if library == "sycam":
+            return f"import sycam\nheatmaps = sycam.CAM(network, {layer!r}, {best.name!r})(images)"
+        if library != "pytorch-grad-cam":
+            raise OptionError(
+                f"library {library!r} is not known; expected 'sycam' or 'pytorch-grad-cam'"
+            )
+        of = _OF_PYTORCH_GRAD_CAM.get(best.name)
+        if of is None:
+            return ""
+        return (
+            f"from pytorch_grad_cam import {of}\n"
+            f"heatmaps = {of}(network, [network.get_submodule({layer!r})])(images)"
+        )
+
+    def picture(
+        self, path: str | Path, count: int = IMAGES_SHOWN, style: Style = USUAL
+    ) -> Path:
+        """Draw heatmaps of images that did not choose, from the recommended method's best to its
+        worst: Grad-CAM's at the deepest layer, those of the best that is not blurred, its own.
+
+        Args:
+            path: PNG file to write.
+            count: how many images.
+            style: of the overlays.
+
+        Raises:
+            OptionError, RunError: the file cannot be written.
+        """
+        path = Path(path)
+        check_target(path)
+        measured = [row for row in self.rows if row.heldout is not None]
+        plain = [r for r in measured if r.kind not in (BLURRED, CONTROL)][:1]
+        usual = [] if self.usual is None else [self.usual]
+        names = dict.fromkeys(r.method.name for r in (*usual, *plain, self.best))
+        scores = {name: self.validation.row(name).scores for name in names}
+        sign = 1 if self.higher_is_better else -1
+        order = np.argsort(-sign * np.array(scores[self.best.method.name]), kind="stable")
+        chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
+        figures = {self.metric: {n: [scores[n][i] for i in chosen] for n in names}}
+        columns = {name: name for name in names}
+        images = self.unseen.subset(chosen.tolist())
+        rows = image_rows(self.explained, images, columns, figures=figures)
+        return draw_grid(rows, path, f"{self.network}: {self.metric} of each", style)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        best = self.best
+        return {
+            "verdict": self.verdict,
+            "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
+            "network": self.network,
+            "layers": list(self.layers),
+            "method": best.name,
+            "layer": best.layer or None,
+            "ranking_images": self.ranking_images,
+            "heldout_images": self.validation.images,
+            "ranking": self.table(),
+            "cut": list(self.cut),
+            "code": self.code(),
+        }
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per method and layer, by the names in :data:`COLUMNS`."""
+        rows = []
+        for row in self.rows:
+            held, against = row.heldout, row.against
+            values = (
+                row.place, row.name, row.layer or None, row.kind, row.figure,
+                held and held.mean, held and held.low, held and held.high,
+                against and against.difference.mean, against and against.p_holm,
+            )  # fmt: skip
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+        return rows
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` of the ranking: ``place``, ``method``, ``layer``, ``kind``, the
+        figure ``ranking`` on the ranking images, the figure ``heldout`` on others with the ends
+        ``low`` and ``high`` of its 95 % interval, by how much it is ``behind`` the recommended
+        method there, and the Holm-corrected ``p_holm`` of that.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return as_frame(COLUMNS, self.table())
+
+    def lines(self, shown: int | None = SHOWN) -> list[tuple[str, ...]]:
+        """The ranking for people: place, method, layer, ranking and held-out figure, difference.
+
+        Args:
+            shown: how many of the first; others are told where they were measured on the other
+                images. All if None.
+        """
+        return [
+            (
+                "" if row.place is None else str(row.place),
+                row.name,
+                row.layer or "all",
+                f"{row.figure:.4f}",
+                "" if row.heldout is None else _interval(row.heldout),
+                "" if row.against is None else _against(row.against),
+            )
+            for i, row in enumerate(self.rows)
+            if shown is None or i < shown or row.heldout is not None
+        ]
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Titles of the columns of :meth:`lines`."""
+        arrow = "↑" if self.higher_is_better else "↓"
+        return ("", "method", "layer", f"ranking {arrow}", f"held out {arrow}", "first ahead by")
+
+    @property
+    def title(self) -> str:
+        """What the ranking is of."""
+        return (
+            f"{self.metric} of published CAMs: ranked on {self.ranking_images} images, held out "
+            f"on {self.validation.images} others"
+        )
+
+    def _beside(self, row: Ranked) -> str:
+        figure = "no figure" if row.heldout is None else f"{row.heldout.mean:.3f}"
+        return figure if row.against is None else f"{figure} ({_against(row.against)} for the first)"
+
+    def _repr_html_(self) -> str:
+        """The ranking with its verdict, for notebooks."""
+        return html_table(f"{self.verdict} {self.title}", self.head, self.lines())
+
+    def __str__(self) -> str:
+        rows = [self.head, *self.lines()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.head))]
+        ranking = [_padded(row, widths) for row in rows]
+        cut = [f"Cut by the budget: {said}." for said in self.cut]
+        return "\n".join([self.verdict, "", self.title, *ranking, *cut, "", self.code()])
+
+
+def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _interval(figure: Interval) -> str:
+    return f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _against(against: Comparison) -> str:
+    difference = against.difference
+    return (
+        f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], "
+        f"p {p_text(against.p_holm)}"
+    )
