@@ -17,11 +17,11 @@ from torch import nn
 
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
-from sycam.evidence import AUTO, Layers, as_layers
+from sycam.evidence import AUTO, Evidence, Layers, Stack, as_layers
 from sycam.inference import sharing_cores
 from sycam.methods import Method, find_method, is_habit, shown_methods
 from sycam.methods.method import BLURRED, CONTROL, PUBLISHED, RIVALS
-from sycam.metrics import Metric
+from sycam.metrics import Context, Metric
 from sycam.networks import NamedNetwork
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
@@ -29,7 +29,7 @@ from sycam.problem.problem import Question
 from sycam.problem.request import NETWORK, Request
 from sycam.report.progress import Watcher, console_of
 from sycam.report.recommended import Ranked, Recommendation
-from sycam.scoring.blocks import cell_blocks, image_blocks
+from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks
 from sycam.scoring.journal import Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.budget import Budget
@@ -42,9 +42,12 @@ from sycam.validation.measures import Measures
 from sycam.validation.validate import Conduct, Validation, validate
 
 _KEPT = 0.4  # of the time, for the images that decide nothing
-_BEGINNING = 0.5  # of the time for ranking, that the first images may take of all methods
+_BEGINNING = 0.5  # of the time for ranking, that the first look at all methods may take
+_FINALISTS = 8  # methods that there should be time for to see as much as any
+_TIMED = 3  # methods that tell how long the others take
+_SURE = 0.8  # of the time left that the images which decide nothing are planned to take
 _LEAST_IMAGES = 8  # on which the first is measured, however short the time
-_BESIDE = 4  # of the best that are measured beside the first
+_BESIDE = 2  # of the best that are measured beside the first
 
 
 def recommend(  # noqa: PLR0913 (public)
@@ -75,7 +78,8 @@ def recommend(  # noqa: PLR0913 (public)
         methods: names or expressions beside the published CAMs and controls that need no
             expensive leaf, like ``"score-cam"``; blurred ones stand among those where the metric
             rewards blur.
-        budget: of the whole call, like ``"1m"``; what it cut is said. No limit if None.
+        budget: of the whole call, like ``"1m"``; what it cut is said. No limit if None; a
+            ``Budget`` has a clock of its own.
         data: which images rank and which do not: ``search_images`` and ``heldout``.
         notify: watches the progress.
 
@@ -105,17 +109,26 @@ def recommend(  # noqa: PLR0913 (public)
 
 
 def _clock(budget: Budget | str | None) -> Budget:
-    limit = budget if isinstance(budget, Budget) else Budget() if budget is None else None
-    limit = Budget.parse(budget) if limit is None else limit
+    if isinstance(budget, Budget):
+        limit = budget
+    else:
+        limit = Budget().started() if budget is None else Budget.parse(budget).started()
     if limit.candidates is not None:
         raise OptionError(
             f"{argument('budget')} is a time here, like 90s or 5m, got {str(budget)!r}: how many "
             "methods there are is known"
         )
-    return limit.started()
+    return limit
 
 
-@dataclass(frozen=True)
+def _up_to(stages: Sequence[ImageBlock], each: float) -> tuple[ImageBlock, ...]:
+    """The first stages, which show all images and at most so many cells; at least once each."""
+    whole = [i for i, stage in enumerate(stages) if stage.stop == stages[-1].stop]
+    fitting = [i for i in whole if stages[i].end <= each] or whole[:1]
+    return tuple(stages[: fitting[-1] + 1])
+
+
+@dataclass
 class _Comparison:
     """Methods, and the images to compare them on.
 
@@ -125,6 +138,7 @@ class _Comparison:
         seed: of resampling.
         clock: of the budget.
         notify: watches the progress.
+        pace: measured seconds of a method on an image.
     """
 
     question: Question
@@ -132,6 +146,7 @@ class _Comparison:
     seed: int
     clock: Budget
     notify: Notify
+    pace: float = 0.0
 
     @classmethod
     def of(
@@ -154,16 +169,12 @@ class _Comparison:
         evidence, context = question.explained.measure(question.searched, self.notify, leaves)
         metric.check(context)
         each_image = (time.monotonic() - began) / len(context)
-        # As in a race; where the figure is no mean, all images are seen at once.
-        blocks = (image_blocks if metric.components else cell_blocks)(len(context), metric)
         with TemporaryDirectory() as folder:
-            journal = Journal(Path(folder) / "scores.jsonl", "recommendation", metric, blocks)
-            with closing(journal):
-                board = JournaledScorer(metric, evidence, context, journal, blocks)
-                ranked, partly, cut = self._ranking(board)
+            ranked, partly = self._ranking(Path(folder) / "scores.jsonl", evidence, context)
         entrants = self._entrants(ranked)
-        count = self._unseen(board.image_pace * len(entrants) + each_image)
+        count = self._unseen(entrants, each_image)
         validation = self._measured(entrants, count)
+        scored = {c.name for c in (*ranked, *partly)}
         return Recommendation(
             metric=metric.text,
             higher_is_better=metric.higher_is_better,
@@ -172,34 +183,46 @@ class _Comparison:
             ranking_images=len(context),
             rows=self._rows(ranked, partly, validation),
             validation=validation,
-            not_scored=tuple(m.name for m in cut),
+            not_scored=tuple(m.name for m in self.methods if m.name not in scored),
             unseen_images=len(question.unseen),
             explained=question.explained,
             unseen=question.unseen,
         )
 
     def _ranking(
-        self, board: JournaledScorer
-    ) -> tuple[list[Candidate], list[Candidate], list[Method]]:
-        """Those that saw all images, the best first; those that saw some; and those that there was
-        no time for."""
-        clock, methods = self.clock, list(self.methods)
-        end = 0.0 if clock.seconds is None else _KEPT * clock.seconds
-        self.notify(Stage("Preparing the network"))
-        board.prepare(len(methods) * board.stages[0].cells)
-        if clock.seconds is not None:
-            for method in methods[: LEAST + 1]:
-                board.score_method(method, 0)
-            first = max(board.pace * board.stages[0].cells, 1e-9)
-            fit = int(_BEGINNING * max(0.0, clock.left - end) / first)
-            methods = methods[: max(LEAST, fit)]
-        self.notify(Stage("Ranking published CAMs", len(methods)))
-        known = score_known(
-            methods, board, lambda: clock.left - end, done=lambda n: self.notify(Step(n))
-        )
-        seen = {c.name for c in (*known.whole, *known.partly)}
-        cut = [m for m in self.methods if m.name not in seen]
-        return self._best_first(known.whole), self._best_first(known.partly), cut
+        self, file: Path, evidence: Evidence | Stack, context: Context
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """Those that came to the end, the best first, and those that fell behind: what is best on
+        few images sees more of them, as in a race."""
+        metric, methods = self.question.metric, list(self.methods)
+        # Where the figure is no mean, all images are seen at once.
+        stages = (image_blocks if metric.components else cell_blocks)(len(context), metric)
+        with closing(Journal(file, "recommendation", metric, stages)) as journal:
+            board = JournaledScorer(metric, evidence, context, journal, stages)
+            self.notify(Stage("Preparing the network"))
+            cells = stages[0 if self.limited else -1].end
+            board.prepare(len(methods) * -(-cells // stages[0].levels))
+            if self.limited:
+                for method in methods[:_TIMED]:
+                    board.score_method(method, 0)
+                cells = int(self._left() / max(board.pace, 1e-9))  # that there is time for
+                methods = methods[: max(LEAST, int(_BEGINNING * cells / stages[0].cells))]
+                each = (cells - len(methods) * stages[0].cells) / _FINALISTS
+                stages = _up_to(stages, each)
+                board = JournaledScorer(metric, evidence, context, journal, stages)
+            self.notify(Stage("Ranking published CAMs", len(methods)))
+            known = score_known(methods, board, self._left, done=lambda n: self.notify(Step(n)))
+            self.pace = board.pace * stages[0].levels
+        return self._best_first(known.whole), self._best_first(known.partly)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit in time."""
+        return self.clock.seconds is not None
+
+    def _left(self) -> float:
+        """Seconds that are left for ranking."""
+        return self.clock.left - (_KEPT * self.clock.seconds if self.limited else 0.0)
 
     def _best_first(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         def worth(candidate: Candidate) -> tuple[bool, float]:
@@ -220,7 +243,10 @@ class _Comparison:
         plain = [c for c in rivals if c.kind != BLURRED][:1]
         layers = [next(of) for _, of in groupby(sorted(rivals, key=self._layer), key=self._layer)]
         chosen = [best, *(deepest or habit[:1]), *plain, *rivals[:_BESIDE], *layers, *controls]
-        if self.clock.seconds is None:
+        if self.limited:  # of those that show the same, one
+            first: dict[bytes, Candidate] = {}
+            chosen = [c for c in chosen if first.setdefault(c.score.values.tobytes(), c) is c]
+        else:
             chosen += ranked
         metric = self.question.metric
         return [
@@ -243,23 +269,22 @@ class _Comparison:
         sites = next(m for m in self.methods if m.name == candidate.name).sites
         return sites[0] if sites else self._names[0] if len(self._names) == 1 else ""
 
-    def _unseen(self, seconds: float) -> int:
-        """How many of the other images there is time for, at so many seconds each."""
-        there, left = len(self.question.unseen), self.clock.left
-        fitting = there if math.isinf(left) else int(0.9 * max(0.0, left) / max(seconds, 1e-9))
-        return min(there, max(_LEAST_IMAGES, fitting))
+    def _unseen(self, entrants: Sequence[Entrant], measuring: float) -> int:
+        """How many of the other images there is time for, where measuring one takes so many
+        seconds."""
+        there = len(self.question.unseen)
+        if not self.limited:
+            return there
+        each = measuring + self.pace * len(entrants)
+        return min(there, max(_LEAST_IMAGES, int(_SURE * self.clock.left / max(each, 1e-9))))
 
     def _measured(self, entrants: Sequence[Entrant], count: int) -> Validation:
-        question = self.question
+        question, measures = self.question, Measures(self.question.metric)
         unseen = question.unseen.subset(range(count))
         leaves = question.metric.leaves.union(*(e.method.leaves for e in entrants))
         evidence, context = question.explained.measure(unseen, self.notify, leaves)
-        conduct = Conduct(left=lambda: self.clock.left, images=count)
-        if count == len(question.unseen):
-            conduct = Conduct(left=lambda: self.clock.left)
-        return validate(
-            entrants, Measures(question.metric), evidence, context, self.seed, self.notify, conduct
-        )
+        conduct = Conduct(left=lambda: self.clock.left)
+        return validate(entrants, measures, evidence, context, self.seed, self.notify, conduct)
 
     def _rows(
         self, ranked: Sequence[Candidate], partly: Sequence[Candidate], validation: Validation

@@ -50,7 +50,7 @@ def test_the_commands_of_the_first_five_minutes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "start.md").read_text(encoding="utf-8")
     commands = [line for block in _fenced(text, "console") for line in block.splitlines()]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         monkeypatch.setattr("sys.argv", shlex.split(command))
         with pytest.raises(SystemExit) as end:

@@ -17,6 +17,7 @@ from sycam.cli.diagnosing.doctor import doctor
 from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
+from sycam.cli.recommend import recommend
 from sycam.cli.runs import cite, explain, export, report, verify
 from sycam.cli.spelling import Command, Root
 from sycam.cli.synthesize import synthesize
@@ -57,6 +58,7 @@ def root(
 
 # In the order of the help page.
 for command in (
+    recommend,
     synthesize,
     folders.show,
     report,

@@ -1,4 +1,4 @@
-"""The tables of an evaluation and of a verification on a terminal."""
+"""The tables of an evaluation, a recommendation and a verification on a terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from rich.text import Text
 
 from sycam.evaluation import Table
 from sycam.report.plain_table import plain_table
+from sycam.report.recommended import Recommendation
 from sycam.runs.checking.verify import Verification
 from sycam.support.terminal import shown
 
+_WORDS = ("method", "layer")  # columns of them
 _LONGEST = 28  # characters of a name before it is folded
 
 
@@ -85,6 +87,22 @@ def _blocks(
             table.add_row(shown(row), *(cells[row, column] for column in group))
         tables.append(table)
     return tables
+
+
+def recommendation_table(found: Recommendation) -> RenderableType:
+    """What to use, the ranking that says so, and what the budget cut of it."""
+    table = plain_table(shown(found.title))
+    for title in found.head:
+        words = title in _WORDS
+        table.add_column(
+            title, overflow="fold", justify="left" if words else "right", no_wrap=not words
+        )
+    best = (found.best.name, found.best.layer or "all")
+    for line in found.lines():
+        style = "bold" if line[:2] == best else None
+        table.add_row(*map(shown, line), style=style)
+    cut = [f"Cut by the budget: {shown(said)}." for said in found.cut]
+    return Group(f"[bold]{shown(found.verdict)}[/]", "", table, *cut)
 
 
 def verification_table(done: Verification) -> RenderableType:

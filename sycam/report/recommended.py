@@ -30,8 +30,9 @@ COLUMNS = (
 )  # fmt: skip
 SHOWN = 12  # rows of the ranking on a terminal
 IMAGES_SHOWN = 4
+NAMED = 3  # of several methods that a sentence is about
 # Whose heatmaps are ours to 1e-5: other classes leave the paper.
-_OF_PYTORCH_GRAD_CAM = {
+PYTORCH_GRAD_CAM = {
     "grad-cam": "GradCAM",
     "hirescam": "HiResCAM",
     "grad-cam-elementwise": "GradCAMElementWise",
@@ -73,11 +74,15 @@ class Ranked:
 
     @property
     def level(self) -> bool:
-        """Whether the other images cannot tell it from the recommended method, or from a worse."""
+        """Whether the other images cannot tell it from the recommended method."""
+        return self.against is not None and self.against.p_holm >= 1 - CONFIDENCE
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it is ahead of the recommended method on the other images: in hindsight, that
+        is, as they choose nothing."""
         against = self.against
-        return against is not None and (
-            against.difference.mean <= 0 or against.p_holm >= 1 - CONFIDENCE
-        )
+        return against is not None and not self.level and against.difference.mean < 0
 
 
 @dataclass(frozen=True)
@@ -132,16 +137,16 @@ class Recommendation:
     @property
     def verdict(self) -> str:
         """What to use, and why, in a few sentences."""
-        best, figure = self.best, self.best.heldout
+        best = self.best
         said = [
-            f"Use {best.where}: {self.metric} {_interval(figure)} on {self.validation.images} "
-            "images that did not choose it"
+            f"Use {best.where}: {self.metric} {_interval(best.heldout)} on "
+            f"{self.validation.images} images that did not choose it"
         ]
-        level = [r for r in self.rows if r.level and r.kind != CONTROL]
-        if level:
-            more = f" and {len(level) - 3} more" if len(level) > 3 else ""
-            named = ", ".join(r.where for r in level[:3])
-            said.append(f"Level with it, as far as these images can tell: {named}{more}")
+        rivals = [r for r in self.rows if r.kind != CONTROL]
+        if level := [r.where for r in rivals if r.level]:
+            said.append(f"Level with it, as far as these images can tell: {_some(level)}")
+        if ahead := [r.where for r in rivals if r.ahead]:
+            said.append(f"Ahead of it in hindsight: {_some(ahead)}")
         usual = self.usual
         if usual is best:
             said.append("That is what everybody uses")
@@ -157,9 +162,9 @@ class Recommendation:
                     f"{self.metric} rewards blur whatever it shows; the best that is not blurred"
                     + (has or f" is {of.where}")
                 )
-        if controls := [r for r in self.rows if r.kind == CONTROL and r.level]:
+        if controls := [r for r in self.rows if r.kind == CONTROL and (r.level or r.ahead)]:
             said.append(
-                f"A control, {controls[0].where}, is level with it: under {self.metric} these "
+                f"A control, {controls[0].where}, is no worse: under {self.metric} these "
                 "images tell little of what the network looks at"
             )
         return ". ".join(said) + "."
@@ -171,9 +176,8 @@ class Recommendation:
         partly = sum(row.place is None for row in self.rows)
         if self.not_scored:
             there = len(self.rows) + len(self.not_scored)
-            names = ", ".join(self.not_scored[:3]) + (", …" if len(self.not_scored) > 3 else "")
             said.append(
-                f"no time for {len(self.not_scored)} of {there} methods at layers ({names}); "
+                f"{len(self.not_scored)} of {there} were not scored ({_some(self.not_scored)}); "
                 f"{longer}"
             )
         if partly:
@@ -195,30 +199,34 @@ class Recommendation:
             library: ``"sycam"`` or ``"pytorch-grad-cam"``.
 
         Returns:
-            The lines; empty where pytorch-grad-cam has no class that computes the same.
+            The lines; empty where pytorch-grad-cam has no class that computes the same, or needs
+            to be told more: of the layout of tokens, or of what is explained.
 
         Raises:
             OptionError: another library.
         """
-        best = self.best
+        best, target = self.best, self.explained.target_text
         layer = best.layer or (list(self.layers) if len(self.layers) > 1 else self.layers[0])
         if library == "sycam":
-            return f"import sycam\nheatmaps = sycam.CAM(network, {layer!r}, {best.name!r})(images)"
+            others = {"predicted": "images", "label": "images, labels"}
+            given = "images, target" if target.startswith("callable") else f"images, {target!r}"
+            called = f"sycam.CAM(network, {layer!r}, {best.name!r})({others.get(target, given)})"
+            return f"import sycam\nheatmaps = {called}"
         if library != "pytorch-grad-cam":
             raise OptionError(
                 f"library {library!r} is not known; expected 'sycam' or 'pytorch-grad-cam'"
             )
-        of = _OF_PYTORCH_GRAD_CAM.get(best.name)
-        if of is None:
+        of = PYTORCH_GRAD_CAM.get(best.name)
+        # It is told neither of layouts but (N,K,h,w) nor, in one line, of other targets.
+        if of is None or target != "predicted" or any(la.reshape for la in self.explained.layers):
             return ""
         return (
             f"from pytorch_grad_cam import {of}\n"
-            f"heatmaps = {of}(network, [network.get_submodule({layer!r})])(images)"
+            f"cam = {of}(network, [network.get_submodule({layer!r})])\n"
+            "heatmaps = cam(images, targets=None)"
         )
 
-    def picture(
-        self, path: str | Path, count: int = IMAGES_SHOWN, style: Style = USUAL
-    ) -> Path:
+    def picture(self, path: str | Path, count: int = IMAGES_SHOWN, style: Style = USUAL) -> Path:
         """Draw heatmaps of images that did not choose, from the recommended method's best to its
         worst: Grad-CAM's at the deepest layer, those of the best that is not blurred, its own.
 
@@ -289,7 +297,7 @@ class Recommendation:
         return as_frame(COLUMNS, self.table())
 
     def lines(self, shown: int | None = SHOWN) -> list[tuple[str, ...]]:
-        """The ranking for people: place, method, layer, ranking and held-out figure, difference.
+        """The ranking for people: method, layer, ranking and held-out figure, difference.
 
         Args:
             shown: how many of the first; others are told where they were measured on the other
@@ -297,12 +305,11 @@ class Recommendation:
         """
         return [
             (
-                "" if row.place is None else str(row.place),
                 row.name,
                 row.layer or "all",
                 f"{row.figure:.4f}",
-                "" if row.heldout is None else _interval(row.heldout),
-                "" if row.against is None else _against(row.against),
+                _interval(row.heldout),
+                "" if row.against is None else _briefly(row.against),
             )
             for i, row in enumerate(self.rows)
             if shown is None or i < shown or row.heldout is not None
@@ -312,7 +319,7 @@ class Recommendation:
     def head(self) -> tuple[str, ...]:
         """Titles of the columns of :meth:`lines`."""
         arrow = "↑" if self.higher_is_better else "↓"
-        return ("", "method", "layer", f"ranking {arrow}", f"held out {arrow}", "first ahead by")
+        return ("method", "layer", f"ranking {arrow}", f"held out {arrow}", "first ahead")
 
     @property
     def title(self) -> str:
@@ -323,8 +330,14 @@ class Recommendation:
         )
 
     def _beside(self, row: Ranked) -> str:
-        figure = "no figure" if row.heldout is None else f"{row.heldout.mean:.3f}"
-        return figure if row.against is None else f"{figure} ({_against(row.against)} for the first)"
+        figure = _interval(row.heldout)
+        if row.against is None:
+            return figure
+        gain = row.against.difference
+        return (
+            f"{figure}: the first is {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] ahead, "
+            f"p {p_text(row.against.p_holm)}"
+        )
 
     def _repr_html_(self) -> str:
         """The ranking with its verdict, for notebooks."""
@@ -338,17 +351,18 @@ class Recommendation:
         return "\n".join([self.verdict, "", self.title, *ranking, *cut, "", self.code()])
 
 
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
 def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _interval(figure: Interval) -> str:
-    return f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+def _interval(figure: Interval | None) -> str:
+    return "" if figure is None else f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
-def _against(against: Comparison) -> str:
-    difference = against.difference
-    return (
-        f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], "
-        f"p {p_text(against.p_holm)}"
-    )
+def _briefly(against: Comparison) -> str:
+    return f"{against.difference.mean:+.3f}, p {p_text(against.p_holm)}"

@@ -27,7 +27,8 @@ print("loaded:", *[name for name in {heavy} if name in sys.modules])
 
 
 def test_help_of_no_command_imports_what_is_slow_to_import():
-    commands = "synthesize report explain evaluate verify export doctor metrics methods grammars"
+    commands = "recommend synthesize report explain evaluate verify export doctor metrics methods "
+    commands += "grammars"
     pages = [["--help"], ["-h"], ["--version"], *([c, "--help"] for c in commands.split())]
     script = PAGES.format(pages=pages, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -1,0 +1,153 @@
+"""Which published CAM at which layer, as a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sycam
+from sycam.cli import completion
+from sycam.cli.bridge import with_options
+from sycam.cli.options import (
+    IMAGES,
+    OUTPUT,
+    ROAD,
+    SEARCH,
+    WHAT,
+    AsJson,
+    Checkpoint,
+    ClassNames,
+    Csv,
+    Device,
+    LayerNames,
+    Log,
+    Network,
+    Operators,
+    Quiet,
+    Seed,
+    Source,
+    console_for,
+    interruptible,
+)
+from sycam.data.names import DEMO
+from sycam.errors import SycamError
+from sycam.events import Event
+from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
+from sycam.support.table import check_csv, write_csv
+from sycam.support.terminal import json_text, open_console, shown
+
+PICTURE = Path("recommendation.png")
+
+
+@with_options(without=("groups", "precision", "fusion"))
+def recommend(
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="names or expressions beside the published CAMs, such as those with expensive "
+            "leaves",
+            autocompletion=completion.methods,
+        ),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="what they are ranked by (see: sycam metrics)",
+            autocompletion=completion.metrics,
+            rich_help_panel=WHAT,
+        ),
+    ] = ROAD,
+    network: Network = DEMO,
+    checkpoint: Checkpoint = None,
+    layer: LayerNames = None,
+    *,
+    explain: Annotated[ExplainOptions, WHAT],
+    class_names: ClassNames = None,
+    operators: Operators = None,
+    images: Source = DEMO,
+    data: Annotated[DataOptions, IMAGES],
+    files: Annotated[FileOptions, IMAGES],
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="of the whole command: 90s, 5m; what it cut is said", rich_help_panel=SEARCH
+        ),
+    ] = "1m",
+    seed: Seed = 0,
+    picture: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE.png", help="heatmaps on some of the images", rich_help_panel=OUTPUT
+        ),
+    ] = PICTURE,
+    csv: Csv = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    log: Log = None,
+    device: Device = None,
+) -> None:
+    """Say which published CAM to use at which layer: a ranking in a minute, without a search.
+
+    Examples:
+
+      sycam recommend --network torchvision:resnet50 --images photos/
+
+      sycam recommend score-cam --network nets.py:resnet --images val/ --budget 5m
+    """
+    # Not at the top: they import torch, for which a page of help does not wait.
+    from sycam.cli.inputs import declare_operators, image_set_of, network_of
+    from sycam.cli.tables import recommendation_table
+    from sycam.evidence import AUTO
+    from sycam.report.event_log import EventLog
+    from sycam.report.progress import Watcher
+    from sycam.report.recommended import COLUMNS
+    from sycam.search.budget import Budget
+
+    console, clock = console_for(as_json), Budget.parse(budget).started()
+    check_csv(csv)
+    with (
+        interruptible(),
+        EventLog(log, "recommend") as record,
+        Watcher(None if quiet else console) as watch,
+    ):
+        declare_operators(operators)
+
+        def notify(event: Event) -> None:
+            record(event)
+            watch(event)
+
+        known = network_of(network, checkpoint, class_names, notify)
+        found = sycam.recommend(
+            known,
+            image_set_of(images, known, notify, **files.given()),
+            metric,
+            layer or AUTO,
+            methods or (),
+            budget=clock,
+            data=data,
+            explain=explain,
+            seed=seed,
+            device=device,
+            progress=False,
+            notify=notify,
+        )
+    if csv is not None:
+        write_csv(csv, COLUMNS, found.table())
+    if as_json:
+        print(json_text(found.to_dict()))
+    else:
+        console.print(recommendation_table(found))
+    try:
+        found.picture(picture)
+    except (SycamError, OSError) as error:
+        said = f"[bold yellow]warning:[/] not drawn: {shown(str(error))}. The ranking stands"
+        open_console(stderr=True).print(said, soft_wrap=True)
+    else:
+        if not quiet and not as_json:
+            console.print(f"\nHeatmaps, from its best image to its worst: {shown(str(picture))}")
+    if not quiet and not as_json:
+        for library in ("sycam", "pytorch-grad-cam"):
+            if code := found.code(library):
+                console.print(f"\n{shown(code, lines=True)}", soft_wrap=True)
