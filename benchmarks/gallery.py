@@ -1,0 +1,202 @@
+"""The pictures of the README and of docs/gallery.md.
+
+    python benchmarks/gallery.py [photographs scenes removal] [--out docs/pictures]
+
+Photographs are those of scikit-image whose photographers gave them away (CC0: chelsea by Stefan van
+der Walt, coffee by Rachel Michetti, camera by Lav Varshney), on SqueezeNet, whose weights are not
+part of the project (``SYCAM_DATA``). Scenes are the embedded demo's.
+
+The formulas were found by searches on other images than those shown, see ``SQUEEZENET`` and
+``DEMO``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageSequence
+
+from sycam.data.images import ImageSet
+from sycam.drawing.overlays import ImageRow, draw_grid
+from sycam.methods import find_method
+from sycam.metrics import find_metric
+from sycam.networks import NamedNetwork, open_network
+from sycam.problem.explained_network import ExplainedNetwork
+from sycam.problem.images import demo_images
+from sycam.report.animation import animate_removal
+from sycam.scoring.scorer import Scorer
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 227  # pixels of a photograph
+PHOTOGRAPHS = {  # name to the box that is cut out, in pixels
+    "chelsea": (95, 0, 395, 300),
+    "coffee": (100, 0, 500, 400),
+    "camera": (0, 0, 512, 512),
+}
+SCENES = 200  # of which the best, the typical and the worst for the formula found are shown
+COLOURS = 256  # of a PNG: heatmaps are smooth, and files small
+COLOURS_MOVING, LIGHT = 64, 0.7  # of an animation, and its share of the side
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is shown of a network: titles to formulas, all at layers that they name."""
+
+    network: Callable[[], NamedNetwork]
+    layers: Sequence[str]
+    columns: Mapping[str, str]
+
+
+# benchmarks/transfer.py: found on 40 validation images of ImageNet, ahead of the best published CAM
+# at that layer, FullGrad, on 64 others (RESULTS.md).
+SQUEEZENET = Found(
+    lambda: open_network(f"{ROOT / 'benchmarks' / 'networks' / 'squeezenet.py'}:squeezenet"),
+    ("fire9", "fire8"),
+    {
+        "Grad-CAM, last layer": "grad-cam@fire9",
+        "best published: FullGrad": "fullgrad",
+        "SyCAM: G at fire8, blurred": f"{'smooth(' * 10}cam[fire8](G){')' * 10}",
+    },
+)
+# make demo
+DEMO = Found(
+    lambda: open_network("demo"),
+    ("features", "features.5"),
+    {
+        "Grad-CAM, last layer": "grad-cam@features",
+        "LayerCAM, features.5": "layer-cam@features.5",
+        "SyCAM: smooth(symlog(G)), features.5": "smooth(cam[features.5](symlog(G)))",
+    },
+)
+
+
+def photograph(name: str, box: tuple[int, int, int, int]) -> np.ndarray:
+    """uint8 ``[SIDE,SIDE,3]``, from scikit-image's own folder, so that nothing is fetched."""
+    folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
+    with Image.open(folder / f"{name}.png") as image:
+        cut = image.convert("RGB").crop(box)
+    return np.asarray(cut.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def photographs() -> ImageSet:
+    """As SqueezeNet takes them: RGB in 0..1."""
+    pixels = np.stack([photograph(name, box) for name, box in PHOTOGRAPHS.items()])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    return ImageSet.from_arrays(images, names=list(PHOTOGRAPHS))
+
+
+def rows_of(
+    found: Found, images: ImageSet, captions: Sequence[str], chosen: Callable | None = None
+) -> tuple[list[ImageRow], ExplainedNetwork, ImageSet]:
+    """Heatmaps with ROAD below each, the network, and the images.
+
+    Args:
+        found: network and formulas.
+        images: of which ``chosen`` are shown, all if None.
+        captions: over each image.
+        chosen: from ``[N]`` ROAD of the last formula to the places of those that are shown.
+    """
+    explained = ExplainedNetwork.prepare(found.network(), list(found.layers), images)
+    methods = {title: find_method(text) for title, text in found.columns.items()}
+    leaves = frozenset().union(*(method.leaves for method in methods.values()))
+    evidence, context = explained.measure(images, leaves=leaves)
+    scorer = Scorer(find_metric("road"), evidence, context)
+    scores = {title: scorer.score_method(m).values for title, m in methods.items()}
+    ours = list(scores.values())[-1]
+    which = range(len(images)) if chosen is None else chosen(ours)
+    rows = []
+    for i in map(int, which):
+        one, at = slice(i, i + 1), context.subset(slice(i, i + 1))
+        with torch.no_grad():
+            maps = {
+                title: m.heatmaps(evidence.subset(one), at).maps[0, 0].float().numpy()
+                for title, m in methods.items()
+            }
+        under = {title: f"ROAD {values[i]:.3f}" for title, values in scores.items()}
+        mask = None if images.masks is None else images.masks[i].numpy()
+        rows.append(ImageRow(images.picture(i), captions[i], maps, under, mask))
+    return rows, explained, images.subset([int(i) for i in which])
+
+
+def small(path: Path) -> Path:
+    """The picture with few colours, in its place."""
+    with Image.open(path) as image:
+        flat = Image.new("RGB", image.size, "white")
+        flat.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+    buffer = BytesIO()
+    flat.quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def light(path: Path) -> Path:
+    """The animation with fewer pixels and colours, in its place."""
+    with Image.open(path) as image:
+        size = tuple(int(LIGHT * side) for side in image.size)
+        frames, durations = [], []
+        for frame in ImageSequence.Iterator(image):
+            resized = frame.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+            frames.append(resized.quantize(COLOURS_MOVING, dither=Image.Dither.NONE))
+            durations.append(frame.info.get("duration", 500))
+    first, *others = frames
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
+    return path
+
+
+def draw_photographs(out: Path) -> Path:
+    images = photographs()
+    rows, *_ = rows_of(SQUEEZENET, images, [f"{name}\n" for name in images.names])
+    return small(draw_grid(rows, out / "front.png"))
+
+
+def draw_scenes(out: Path) -> Path:
+    images = demo_images("heldout", SCENES, 0)
+
+    def best_typical_worst(values: np.ndarray) -> np.ndarray:
+        order = np.argsort(-values, kind="stable")
+        return order[[0, len(order) // 2, len(order) - 1]]
+
+    names = [f"digit {label}\n" for label in images.labels.tolist()]
+    rows, *_ = rows_of(DEMO, images, names, best_typical_worst)
+    return small(draw_grid(rows, out / "scenes.png"))
+
+
+def draw_removal(out: Path) -> Path:
+    images = photographs().subset([0])
+    rows, explained, shown = rows_of(SQUEEZENET, images, ["chelsea"])
+    path = out / "removal.gif"
+    return light(animate_removal(explained, shown, SQUEEZENET.columns, rows[0], path))
+
+
+PARTS = {"photographs": draw_photographs, "scenes": draw_scenes, "removal": draw_removal}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> list[Path]:
+    parser = make_parser()
+    given = parser.parse_args(arguments)
+    unknown = set(given.names) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")
+    given.out.mkdir(parents=True, exist_ok=True)
+    paths = [PARTS[name](given.out) for name in given.names or PARTS]
+    for path in paths:
+        print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
+    return paths
+
+
+if __name__ == "__main__":
+    main()
