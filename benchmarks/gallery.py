@@ -30,7 +30,7 @@ from sycam.metrics import find_metric
 from sycam.networks import NamedNetwork, open_network
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
-from sycam.report.animation import animate_removal
+from sycam.report.pictures.animation import animate_removal
 from sycam.scoring.scorer import Scorer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -105,6 +105,19 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors, target
 
 
+def test_the_readme_fits_on_a_page_and_shows_a_picture():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.split()) <= 700
+    pictures = re.findall(
+        r"!\[[^\]]{20,}\]\(([^)]+\.png)\)", text
+    )  # with words for those who see none
+    assert pictures
+    assert all((README.parent / name).stat().st_size < 300_000 for name in pictures)
+    assert {"make demo", "make test"} <= {
+        line.partition("#")[0].strip() for block in _fenced(text) for line in block.splitlines()
+    }
+
+
 def test_the_index_has_every_page():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     assert {page.name for page in PAGES} - {"README.md"} <= set(re.findall(r"\((\w+\.md)\)", index))

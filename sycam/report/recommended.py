@@ -17,7 +17,7 @@ from sycam.methods import Method, is_habit
 from sycam.methods.method import BLURRED, CONTROL
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.report.front_tables import p_text
-from sycam.report.image_rows import image_rows
+from sycam.report.pictures.image_rows import image_rows
 from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval
 from sycam.support.arguments import argument
 from sycam.support.files import check_target

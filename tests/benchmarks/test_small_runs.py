@@ -48,6 +48,7 @@ RUNS = {
         ],
         ["What each member adds", "| demo-iou | 8 + 16 | top 50 % of grad-cam, layer-cam |"],
     ),
+    "gallery": (["scenes", "--out", "pictures"], ["pictures/scenes.png ("]),
     "imputation": (
         ["--sizes", "12", "--heatmaps", "1", "--repeats", "1", "--threads", "1"],
         ["12x12x3, 18 masks", "ours, torch", "sparse factorisation"],
