@@ -135,6 +135,7 @@ class _Comparison:
     Attributes:
         question: network, layers, images and metric.
         methods: all that are compared, those first that matter most.
+        named: names of those that were asked for, whatever they take.
         seed: of resampling.
         clock: of the budget.
         notify: watches the progress.
@@ -143,6 +144,7 @@ class _Comparison:
 
     question: Question
     methods: Sequence[Method]
+    named: frozenset[str]
     seed: int
     clock: Budget
     notify: Notify
@@ -157,9 +159,12 @@ class _Comparison:
         sites = names if len(names) > 1 else []
         shown = shown_methods(question.grammar.leaves, sites, metric.rewards_blur)
         named = [m.at(site) for m in beside for site in sites] if sites else beside
-        methods = list({m.name: m for m in [*in_order(shown), *named]}.values())
+        # What is asked for is scored next to what everybody uses, however short the time.
+        first, *others = in_order(shown)
+        methods = list({m.name: m for m in [first, *named, *others]}.values())
         methods = [m for m in methods if m.has_weights or not metric.of_weights]
-        return cls(question, methods, asked.seed, clock, notify)
+        asked_for = frozenset(m.name for m in named)
+        return cls(question, methods, asked_for, asked.seed, clock, notify)
 
     def recommendation(self) -> Recommendation:
         """Rank all, then measure the first and what stands beside it."""
@@ -168,6 +173,7 @@ class _Comparison:
         began = time.monotonic()
         evidence, context = question.explained.measure(question.searched, self.notify, leaves)
         metric.check(context)
+        self.methods = [m for m in self.methods if m.name in self.named or m.is_cheap(evidence)]
         each_image = (time.monotonic() - began) / len(context)
         with TemporaryDirectory() as folder:
             ranked, partly = self._ranking(Path(folder) / "scores.jsonl", evidence, context)
