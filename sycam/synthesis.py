@@ -24,6 +24,7 @@ from sycam.problem.request import Request
 from sycam.report.html import REPORT_FILE
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
+from sycam.runs.answer import said_again
 from sycam.runs.asked import require_same, write_down
 from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.earlier import answered, larger
@@ -156,13 +157,7 @@ def _derived(
         finished = answered(folder, question, search)
         if finished is not None:
             notify(_opened(folder, question, search))
-            notify(
-                Note(
-                    f"{folder} holds the finished run of this question, made on "
-                    f"{finished.record.created[:10]}: nothing is measured again; a larger "
-                    f"{argument('budget')} searches on, another {argument('out')} begins anew"
-                )
-            )
+            notify(Note(said_again(folder, finished.record.created)))
             if not (folder / REPORT_FILE).exists():  # pictures could not be drawn, or never were
                 notify(Validated(question.explained, question.unseen, finished.validation))
             return finished

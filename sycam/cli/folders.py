@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sycam.cli.answers import keep_tables, shown_again
 from sycam.cli.options import AsJson, Csv, Operators
 from sycam.support.terminal import json_text, open_console, shown
 
@@ -25,17 +26,21 @@ def show(
 
       sycam show runs/demo-road-1a2b3c4d --csv candidates.csv
     """
-    # Not at the top: they import torch, for which a page of help does not wait.
-    import sycam
-    from sycam.cli.inputs import declare_operators
-    from sycam.cli.results import tell, write_candidates
+    if operators or csv or not shown_again(run, as_json):
+        # Not at the top: they import torch, for which a page of help does not wait.
+        import sycam
+        from sycam.cli.inputs import declare_operators
+        from sycam.cli.results import tell, write_candidates
 
-    declare_operators(operators)
-    result = sycam.load(run)
-    write_candidates(result, csv)
-    tell(result, as_json)
+        declare_operators(operators)
+        result = sycam.load(run)
+        write_candidates(result, csv)
+        tell(result, as_json)
+        if not operators and not as_json:
+            keep_tables(result)
+        run = result.path or run
     if not as_json:
-        open_console().print(f"\nKept in [bold]{shown(str(result.path))}[/]", soft_wrap=True)
+        open_console().print(f"\nKept in [bold]{shown(str(run))}[/]", soft_wrap=True)
 
 
 def runs(

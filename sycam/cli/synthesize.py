@@ -10,6 +10,7 @@ import typer
 
 import sycam
 from sycam.cli import completion
+from sycam.cli.answers import Asked, keep_answer, told_again
 from sycam.cli.bridge import with_options
 from sycam.cli.options import (
     IMAGES,
@@ -43,6 +44,7 @@ from sycam.support.terminal import open_console, shown
 
 @with_options()
 def synthesize(
+    context: typer.Context,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,13 +116,18 @@ def synthesize(
 
       sycam synthesize --network nets.py:unet --images slices.csv --metric iou
     """
+    with interruptible():
+        asked = None if csv or log else Asked.of(context.params)
+        if asked is not None and told_again(asked, out, as_json, quiet):
+            return
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
-    from sycam.cli.results import tell, write_candidates
-    from sycam.export import TARGETS, suggested_base
+    from sycam.cli.results import closing_lines, tell, write_candidates
+    from sycam.export import suggested_base
     from sycam.report.event_log import EventLog
-    from sycam.report.keeping import keep_pictures, where_kept
+    from sycam.report.keeping import keep_pictures
     from sycam.report.progress import Watcher
+    from sycam.runs.earlier import settled
     from sycam.validation.validate import Validated
 
     console, budget = console_for(as_json), search.budget.started()
@@ -174,21 +181,14 @@ def synthesize(
         spent = budget.seconds is not None and budget.elapsed > budget.seconds
         explained, unseen = finished[0].explained, finished[0].images
         keep_pictures(result, explained, unseen, not spent, base, _warn)
+    closing = closing_lines(result, base)
     if not quiet and not as_json:
-        console.print()
-        for line in where_kept(result):
+        for line in closing:
             console.print(line, soft_wrap=True)
-        if base is not None:
-            usual = base == "torch"
-            said = "a class that needs only torch" if usual else TARGETS[base].summary
-            flag = "" if usual else f" --base {base}"
-            console.print(
-                f"  sycam export {shown(str(result.path))} -o my_cam.py --name MyCAM{flag}   "
-                f"{said}",
-                soft_wrap=True,
-            )
     if interrupts:
         raise typer.Exit(INTERRUPTED)
+    if result.path is not None and settled(result.path, search) is not None:
+        keep_answer(result, asked, closing)
 
 
 def _warn(text: str) -> None:

@@ -35,6 +35,21 @@ def answered(folder: Path, question: Question, search: SearchOptions) -> Result 
         RunError: a file of the run is a link or no plain file.
     """
     check_folder(folder)
+    result = settled(folder, search)
+    if result is None:
+        return None
+    record, asked = result.record, to_plain(asked_of(question, search))
+    return result if asked == {name: to_plain(getattr(record, name)) for name in asked} else None
+
+
+def settled(folder: Path, search: SearchOptions) -> Result | None:
+    """The result that lies in the folder, where it is whole, made by this version, searched in just
+    this way, and the same question would add nothing to it.
+
+    Args:
+        folder: of the run.
+        search: how it is searched.
+    """
     try:
         result = load(folder)
         whole = digest_of(result.to_dict()) == result.digest and bool(result.candidates)
@@ -45,8 +60,7 @@ def answered(folder: Path, question: Question, search: SearchOptions) -> Result 
         return None
     if result.validation.left_out is not None or record.environment.get("sycam") != __version__:
         return None
-    asked = to_plain(asked_of(question, search))
-    return result if asked == {name: to_plain(getattr(record, name)) for name in asked} else None
+    return result if to_plain(search.to_dict()) == to_plain(record.settings.search) else None
 
 
 def larger(folder: Path, result: Result) -> Result | None:
