@@ -2,8 +2,8 @@
 
     python examples/detectors_segmentation_clip.py yolo photo.jpg [--size 320]
 
-Recipes: deeplab (torchvision's, here with random weights: give yours), yolo and clip (small modules
-of the same form). Each scores CAMs at a layer under a metric and draws the
+Recipes: faster-rcnn and deeplab (torchvision's, here with random weights: give yours), yolo and
+clip (small modules of the same form). Each scores CAMs at a layer under a metric and draws the
 best. docs/recipes.md explains the parts.
 """
 
@@ -45,6 +45,22 @@ def best_cell(label: int) -> Callable[[Tensor], Tensor]:
     return lambda row: (row[4].sigmoid() * row[5 + label].sigmoid()).max()
 
 
+def best_box(
+    label: int, place: Tensor | None = None, overlap: float = 0.5
+) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """The score of the surest box of a class; of those that overlap a place ``[4]``, if one is
+    given. 0 where there is none."""
+    from torchvision.ops import box_iou
+
+    def score(row: Mapping[str, Tensor]) -> Tensor:
+        found = row["labels"] == label
+        if place is not None:
+            found &= box_iou(place[None], row["boxes"])[0] >= overlap
+        return row["scores"][found].max() if found.any() else row["scores"].sum() * 0
+
+    return score
+
+
 def share_of_class(label: int) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """The mean probability of a class over the pixels, of a segmentation network's ``out``."""
     return lambda row: row["out"].softmax(0)[label].mean()
@@ -75,16 +91,34 @@ class TextEncoder(nn.Module):
         return self.bytes(torch.tensor(list(prompt.encode()))).mean(0)
 
 
+def with_statistics(part: nn.Module, images: Tensor) -> None:
+    """Random weights know no batch statistics, without which the signal fades: a pass learns them.
+    Leave it out for weights that were trained."""
+    for module in part.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        part.train()(images)
+
+
+def faster_rcnn(images: Tensor) -> tuple[nn.Module, str, Callable]:
+    from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
+
+    side = images.shape[-1]
+    # No threshold: the score of a box that is removed bit by bit shall fall, not vanish.
+    network = fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None, weights_backbone=None, num_classes=4, min_size=side, max_size=side,
+        box_score_thresh=0.0, rpn_score_thresh=0.0, rpn_post_nms_top_n_test=50,
+    )  # fmt: skip
+    with_statistics(network.backbone, network.transform(list(images))[0].tensors)
+    return network.eval(), "backbone.body.16", best_box(1)
+
+
 def deeplab(images: Tensor) -> tuple[nn.Module, str, Callable]:
     from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
     network = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
-    # Random weights know no batch statistics, without which the signal fades: one pass learns them.
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        network.train()(images)
+    with_statistics(network, images)
     return network.eval(), "backbone.16", share_of_class(1)
 
 
@@ -98,7 +132,7 @@ def clip(images: Tensor) -> tuple[nn.Module, str, Callable]:
     return ImageEncoder().eval(), "body.2", target
 
 
-RECIPES = {"deeplab": deeplab, "yolo": yolo, "clip": clip}
+RECIPES = {"faster-rcnn": faster_rcnn, "deeplab": deeplab, "yolo": yolo, "clip": clip}
 
 
 def main(arguments: list[str] | None = None) -> sycam.Table:
