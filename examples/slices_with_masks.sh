@@ -12,6 +12,6 @@ sycam synthesize --network "$network" --images "$slices" --masks "$masks" --mean
     --metric average-precision --out "$run" "$@"
 # The run was made here, so its file of networks may be imported: said by naming it again.
 sycam verify "$run" --network "$network"
-set -- "$slices"/*.png
-sycam explain "$run" "$1" "$2" "$3" --network "$network"
+set -- "$slices"/*
+sycam explain "$run" "$1" "$2" "$3" --network "$network" --save comparison,overlay
 sycam export "$run" -o "$run/lesion_cam.py" --name LesionCAM

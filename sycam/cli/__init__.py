@@ -22,6 +22,7 @@ from sycam.cli.runs import cite, explain, export, report, verify
 from sycam.cli.spelling import Command, Root
 from sycam.cli.synthesize import synthesize
 from sycam.errors import SycamError
+from sycam.support.caches import let_matplotlib_write
 from sycam.support.terminal import open_console, shown
 from sycam.version import __version__
 
@@ -81,6 +82,7 @@ app.add_typer(grammars_app, name="grammars")
 def main() -> None:
     """Run the command line; a mendable error is one message and exit code 2."""
     print_anything()
+    let_matplotlib_write()
     try:
         app()
     except SycamError as error:

@@ -6,10 +6,12 @@ import atexit
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
 _COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+_MATPLOTLIB = "MPLCONFIGDIR"
 
 
 def user_cache(name: str) -> Path:
@@ -77,3 +79,26 @@ def keep_compiled_private() -> None:
         folder = Path(tempfile.mkdtemp(prefix="sycam-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[_COMPILED] = str(folder)
+
+
+def let_matplotlib_write() -> None:
+    """Give matplotlib a folder of this process's alone where the user's cannot be written: it would
+    make one itself, and warn of it. To be called before matplotlib is imported."""
+    if _MATPLOTLIB in os.environ or not sys.platform.startswith("linux"):
+        return
+    try:
+        home = Path.home()
+        chosen = (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache"))
+        folders = [Path(os.environ.get(name) or home / usual) for name, usual in chosen]
+        if all(_can_be_made(folder / "matplotlib") for folder in folders):
+            return
+        folder = tempfile.mkdtemp(prefix="sycam-")
+    except (OSError, RuntimeError):  # no home, or no folder for temporary files
+        return
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[_MATPLOTLIB] = folder
+
+
+def _can_be_made(folder: Path) -> bool:
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -16,7 +17,11 @@ from sycam.errors import DataError, OptionError
 VARIABLE = "SYCAM_MEMORY"
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SHARE = 8  # of the machine's memory, one tensor may take one part in so many
-_CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container may use
+# What a container may use, by the second version of Linux's control groups and by the first.
+_CGROUPS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 def limit() -> int:
@@ -42,10 +47,10 @@ def memory() -> int:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # no POSIX
         machine = 8 << 30
-    try:
-        return min(machine, int(_CGROUP.read_text()))
-    except (OSError, ValueError):  # no container, or "max"
-        return machine
+    for file in _CGROUPS:
+        with suppress(OSError, ValueError):  # no container, or "max"
+            machine = min(machine, int(file.read_text()))
+    return machine
 
 
 def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:

@@ -109,6 +109,19 @@ def test_a_limit_that_is_none(monkeypatch):
         mapped_tensor.limit()
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_the_memory_that_a_container_is_granted(monkeypatch, tmp_path, version):
+    monkeypatch.delenv("SYCAM_MEMORY", raising=False)
+    granted = tmp_path / "granted"
+    granted.write_text("80000000\n")
+    files = [tmp_path / "absent", tmp_path / "absent"]
+    files[version] = granted
+    monkeypatch.setattr(mapped_tensor, "_CGROUPS", files)
+    assert mapped_tensor.limit() == 10_000_000
+    granted.write_text("max\n")
+    assert mapped_tensor.limit() > 10_000_000
+
+
 def test_images_that_change_between_looks_are_refused(folder):
     source = open_images(folder)
     assert len(source) == 40

@@ -1,7 +1,8 @@
-"""The four people whom SyCAM is for: their scripts, at small size."""
+"""The people whom SyCAM is for: their scripts, at small size."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,6 +49,27 @@ def story(load, name: str):
     return load(EXAMPLES / f"{name}.py").main
 
 
+def shell(
+    folder: Path, name: str, *arguments: str, body: str = "", **environment: str
+) -> subprocess.CompletedProcess:
+    """A shell script run in a folder, in which ``sycam`` is this source tree's."""
+    command = folder / "bin" / "sycam"
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(
+        f'#!/bin/sh\n{body}\nexec "{sys.executable}" -m sycam.cli "$@"\n', encoding="utf-8"
+    )
+    command.chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", str(EXAMPLES / f"{name}.sh"), *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(EXAMPLES.parent)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 FEW = ["--budget", "6", "--search-images", "4", "--heldout-images", "4"]
 
 
@@ -80,25 +102,16 @@ def test_a_radiology_engineer_with_slices_and_masks(tmp_path):
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "slices" / f"{i:02}.png")
         Image.fromarray(mask).save(tmp_path / "masks" / f"{i:02}.png")
     (tmp_path / "nets.py").write_text(LESIONS, encoding="utf-8")
-    # The command that the script calls, from this source tree.
-    command = tmp_path / "bin" / "sycam"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sycam.cli "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
-    search = str(EXAMPLES.parent)
-    done = subprocess.run(
-        ["sh", str(EXAMPLES / "slices_with_masks.sh"), "nets.py:lesions", "slices", "masks", "run",
-         "--budget", "12", "--max-cost", "2", "--search-images", "6", "--heldout-images", "6",
-         "--quiet"],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        check=False,
+    done = shell(
+        tmp_path, "slices_with_masks", "nets.py:lesions", "slices", "masks", "run",
+        "--budget", "12", "--max-cost", "2", "--search-images", "6", "--heldout-images", "6",
+        "--quiet",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "class LesionCAM" in (tmp_path / "run" / "lesion_cam.py").read_text(encoding="utf-8")
-    assert list((tmp_path / "run" / "explanations").glob("*.png"))
+    kept = tmp_path / "run" / "explanations"
+    assert len(list(kept.glob("*.png"))) == 3
+    assert len(list((kept / "overlay").glob("*.png"))) == 3
 
 
 def test_somebody_who_has_code_for_pytorch_grad_cam(load, grad_cam, tmp_path, monkeypatch):
@@ -108,3 +121,73 @@ def test_somebody_who_has_code_for_pytorch_grad_cam(load, grad_cam, tmp_path, mo
                     "--count", "6"])  # fmt: skip
     before, after = figures.values()
     assert after > before  # by the library's own metric
+
+
+COLOURED = LESIONS.replace("Conv2d(1,", "Conv2d(3,").replace("Linear(8, 2)", "Linear(8, 3)")
+
+
+def test_a_researcher_who_repeats_the_paper(load, pictures, capsys):
+    Path("nets.py").write_text(COLOURED, encoding="utf-8")
+    main = story(load, "repeat_the_paper")
+    results = main(["nets.py:lesions", str(pictures), "--max-cost", "2", *FEW])
+    options = {name: result.record.settings.options for name, result in results.items()}
+    assert (options["paper"].equivalence, options["paper"].threshold) == (
+        "metric", "best-published",
+    )  # fmt: skip
+    assert options["default"].threshold is None
+    assert all(result.record.classes for result in results.values())
+    said = capsys.readouterr().out
+    assert "paper" in said
+    assert "default" in said
+    assert "held out" in said
+
+
+def test_somebody_in_a_notebook(load, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYCAM_CANDIDATES", "8")
+    cells = load(EXAMPLES / "notebook_first_look.py")
+    assert cells.heatmaps.shape == (4, 64, 64)
+    said = capsys.readouterr()
+    assert f"Winner   {cells.found.best.expression}" in said.out
+    assert "Scoring" in said.err  # its progress
+    assert Path("front.png").stat().st_size > 1000
+
+
+# The first time it is killed as soon as there are scores.
+KILLED = """
+if [ "$1" = synthesize ] && [ ! -e once ]; then
+    touch once
+    "{python}" -m sycam.cli "$@" & process=$!
+    until [ -s nightly/run/scores.jsonl ]; do sleep 0.1; done
+    kill -9 $process
+    wait $process
+    exit $?
+fi
+"""
+
+
+def test_somebody_who_looks_at_it_the_next_day(tmp_path):
+    (tmp_path / "nets.py").write_text(COLOURED, encoding="utf-8")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "set.npz", images=pixels)
+    home = tmp_path / "home"
+    home.write_text("")  # no folder: nobody can write there, whoever runs the tests
+    asked = ["nightly/run", "--network", "nets.py:lesions", "--images", "set.npz", "--mean", "0.5",
+             "--std", "0.25", "--metric", "average-drop", "--max-cost", "1", *FEW]  # fmt: skip
+    done = shell(
+        tmp_path, "unattended", *asked,
+        body=KILLED.format(python=sys.executable), HOME=str(home), XDG_CACHE_HOME="",
+        XDG_CONFIG_HOME="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unattended: ended with 137, 2 more attempts" in done.stderr
+    assert "warning" not in done.stderr.lower()
+    assert "matplotlib" not in done.stderr.lower()
+    told = json.loads((tmp_path / "nightly" / "run.json").read_text())
+    assert told["search"]["resumed"] > 0
+    events = [json.loads(line) for line in (tmp_path / "nightly" / "run.log").open()]
+    assert [e["event"] for e in events].count("started") == 2
+    assert events[-1]["event"] == "finished"
+    wrong = shell(tmp_path, "unattended", "nightly/other", "--metric", "nonsense")
+    assert wrong.returncode == 2
+    assert "attempts" not in wrong.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -17,10 +18,11 @@ from sycam.heatmaps.compiled import compiled_heatmaps
 from sycam.inference import acceleration
 from sycam.language import parse_weights
 from sycam.support import caches
-from sycam.support.caches import keep_compiled_private, private_folder
+from sycam.support.caches import keep_compiled_private, let_matplotlib_write, private_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes of POSIX")
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+FONTS = "Matplotlib is building the font cache; this may take a moment."
 
 
 def mode(path):
@@ -124,3 +126,21 @@ def test_where_there_are_no_owners_a_folder_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(caches, "os", SimpleNamespace(stat=os.stat))
     private_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_matplotlib_says_nothing_of_a_home_that_cannot_be_written(tmp_path, monkeypatch, writable):
+    home = tmp_path / "home"
+    home.mkdir()
+    if not writable:  # whoever runs the tests may be allowed everything: no folder, then
+        (home / ".config").touch()
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")  # so that it is as before after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    let_matplotlib_write()
+    assert ("MPLCONFIGDIR" in os.environ) != writable
+    done = subprocess.run(
+        [sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True, text=True
+    )
+    assert done.stderr.replace(FONTS, "").strip() == ""
