@@ -1,6 +1,6 @@
 # %% [markdown]
-# Somebody in a notebook who wants a better heatmap within minutes. Each `# %%` is a cell; an editor or
-# `jupytext` opens the file as a notebook, and Python runs it as it is.
+# Somebody in a notebook who wants a better heatmap within minutes. Each `# %%` is a cell; an editor
+# or `jupytext` opens the file as a notebook, and Python runs it as it is.
 # Set `network`, `layer` and `images` to yours: a module, the name of a layer, a tensor `[N,C,H,W]`.
 
 # %%

@@ -57,9 +57,13 @@ def main(arguments: list[str] | None = None) -> dict[str, sycam.Result]:
         if best is None or best.heldout is None:
             print("         no winner")
             continue
-        print(f"         {best.expression}, search {best.score:.4f}, held out {best.heldout}")
+        print(
+            f"         {best.expression}, search {best.score:.4f}, held out {best.heldout.mean:.4f}"
+        )
         for one in result.record.classes.classes if result.record.classes else ():
-            print(f"         class {one.label}: {one.expression} on {one.images} images")
+            print(
+                f"         class {one.label}: {one.expression}, {one.search_images} search images"
+            )
         print(f"         beats every published CAM, held out: {result.validation.beats_published}")
     return results
 

@@ -158,7 +158,7 @@ KILLED = """
 if [ "$1" = synthesize ] && [ ! -e once ]; then
     touch once
     "{python}" -m sycam.cli "$@" & process=$!
-    until [ -s nightly/run/scores.jsonl ]; do sleep 0.1; done
+    until grep -qs '"candidates"' nightly/run/scores.jsonl; do sleep 0.02; done
     kill -9 $process
     wait $process
     exit $?
