@@ -30,8 +30,8 @@ from sycam.runs.answer import (
     result_files,
     said_again,
 )
+from sycam.runs.file_states import SETTLED, FileStates, states_of
 from sycam.support.bounded_json import SchemaError, parse_json
-from sycam.support.file_states import SETTLED, FileStates, states_of
 from sycam.support.files import read_plain
 from sycam.support.terminal import json_text, open_console, printable, shown
 

@@ -161,7 +161,9 @@ if [ "$1" = synthesize ] && [ ! -e once ]; then
     until grep -qs '"candidates"' nightly/run/scores.jsonl; do sleep 0.02; done
     kill -9 $process
     wait $process
-    exit $?
+    ended=$?
+    cp nightly/run/scores.jsonl seen
+    exit $ended
 fi
 """
 
@@ -184,7 +186,12 @@ def test_somebody_who_looks_at_it_the_next_day(tmp_path):
     assert "warning" not in done.stderr.lower()
     assert "matplotlib" not in done.stderr.lower()
     told = json.loads((tmp_path / "nightly" / "run.json").read_text())
-    assert told["search"]["resumed"] > 0
+    assert told["folder"] == "nightly/run"
+    seen = (tmp_path / "seen").read_bytes().splitlines(keepends=True)
+    whole = b"".join(line for line in seen if line.endswith(b"\n"))
+    kept = (tmp_path / "nightly" / "run" / "scores.jsonl").read_bytes()
+    assert b'"candidates"' in whole
+    assert kept.startswith(whole)  # it went on from there
     events = [json.loads(line) for line in (tmp_path / "nightly" / "run.log").open()]
     assert [e["event"] for e in events].count("started") == 2
     assert events[-1]["event"] == "finished"
