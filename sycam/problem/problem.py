@@ -27,6 +27,7 @@ from sycam.problem.images import check_groups_of_scenes, divide, read_images
 from sycam.problem.request import Request
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
+from sycam.scoring.scoring import IN_PROCESS, Scoring
 
 
 @dataclass
@@ -125,11 +126,13 @@ class Problem(Question):
         evidence: measurements on the search images.
         context: of the same images.
         known: published CAMs and controls, scored as well.
+        scoring: who scores.
     """
 
     evidence: Evidence | Stack
     context: Context
     known: list[Method]
+    scoring: Scoring = IN_PROCESS
 
     @classmethod
     def of(cls, asked: Request, notify: Notify = ignore) -> Problem:
@@ -178,7 +181,7 @@ class Problem(Question):
     @cached_property
     def scorer(self) -> Scorer:
         """Scores methods on all search images."""
-        return Scorer(self.metric, self.evidence, self.context)
+        return self.scoring.scorer(self.metric, self.evidence, self.context)
 
 
 def _optimised(metric: str | Metric | Sequence[str | Metric]) -> Metric:

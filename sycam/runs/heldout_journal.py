@@ -51,7 +51,11 @@ def conduct_of(problem: Problem, search: SearchOptions, folder: Path, pace: floa
             images = min(unseen, max(FEWEST, fitting))
         reserved = evidence.adaptive * (images or unseen) / unseen
     return Conduct(
-        left=lambda: budget.left, open_journal=open_journal, images=images, reserved=reserved
+        left=lambda: budget.left,
+        open_journal=open_journal,
+        images=images,
+        reserved=reserved,
+        scoring=problem.scoring,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,8 @@ from sycam.methods import Method
 from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock, by_image
 from sycam.scoring.journal import Journal
-from sycam.scoring.scorer import DIGITS, Score, Scorer
+from sycam.scoring.scorer import DIGITS, Score
+from sycam.scoring.scoring import IN_PROCESS, Scoring
 
 RECENT = 16  # measurements that tell the pace
 
@@ -36,6 +37,7 @@ class JournaledScorer:
         journal: where scores are kept.
         stages: of the images.
         measures: whether what is not on record is measured; otherwise it is an error.
+        scoring: who measures.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class JournaledScorer:
         journal: Journal,
         stages: Sequence[ImageBlock],
         measures: bool = True,
+        scoring: Scoring = IN_PROCESS,
     ):
         self.metric, self.context, self.journal = metric, context, journal
         self.stages, self.measures = tuple(stages), measures
@@ -56,11 +59,8 @@ class JournaledScorer:
         # Kept values take the same room in all, however many stages there are.
         room = sum(stop - start for start, stop in parts)
         by_part = {
-            (start, stop): Scorer(
-                metric,
-                evidence.subset(slice(start, stop)),
-                context.subset(slice(start, stop)),
-                share=(stop - start) / room,
+            (start, stop): scoring.scorer(
+                metric, evidence, context, slice(start, stop), share=(stop - start) / room
             )
             for start, stop in parts
         }
@@ -160,7 +160,14 @@ class JournaledScorer:
     def prepare(self, scores: int) -> None:
         """Make the network as fast as pays for so many scores of one candidate on one image."""
         if passes := scores * self.metric.passes:
-            self.context.classifier.plan(passes)
+            self._scorers[0].plan(passes)
+
+    def foresee(self, batches: Iterable[Sequence[Expression]]) -> None:
+        """Take note of batches of new candidates that :meth:`score` will likely be asked for next
+        in the first stage, in their order; none that were noted before are."""
+        if self.measures:
+            missing = (b for b in batches if any(not self.has(str(e)) for e in b))
+            self._scorers[0].foresee(missing, self._which(0))
 
     def rehearse(self, expressions: Sequence[Expression]) -> None:
         """Time candidates that are scored together, so that the pace is theirs; no score is kept.

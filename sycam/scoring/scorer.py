@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,6 +78,32 @@ class Score:
         return cls(values, degenerate, sound, float(values.mean()) * levels, flat)
 
 
+@dataclass(frozen=True)
+class Raw:
+    """What P candidates score on n images, before it is rounded and summed up.
+
+    Attributes:
+        values: ``[P,n]`` float64 of each metric, ``[P,n,c]`` where it has c components or n images
+            are seen at c levels.
+        flat: ``[P,n]`` bool, whose heatmap ranks nothing.
+        finite: ``[P]`` bool, whose values stayed finite.
+    """
+
+    values: tuple[np.ndarray, ...]
+    flat: np.ndarray
+    finite: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Raw]) -> Raw:
+        """Of all images, from those of consecutive parts of them."""
+        columns = zip(*(part.values for part in parts), strict=True)
+        return cls(
+            tuple(np.concatenate(column, 1) for column in columns),
+            np.concatenate([part.flat for part in parts], 1),
+            np.stack([part.finite for part in parts]).all(0),
+        )
+
+
 class Scorer:
     """Scores expressions and methods under metrics on fixed images.
 
@@ -105,7 +131,17 @@ class Scorer:
         """
         each = sum(metric.passes for metric in metrics or [self.metric])
         if passes := count * len(self.context) * each:
-            self.context.classifier.plan(passes)
+            self.plan(passes)
+
+    def plan(self, passes: int) -> None:
+        """Make the network as fast as pays for so many passes of perturbed images."""
+        self.context.classifier.plan(passes)
+
+    def foresee(
+        self, batches: Iterable[Sequence[Expression]], which: np.ndarray | None = None
+    ) -> None:
+        """Take note of batches that :meth:`score` will be asked for next, in their order, as far
+        as is known; where others do the work, they may begin. None that were noted before are."""
 
     def score(
         self, expressions: Sequence[Expression], which: np.ndarray | None = None
@@ -116,16 +152,8 @@ class Scorer:
             expressions: the batch.
             which: ``[N,T]`` at which of the metric's levels each image is seen; at all if None.
         """
-        leaves = frozenset().union(*(e.leaves for e in expressions))
-        return self._scored(
-            len(expressions),
-            lambda b: maps_of(expressions, b.evidence, b.context.size, b.kept),
-            lambda b: b.again(
-                [_maker([e]) for e in expressions], _maker(expressions), expressions, leaves, False
-            ),
-            [self.metric],
-            which,
-        )[0]
+        metrics = [self.metric]
+        return self._finished(metrics, self.raw(metrics, expressions, which), which)[0]
 
     def score_method(self, method: Method, which: np.ndarray | None = None) -> Score:
         """The score of a named method; ``which`` as for :meth:`score`."""
@@ -135,8 +163,33 @@ class Scorer:
         self, metrics: Sequence[Metric], method: Method, which: np.ndarray | None = None
     ) -> list[Score]:
         """The scores of a named method under several metrics; its heatmaps are made once."""
+        by_metric = self._finished(metrics, self.raw_of(metrics, method, which), which)
+        return [scores[0] for scores in by_metric]
+
+    def raw(
+        self,
+        metrics: Sequence[Metric],
+        expressions: Sequence[Expression],
+        which: np.ndarray | None = None,
+    ) -> Raw:
+        """What expressions score under several metrics; ``which`` as for :meth:`score`."""
+        leaves = frozenset().union(*(e.leaves for e in expressions))
+        return self._raw(
+            len(expressions),
+            lambda b: maps_of(expressions, b.evidence, b.context.size, b.kept),
+            lambda b: b.again(
+                [_maker([e]) for e in expressions], _maker(expressions), expressions, leaves, False
+            ),
+            metrics,
+            which,
+        )
+
+    def raw_of(
+        self, metrics: Sequence[Metric], method: Method, which: np.ndarray | None = None
+    ) -> Raw:
+        """The same of a named method, P = 1."""
         weights = [] if method.expression is None else [method.expression]
-        by_metric = self._scored(
+        return self._raw(
             1,
             lambda b: method.heatmaps(b.evidence, b.context),
             lambda b: b.again(
@@ -145,16 +198,15 @@ class Scorer:
             metrics,
             which,
         )
-        return [scores[0] for scores in by_metric]
 
-    def _scored(
+    def _raw(
         self,
         count: int,
         make: Callable[[_Block], Heatmaps],
         again: Callable[[_Block], ChangedInputs],
         metrics: Sequence[Metric],
         which: np.ndarray | None,
-    ) -> list[list[Score]]:
+    ) -> Raw:
         columns: list[list[Tensor]] = [[] for _ in metrics]
         flat, finite = [], []
         for heatmaps, scores in self._of_blocks(count, make, again, metrics, which):
@@ -162,25 +214,35 @@ class Scorer:
             finite.append(heatmaps.finite)
             for column, score in zip(columns, scores, strict=True):
                 column.append(score)
-        where = torch.cat(flat, 1).cpu().numpy()
-        whole = torch.stack(finite).all(0).tolist()
+        return Raw(
+            tuple(torch.cat(column, 1).double().cpu().numpy() for column in columns),
+            torch.cat(flat, 1).cpu().numpy(),
+            torch.stack(finite).all(0).cpu().numpy(),
+        )
+
+    def _finished(
+        self, metrics: Sequence[Metric], raw: Raw, which: np.ndarray | None
+    ) -> list[list[Score]]:
+        """For each metric the score of each candidate, rounded."""
         return [
             [
-                Score.of(metric, values, int(none.sum()), good, none)
+                Score.of(metric, values, int(none.sum()), bool(good), none)
                 if which is None
-                else Score.of_stage(metric, values, int(none.sum()), good, metric.levels, none)
+                else Score.of_stage(
+                    metric, values, int(none.sum()), bool(good), metric.levels, none
+                )
                 for values, none, good in zip(
                     metric.rounded(
-                        torch.cat(column, 1).double().cpu().numpy(),
+                        column,
                         self.context.scale.largest,
                         DIGITS if which is None else DIGITS_OF_LEVELS,
                     ),
-                    where,
-                    whole,
+                    raw.flat,
+                    raw.finite,
                     strict=True,
                 )
             ]
-            for metric, column in zip(metrics, columns, strict=True)
+            for metric, column in zip(metrics, raw.values, strict=True)
         ]
 
     def _of_blocks(

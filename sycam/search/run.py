@@ -20,7 +20,6 @@ from sycam.problem.problem import Problem, Question
 from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
-from sycam.scoring.scorer import Scorer
 from sycam.search.admission import Admission
 from sycam.search.choice import Chooser, Confidence, contenders, published_name
 from sycam.search.engine import Search, deepest
@@ -106,7 +105,9 @@ def run_search(
     with ExitStack() as stack:
         journal = Journal(folder / JOURNAL_FILE, problem.identity, metric, blocks, writes)
         stack.enter_context(closing(journal))
-        board = JournaledScorer(metric, problem.evidence, problem.context, journal, blocks, writes)
+        board = JournaledScorer(
+            metric, problem.evidence, problem.context, journal, blocks, writes, problem.scoring
+        )
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
         known = shown_methods(problem.grammar.leaves, problem.grammar.sites, metric.rewards_blur)
@@ -168,7 +169,7 @@ def _guard(
         return None
     count = min(GUARDED_IMAGES, len(problem.context))
     first, block = slice(0, count), (ImageBlock(0, count, count),)
-    scorer = Scorer(problem.metric, problem.evidence.subset(first), problem.context.subset(first))
+    scorer = problem.scoring.scorer(problem.metric, problem.evidence, problem.context, first)
 
     def journal(metric: Metric) -> Journal:
         file = folder / f"guard-{metric.slug}.jsonl"

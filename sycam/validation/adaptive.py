@@ -21,7 +21,6 @@ from sycam.metrics.composition.levels import best_member, halves
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
 from sycam.scoring.journaled_scorer import recorded_name
-from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Comparison, Interval, compared, interval
 from sycam.search.options import MOST
 from sycam.support.schema import Bounds, Count, Figure
@@ -182,7 +181,8 @@ def _half_scores(
     block = ImageBlock(0, len(context), len(context))
     # Else noise that happens to favour a member would choose it and praise it.
     other = replace(context, seed=context.seed + _OTHER_NOISE, kept={}, work=None)
-    scorers = [Scorer(half, evidence, c) for half, c in zip(both, (context, other), strict=True)]
+    scorer = conduct.scoring.scorer
+    scorers = [scorer(half, evidence, c) for half, c in zip(both, (context, other), strict=True)]
     notify(Stage("Validating the choice image by image", len(methods)))
     opened: AbstractContextManager[Journal | None] = nullcontext()
     if conduct.open_journal is not None:

@@ -20,6 +20,7 @@ from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score, Scorer
+from sycam.scoring.scoring import IN_PROCESS, WHOLE, Scoring
 from sycam.validation.entrants import (
     LEADERS,
     NEW,
@@ -72,6 +73,7 @@ class Conduct:
         open_journal: of a run's folder, by the name of the journal, where scores are kept; nothing
             is written if None.
         reserved: seconds that are kept for the choice image by image.
+        scoring: who scores.
     """
 
     left: Callable[[], float] = _endless
@@ -81,6 +83,7 @@ class Conduct:
     settle: Settle = as_measured
     open_journal: OpenJournal | None = None
     reserved: float = 0.0
+    scoring: Scoring = IN_PROCESS
 
 
 USUAL = Conduct()
@@ -156,10 +159,8 @@ class HeldOutScores:
         """Score what fits into the time; Ctrl-C ends it with what there is."""
         units = list(self._units())
         guarded = slice(0, GUARDED)
-        whole = Scorer(self.measures.metric, self.evidence, self.context)
-        small = Scorer(
-            self.measures.metric, self.evidence.subset(guarded), self.context.subset(guarded)
-        )
+        given = self.measures.metric, self.evidence, self.context
+        whole, small = (self.conduct.scoring.scorer(*given, part) for part in (WHOLE, guarded))
         self._prepare(whole, units)
         self.notify(Stage("Validating on held-out images", len(units)))
         with self._journal() as journal:

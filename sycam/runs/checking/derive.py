@@ -20,7 +20,6 @@ from sycam.runs.candidates import candidates_of
 from sycam.runs.record import RunRecord
 from sycam.runs.recording import record_of
 from sycam.runs.result import Formula, Result
-from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.choice import published_name
@@ -162,7 +161,7 @@ def _scored_unseen(
     if not expressions:
         return {}
     notify(Stage("Scoring the front on held-out images", len(expressions)))
-    scorer, values, longest = Scorer(metric, *measured), {}, 0.0
+    scorer, values, longest = problem.scoring.scorer(metric, *measured), {}, 0.0
     try:
         for done, expression in enumerate(reversed(expressions), 1):  # the best of the front first
             method = find_method(expression)
