@@ -14,7 +14,6 @@ from sycam.data.names import DEMO
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
-from sycam.inference import sharing_cores
 from sycam.methods import Method, find_method, shown_methods
 from sycam.metrics import Metric, find_metric
 from sycam.networks import NamedNetwork, open_network
@@ -27,11 +26,11 @@ from sycam.problem.explained_network import (
 from sycam.problem.images import Images, demo_images, read_images, sample, with_masks
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.report.progress import Watcher, console_of
-from sycam.scoring.scorer import Scorer
 from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
 from sycam.support.options import with_keywords
 from sycam.support.table import as_frame
+from sycam.workers.hiring import scoring_by
 
 COLUMNS = ("method", "metric", "mean", "low", "high", "higher_is_better", "flat", "images")
 _FLAT = "flat"  # title of the column of images on which a heatmap ranks nothing
@@ -179,13 +178,15 @@ def evaluate(  # noqa: PLR0913 (public)
     device: str | torch.device | None = None,
     progress: bool | None = None,
     notify: Notify = ignore,
+    workers: int | str | None = None,
+    executor: Any = None,
     **options: Any,
 ) -> Table:
     """Score named methods and expressions under metrics, on all the images given or a sample.
 
     Args:
-        network, layer, images, explain, seed, device, progress, options: as for
-            :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
+        network, layer, images, explain, seed, device, progress, workers, executor, options: as
+            for :func:`sycam.synthesize`; ``"demo"`` as images is 64 held-out scenes.
         methods: names of ``sycam methods`` or expressions like ``"mean(relu(G)) * max(A)"``; all
             published CAMs and controls that need no expensive leaf (and that the metrics are
             defined for) if None.
@@ -241,8 +242,8 @@ def evaluate(  # noqa: PLR0913 (public)
             metric.check(context)
         cells, scores, degenerate = {}, {}, {}
         under = list(chosen.values())
-        scorer = Scorer(under[0], evidence, context)
-        with sharing_cores(lambda text: notify(Note(text))):
+        with scoring_by(workers, executor, notify) as scoring:
+            scorer = scoring.scorer(under[0], evidence, context)
             notify(Stage("Preparing the network"))
             scorer.prepare(len(compared), under)
             notify(Stage("Scoring", len(compared)))

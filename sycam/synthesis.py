@@ -14,7 +14,6 @@ from sycam.events import Event, Note, Notify, Stage, each, ignore
 from sycam.evidence import Layers
 from sycam.export import suggested_base
 from sycam.grammar import Grammar
-from sycam.inference import sharing_cores
 from sycam.metrics import Metric
 from sycam.networks import NamedNetwork
 from sycam.problem.images import Images
@@ -33,6 +32,7 @@ from sycam.runs.folder import folder_of, has_evidence, open_folder
 from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.recording import settings_of
 from sycam.runs.result import Result
+from sycam.scoring.scoring import Scoring
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget
 from sycam.search.notes import tell, tell_price
@@ -42,6 +42,7 @@ from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 from sycam.validation.measures import budgeted
 from sycam.validation.validate import Validated
+from sycam.workers.hiring import scoring_by
 
 
 def synthesize(  # noqa: PLR0913 (public)
@@ -61,6 +62,8 @@ def synthesize(  # noqa: PLR0913 (public)
     progress: bool | None = None,
     notify: Notify = ignore,
     report: bool = True,
+    workers: int | str | None = None,
+    executor: Any = None,
     **options: Any,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
@@ -101,6 +104,11 @@ def synthesize(  # noqa: PLR0913 (public)
             of :mod:`sycam.track` sends them to MLflow, Weights & Biases or TensorBoard.
         report: draw the pictures and write ``report.html`` into the folder, which takes some
             seconds; what cannot be drawn is warned of.
+        workers: how many processes of this machine score, each on one thread, or ``"auto"`` for one
+            each core; this process alone if None.
+        executor: whoever else scores: anything with ``submit(function, *arguments)`` that returns
+            a future with ``result()``, or a function that makes one, which is called again where
+            it breaks. The result does not depend on how many workers there are.
         options: single options in place of those in ``search``, ``data`` and ``explain``, by
             their names: ``budget="90s"``, ``heldout=128``, ``target="label"``, ``masks=masks``.
 
@@ -129,7 +137,8 @@ def synthesize(  # noqa: PLR0913 (public)
     with Watcher(console, _first(metric) if console else "") as watch:
         tell_all = each(keep, watch, notify)
         try:
-            result = _derived(asked, search, budget, out, tell_all)
+            with scoring_by(workers, executor, tell_all) as scoring:
+                result = _derived(asked, search, budget, out, scoring, tell_all)
             if report and validated and result.validation.rows:
                 tell_all(Stage("Drawing pictures and writing the page"))
                 spent = budget.seconds is not None and budget.elapsed > budget.seconds
@@ -148,45 +157,46 @@ def _derived(
     search: SearchOptions,
     budget: Budget,
     out: str | Path | None,
+    scoring: Scoring,
     notify: Notify,
 ) -> Result:
     """The result of a search, kept in its folder."""
-    with sharing_cores(lambda text: notify(Note(text))):
-        question = Question.of(asked, notify)
-        folder = folder_of(out, question)
-        finished = answered(folder, question, search)
-        if finished is not None:
-            notify(_opened(folder, question, search))
-            notify(Note(said_again(folder, finished.record.created)))
-            if not (folder / REPORT_FILE).exists():  # pictures could not be drawn, or never were
-                notify(Validated(question.explained, question.unseen, finished.validation))
-            return finished
-        require_same(folder, question, search)
-        problem = Problem.measured(question, asked.guesses, notify)
-        open_folder(folder)  # nothing is written before
-        write_down(folder, question, search)
-        search = budgeted(search, budget, problem)
-        notify(_opened(folder, problem, search))
-        tell_price(problem, search, notify)
-        searched = run_search(problem, search, folder, notify=notify)
-        tell(searched, problem, search, notify)
-        if not has_evidence(folder):
-            undecided(problem, search, searched, folder).save(folder)
-        conduct = conduct_of(problem, search, folder, searched.outcome.pace)
-        result = derived(problem, search, searched, folder, notify, conduct)
-        earlier = larger(folder, result)
-        if earlier is not None:
-            notify(
-                Note(
-                    f"{folder} holds the result of a larger search, of "
-                    f"{earlier.record.search.candidates} candidates; it stays, and that of these "
-                    f"{result.record.search.candidates} is not kept: choose another folder by "
-                    f"{argument('out')} to have it"
-                )
+    question = Question.of(asked, notify)
+    folder = folder_of(out, question)
+    finished = answered(folder, question, search)
+    if finished is not None:
+        notify(_opened(folder, question, search))
+        notify(Note(said_again(folder, finished.record.created)))
+        if not (folder / REPORT_FILE).exists():  # pictures could not be drawn, or never were
+            notify(Validated(question.explained, question.unseen, finished.validation))
+        return finished
+    require_same(folder, question, search)
+    problem = Problem.measured(question, asked.guesses, notify)
+    problem.scoring = scoring
+    open_folder(folder)  # nothing is written before
+    write_down(folder, question, search)
+    search = budgeted(search, budget, problem)
+    notify(_opened(folder, problem, search))
+    tell_price(problem, search, notify)
+    searched = run_search(problem, search, folder, notify=notify)
+    tell(searched, problem, search, notify)
+    if not has_evidence(folder):
+        undecided(problem, search, searched, folder).save(folder)
+    conduct = conduct_of(problem, search, folder, searched.outcome.pace)
+    result = derived(problem, search, searched, folder, notify, conduct)
+    earlier = larger(folder, result)
+    if earlier is not None:
+        notify(
+            Note(
+                f"{folder} holds the result of a larger search, of "
+                f"{earlier.record.search.candidates} candidates; it stays, and that of these "
+                f"{result.record.search.candidates} is not kept: choose another folder by "
+                f"{argument('out')} to have it"
             )
-            return earlier
-        result.save(folder)
-        return result
+        )
+        return earlier
+    result.save(folder)
+    return result
 
 
 def _opened(folder: Path, question: Question, search: SearchOptions) -> Opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,6 +36,21 @@ AGREEMENT = 1e-5  # within which a faster form of the network must give the same
 # Batches: for fewer passes nothing is prepared, no convolution replaced; trying takes a part of it.
 FEW, MANY = 16, 64
 LENIENT = 2.0  # times the plain form's own error, where its arithmetic is coarser than float32
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a classifier runs its network, whatever the clock says.
+
+    Attributes:
+        folded: batch norms are folded into convolutions.
+        minimal: convolutions are replaced, see :mod:`sycam.inference.winograd`.
+        batch: images per forward pass; None before any.
+    """
+
+    folded: bool = False
+    minimal: bool = False
+    batch: int | None = None
 
 
 class Classifier:
@@ -177,6 +193,50 @@ class Classifier:
             self._sample = None  # passes find a smaller batch by themselves
         return self.form
 
+    def settle(self) -> Form:
+        """Take each faster form that gives the same probabilities on the images of the last call,
+        whatever it saves: unlike that of :meth:`plan`, what comes of it does not depend on how
+        busy the machine is. Nothing is compiled.
+
+        Returns:
+            What :meth:`adopt` takes the same form by, in another process.
+        """
+        if self._sample is not None and self.batch is not None and self.score is None:
+            places = torch.arange(self.batch, device=self.device) % len(self._sample)
+            self._sample = batch = self._laid(self._sample[places])
+            with torch.no_grad(), self._arithmetic():
+                if self.form == "eager":
+                    self._take_folded(batch)
+                twin = self._with_minimal(batch)
+                if twin is not None:
+                    self.network, self._minimal = twin, True
+        return Form(self.form == "folded", bool(self._minimal), self.batch)
+
+    def adopt(self, form: Form, images: Tensor) -> None:
+        """Take the form that another classifier of the same network has settled on.
+
+        Args:
+            form: of :meth:`settle`.
+            images: ``[1,...]`` or more, that the network takes.
+
+        Raises:
+            NetworkError: it cannot be had here.
+        """
+        self.batch = self._wanted = form.batch
+        twin: nn.Module | None = self.network
+        with torch.no_grad(), self._arithmetic():
+            if form.folded and (twin := folded(self.network)) is not None:
+                self.network, self.form = twin.to(memory_format=self._layout), "folded"
+            if form.minimal and twin is not None:
+                twin = with_minimal_filters(self.network, self._laid(images[:1]))
+                self._minimal = twin is not None
+        if twin is None:
+            raise NetworkError(
+                "the network cannot be made as fast here as where it was prepared: the same "
+                "releases of torch and SyCAM are needed, with SyCAM's compiled code"
+            )
+        self.network = twin
+
     def _seconds(self, batch: Tensor) -> float:
         """What a batch takes, on as many threads of a CPU as are fastest."""
         threads = self._threads()
@@ -202,21 +262,8 @@ class Classifier:
 
     def _take_minimal(self, batch: Tensor, seconds: float) -> float:
         """Seconds a batch; what it takes without is given."""
-        if (
-            self._minimal is not None
-            or self.device.type != "cpu"
-            or self.precision != FLOAT32
-            or self._layout is not torch.channels_last
-        ):
-            return seconds
-        self._minimal = False
-        try:
-            twin = with_minimal_filters(self.network, batch[:1])
-            if twin is None or not self._agrees(twin, batch):
-                return seconds
-        except Exception as error:  # whatever a user's forward does with other tensors
-            if out_of_memory(error):
-                raise
+        twin = self._with_minimal(batch)
+        if twin is None:
             return seconds
         works = (lambda: self.network(batch)), (lambda: twin(batch))
         slow, quick = seconds_of(self.device, *works, repeats=3)
@@ -224,6 +271,24 @@ class Classifier:
             return seconds
         self.network, self._minimal = twin, True
         return quick
+
+    def _with_minimal(self, batch: Tensor) -> nn.Module | None:
+        """A form with other convolutions, tried once; None where there is none that agrees."""
+        if (
+            self._minimal is not None
+            or self.device.type != "cpu"
+            or self.precision != FLOAT32
+            or self._layout is not torch.channels_last
+        ):
+            return None
+        self._minimal = False
+        try:
+            twin = with_minimal_filters(self.network, batch[:1])
+            return twin if twin is not None and self._agrees(twin, batch) else None
+        except Exception as error:  # whatever a user's forward does with other tensors
+            if out_of_memory(error):
+                raise
+            return None
 
     def _take_compiled(self, batch: Tensor) -> None:
         fast = compiled(self.network, batch)

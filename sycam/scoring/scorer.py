@@ -100,7 +100,7 @@ class Raw:
         return cls(
             tuple(np.concatenate(column, 1) for column in columns),
             np.concatenate([part.flat for part in parts], 1),
-            np.stack([part.finite for part in parts]).all(0),
+            np.logical_and.reduce([part.finite for part in parts]),
         )
 
 

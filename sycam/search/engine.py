@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from sycam.events import Interrupted, Note, Notify, Stage, Step, ignore
@@ -248,11 +249,24 @@ class Search:
         stream = self._bounded()
         ahead = self._plan(stream)
         self.notify(Stage("Scoring candidates"))
-        for item in _batches(chain(ahead, stream)):
-            if isinstance(item, Level):
-                self.outcome.complete_cost = item.cost
-            else:
+        coming = deque(batch for batch in _batches(ahead) if not isinstance(batch, Level))
+        try:
+            for item in _batches(chain(ahead, stream)):
+                if isinstance(item, Level):
+                    self.outcome.complete_cost = item.cost
+                    continue
+                if coming:
+                    coming.popleft()
+                self.board.foresee(self._entering(coming))
                 self._enter(item, EXHAUSTIVE)
+        finally:
+            self.board.foresee(())
+
+    def _entering(self, batches: Iterable[Sequence[Expression]]) -> Iterator[list[Expression]]:
+        """What of batches will enter the race."""
+        for batch in batches:
+            if new := [e for e in dict.fromkeys(batch) if e not in self.race.standings]:
+                yield new
 
     def _guided(self) -> None:
         self.notify(Stage("Searching beyond the cost bound"))
@@ -510,7 +524,7 @@ def deepest(grammar: Grammar) -> int:
     return DEEPEST_OF_LAYERS if len(grammar.sites) > 1 else DEEPEST
 
 
-def _batches(stream: Iterator[Expression | Level]) -> Iterator[list[Expression] | Level]:
+def _batches(stream: Iterable[Expression | Level]) -> Iterator[list[Expression] | Level]:
     """Candidates in batches that end where a level does."""
     batch: list[Expression] = []
     for item in stream:

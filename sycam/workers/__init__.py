@@ -1,0 +1,1 @@
+"""Scoring by other processes: on this machine, or wherever an executor of the user's has them."""

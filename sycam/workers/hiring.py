@@ -1,0 +1,51 @@
+"""Workers for the time of a call: from a number of processes, or from an executor of the user's."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sycam.errors import OptionError
+from sycam.events import Note, Notify, ignore
+from sycam.inference import sharing_cores
+from sycam.scoring.scoring import IN_PROCESS, Scoring
+from sycam.support.arguments import argument
+from sycam.workers.pools import checked_workers, processes
+from sycam.workers.remote_scorer import RemoteScoring
+from sycam.workers.team import Team
+
+
+@contextmanager
+def scoring_by(
+    workers: int | str | None, executor: Any = None, notify: Notify = ignore
+) -> Iterator[Scoring]:
+    """Who scores within a call.
+
+    Args:
+        workers: number of processes of this machine, or ``"auto"``.
+        executor: of the user's, see :class:`~sycam.workers.pools.Executor`.
+        notify: is told of threads and of workers that were lost.
+
+    Raises:
+        OptionError: both are given, or one is not understood.
+    """
+    if workers is not None and executor is not None:
+        raise OptionError(
+            f"{argument('workers')} and {argument('executor')} are given; give one of them: the "
+            "executor has workers of its own"
+        )
+    with ExitStack() as stack:
+        if workers is None and executor is None:
+            stack.enter_context(sharing_cores(lambda text: notify(Note(text))))
+            yield IN_PROCESS
+            return
+        if workers is not None:
+            team = Team(processes(checked_workers(workers)), owned=True, notify=notify)
+        else:
+            team = Team(executor, notify=notify)
+        stack.callback(team.close)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sycam-workers-"))
+        yield RemoteScoring(team, Path(folder))

@@ -1,0 +1,124 @@
+"""Executors: what is asked of one, and processes of this machine as one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor as _Executor
+from concurrent.futures import ProcessPoolExecutor
+from numbers import Integral
+from typing import Any, Protocol
+
+from sycam.errors import OptionError
+from sycam.support.arguments import argument
+
+AUTO = "auto"
+UNKNOWN = 16  # workers that are assumed of an executor that does not say
+
+
+class Future(Protocol):
+    """What an executor gives for a task."""
+
+    def result(self) -> Any:
+        """What the task returned, once it is done."""
+
+
+class Executor(Protocol):
+    """Whoever carries tasks out: of ``concurrent.futures``, loky, mpi4py, ``submitit``, or
+    ``dask.distributed``'s ``Client.get_executor()``."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
+        """Carry out a function of a module, with arguments that can be pickled."""
+
+
+def as_executor(executor: Any) -> tuple[Executor, Callable[[], Executor] | None]:
+    """An executor, and what makes another if it breaks, where that is known.
+
+    Args:
+        executor: one, or a function without arguments that makes one.
+
+    Raises:
+        OptionError: neither.
+    """
+    if callable(getattr(executor, "submit", None)):
+        return executor, None
+    if callable(executor):
+        made = executor()
+        if callable(getattr(made, "submit", None)):
+            return made, executor
+    raise OptionError(
+        f"{argument('executor')} must have submit(function, *arguments), which returns a future "
+        f"with result(), or be a function that makes such a one; got {executor!r}"
+    )
+
+
+def checked_workers(workers: int | str) -> int:
+    """The number of workers.
+
+    Args:
+        workers: a number, or ``"auto"`` for one each core that this process may use.
+
+    Raises:
+        OptionError: neither.
+    """
+    if workers == AUTO:
+        return cores()
+    if isinstance(workers, str) and workers.isdecimal():
+        workers = int(workers)
+    if not isinstance(workers, Integral) or workers < 1:
+        raise OptionError(
+            f"{argument('workers')} must be a number from 1 on, or {AUTO!r}; got {workers!r}"
+        )
+    return int(workers)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processes(count: int) -> Callable[[], ProcessPoolExecutor]:
+    """Makes pools of so many processes of this machine, which end with this one."""
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang
+
+    def pool() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
+
+    return pool
+
+
+def _end_with_parent() -> None:
+    """Let this process end where the one that started it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
+def width_of(executor: Any) -> int:
+    """How many workers an executor has, as far as it tells."""
+    for name in ("_max_workers", "max_workers"):
+        count = getattr(executor, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    client = getattr(executor, "_client", None)  # of dask
+    if client is not None and hasattr(client, "nthreads"):
+        return max(1, len(client.nthreads()))
+    return UNKNOWN
+
+
+def kill(executor: Any) -> None:
+    """End an executor of processes, also those that do not answer."""
+    running = dict(getattr(executor, "_processes", None) or {})
+    for process in running.values():
+        process.kill()
+    if isinstance(executor, _Executor):
+        executor.shutdown(wait=False, cancel_futures=True)
