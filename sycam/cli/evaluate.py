@@ -25,6 +25,7 @@ from sycam.cli.options import (
     Quiet,
     Seed,
     Source,
+    Workers,
     console_for,
     interruptible,
 )
@@ -72,6 +73,7 @@ def evaluate(
     quiet: Quiet = False,
     log: Log = None,
     device: Device = None,
+    workers: Workers = None,
 ) -> None:
     """Score named methods and expressions under metrics, as a table.
 
@@ -115,6 +117,7 @@ def evaluate(
             explain=explain,
             seed=seed,
             device=device,
+            workers=workers,
             progress=False,
             notify=notify,
         )

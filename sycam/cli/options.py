@@ -83,6 +83,15 @@ Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, cuda:1, …; CUDA where there is one", rich_help_panel=DEVICE),
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="how many processes of this machine score, each on one thread; auto: one each core; "
+        "this process alone if none",
+        rich_help_panel=DEVICE,
+    ),
+]
 Seed = Annotated[
     int, typer.Option(help="decides splits, noise, controls and resampling", rich_help_panel=SEARCH)
 ]

@@ -30,6 +30,7 @@ from sycam.cli.options import (
     Quiet,
     Seed,
     Source,
+    Workers,
     console_for,
     interruptible,
 )
@@ -101,6 +102,7 @@ def synthesize(
     quiet: Quiet = False,
     log: Log = None,
     device: Device = None,
+    workers: Workers = None,
 ) -> None:
     """Search for the formula that scores best, and validate it on unseen images.
 
@@ -167,6 +169,7 @@ def synthesize(
             require=require or (),
             seed=seed,
             device=device,
+            workers=workers,
             out=out,
             progress=False,
             notify=notify,

@@ -16,6 +16,7 @@ from sycam.support.arguments import argument
 from sycam.workers.pools import checked_workers, processes
 from sycam.workers.remote_scorer import RemoteScoring
 from sycam.workers.team import Team
+from sycam.workers.worker import one_thread
 
 
 @contextmanager
@@ -47,5 +48,7 @@ def scoring_by(
         else:
             team = Team(executor, notify=notify)
         stack.callback(team.close)
+        # Workers have the cores; what the driver measures must not depend on how many it has.
+        stack.enter_context(one_thread())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sycam-workers-"))
         yield RemoteScoring(team, Path(folder))

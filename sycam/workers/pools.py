@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -115,10 +117,19 @@ def width_of(executor: Any) -> int:
     return UNKNOWN
 
 
-def kill(executor: Any) -> None:
-    """End an executor of processes, also those that do not answer."""
-    running = dict(getattr(executor, "_processes", None) or {})
-    for process in running.values():
-        process.kill()
+def end(executor: Any, patience: float) -> None:
+    """End an executor of processes, also those that do not answer.
+
+    Args:
+        executor: what it has not begun is not done.
+        patience: seconds for what it is at; then it is killed.
+    """
+    running = dict(getattr(executor, "_processes", None) or {}).values()
     if isinstance(executor, _Executor):
         executor.shutdown(wait=False, cancel_futures=True)
+    waiting, until = [process.sentinel for process in running], time.monotonic() + patience
+    while waiting and (left := until - time.monotonic()) > 0:
+        waiting = [one for one in waiting if one not in wait(waiting, left)]
+    for process in running:
+        if process.sentinel in waiting:
+            process.kill()

@@ -45,14 +45,15 @@ class _Shared:
             self._shards[number] = Parcel.put(data, self._folder)
         return self._shards[number]
 
-    def parts(self, part: slice) -> Iterator[tuple[int, int, int, slice]]:
-        """Number of the shard, which of its images from and to, and their places in the part."""
-        first, last, _ = part.indices(len(self.context))
-        for number in range(first // SHARD, (last + SHARD - 1) // SHARD):
-            start, stop = max(first, number * SHARD), min(last, (number + 1) * SHARD)
-            if start < stop:
-                places = slice(start - first, stop - first)
-                yield number, start - number * SHARD, stop - number * SHARD, places
+
+def parts_of(first: int, last: int) -> Iterator[tuple[int, int, int, slice]]:
+    """Images ``first`` to ``last`` in the parts that they have in shards, which begin where they
+    do whatever is asked for: the number of the shard, from and to which of its images, and their
+    places among those asked for."""
+    for number in range(first // SHARD, -(-last // SHARD)):
+        start, stop = max(first, number * SHARD), min(last, (number + 1) * SHARD)
+        places = slice(start - first, stop - first)
+        yield number, start - number * SHARD, stop - number * SHARD, places
 
 
 class RemoteScoring:
@@ -100,7 +101,8 @@ class RemoteScorer(Scorer):
     def __init__(self, metric: Metric, shared: _Shared, part: slice, share: float, team: Team):
         super().__init__(metric, shared.evidence.subset(part), shared.context.subset(part))
         self._shared, self._team = shared, team
-        self._parts = list(shared.parts(part))
+        first, last, _ = part.indices(len(shared.context))
+        self._parts = list(parts_of(first, last))
         self._share_of_part = _SHARE * share / len(self._parts)
         self._foreseen: dict[tuple, list[Job]] = {}
 

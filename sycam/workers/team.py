@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,13 +17,14 @@ from sycam.errors import RunError, SycamError
 from sycam.events import Note, Notify, ignore
 from sycam.support.arguments import argument
 from sycam.workers.orders import Done, Failed, Missing, Order
-from sycam.workers.pools import Executor, Future, as_executor, kill, width_of
+from sycam.workers.pools import Executor, Future, as_executor, end, width_of
 from sycam.workers.worker import perform, ready
 
 AHEAD = 2  # orders under way for each worker, so that none waits for the driver
 PATIENCE = 600.0  # seconds after which a first order is given out again
 LATER = 20.0  # times what the longest order took, and this many seconds more, for the next ones
 LOST = 10  # times that an order may be lost
+FAREWELL = 5.0  # seconds for what a worker is at when its team ends
 BARREN = 4  # executors that break one after another, before any order is done
 
 
@@ -120,7 +121,7 @@ class Team:
         """End the workers that are this team's own."""
         self._foreseen.clear()
         if self._owned:
-            kill(self._executor)
+            end(self._executor, FAREWELL)
 
     def _fill(self) -> None:
         while len(self._running) < AHEAD * self.width and (self._waiting or self._foreseen):
@@ -238,7 +239,7 @@ class Team:
         if self._barren == 1:
             self._notify(Note(f"a worker was lost ({_said(error)}); its tasks are given out again"))
         if self._owned:
-            kill(self._executor)
+            end(self._executor, 0.0)
         jobs = [ticket.job for ticket in self._running.values()]
         self._running.clear()
         self._executor = self._again()
@@ -269,6 +270,3 @@ def _told(answer: Failed) -> Exception:
         return RunError(f"a worker failed:\n{answer.text}")
     answer.error.add_note(f"In a worker:\n{answer.text}")
     return answer.error
-
-
-Make = Callable[[], Executor]

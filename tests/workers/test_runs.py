@@ -1,0 +1,243 @@
+"""Whole runs: the same folder however many workers there are, and whatever becomes of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import sycam
+import sycam.workers.team as team_room
+from sycam.errors import NetworkError, OptionError
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers(searched, content, apart):
+    folders = []
+    for count in (1, 2, 5):
+        apart._max_workers = count
+        folders.append(content(searched(f"of-{count}", executor=apart)))
+    assert folders[0]["result"]["certificate"]["winner"] is not None
+    assert folders[0] == folders[1] == folders[2]
+
+
+def test_a_run_with_workers_is_verified_by_one_process(searched, apart):
+    verified = sycam.verify(searched("run", executor=apart))
+    assert verified.holds
+
+
+def test_a_run_of_one_process_goes_on_with_workers(searched, content, apart):
+    searched("both", budget=12)
+    assert (
+        content(searched("both", executor=apart))["result"]["certificate"]
+        == (content(searched("workers", executor=apart))["result"]["certificate"])
+    )
+
+
+def test_a_table_of_methods_is_the_same(factory, pictures, apart):
+    given = factory, "4", pictures, ["grad-cam", "eigen-cam", "relu(G)"], ["road", "insertion"]
+    ours, theirs = sycam.evaluate(*given), sycam.evaluate(*given, executor=apart)
+    assert theirs.to_dict() == ours.to_dict()
+
+
+def test_a_module_is_sent_as_it_is(searched, content, apart, small_network):
+    torch.manual_seed(3)
+    module = nn.Sequential(*list(small_network)[:4], nn.Flatten(), nn.Linear(6 * 64, 4)).eval()
+    own = content(searched("own", network=module, metric="average-drop", layer="3"))
+    sent = content(
+        searched("sent", network=module, metric="average-drop", layer="3", executor=apart)
+    )
+    assert sent["scores.jsonl"] == own["scores.jsonl"]
+
+
+class Unsendable(nn.Sequential):
+    def __reduce__(self) -> tuple:
+        raise TypeError("it holds a connection")
+
+    def __deepcopy__(self, memo: dict) -> nn.Module:
+        return nn.Sequential(*self)
+
+
+def test_a_network_that_cannot_be_sent_is_refused(searched, apart):
+    module = Unsendable(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    ).eval()  # fmt: skip
+    with pytest.raises(OptionError, match=r"holds a connection; name the network .*FILE\.py"):
+        searched("run", network=module, executor=apart)
+
+
+def test_a_factory_that_makes_another_network_each_time_is_refused(tmp_path, searched, apart):
+    file = tmp_path / "chance.py"
+    file.write_text(
+        "import os\nfrom torch import nn\nimport torch\n"
+        "def make():\n"
+        "    torch.manual_seed(int.from_bytes(os.urandom(4), 'big'))\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(),\n"
+        "        nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+    )
+    with pytest.raises(NetworkError, match="the same network each time"):
+        searched("run", network=f"{file}:make", executor=apart)
+
+
+# --- real processes ---------------------------------------------------------------------------
+
+
+@contextmanager
+def killer(times: int, seed: int) -> Iterator[list[int]]:
+    """Kills a worker at random moments, so many times; the list tells whom."""
+    chance, killed, over = random.Random(seed), [], threading.Event()
+
+    def work() -> None:
+        while len(killed) < times and not over.is_set():
+            time.sleep(chance.uniform(0.1, 1.5))
+            if alive := multiprocessing.active_children():
+                with suppress(OSError):
+                    os.kill(victim := chance.choice(alive).pid, signal.SIGKILL)
+                    killed.append(victim)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_processes_find_what_one_would(searched, content, apart):
+    expected = content(searched("apart", executor=apart))
+    for count in (1, 2, 4):
+        assert content(searched(f"processes-{count}", workers=count)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_workers_change_nothing(searched, content, apart):
+    given = {"budget": 200, "search_images": 32}
+    expected = content(searched("apart", executor=apart, **given))
+    killed: list[int] = []
+    for attempt in range(20):
+        with killer(20 - len(killed), attempt) as some:
+            found = content(searched(f"killed-{attempt}", workers=2, **given))
+        assert found == expected
+        killed += some
+        if len(killed) >= 20:
+            break
+    assert len(killed) >= 20
+
+
+@pytest.mark.slow
+def test_a_worker_that_stops_answering_is_replaced(searched, content, apart, monkeypatch):
+    expected = content(searched("apart", executor=apart, budget=100))
+    monkeypatch.setattr(team_room, "LATER", 1.0)
+    stopped = []
+
+    def stop() -> None:
+        time.sleep(8)
+        if alive := multiprocessing.active_children():
+            os.kill(alive[0].pid, signal.SIGSTOP)
+            stopped.append(alive[0].pid)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    found = content(searched("stopped", workers=2, budget=100))
+    thread.join()
+    assert found == expected
+
+
+DRIVER = """
+import sys, torch, sycam
+if __name__ == "__main__":
+    network, out, pictures = sys.argv[1:]
+    sycam.synthesize(
+        network, "4", torch.load(pictures), out=out, budget=60, search_images=24, heldout=16,
+        grammar="gradient", workers=2, report=False,
+    )
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_goes_on_and_leaves_no_worker(
+    searched, content, apart, factory, pictures, tmp_path
+):
+    expected = content(searched("apart", executor=apart, budget=60))
+    script, images, out = tmp_path / "run.py", tmp_path / "images.pt", tmp_path / "driver"
+    script.write_text(DRIVER)
+    torch.save(pictures, images)
+    command = [sys.executable, str(script), factory, str(out), str(images)]
+    driver = subprocess.Popen(command)
+    journal = out / "scores.jsonl"
+    while driver.poll() is None and not (journal.exists() and journal.stat().st_size > 20_000):
+        time.sleep(0.05)
+    children = _children(driver.pid)
+    driver.kill()
+    driver.wait()
+    assert children
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"workers {children} outlive the run that started them")
+    subprocess.run(command, check=True)
+    found = content(out)
+    assert found["result"]["certificate"] == expected["result"]["certificate"]
+    assert found["result"]["best"] == expected["result"]["best"]
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task/{pid}/children")
+    if not tasks.exists():
+        pytest.skip("whose children processes are is told by /proc on Linux alone")
+    return [int(child) for child in tasks.read_text().split()]
+
+
+# --- executors of others ------------------------------------------------------------------------
+
+
+def installed(name: str, extra: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed: {extra}")
+
+
+@pytest.mark.slow
+def test_loky(searched, content, apart):
+    installed("loky", "pip install loky")
+    import loky
+
+    expected = content(searched("apart", executor=apart))
+    executor = loky.get_reusable_executor(max_workers=2)
+    try:
+        assert content(searched("loky", executor=loky.get_reusable_executor)) == expected
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+@pytest.mark.slow
+def test_dask(searched, content, apart, tmp_path):
+    installed("distributed", "pip install 'sycam[dask]'")
+    from distributed import Client, LocalCluster
+
+    expected = content(searched("apart", executor=apart))
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        found = content(searched("dask", executor=client.get_executor()))
+    assert found == expected
