@@ -86,9 +86,9 @@ Device = Annotated[
 Workers = Annotated[
     str | None,
     typer.Option(
-        metavar="N|auto",
+        metavar="N|auto|ray",
         help="how many processes of this machine score, each on one thread; auto: one each core; "
-        "this process alone if none",
+        "ray: the cluster of RAY_ADDRESS; this process alone if none",
         rich_help_panel=DEVICE,
     ),
 ]

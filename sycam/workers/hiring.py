@@ -13,7 +13,8 @@ from sycam.events import Note, Notify, ignore
 from sycam.inference import sharing_cores
 from sycam.scoring.scoring import IN_PROCESS, Scoring
 from sycam.support.arguments import argument
-from sycam.workers.pools import checked_workers, processes
+from sycam.workers.pools import RAY, checked_workers, processes
+from sycam.workers.ray_cluster import RayExecutor
 from sycam.workers.remote_scorer import RemoteScoring
 from sycam.workers.team import Team
 from sycam.workers.worker import one_thread
@@ -26,7 +27,7 @@ def scoring_by(
     """Who scores within a call.
 
     Args:
-        workers: number of processes of this machine, or ``"auto"``.
+        workers: number of processes of this machine, ``"auto"`` or ``"ray"``.
         executor: of the user's, see :class:`~sycam.workers.pools.Executor`.
         notify: is told of threads and of workers that were lost.
 
@@ -43,7 +44,9 @@ def scoring_by(
             stack.enter_context(sharing_cores(lambda text: notify(Note(text))))
             yield IN_PROCESS
             return
-        if workers is not None:
+        if workers == RAY:
+            team = Team(RayExecutor, notify=notify)
+        elif workers is not None:
             team = Team(processes(checked_workers(workers)), owned=True, notify=notify)
         else:
             team = Team(executor, notify=notify)

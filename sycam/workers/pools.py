@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from sycam.errors import OptionError
 from sycam.support.arguments import argument
 
-AUTO = "auto"
+AUTO, RAY = "auto", "ray"
 UNKNOWN = 16  # workers that are assumed of an executor that does not say
 
 
@@ -71,7 +72,7 @@ def checked_workers(workers: int | str) -> int:
         workers = int(workers)
     if not isinstance(workers, Integral) or workers < 1:
         raise OptionError(
-            f"{argument('workers')} must be a number from 1 on, or {AUTO!r}; got {workers!r}"
+            f"{argument('workers')} must be a number from 1 on, {AUTO!r} or {RAY!r}; got {workers!r}"
         )
     return int(workers)
 
@@ -94,7 +95,9 @@ def processes(count: int) -> Callable[[], ProcessPoolExecutor]:
 
 
 def _end_with_parent() -> None:
-    """Let this process end where the one that started it was killed."""
+    """Let this process end where the one that started it was killed, but not by Ctrl-C, which
+    reaches all processes of a terminal: it is the run that decides what ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,8 +69,10 @@ class Recipe:
             "target": explained.target,
             "reshapes": [_sent(layer) for layer in explained.layers],
         }
-        network: str | bytes | None = explained.source
-        if network is None:
+        network: str | bytes
+        if explained.source is not None:
+            network = _wherever(explained.source)
+        else:
             network = pickled(explained.network, "the network", _CURE)
         return cls(
             versions=(__version__, torch.__version__),
@@ -144,6 +147,12 @@ class Recipe:
             return on_device(open_network(self.network), self.device)
         module: nn.Module = unpickled(self.network)
         return replace(open_network(module), module=module.to(self.device))
+
+
+def _wherever(source: str) -> str:
+    """What names a network, also for a process in another folder."""
+    file, of_file, factory = source.partition(".py:")
+    return f"{Path(file).resolve()}{of_file}{factory}" if of_file else source
 
 
 def _sent(layer: Layer) -> Any:

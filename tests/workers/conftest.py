@@ -73,13 +73,15 @@ def pictures() -> torch.Tensor:
 def searched(
     factory: str, pictures: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Searches with 30 candidates; the run's folder."""
+    """Searches with few candidates; the run's folder."""
     monkeypatch.setenv("SYCAM_CACHE", str(tmp_path / "cache"))
 
-    def search(name: str, network: Any = None, **options: Any) -> Path:
-        given = {"budget": 30, "search_images": 24, "heldout": 16, "grammar": "gradient"}
+    def search(name: str, network: Any = None, layer: str = "4", **options: Any) -> Path:
+        given = {
+            "metric": "road:percentiles=30+70", "budget": 16, "search_images": 20, "heldout": 10,
+        }  # fmt: skip
         sycam.synthesize(
-            network or factory, "4", pictures, out=tmp_path / name, report=False,
+            network or factory, layer, pictures, out=tmp_path / name, report=False,
             **(given | options),
         )  # fmt: skip
         return tmp_path / name
