@@ -2,10 +2,11 @@
 
     python benchmarks/workers.py [--networks demo resnet20] [--workers 1 2] [--batches 24]
 
-Each worker is a process of one thread. Scored is road on 16 images at one level each, the first stage of
-a race, in batches of eight formulas of which all are known beforehand, as those of the enumeration are.
-The first batches, in which workers start and make the network, are not counted. Overhead is what a task
-of one worker takes beyond the same scores in this process, on one thread, in the same parts.
+Each worker is a process of one thread. Scored is road on 16 images at one level each, the first
+stage of a race, in batches of eight formulas of which all are known beforehand, as those of the
+enumeration are. The first batches, in which workers start and make the network, are not counted.
+Overhead is what a task of one worker takes beyond the same scores in this process, on one thread,
+in the same parts.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def checked_workers(workers: int | str) -> int:
         workers = int(workers)
     if not isinstance(workers, Integral) or workers < 1:
         raise OptionError(
-            f"{argument('workers')} must be a number from 1 on, {AUTO!r} or {RAY!r}; got {workers!r}"
+            f"{argument('workers')} must be a number from 1 on, {AUTO!r} or {RAY!r}; got "
+            f"{workers!r}"
         )
     return int(workers)
 
