@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -39,25 +40,34 @@ def test_a_run_with_workers_is_verified_by_one_process(searched, pictures, apart
 
 
 def test_a_run_of_one_process_goes_on_with_workers(searched, content, apart):
-    searched("both", budget=8)
-    assert (
-        content(searched("both", executor=apart))["result"]["certificate"]
-        == (content(searched("workers", executor=apart))["result"]["certificate"])
+    before = content(searched("both", budget=8))["scores.jsonl"]
+    both = content(searched("both", executor=apart))
+    assert both["scores.jsonl"][: len(before)] == before
+    alone = content(searched("workers", executor=apart))["result"]["certificate"]
+    # Of one process, which chose another form of the network, the last digits may be others.
+    assert both["result"]["certificate"]["leaders"] == alone["leaders"]
+    assert both["result"]["certificate"]["winner"]["figure"] == pytest.approx(
+        alone["winner"]["figure"], abs=1e-6
     )
 
 
 def test_a_table_of_methods_is_the_same(factory, pictures, apart):
     given = factory, "4", pictures, ["grad-cam", "eigen-cam", "relu(G)"], ["road", "insertion"]
     ours, theirs = sycam.evaluate(*given), sycam.evaluate(*given, executor=apart)
-    assert theirs.to_dict() == ours.to_dict()
+    assert theirs.degenerate == ours.degenerate
+    for cell, scores in ours.scores.items():
+        np.testing.assert_allclose(theirs.scores[cell], scores, atol=1e-6)
 
 
-def test_a_module_is_sent_as_it_is(searched, content, apart, small_network):
+def test_a_module_is_sent_as_it_is(pictures, apart, small_network):
     torch.manual_seed(3)
     module = nn.Sequential(*list(small_network)[:4], nn.Flatten(), nn.Linear(6 * 64, 4)).eval()
-    own = content(searched("own", network=module, layer="3"))
-    sent = content(searched("sent", network=module, layer="3", executor=apart))
-    assert sent["scores.jsonl"] == own["scores.jsonl"]
+    own, sent = (
+        sycam.evaluate(module, "3", pictures, ["grad-cam", "relu(G)"], ["road"], executor=executor)
+        for executor in (None, apart)
+    )
+    for name in own.methods:
+        np.testing.assert_allclose(sent.scores[name, "road"], own.scores[name, "road"], atol=1e-6)
 
 
 class Unsendable(nn.Sequential):
