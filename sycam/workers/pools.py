@@ -40,12 +40,13 @@ def as_executor(executor: Any) -> tuple[Executor, Callable[[], Executor] | None]
     """An executor, and what makes another if it breaks, where that is known.
 
     Args:
-        executor: one, or a function without arguments that makes one.
+        executor: one, or a function or class that makes one without arguments.
 
     Raises:
         OptionError: neither.
     """
-    if callable(getattr(executor, "submit", None)):
+    # A class has the methods of what it makes.
+    if not isinstance(executor, type) and callable(getattr(executor, "submit", None)):
         return executor, None
     if callable(executor):
         made = executor()

@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -261,3 +262,33 @@ def test_ray(searched, content, apart, monkeypatch):
         assert content(searched("ray", workers="ray")) == expected
     finally:
         ray.shutdown()
+
+
+MPI = """
+import sys, torch, sycam
+from mpi4py.futures import MPIPoolExecutor
+if __name__ == "__main__":
+    network, out, pictures = sys.argv[1:]
+    with MPIPoolExecutor() as executor:
+        sycam.synthesize(
+            network, "4", torch.load(pictures), out=out, metric="road:percentiles=30+70",
+            budget=16, search_images=20, heldout=10, report=False, executor=executor,
+        )
+"""
+
+
+@pytest.mark.slow
+def test_mpi(searched, content, apart, factory, pictures, tmp_path):
+    installed("mpi4py", "pip install mpi4py, and an MPI such as mpich")
+    mpiexec = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("no mpiexec: install an MPI, such as by pip install mpich")
+    expected = content(searched("apart", executor=apart))
+    script, images, out = tmp_path / "run.py", tmp_path / "images.pt", tmp_path / "mpi"
+    script.write_text(MPI)
+    torch.save(pictures, images)
+    given = [script, factory, out, images]
+    subprocess.run(
+        [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", *map(str, given)], check=True
+    )
+    assert content(out) == expected

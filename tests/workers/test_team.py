@@ -200,6 +200,10 @@ def test_workers_and_executor_exclude_each_other():
         pass
 
 
+def test_a_class_makes_executors(jobs):
+    assert numbers(Team(Fickle).results(jobs)) == list(range(40))
+
+
 def test_what_is_no_executor_is_refused():
     with pytest.raises(OptionError, match="must have submit"), scoring_by(None, "dask"):
         pass
