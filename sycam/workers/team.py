@@ -23,7 +23,7 @@ from sycam.workers.worker import perform, ready
 AHEAD = 2  # orders under way for each worker, so that none waits for the driver
 PATIENCE = 600.0  # seconds after which a first order is given out again
 LATER = 20.0  # times what the longest order took, and this many seconds more, for the next ones
-LOST = 10  # times that an order may be lost
+LOST = 20  # times that an order may be lost, with each executor that breaks
 FAREWELL = 5.0  # seconds for what a worker is at when its team ends
 BARREN = 4  # executors that break one after another, before any order is done
 
@@ -230,7 +230,7 @@ class Team:
                 f"and the same call resumes; {argument('executor')} as a function that makes an "
                 "executor, like lambda: ProcessPoolExecutor(4), goes on by itself"
             )
-        if self._barren > BARREN:
+        if self._barren > BARREN and not self._longest:
             raise RunError(
                 f"workers die before they score anything ({_said(error)}); what they printed says "
                 "why. A script that is run as a program must keep its calls under "
