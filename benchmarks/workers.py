@@ -71,7 +71,7 @@ def seconds_of(
     for place, batch in enumerate(batches):
         if place == warm:
             started = time.monotonic(), time.process_time(), computing(pids())
-        scorer.foresee(batches[place + 1 :], which)
+        scorer.foresee(batches[place:], which)
         scorer.score(batch, which)
     ended = time.monotonic(), time.process_time(), computing(pids())
     return ended[0] - started[0], ended[1] - started[1], ended[2] - started[2]

@@ -255,9 +255,9 @@ class Search:
                 if isinstance(item, Level):
                     self.outcome.complete_cost = item.cost
                     continue
+                self.board.foresee(self._entering(coming))
                 if coming:
                     coming.popleft()
-                self.board.foresee(self._entering(coming))
                 self._enter(item, EXHAUSTIVE)
         finally:
             self.board.foresee(())
