@@ -14,7 +14,7 @@ from sycam.metrics import Context, Metric
 from sycam.scoring.scorer import Raw, Scorer
 from sycam.scoring.scoring import WHOLE
 from sycam.workers.orders import Order, Parcel
-from sycam.workers.portable import method_for_workers, metric_for_workers
+from sycam.workers.portable import Portable, method_for_workers, metric_for_workers
 from sycam.workers.recipe import Recipe
 from sycam.workers.shards import shard_bytes
 from sycam.workers.team import Job, Team
@@ -105,6 +105,7 @@ class RemoteScorer(Scorer):
         self._parts = list(parts_of(first, last))
         self._share_of_part = _SHARE * share / len(self._parts)
         self._foreseen: dict[tuple, list[Job]] = {}
+        self._metrics: dict[int, tuple[Metric, Portable]] = {}
 
     def plan(self, passes: int) -> None:
         """Nothing: workers take the form that was settled on, however many passes there are."""
@@ -152,7 +153,7 @@ class RemoteScorer(Scorer):
         which: np.ndarray | None,
     ) -> list[Job]:
         sent = None if method is None else method_for_workers(method)
-        under = tuple(map(metric_for_workers, metrics))
+        under = tuple(map(self._metric, metrics))
         return [
             Job(
                 Order(
@@ -169,6 +170,12 @@ class RemoteScorer(Scorer):
             )
             for number, start, stop, places in self._parts
         ]
+
+    def _metric(self, metric: Metric) -> Portable:
+        """The metric as it is sent, told once."""
+        if id(metric) not in self._metrics:
+            self._metrics[id(metric)] = metric, metric_for_workers(metric)
+        return self._metrics[id(metric)][1]
 
     def _answer(self, jobs: Sequence[Job]) -> Raw:
         done = self._team.results(jobs)
