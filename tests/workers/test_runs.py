@@ -105,13 +105,16 @@ def test_a_factory_that_makes_another_network_each_time_is_refused(tmp_path, sea
 
 
 @contextmanager
-def killer(times: int, seed: int) -> Iterator[list[int]]:
-    """Kills a worker at random moments, so many times; the list tells whom."""
+def killer(times: int, seed: int, journal: Path) -> Iterator[list[int]]:
+    """Kills a worker at random moments, so many times, once a first score is in the journal; the
+    list tells whom."""
     chance, killed, over = random.Random(seed), [], threading.Event()
 
     def work() -> None:
+        while not over.is_set() and not (journal.exists() and journal.stat().st_size > 500):
+            over.wait(0.1)
         while len(killed) < times and not over.is_set():
-            over.wait(chance.uniform(2, 14))  # to start takes some seconds
+            over.wait(chance.uniform(0.5, 9))
             if alive := multiprocessing.active_children():
                 with suppress(OSError):
                     os.kill(victim := chance.choice(alive).pid, signal.SIGKILL)
@@ -135,13 +138,14 @@ def test_processes_find_what_one_would(searched, content, apart):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_workers_change_nothing(searched, content, apart):
+def test_killed_workers_change_nothing(searched, content, apart, tmp_path):
     given = {"budget": 150, "search_images": 30}
     expected = content(searched("apart", executor=apart, **given))
     killed: list[int] = []
     for attempt in range(20):
-        with killer(20 - len(killed), attempt) as some:
-            found = content(searched(f"killed-{attempt}", workers=2, **given))
+        name = f"killed-{attempt}"
+        with killer(20 - len(killed), attempt, tmp_path / name / "scores.jsonl") as some:
+            found = content(searched(name, workers=2, **given))
         assert found == expected
         killed += some
         if len(killed) >= 20:
