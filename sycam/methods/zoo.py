@@ -94,6 +94,7 @@ class Entry:
         name: by which ``zoo:NAME`` finds it: lower case, digits and hyphens.
         formula: text of the weights; layers that it names stay as they are.
         network: what it was found for, in words.
+        opened_by: text by which ``--network`` opens that; a file lies in this repository.
         layers: names of the layers that were searched; ``auto`` for those that it chose.
         images: what was searched on, in words.
         search_images, heldout_images: how many.
@@ -103,12 +104,13 @@ class Entry:
         rivals: what it was compared with, at least one.
         command: that found it.
         source: the page that has these figures, or the run.
-        note: what else a user should know.
+        note: what else a user should know; None for nothing.
     """
 
     name: str
     formula: str
     network: str
+    opened_by: str
     layers: tuple[str, ...]
     images: str
     search_images: Count
@@ -118,7 +120,7 @@ class Entry:
     command: str
     source: str
     heldout: Estimate | None = absent()
-    note: str = ""
+    note: str | None = absent()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

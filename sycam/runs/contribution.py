@@ -16,6 +16,7 @@ from sycam.runs.record import RunRecord
 from sycam.runs.result import Result
 from sycam.scoring.statistics import Interval
 from sycam.search.options import SearchOptions
+from sycam.support.arguments import argument
 from sycam.support.options import declared
 from sycam.validation.validate import Row
 
@@ -40,6 +41,8 @@ def entry_of(result: Result, network: str | None = None, name: str | None = None
         raise RunError("the run has no winner: there is nothing to contribute")
     if best.known_as:
         raise RunError(f"a published CAM won, {best.known_as}: there is no formula to contribute")
+    if len(validation.goals) > 1:
+        raise RunError(f"the run has {len(validation.goals)} goals; an entry has one metric")
     if best.heldout is None or not validation.verdicts:
         raise RunError(
             "the run has no held-out evidence beside a published CAM: run the same command again, "
@@ -48,12 +51,16 @@ def entry_of(result: Result, network: str | None = None, name: str | None = None
     rows = {row.name: row for row in validation.rows if row.against is not None}
     verdict = validation.verdicts[0]
     rivals = ((CHOSEN, verdict.chosen_published), (HINDSIGHT, verdict.best_published))
-    source, title = network or record.network.source, record.network.name
+    source = network or record.network.source
+    if source is None:
+        raise RunError(f"the run's network was given from Python: name it by {argument('network')}")
+    command = _command(record, source)
     words = re.findall(r"[a-z0-9]+", f"{record.network.name} {result.metric}".lower())
     return Entry(
         name=name or "-".join(words),
         formula=best.expression,
-        network=title if source in (None, title) else f"{title} ({source})",
+        network=record.network.name,
+        opened_by=source,
         layers=record.network.layers,
         images=str((record.data.search_origin or {}).get("source", "given from Python")),
         search_images=record.data.search_images,
@@ -61,7 +68,7 @@ def entry_of(result: Result, network: str | None = None, name: str | None = None
         metric=result.metric,
         heldout=_estimate(best.heldout),
         rivals=tuple(_rival(rows[one], why) for why, one in rivals),
-        command=_command(record, source),
+        command=command,
         source=f"run {record.identity[:12]}, {record.created[:10]}",
     )
 
@@ -82,18 +89,14 @@ def _rival(row: Row, why: str) -> Rival:
     )
 
 
-def _command(record: RunRecord, network: str | None) -> str:
+def _command(record: RunRecord, network: str) -> str:
     """The command that searches the same again."""
     asked, data = record.settings, record.data
     origin = data.search_origin
-    if (
-        origin is None
-        or network is None
-        or not (asked.target_recorded and record.network.reshape_recorded)
-    ):
+    if origin is None or not (asked.target_recorded and record.network.reshape_recorded):
         raise RunError(
-            "images, target, reshape or network were given from Python, so that no command finds "
-            "the formula again; search by sycam synthesize"
+            "the run's images, target or reshape were given from Python, so that no command finds "
+            "its formula again; search by sycam synthesize"
         )
     words: list[str] = []
 

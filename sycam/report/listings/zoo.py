@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection
+from textwrap import fill
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -29,11 +30,17 @@ def description(entry: Entry) -> dict[str, Any]:
 def listing(entries: Collection[Entry]) -> RenderableType:
     """The entries, a row each, and what to expect of them."""
     table = plain_table()
-    for title in (*_HEAD, "formula"):
+    for title in _HEAD:
         table.add_column(title, overflow="fold")
+    formulas = Table.grid(padding=(0, 2))
+    formulas.add_column(no_wrap=True)
+    formulas.add_column(overflow="fold")
     for entry in entries:
-        table.add_row(*map(shown, (*_cells(entry), entry.formula)))
-    return Group(table, WARNING, "sycam zoo NAME says more of one, and how to use it")
+        table.add_row(*map(shown, _cells(entry)))
+        formulas.add_row(Text(entry.name, style="cyan"), shown(entry.formula))
+    return Group(
+        table, formulas, "", WARNING, "", "sycam zoo NAME says more of one, and how to use it"
+    )
 
 
 def detail(entry: Entry) -> RenderableType:
@@ -91,13 +98,12 @@ def _facts(entry: Entry, marked: bool = False) -> dict[str, str]:
     def code(text: str) -> str:
         return f"`{text}`" if marked else text
 
-    path, hash_, anchor = entry.source.partition("#")
-    source = f"{path.removeprefix('docs/')}" if path.startswith("docs/") else f"../{path}"
-    linked = marked and path.endswith(".md")
-    # Titles of the benchmarks' records hold commands, so that only pages of docs/ have anchors.
-    anchor = hash_ + anchor if path.startswith("docs/") else ""
+    source = entry.source
+    if marked and ".md" in source:
+        at = source.removeprefix("docs/") if source.startswith("docs/") else f"../{source}"
+        source = f"[{source}]({at})"
     facts = {
-        "network": entry.network,
+        "network": f"{entry.network}, opened by {code(entry.opened_by)}",
         "layers": ", ".join(map(code, entry.layers)),
         "images": f"{entry.images}: {entry.search_images} to search on, {entry.heldout_images} "
         "held out",
@@ -106,7 +112,7 @@ def _facts(entry: Entry, marked: bool = False) -> dict[str, str]:
         if entry.heldout is None
         else entry.heldout.text(),
         "found by": code(entry.command),
-        "figures": f"[{path}]({source}{anchor})" if linked else entry.source,
+        "figures": source,
     }
     return facts | ({"note": entry.note} if entry.note else {})
 
@@ -132,16 +138,18 @@ def _row(*cells: str) -> str:
 
 _INTRODUCTION = f"""# The zoo: formulas that searches found
 
-Formulas as text, without weights, each with the network, layer and metric that it was found for, its
-figures on held-out images and the published CAMs beside it. This page is written by
+Formulas as text, without weights, each with the network, layer and metric that it was found for,
+its figures on held-out images and the published CAMs beside it. This page is written by
 `python -m sycam.report.listings.zoo`, from the file that SyCAM reads.
 
-**{WARNING}** ([all cells](../benchmarks/RESULTS.md))
+{fill(f"**{WARNING}**", 100)}
+
+All cells are in [RESULTS.md](../benchmarks/RESULTS.md).
 
 ## Using one
 
 `zoo:NAME` stands wherever a method or a first guess does. Layers that a formula names stay as they
-are; another network has others, so that such a formula serves networks with layers of these names only.
+are, so that such a formula serves only networks with layers of these names.
 
 ```
 sycam zoo
@@ -162,8 +170,8 @@ CAM(Sequential, 'features.5', 'smooth(cam[features.5](symlog(G)))')
 ## All formulas
 
 Differences are formula minus rival: above 0 the formula is ahead, whatever the metric's direction.
-*Hardest* is the rival that it is least ahead of. In square brackets: 95 % bootstrap intervals over the
-held-out images, where they are on record.
+The *hardest rival* is the one that it is least ahead of. In square brackets: 95 % bootstrap
+intervals over the held-out images, where they are on record.
 """
 
 _CONTRIBUTING = """## Contributing one
@@ -175,11 +183,11 @@ sycam synthesize --network NETS.py:NAME --images IMAGES --metric road --out runs
 sycam zoo --entry runs/mine --name mine-road
 ```
 
-The second derives the run again (`sycam verify`) and prints its entry, with the command that found it, only
-where every claim holds. Say in `images` which data set it is, by a name that others can get; put the entry into
-`sycam/methods/zoo.json`, its figures into `benchmarks/RESULTS.md` with the page named as `source`, and write
-this page again. A winner that is a published CAM is refused, a formula that is behind its rivals is not:
-it says what not to expect.
+The second derives the run again (`sycam verify`) and prints its entry, with the command that found
+it, only where every claim holds. Say in `images` which data set it is, by a name that others can
+get; put the entry into `sycam/methods/zoo.json` and its figures into `benchmarks/RESULTS.md`, name
+that page as `source`, and write this page again. A winner that is a published CAM is refused; a
+formula that is behind its rivals is not: it says what not to expect.
 """
 
 
