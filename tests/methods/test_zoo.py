@@ -75,11 +75,8 @@ def test_layers_that_a_formula_names_stay_as_they_are():
     assert find_method("zoo:demo-road").sites == ("features.5",)
     network = open_network("demo").module
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    by_name = CAM(network, "zoo:demo-road")(images)
-    by_hand = CAM(network, "features.5", "smooth(symlog(G))")(images)
-    # One layer, whose heatmap is blurred instead of its weights' sums: the same shape, in [0, 1].
-    assert by_name.shape == by_hand.shape
-    assert torch.equal(by_name, CAM(network, find_entry("demo-road").formula)(images))
+    at_its_layer = CAM(network, "smooth(cam[features.5](symlog(G)))")
+    assert torch.equal(CAM(network, "zoo:demo-road")(images), at_its_layer(images))
     layered = CAM(network, "features.5", "zoo:resnet20-layer2-road")
     assert torch.equal(layered(images), CAM(network, "features.5", "smooth(relu(G))")(images))
 
@@ -96,7 +93,7 @@ def test_a_name_that_is_not_there_lists_those_that_are():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"formula": "mean("}, "expected"),
+        ({"formula": "mean("}, "the text ends too early"),
         ({"name": "Two words"}, "no name of the zoo"),
         ({"rivals": []}, "has no rival"),
         ({"layers": []}, "names no layer"),
