@@ -160,12 +160,15 @@ sycam synthesize --guess zoo:resnet20-layer2-road --layer features.5
 
 In Python:
 
+```python
 >>> import sycam
 >>> network = sycam.open_network("demo").module
->>> sycam.CAM(network, "features.5", "zoo:resnet20-layer2-road")
-CAM(Sequential, 'features.5', 'smooth(relu(G))')
->>> sycam.CAM(network, "zoo:demo-road")
-CAM(Sequential, 'features.5', 'smooth(cam[features.5](symlog(G)))')
+>>> print(sycam.CAM(network, "features.5", "zoo:resnet20-layer2-road").expression)
+smooth(relu(G))
+>>> print(sycam.CAM(network, "zoo:demo-road").expression)
+smooth(cam[features.5](symlog(G)))
+
+```
 
 ## All formulas
 
