@@ -15,7 +15,7 @@ from sycam.cli import reference
 from sycam.grammar import grammar_names, load_grammar
 from sycam.language import OPERATORS
 from sycam.metrics import METRICS, find_metric
-from sycam.report.listings import grammars, metrics
+from sycam.report.listings import grammars, metrics, zoo
 from sycam.testing import isolated_metrics, isolated_operators
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -157,6 +157,11 @@ def test_the_page_on_metrics_is_the_one_that_is_generated():
     assert committed == metrics.page(ours), (
         "python -m sycam.report.listings.metrics > docs/metrics.md"
     )
+
+
+def test_the_page_on_the_zoo_is_the_one_that_is_generated():
+    committed = (DOCS / "zoo.md").read_text(encoding="utf-8")
+    assert committed == zoo.page(), "python -m sycam.report.listings.zoo > docs/zoo.md"
 
 
 def test_examples_of_the_tables_of_grammars():

@@ -21,6 +21,7 @@ from sycam.cli.recommend import recommend
 from sycam.cli.runs import cite, explain, export, report, verify
 from sycam.cli.spelling import Command, Root
 from sycam.cli.synthesize import synthesize
+from sycam.cli.zoo import zoo
 from sycam.errors import SycamError
 from sycam.support.caches import let_matplotlib_write
 from sycam.support.terminal import open_console, shown
@@ -71,6 +72,7 @@ for command in (
     folders.runs,
     folders.compare,
     cite,
+    zoo,
     doctor,
 ):
     app.command(cls=Command)(command)

@@ -20,6 +20,12 @@ def methods(incomplete: str) -> list[str]:
     return _starting(METHODS, incomplete)
 
 
+def zoo(incomplete: str) -> list[str]:
+    from sycam.methods.zoo import zoo
+
+    return _starting(zoo(), incomplete)
+
+
 def grammars(incomplete: str) -> list[str]:
     from sycam.grammar import grammar_names
 

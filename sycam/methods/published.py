@@ -18,6 +18,7 @@ from sycam.methods.fullgrad import fullgrad
 from sycam.methods.group import group_cam
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
 from sycam.methods.poly import poly_cam
+from sycam.methods.zoo import PREFIX, formula
 
 A, G = "activations", "gradients"
 HABIT = "grad-cam"  # what everybody uses
@@ -464,7 +465,7 @@ def is_habit(method: Method) -> bool:
 
 def find_method(text: str | Expression | Method) -> Method:
     """A named method, one at a layer (``grad-cam@layer4``), one with a blur
-    (``blurred-grad-cam``), or any expression as one.
+    (``blurred-grad-cam``), a formula of the zoo (``zoo:NAME``), or any expression as one.
 
     Raises:
         UnknownNameError, ExpressionError: neither a name nor an expression.
@@ -480,6 +481,8 @@ def find_method(text: str | Expression | Method) -> Method:
     text = text.strip()
     if text in METHODS:
         return METHODS[text]
+    if text.startswith(PREFIX):
+        return find_method(formula(text))
     name, _, site = text.partition("@")
     plain = name.removeprefix(f"{BLURRED}-")
     if plain in METHODS:

@@ -58,7 +58,7 @@ class SearchOptions:
         heldout_share: of a budget in time, what is kept for the held-out evidence where all of it
             would take longer: at least its most important part, see
             :class:`sycam.validation.measures.Workload`.
-        guesses: expressions that enter first, also as text.
+        guesses: expressions that enter first, also as text, or as ``zoo:NAME``.
         threshold: the search ends at the first expression above: a number, or
             ``"best-published"``.
         rule: how the winner is selected among the finished, of ``RULES``.
@@ -99,7 +99,7 @@ class SearchOptions:
         0.4, "of a budget in time: the part kept for held-out evidence, at most"
     )
     guesses: tuple[language.Expression, ...] | Sequence[str | language.Expression] | str = option(
-        (), "an expression to try first; repeatable", keyword="guess", text=list[str]
+        (), "an expression, or zoo:NAME, to try first; repeatable", keyword="guess", text=list[str]
     )
     threshold: float | str | None = option(
         None, "end at the first expression above: a number, best-published", text=str | None
@@ -229,8 +229,10 @@ class SearchOptions:
 
 
 def _guesses(given: Sequence[str | language.Expression] | str) -> tuple[language.Expression, ...]:
+    from sycam.methods.zoo import formula  # torch, for which no page of help waits
+
     given = [given] if isinstance(given, str) else given
-    expressions = [language.parse_weights(one) if isinstance(one, str) else one for one in given]
+    expressions = [formula(one) if isinstance(one, str) else one for one in given]
     return tuple(dict.fromkeys(expressions))
 
 
