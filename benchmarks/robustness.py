@@ -3,8 +3,8 @@
     python benchmarks/robustness.py [NAME ...] [--methods grad-cam,layer-cam] [--images 32]
         [--noises gaussian,blur] [--seed 0] [--out FOLDER]
 
-Each setting is one ``sycam.applications.robustness``; printed are its tables and tests, and lines of
-the table in RESULTS.md. With ``--out`` its tables and pictures are kept in a folder per setting.
+Each setting is one ``sycam.applications.robustness``; printed are its tables and tests, and
+lines of the table in RESULTS.md. With ``--out`` its tables and pictures are kept in a folder per setting.
 """
 
 from __future__ import annotations

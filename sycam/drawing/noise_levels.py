@@ -32,7 +32,7 @@ def draw_noise_levels(points: Mapping[str, Sequence[Point]], title: str = "") ->
     if not every:
         raise OptionError("there is no level of noise to draw")
     kinds = list(dict.fromkeys(point[0] for point in every))
-    texts = apart(dict.fromkeys(point[2] for point in every), _LONGEST)
+    texts = apart(list(dict.fromkeys(point[2] for point in every)), _LONGEST)
     figure = Figure(
         figsize=(1.4 + 2.1 * len(kinds), 0.8 + 1.9 * len(points) + 0.1 * len(texts)),
         layout="constrained",

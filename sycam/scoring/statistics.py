@@ -91,7 +91,7 @@ def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = No
 
 
 def percentile_interval(figure: float, resampled: np.ndarray) -> Interval:
-    """A figure with the percentiles of ``[R]`` resampled ones, those left out that are undefined."""
+    """A figure with the percentiles of ``[R]`` resampled ones, but those undefined."""
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
         return Interval(figure, figure, figure)

@@ -129,8 +129,8 @@ class RobustnessResult:
         return Plot(draw_ranks(ranks, title=f"{figure} on {self.network}"))
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``robustness.json``, ``robustness.csv``, ``robustness.png`` and, where methods could
-        be ranked by RM, ``robustness_ranks.png`` into a folder.
+        """Write ``robustness.json``, ``robustness.csv``, ``robustness.png`` and, where methods
+        could be ranked by RM, ``robustness_ranks.png`` into a folder.
 
         Raises:
             RunError: they cannot be written.
@@ -156,7 +156,8 @@ class RobustnessResult:
             [
                 (
                     row.method, "", *(_said(getattr(row, f)) for f in FIGURES),
-                    *(_rank(self.ranks[f], row.method) for f in FIGURES), str(self.flat[row.method]),
+                    *(_rank(self.ranks[f], row.method) for f in FIGURES),
+                    str(self.flat[row.method]),
                 )
                 for row in self.pooled
             ],

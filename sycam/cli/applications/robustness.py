@@ -47,8 +47,8 @@ def robustness(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="names, METHOD@LAYER, expressions or folders of runs; all methods without expensive "
-            "leaves if none",
+            help="names, METHOD@LAYER, expressions or folders of runs; all methods without "
+            "expensive leaves if none",
             autocompletion=completion.methods,
         ),
     ] = None,

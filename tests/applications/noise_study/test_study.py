@@ -26,7 +26,7 @@ COPIES = (Noise("gaussian", 0.1), Noise("gaussian", 0.5), Noise("blur", 0.05))
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return torch.rand(12, 3, 24, 24, generator=torch.Generator().manual_seed(4))
+    return torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(4))
 
 
 def made_up(count: int = 20, copies: int = 3) -> np.ndarray:
