@@ -4,7 +4,7 @@
         [--noises gaussian,blur] [--seed 0] [--out FOLDER]
 
 Each setting is one ``sycam.applications.robustness``; printed are its tables and tests, and
-lines of the table in RESULTS.md. With ``--out`` its tables and pictures are kept in a folder per setting.
+lines of the table in RESULTS.md. With ``--out`` tables and pictures are kept in a folder each.
 """
 
 from __future__ import annotations

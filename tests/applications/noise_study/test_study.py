@@ -6,8 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 from typer.testing import CliRunner
 
 import sycam
@@ -24,11 +22,6 @@ METHODS = ("grad-cam", "layer-cam", "mean(relu(G)) * max(A)")
 COPIES = (Noise("gaussian", 0.1), Noise("gaussian", 0.5), Noise("blur", 0.05))
 
 
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(4))
-
-
 def made_up(count: int = 20, copies: int = 3) -> np.ndarray:
     """``[N,V,4]`` parts with a share of changed predictions."""
     rng = np.random.default_rng(0)
@@ -36,17 +29,19 @@ def made_up(count: int = 20, copies: int = 3) -> np.ndarray:
     return np.stack([overlap * ~changed, ~changed, overlap * changed, changed], -1).astype(float)
 
 
-def test_all_noise_is_the_metric_rm(small_network, images):
+def test_all_noise_is_the_metric_rm():
     """Of the same copies, figure and interval."""
     pytest.importorskip("skimage")
     noises = ("gaussian", "blur")
-    found = robustness(small_network, "3", images, METHODS, noises=noises)
-    table = sycam.evaluate(small_network, "3", images, METHODS, ["rm:noises=gaussian+blur"])
+    found = robustness("demo", "features.8", "demo", METHODS, count=6, noises=noises)
+    table = sycam.evaluate(
+        "demo", "features.8", "demo", METHODS, ["rm:noises=gaussian+blur"], count=6
+    )
     for row in found.pooled:
         theirs = table.cells[row.method, "rm:noises=gaussian+blur"]
         for end in ("mean", "low", "high"):
             assert getattr(row.rm, end) == pytest.approx(getattr(theirs, end), abs=1e-6)
-        assert row.kept + row.changed == len(images) * sum(len(LEVELS[kind]) for kind in noises)
+        assert row.kept + row.changed == 6 * sum(len(LEVELS[kind]) for kind in noises)
     levels = [row for row in found.rows if row.level is not None and row.method == "grad-cam"]
     assert [(row.noise, row.level) for row in levels] == [
         (kind, level) for kind in noises for level in LEVELS[kind]
