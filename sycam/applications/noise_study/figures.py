@@ -54,7 +54,14 @@ def rows_of(
     found = {method: _figures(pools @ values, seed) for method, values in parts.items()}
     counts = next(iter(parts.values())).sum(0) if parts else np.zeros((len(copies), 4))
     return tuple(
-        NoiseRow(noise, level, method, *found[method][place], *map(int, pooled[[1, 3]].round()))
+        NoiseRow(
+            noise,
+            level,
+            method,
+            *found[method][place],
+            kept=round(pooled[1]),
+            changed=round(pooled[3]),
+        )  # fmt: skip
         for place, ((noise, level), pooled) in enumerate(zip(groups, pools @ counts, strict=True))
         for method in parts
     )
