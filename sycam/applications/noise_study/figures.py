@@ -58,10 +58,10 @@ def rows_of(
             noise,
             level,
             method,
-            *found[method][place],
+            **dict(zip(FIGURES, found[method][place], strict=True)),
             kept=round(pooled[1]),
             changed=round(pooled[3]),
-        )  # fmt: skip
+        )
         for place, ((noise, level), pooled) in enumerate(zip(groups, pools @ counts, strict=True))
         for method in parts
     )
