@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from sycam.data.names import DEMO
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
@@ -23,8 +22,9 @@ from sycam.problem.explained_network import (
     check_volumes,
     on_device,
 )
-from sycam.problem.images import Images, demo_images, read_images, sample, with_masks
+from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
+from sycam.problem.problem import read_undivided
 from sycam.report.progress import Watcher, console_of
 from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.html_table import html_table
@@ -221,16 +221,8 @@ def evaluate(  # noqa: PLR0913 (public)
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)
         known = on_device(open_network(network), device)
-        image_set = (
-            demo_images("heldout", 64, seed)
-            if isinstance(images, str) and images == DEMO
-            else read_images(images, data.labels, data.masks, known, notify)
-        )
-        image_set = with_masks(image_set, any(m.needs_masks for m in chosen.values()))
-        only = known.module if data.correct_only else None
-        image_set = sample(image_set, count, seed, only, explain.output)
-        for line in (*image_set.notes, *image_set.skipped):
-            notify(Note(line))
+        masked = any(m.needs_masks for m in chosen.values())
+        image_set = read_undivided(images, data, known, count, seed, explain.output, masked, notify)
         for metric in chosen.values():
             check_volumes(metric, image_set)
             check_scorable(metric, compared.values())

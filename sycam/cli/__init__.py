@@ -13,6 +13,7 @@ import typer
 
 from sycam.cli import folders
 from sycam.cli.applications.ensemble import ensemble
+from sycam.cli.applications.robustness import robustness
 from sycam.cli.diagnosing.doctor import doctor
 from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
@@ -67,6 +68,7 @@ for command in (
     explain,
     evaluate,
     ensemble,
+    robustness,
     verify,
     export,
     folders.runs,

@@ -23,7 +23,16 @@ from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
 from sycam.problem.explained_network import ExplainedNetwork, check_volumes, on_device
 from sycam.problem.identity import identity_of
-from sycam.problem.images import check_groups_of_scenes, divide, read_images
+from sycam.problem.images import (
+    Images,
+    check_groups_of_scenes,
+    demo_images,
+    divide,
+    read_images,
+    sample,
+    with_masks,
+)
+from sycam.problem.options import DataOptions
 from sycam.problem.request import Request
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
@@ -226,6 +235,42 @@ def read_and_divide(
     for line in dict.fromkeys(notes):
         notify(Note(line))
     return searched, unseen
+
+
+def read_undivided(
+    images: Images,
+    data: DataOptions,
+    known: NamedNetwork,
+    count: int | None,
+    seed: int,
+    output: str,
+    masked: bool,
+    notify: Notify,
+) -> ImageSet:
+    """All the images given or a sample of them; of ``"demo"`` 64 held-out scenes.
+
+    Args:
+        images, data: which.
+        known: the network, whose preprocessing files are read with.
+        count: how many, drawn by the seed; all if None.
+        seed: of the sample.
+        output: what the network returns, to tell which images it classifies correctly.
+        masked: whether masks are needed.
+        notify: is told what was left out, and of the progress.
+
+    Raises:
+        SycamError: images that cannot be read.
+    """
+    given = (
+        demo_images("heldout", 64, seed)
+        if isinstance(images, str) and images == DEMO
+        else read_images(images, data.labels, data.masks, known, notify)
+    )
+    only = known.module if data.correct_only else None
+    found = sample(with_masks(given, masked), count, seed, only, output)
+    for line in (*found.notes, *found.skipped):
+        notify(Note(line))
+    return found
 
 
 def _in_precision(

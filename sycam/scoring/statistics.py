@@ -14,6 +14,7 @@ from sycam.support.schema import Figure
 
 RESAMPLES = 9999
 _AT_ONCE = 333  # resamples of a figure that is no mean, computed together
+_PARTS = (_AT_ONCE,) * (RESAMPLES // _AT_ONCE) + (RESAMPLES % _AT_ONCE,)
 _ELEMENTS = 2_000_000  # scores that are resampled together
 _LEAST_ERROR = 0.1  # of a resample, in standard errors of the sample
 CONFIDENCE = 0.95
@@ -84,16 +85,36 @@ def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = No
     figure, count = float(metric.reduce(values, fitted)), len(values)
     rng = np.random.default_rng(seed)
     figures = [
-        metric.reduce(values[rng.integers(count, size=(part, count))], fitted)
-        for part in (_AT_ONCE,) * (RESAMPLES // _AT_ONCE) + (RESAMPLES % _AT_ONCE,)
+        metric.reduce(values[rng.integers(count, size=(part, count))], fitted) for part in _PARTS
     ]
-    resampled = np.concatenate(figures)
+    return percentile_interval(figure, np.concatenate(figures))
+
+
+def percentile_interval(figure: float, resampled: np.ndarray) -> Interval:
+    """A figure with the percentiles of ``[R]`` resampled ones, but those undefined."""
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
         return Interval(figure, figure, figure)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(resampled, (tail, 1 - tail))
     return Interval(figure, float(low), float(high))
+
+
+def resampled_sums(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """``[R,...]`` sums over as many images as there are, drawn with replacement as
+    :func:`interval` draws them: for many figures that are made of sums.
+
+    Args:
+        values: ``[N,...]`` finite.
+        seed: of the resampling.
+    """
+    count, rng = len(values), np.random.default_rng(seed)
+    flat, sums = values.reshape(count, -1), []
+    for part in _PARTS:
+        drawn = rng.integers(count, size=(part, count)) + count * np.arange(part)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=part * count).reshape(part, count)
+        sums.append(times @ flat)
+    return np.concatenate(sums).reshape(-1, *values.shape[1:])
 
 
 def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:

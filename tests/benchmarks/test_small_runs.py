@@ -58,6 +58,10 @@ RUNS = {
         ["weights only", "weights, maps and heats", "in batches are"],
     ),
     "race": (["tiny", "--images", "40", "--orders", "1", "--cache"], ["| tiny | "]),
+    "robustness": (
+        ["demo", "--methods", "grad-cam,layer-cam,random-weights", "--images", "4"],
+        ["All noise, 4 images", "| demo | grad-cam |"],
+    ),
     "scaling": (["--candidates", "3", "--images", "2"], ["\n         3       2"]),
     "score_tables": (["tiny", "--cache"], ["tiny: ", "60 images", "best published"]),
     "scoring": (

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sycam.applications.cams import Given, Setting, named
 from sycam.applications.ensembles import judging
 from sycam.applications.ensembles.choosing import Chooser
-from sycam.applications.ensembles.members import Member, Setting, members_of, named
+from sycam.applications.ensembles.members import members_of
 from sycam.applications.ensembles.options import EnsembleOptions
 from sycam.applications.ensembles.result import EnsembleResult
 from sycam.applications.ensembles.scores import Part, Scores, identity, open_journal
@@ -47,9 +48,9 @@ def ensemble(  # noqa: PLR0913 (public)
     layer: Layers,
     images: Images,
     metric: str | Metric = "road",
-    members: Sequence[Member] | Member | None = None,
+    members: Sequence[Given] | Given | None = None,
     *,
-    against: Sequence[Member] | Member = (),
+    against: Sequence[Given] | Given = (),
     how: EnsembleOptions = EnsembleOptions(),
     data: DataOptions = DataOptions(),
     explain: ExplainOptions = ExplainOptions(),
@@ -128,8 +129,8 @@ class _Posed:
         cls,
         asked: Request,
         metric: Metric,
-        members: Sequence[Member] | Member | None,
-        against: Sequence[Member] | Member,
+        members: Sequence[Given] | Given | None,
+        against: Sequence[Given] | Given,
         notify: Notify,
     ) -> _Posed:
         """Check what was given, load the network and read the images."""

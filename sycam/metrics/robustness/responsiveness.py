@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -101,10 +101,10 @@ class Responsiveness(Metric):
 
     def check(self, context: Context) -> None:
         """Refuse callable targets, and images for which the figure is undefined."""
-        _segmentation()
+        segmentation()
         seen = torch.zeros(2, dtype=torch.bool, device=context.images.device)
         for start in range(0, len(context), _PART):
-            changed = self._changes(context.subset(slice(start, start + _PART)))
+            changed = changed_predictions(context.subset(slice(start, start + _PART)), self._copies)
             seen |= torch.stack([(~changed).any(), changed.any()])
             if seen.all():
                 return
@@ -116,40 +116,76 @@ class Responsiveness(Metric):
         )
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
-        again = context.again(self.name)
-        changes = context.once(
-            (__name__, "changed predictions", self._copies), lambda: self._changes(context)
-        )
-        regions = context.once((__name__, "superpixels"), lambda: Regions.of(context.images))
-
-        def ranks(key: str, images: Tensor | Callable[[], Tensor]) -> Tensor:
-            return regions.ranks(again.heatmaps(f"{__name__}: {key}", images, target="predicted"))
-
-        clean = ranks("clean", context.images)
         parts = maps.new_zeros(*maps.shape[:2], 4, dtype=torch.float64)
-        for noise, changed in zip(self._copies, changes, strict=True):
-            noisy = ranks(str(noise), partial(noise.applied, context))
-            overlap = rank_biased_overlap(clean, noisy, regions.counts, self.persistence)
+        for overlap, changed in overlaps(self._copies, maps, context, self.persistence, self.name):
             for first, group in ((0, ~changed), (2, changed)):
                 parts[..., first] += overlap * group
                 parts[..., first + 1] += group
         return parts
 
     def reduce(self, values: np.ndarray, fitted: None = None) -> np.ndarray:
-        kept, of_kept, changed, of_changed = np.moveaxis(values.sum(-2), -1, 0)
-        with np.errstate(invalid="ignore"):
-            return kept / of_kept * (1 - changed / of_changed)
+        consistency, responsiveness = shares(values.sum(-2))
+        return consistency * responsiveness
 
-    def _changes(self, context: Context) -> Tensor:
-        """``[V,N]`` bool: which noisy copies have another prediction than their image."""
-        if context.classifier.score is not None:
-            raise OptionError(
-                "metric 'rm' asks whether noise changes the predicted class, but a callable is "
-                "explained; explain a class, like target='predicted'"
-            )
-        clean = context.classifier.predictions(context.images)
-        noisy = (context.classifier.predictions(n.applied(context)) for n in self._copies)
-        return torch.stack([predicted != clean for predicted in noisy])
+
+def shares(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Consistency C and responsiveness R, ``[...]`` each; NaN where no copy is of that kind.
+
+    Args:
+        sums: ``[...,4]`` as :attr:`Responsiveness.components`: overlap with copies that keep the
+            prediction, their number, overlap with those that change it, their number.
+    """
+    kept, of_kept, changed, of_changed = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore"):
+        return kept / of_kept, 1 - changed / of_changed
+
+
+def overlaps(
+    copies: Sequence[Noise], maps: Tensor, context: Context, persistence: float, name: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What noise does to the ranking of superpixels, copy by copy.
+
+    Args:
+        copies: V noisy copies of every image.
+        maps: ``[P,N,H,W]`` of P candidates, which are looked at again on every copy.
+        context: of the same N images.
+        persistence: p of the rank-biased overlap.
+        name: of the metric, for what it is told where candidates cannot be had again.
+
+    Yields:
+        For each copy the overlap ``[P,N]`` float64 of the rankings of the clean and of the noisy
+        image, and ``[N]`` bool, whether the prediction changed.
+    """
+    again = context.again(name)
+    changes = context.once(
+        (__name__, "changed predictions", tuple(copies)),
+        lambda: changed_predictions(context, copies),
+    )
+    regions = context.once((__name__, "superpixels"), lambda: Regions.of(context.images))
+
+    def ranks(key: str, images: Tensor | Callable[[], Tensor]) -> Tensor:
+        return regions.ranks(again.heatmaps(f"{__name__}: {key}", images, target="predicted"))
+
+    clean = ranks("clean", context.images)
+    for noise, changed in zip(copies, changes, strict=True):
+        noisy = ranks(str(noise), partial(noise.applied, context))
+        yield rank_biased_overlap(clean, noisy, regions.counts, persistence), changed
+
+
+def changed_predictions(context: Context, copies: Sequence[Noise]) -> Tensor:
+    """``[V,N]`` bool: which noisy copies have another prediction than their image.
+
+    Raises:
+        OptionError: a callable is explained, not a class.
+    """
+    if context.classifier.score is not None:
+        raise OptionError(
+            "metric 'rm' asks whether noise changes the predicted class, but a callable is "
+            "explained; explain a class, like target='predicted'"
+        )
+    clean = context.classifier.predictions(context.images)
+    noisy = (context.classifier.predictions(n.applied(context)) for n in copies)
+    return torch.stack([predicted != clean for predicted in noisy])
 
 
 @dataclass(frozen=True)
@@ -175,7 +211,7 @@ class Regions:
         Raises:
             OptionError: scikit-image is not installed.
         """
-        (quickshift, slic), regions = _segmentation(), []
+        (quickshift, slic), regions = segmentation(), []
         for image in images.double().cpu():
             flat = image.ndim == 3
             coloured = flat and len(image) == 3
@@ -243,8 +279,12 @@ def rank_biased_overlap(
     return tail + (1 - persistence) / persistence * terms.sum(-1)
 
 
-def _segmentation() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Quickshift and SLIC."""
+def segmentation() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Quickshift and SLIC.
+
+    Raises:
+        OptionError: scikit-image is not installed.
+    """
     try:
         from skimage.segmentation import quickshift, slic
     except ImportError:

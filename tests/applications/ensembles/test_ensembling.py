@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import sycam
 from sycam.applications import EnsembleResult, ensemble
-from sycam.applications.ensembles.members import ELEVEN, members_of, winner_of
+from sycam.applications.cams import ELEVEN, winner_of
+from sycam.applications.ensembles.members import members_of
 from sycam.cli import app
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError, RunError, SycamError, UnknownNameError

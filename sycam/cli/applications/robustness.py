@@ -1,0 +1,144 @@
+"""CAMs under noise, as a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sycam.applications.noise_study.options import RobustnessOptions
+from sycam.cli import completion
+from sycam.cli.bridge import with_options
+from sycam.cli.options import (
+    IMAGES,
+    OUTPUT,
+    SEARCH,
+    WHAT,
+    AsJson,
+    Checkpoint,
+    ClassNames,
+    Csv,
+    Device,
+    LayerNames,
+    Log,
+    Network,
+    Operators,
+    Quiet,
+    Seed,
+    Source,
+    console_for,
+    interruptible,
+)
+from sycam.data.names import DEMO
+from sycam.events import Event
+from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
+from sycam.support.table import check_csv, write_csv
+from sycam.support.terminal import json_text, shown
+
+
+@with_options(
+    without=(
+        *("search_images", "heldout", "groups", "masks", "boxes"),
+        *("precision", "fusion", "target"),
+    )
+)
+def robustness(
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="names, METHOD@LAYER, expressions or folders of runs; all methods without "
+            "expensive leaves if none",
+            autocompletion=completion.methods,
+        ),
+    ] = None,
+    network: Network = DEMO,
+    checkpoint: Checkpoint = None,
+    layer: LayerNames = None,
+    *,
+    explain: Annotated[ExplainOptions, WHAT],
+    class_names: ClassNames = None,
+    operators: Operators = None,
+    images: Source = DEMO,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
+        ),
+    ] = None,
+    data: Annotated[DataOptions, IMAGES],
+    files: Annotated[FileOptions, IMAGES],
+    how: Annotated[RobustnessOptions, SEARCH],
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder for tables and pictures; none if none", rich_help_panel=OUTPUT),
+    ] = None,
+    csv: Csv = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    log: Log = None,
+    device: Device = None,
+) -> None:
+    """Tell how CAMs bear noise, over its kinds and levels.
+
+    Consistency (heatmaps hold still while noise keeps the prediction) and responsiveness (they move
+    where it changes) stand apart and as their product RM, with intervals; methods are ranked over
+    the images by Friedman's and Nemenyi's tests.
+
+    Examples:
+
+      sycam robustness grad-cam layer-cam hirescam
+
+      sycam robustness --network nets.py:resnet --images photos/ --noises gaussian:0.05+0.2,blur
+
+      sycam robustness grad-cam runs/mine --network nets.py:resnet --images photos/ --out noise
+    """
+    # Not at the top: they import torch, for which a page of help does not wait.
+    from sycam.applications import robustness as found_in
+    from sycam.applications.noise_study.result import COLUMNS
+    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.report.event_log import EventLog
+    from sycam.report.plain_table import text_table
+    from sycam.report.progress import Watcher
+
+    console = console_for(as_json)
+    check_csv(csv)
+    with (
+        interruptible(),
+        EventLog(log, "robustness") as record,
+        Watcher(None if quiet else console) as watch,
+    ):
+        declare_operators(operators)
+
+        def notify(event: Event) -> None:
+            record(event)
+            watch(event)
+
+        known = network_of(network, checkpoint, class_names, notify)
+        result = found_in(
+            known,
+            layer or layer_of(network),
+            image_set_of(images, known, notify, **files.given()),
+            methods or None,
+            count=count,
+            how=how,
+            data=data,
+            explain=explain,
+            seed=seed,
+            device=device,
+            out=out,
+            progress=False,
+            notify=notify,
+        )
+    if csv is not None:
+        write_csv(csv, COLUMNS, result.table())
+    if as_json:
+        print(json_text(result.to_dict()))
+        return
+    for title, head, rows in result.tables():
+        console.print(text_table(title, head, rows))
+    for line in result.remarks:
+        console.print(shown(line))
+    if out is not None and not quiet:
+        console.print(f"\nKept in [bold]{shown(str(out))}[/]", soft_wrap=True)
