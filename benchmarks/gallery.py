@@ -54,8 +54,9 @@ class Found:
     columns: Mapping[str, str]
 
 
-# benchmarks/cells.py --networks mobilenet --metrics road: found on 64 validation images of ImageNet,
-# ahead of the published CAM and layer that these choose, LayerCAM, on 96 others (RESULTS.md).
+# benchmarks/cells.py --networks mobilenet --metrics road: found on 64 validation images of
+# ImageNet, ahead of the published CAM and layer that these choose, LayerCAM, on 96 others
+# (RESULTS.md).
 MOBILENET = Found(
     lambda: open_network(f"{ROOT / 'benchmarks' / 'networks' / 'mobilenet.py'}:mobilenet"),
     ("blocks", "blocks.10"),
