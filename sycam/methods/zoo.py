@@ -94,7 +94,8 @@ class Entry:
         name: by which ``zoo:NAME`` finds it: lower case, digits and hyphens.
         formula: text of the weights; layers that it names stay as they are.
         network: what it was found for, in words.
-        opened_by: text by which ``--network`` opens that; a file lies in this repository.
+        opened_by: text by which :func:`sycam.open_network` opens that; a file lies in this
+            repository.
         layers: names of the layers that were searched; ``auto`` for those that it chose.
         images: what was searched on, in words.
         search_images, heldout_images: how many.

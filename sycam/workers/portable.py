@@ -17,6 +17,7 @@ from sycam.methods import Method, find_method
 from sycam.metrics import Metric, find_metric
 from sycam.metrics.composition.group import MetricGroup
 from sycam.networks.user_file import import_file
+from sycam.support.arguments import argument
 
 Portable = str | bytes
 _FILES = "sycam_operators_"  # how modules of users' files of operators are called
@@ -109,7 +110,7 @@ def declared_operators() -> tuple[tuple[str, ...], bytes | None]:
             files.append(str(Path(file).resolve()))
         else:
             others.append(operator)
-    cure = "declare them in a file: --operators FILE.py"
+    cure = f"declare them in a file, which {argument('operators')} names"
     names = ", ".join(operator.name for operator in others)
     sent = pickled(others, f"operators {names}", cure) if others else None
     return tuple(dict.fromkeys(files)), sent

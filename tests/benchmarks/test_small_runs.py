@@ -48,6 +48,10 @@ RUNS = {
         ],
         ["What each member adds", "| demo-iou | 8 + 16 | top 50 % of grad-cam, layer-cam |"],
     ),
+    "workers": (
+        ["--networks", "demo", "--workers", "1", "--batches", "1", "--warm", "1"],
+        ["| demo | this process |", "|---|---|---|---|---|---|"],
+    ),
     "gallery": (["scenes", "--out", "pictures"], ["pictures/scenes.png ("]),
     "imputation": (
         ["--sizes", "12", "--heatmaps", "1", "--repeats", "1", "--threads", "1"],

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING
 
 from sycam.errors import OptionError, unknown_name
-from sycam.metrics.removal.perturbation import between
-from sycam.metrics.robustness.noise import KINDS, Noise
-from sycam.metrics.robustness.responsiveness import LEVELS
 from sycam.support.arguments import argument
 from sycam.support.options import option
 
-NOISES = ",".join(LEVELS)
+if TYPE_CHECKING:
+    from sycam.metrics.robustness.noise import Noise
+
+# As the rooms of metrics say, which help does not import.
+KINDS = ("gaussian", "salt-and-pepper", "speckle", "uniform", "blur")
+NOISES = "gaussian,salt-and-pepper,speckle,blur"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class RobustnessOptions:
             parts = value.split(",") if isinstance(value, str) else tuple(value)
             held = tuple(one.strip() if isinstance(one, str) else one for one in parts)
             object.__setattr__(self, name, () if held == ("",) else held)
-        if not between(self.persistence, 0, 1):
+        if not isinstance(self.persistence, Real) or not 0 < self.persistence < 1:
             raise OptionError(
                 f"{argument('persistence')} must lie between 0 and 1, got {self.persistence!r}"
             )
@@ -63,6 +67,8 @@ class RobustnessOptions:
     @property
     def copies(self) -> tuple[Noise, ...]:
         """One noisy copy of every image for each kind and level, levels ascending."""
+        from sycam.metrics.robustness.responsiveness import LEVELS
+
         found: dict[Noise, None] = {}
         for text in self.noises:
             kind, _, own = str(text).partition(":")
@@ -79,6 +85,8 @@ class RobustnessOptions:
 
 
 def _noises(kind: str, levels: Sequence[str | float]) -> list[Noise]:
+    from sycam.metrics.robustness.noise import Noise
+
     try:
         return [Noise(kind, float(level)) for level in levels]
     except (TypeError, ValueError):

@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 import sycam
 from sycam.applications import RobustnessResult, robustness
+from sycam.applications.noise_study import options
 from sycam.applications.noise_study.figures import FIGURES, ranks_of, rows_of
 from sycam.applications.noise_study.options import RobustnessOptions
 from sycam.cli import app
 from sycam.errors import OptionError, UnknownNameError
-from sycam.metrics.robustness.noise import Noise
+from sycam.metrics.robustness.noise import KINDS, Noise
 from sycam.metrics.robustness.responsiveness import LEVELS, Responsiveness
 from sycam.scoring.statistics import interval
 
@@ -135,3 +136,8 @@ def test_a_result_is_text_a_table_and_pictures():
         assert result.plot("ranks", figure)._repr_png_()[:4] == b"\x89PNG"
     with pytest.raises(UnknownNameError, match="ranks"):
         result.plot("rank")
+
+
+def test_the_kinds_that_help_names_are_those_of_the_metrics():
+    assert tuple(KINDS) == options.KINDS
+    assert ",".join(LEVELS) == options.NOISES
