@@ -77,13 +77,18 @@ def seconds_of(
     return ended[0] - started[0], ended[1] - started[1], ended[2] - started[2]
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=["demo", "resnet20"])
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--warm", type=int, default=8)
-    asked = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    asked = make_parser().parse_args(arguments)
     metric = find_metric("road")
     block = cell_blocks(64, metric)[0]
     print(

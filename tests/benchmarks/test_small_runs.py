@@ -49,7 +49,7 @@ RUNS = {
         ["What each member adds", "| demo-iou | 8 + 16 | top 50 % of grad-cam, layer-cam |"],
     ),
     "workers": (
-        ["--networks", "demo", "--workers", "1", "--batches", "1", "--warm", "1"],
+        ["--networks", "demo", "--workers", "1", "--batches", "2", "--warm", "1"],
         ["| demo | this process |", "|---|---|---|---|---|---|"],
     ),
     "gallery": (["scenes", "--out", "pictures"], ["pictures/scenes.png ("]),
