@@ -27,10 +27,9 @@ from sycam.cli.options import (
     Source,
     Workers,
     console_for,
-    interruptible,
+    telling,
 )
 from sycam.data.names import DEMO
-from sycam.events import Event
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.support.table import check_csv, write_csv
 from sycam.support.terminal import json_text
@@ -89,22 +88,11 @@ def evaluate(
     from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
     from sycam.cli.tables import evaluation_table
     from sycam.evaluation import COLUMNS
-    from sycam.report.event_log import EventLog
-    from sycam.report.progress import Watcher
 
     console = console_for(as_json)
     check_csv(csv)
-    with (
-        interruptible(),
-        EventLog(log, "evaluate") as record,
-        Watcher(None if quiet else console) as watch,
-    ):
+    with telling("evaluate", log, None if quiet else console) as notify:
         declare_operators(operators)
-
-        def notify(event: Event) -> None:
-            record(event)
-            watch(event)
-
         known = network_of(network, checkpoint, class_names, notify)
         table = sycam.evaluate(
             known,

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from sycam.cli import completion
+from sycam.events import Notify, each
 from sycam.support.terminal import open_console
 
 ROAD = "road"
@@ -147,3 +148,20 @@ def interruptible() -> Iterator[None]:
             "\nInterrupted. Finished scores are kept: the same command resumes."
         )
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def telling(command: str, log: Path | None, console: Console | None) -> Iterator[Notify]:
+    """What watches a command that Ctrl-C may end: its log, and progress on the console.
+
+    Args:
+        command: its name, for the log.
+        log: file that is appended to; none if None.
+        console: where progress is shown; nowhere if None.
+    """
+    # Not at the top: they import torch, for which a page of help does not wait.
+    from sycam.report.event_log import EventLog
+    from sycam.report.progress import Watcher
+
+    with interruptible(), EventLog(log, command) as record, Watcher(console) as watch:
+        yield each(record, watch)

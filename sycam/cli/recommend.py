@@ -29,11 +29,10 @@ from sycam.cli.options import (
     Seed,
     Source,
     console_for,
-    interruptible,
+    telling,
 )
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
-from sycam.events import Event
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.support.table import check_csv, write_csv
 from sycam.support.terminal import json_text, open_console, shown
@@ -100,24 +99,13 @@ def recommend(
     from sycam.cli.inputs import declare_operators, image_set_of, network_of
     from sycam.cli.tables import recommendation_table
     from sycam.evidence import AUTO
-    from sycam.report.event_log import EventLog
-    from sycam.report.progress import Watcher
     from sycam.report.recommended import COLUMNS
     from sycam.search.budget import Budget
 
     console, clock = console_for(as_json), Budget.parse(budget).started()
     check_csv(csv)
-    with (
-        interruptible(),
-        EventLog(log, "recommend") as record,
-        Watcher(None if quiet else console) as watch,
-    ):
+    with telling("recommend", log, None if quiet else console) as notify:
         declare_operators(operators)
-
-        def notify(event: Event) -> None:
-            record(event)
-            watch(event)
-
         known = network_of(network, checkpoint, class_names, notify)
         found = sycam.recommend(
             known,

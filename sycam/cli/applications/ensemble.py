@@ -29,10 +29,9 @@ from sycam.cli.options import (
     Seed,
     Source,
     console_for,
-    interruptible,
+    telling,
 )
 from sycam.data.names import DEMO
-from sycam.events import Event
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.support.table import check_csv, write_csv
 from sycam.support.terminal import json_text, shown
@@ -110,23 +109,12 @@ def ensemble(
     from sycam.applications import ensemble as found_in
     from sycam.applications.ensembles.result import COLUMNS, PICTURE_FILE
     from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
-    from sycam.report.event_log import EventLog
     from sycam.report.plain_table import text_table
-    from sycam.report.progress import Watcher
 
     console = console_for(as_json)
     check_csv(csv)
-    with (
-        interruptible(),
-        EventLog(log, "ensemble") as record,
-        Watcher(None if quiet else console) as watch,
-    ):
+    with telling("ensemble", log, None if quiet else console) as notify:
         declare_operators(operators)
-
-        def notify(event: Event) -> None:
-            record(event)
-            watch(event)
-
         known = network_of(network, checkpoint, class_names, notify)
         result = found_in(
             known,
