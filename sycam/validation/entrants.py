@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sycam.methods import Method
-from sycam.methods.method import RIVALS
+from sycam.methods import Method, is_habit
+from sycam.methods.method import BLURRED, CONTROL, RIVALS
 from sycam.metrics import Metric
 
 WINNER = "winner"
@@ -73,3 +73,26 @@ def essential(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
     ours = [i for i in order if entrants[i].kind in (WINNER, NEW)]
     rival = [i for i in order if entrants[i].kind in RIVALS][:1]
     return ours + rival
+
+
+def habitual(entrants: Sequence[Entrant]) -> list[int]:
+    """The place of what everybody runs, Grad-CAM at the deepest layer; none where it is absent."""
+    return [i for i, entrant in enumerate(entrants) if is_habit(entrant.method)][:1]
+
+
+def looked_at(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
+    """Places of those that panel and guards are for: whom the verdict names, some leaders, and
+    controls; so that at many layers a hundred rivals are not measured under what nobody reads."""
+    order = by_importance(entrants, metric)
+    first = {*essential(entrants, metric), *habitual(entrants)}
+    # Blurred rivals are there for the goals alone.
+    plain = [i for i in order if entrants[i].kind in RIVALS and entrants[i].kind != BLURRED]
+    leaders = [i for i in plain if i not in first][:LEADERS]
+    others = [i for i in order if entrants[i].kind in (SIMPLEST, CONTROL)]
+    return [i for i in order if i in {*first, *leaders, *others}]
+
+
+def at_most_looked_at(known: Sequence[Method]) -> int:
+    """How many these are at most where such methods are known, with the best in hindsight."""
+    ours, named = 3, 4  # chosen, habit, and the best of all and of those without a blur
+    return ours + named + LEADERS + sum(method.kind == CONTROL for method in known)

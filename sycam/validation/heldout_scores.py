@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 
 from sycam.errors import OptionError
 from sycam.events import Interrupted, Note, Notify, Stage, Step
 from sycam.evidence import Evidence, Stack
 from sycam.language.mirroring import split_mirrored
-from sycam.methods import ALWAYS, Method, is_habit
-from sycam.methods.method import BLURRED
+from sycam.methods import ALWAYS, Method
+from sycam.methods.method import BLURRED, RIVALS
 from sycam.metrics import Context, Metric
 from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import Journal
@@ -30,6 +31,8 @@ from sycam.validation.entrants import (
     by_importance,
     essential,
     first_alike,
+    habitual,
+    looked_at,
 )
 from sycam.validation.measures import GUARDED, Measures, passes_of
 
@@ -162,10 +165,11 @@ class HeldOutScores:
         given = self.measures.metric, self.evidence, self.context
         whole, small = (self.conduct.scoring.scorer(*given, part) for part in (WHOLE, guarded))
         self._prepare(whole, units)
-        self.notify(Stage("Validating on held-out images", len(units)))
+        beside = bool(self._of(PANEL) or self._of(GUARDS))
+        self.notify(Stage("Validating on held-out images", len(units) + 2 * beside))
         with self._journal() as journal:
             try:
-                for done, unit in enumerate(units, 1):
+                for done, unit in enumerate(chain(units, self._units_in_hindsight()), 1):
                     fitting = self._fitting(unit)
                     guards = [column for column in fitting if column.part == GUARDS]
                     others = [column for column in fitting if column.part != GUARDS]
@@ -187,7 +191,7 @@ class HeldOutScores:
         first = essential(entrants, metric)
         order = [i for i in by_importance(entrants, metric) if i not in first]
         # What everybody runs, at the deepest layer, comes before what is better.
-        habit = [i for i, e in enumerate(entrants) if is_habit(e.method)][:1]
+        habit = habitual(entrants)
         order = [*(i for i in habit if i in order), *(i for i in order if i not in habit)]
         leaders, rest = order[:LEADERS], order[LEADERS:]
         goals, panel = self._of(GOALS), self._of(PANEL)
@@ -196,12 +200,28 @@ class HeldOutScores:
         yield from (_Unit(i, [column]) for column in panel for i in first)
         yield from (_Unit(i, guards) for i in first if (guards := self._guards_of(i)))
         yield from (_Unit(i, goals) for i in rest)
-        for i in (*leaders, *rest):
-            # Blurred rivals are there for the goals alone.
-            if entrants[i].kind != BLURRED and (beside := panel + self._guards_of(i)):
+        for i in looked_at(entrants, metric):
+            if i not in first and (beside := panel + self._guards_of(i)):
                 yield _Unit(i, beside)
         if another := self._of(ANOTHER):
             yield from (_Unit(i, another) for i in dict.fromkeys([*first, *habit]))
+
+    def _units_in_hindsight(self) -> Iterator[_Unit]:
+        """Panel and guards of the published CAMs that turn out best, with and without a blur."""
+        metric, entrants = self.measures.metric, self.entrants
+        known = [
+            (-figure, i)
+            for i, entrant in enumerate(entrants)
+            if entrant.kind in RIVALS
+            for score in [self.scores(i, GOALS).get(metric.text)]
+            if score is not None
+            and (figure := metric.oriented(metric.reduce(score.values, entrant.fitted))) == figure
+        ]
+        had = looked_at(entrants, metric)
+        plain = [(figure, i) for figure, i in known if entrants[i].kind != BLURRED]
+        for _, i in dict.fromkeys(min(those) for those in (known, plain) if those):
+            if i not in had and (beside := self._of(PANEL) + self._guards_of(i)):
+                yield _Unit(i, beside)
 
     def _usable(self) -> list[Metric]:
         """The guards that are defined here."""

@@ -10,6 +10,7 @@ from sycam.metrics import Metric, Road, RoadLerf, RoadMorf, find_metric
 from sycam.problem.problem import Problem
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget, Evidence
+from sycam.validation.entrants import at_most_looked_at
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
@@ -28,9 +29,10 @@ class Measures:
     Attributes:
         metric: the optimised metric.
         further: goals beside the first, under which the winner is compared as well.
-        panel: other metrics, reported so that a winner that games its metric is seen.
-        guards: what every explanation should pass; measured for the winner, published CAMs and
-            controls on the first ``GUARDED`` images, and left out where they cannot be.
+        panel: other metrics, reported so that a winner that games its metric is seen; of those
+            that :func:`~sycam.validation.entrants.looked_at` names and the best in hindsight.
+        guards: what every explanation should pass; measured for the same on the first ``GUARDED``
+            images, and left out where they cannot be.
         another: the metric with removed pixels filled otherwise, part of the panel of the
             leaders alone: it shows whether the lead is one of the way of filling. None where the
             metric fills nothing.
@@ -103,15 +105,16 @@ class Workload:
         """
         measures, unseen = Measures.of(problem), len(problem.unseen)
         entrants, sites = len(problem.known) + 1, len(problem.explained.layers)
+        looked_at = min(entrants, at_most_looked_at(problem.known))
         goals = sum(map(passes_of, measures.goals))
         panel = sum(map(passes_of, measures.panel))
         guards = sum(
-            passes_of(m) + BACKWARD * m.shared_measurements * sites / entrants
+            passes_of(m) + BACKWARD * m.shared_measurements * sites / looked_at
             for m in measures.guards
         )
         guarded = min(GUARDED, unseen) / unseen
         another = passes_of(measures.another) * ANOTHER_FOR if measures.another else 0.0
-        beside = entrants * (goals + panel + guarded * guards) + another
+        beside = entrants * goals + looked_at * (panel + guarded * guards) + another
         # Both portfolios at all levels, winner and chosen published CAM at half of them.
         methods = 0 if adapt is None else 2 * adapt + 1
         adaptive = unseen * methods * passes_of(problem.metric)

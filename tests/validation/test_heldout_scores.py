@@ -79,6 +79,27 @@ def test_without_a_limit_all_is_measured(measured, entrants, scored):
     assert max(names.index(name) for name in KNOWN) < names.index("sobel-edges")
 
 
+def test_panel_and_guards_are_for_those_that_the_verdict_names(measured, scored):
+    """Of nine rivals: the chosen one, Grad-CAM, five leaders, and whoever turns out the best."""
+    names = [*KNOWN, "lafam", "grad-cam-elementwise"]
+    candidates = [Entrant(find_method(name), "published", 0.0) for name in names]
+    whole = validate(candidates, Measures(MEASURES.metric), *measured)
+    best, *others = sorted(names, key=lambda n: whole.row(n).heldout.mean)
+    if best == "grad-cam":  # which is looked at whatever its figure
+        best, others = others[0], [best, *others[1:]]
+    # The search images rank it last (lower is better), and the others as the held-out ones do.
+    winner = Entrant(find_method("smooth(relu(G))"), "winner", 0.0)
+    rivals = [Entrant(find_method(n), "published", 0.1 + i) for i, n in enumerate([*others, best])]
+    scored.clear()
+    found = validate([winner, *rivals], MEASURES, *measured)
+    looked_at = {row.name for row in found.rows if row.panel and row.guards}
+    leaders = [n for n in others if n != "grad-cam"][:6]
+    assert looked_at == {"smooth(relu(G))", "grad-cam", best, *leaders}
+    assert {row.name for row in found.rows} == {"smooth(relu(G))", *names}
+    assert found.left_out is None
+    assert scored[-2:] == [(best, "iou"), (best, "randomisation")]
+
+
 def test_the_leaders_are_measured_with_another_imputer_last(measured, entrants, scored):
     another = find_metric("road-morf:imputer=blur")
     measures = replace(MEASURES, another=another)
