@@ -64,16 +64,29 @@ def check_measured(expression: Expression, evidence: Measured) -> None:
         UnknownNameError, ExpressionError: as :func:`sited_heatmaps`.
     """
     known = [layer.name for layer in evidence.layers]
-    for site in expression.sites:
-        if site not in known:
-            given = [name for name in known if name]
-            raise unknown_name("layer", site, given, f"{expression} reads it: measure it as well")
+    check_layers(expression, known, f"{expression} reads it: measure it as well")
     if len(known) > 1:
         check_named(expression)
     if evidence.layers[0].depth > 1 and len(expression.sites) > 1:
         raise ExpressionError(
             f"{expression} reads several layers, which is defined for images, not for volumes"
         )
+
+
+def check_layers(expression: Expression, known: Sequence[str], cure: str) -> None:
+    """Refuse a formula that names a layer which is not there.
+
+    Args:
+        expression: the formula.
+        known: names of the layers; empty for one that has none.
+        cure: how to mend it.
+
+    Raises:
+        UnknownNameError: it names another.
+    """
+    for site in expression.sites:
+        if site not in known:
+            raise unknown_name("layer", site, [name for name in known if name], cure)
 
 
 def check_named(expression: Expression) -> None:

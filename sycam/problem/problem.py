@@ -13,6 +13,7 @@ from sycam.errors import NetworkError
 from sycam.events import Note, Notify, Stage, ignore
 from sycam.evidence import AUTO, SITES, Evidence, Stack, as_layers
 from sycam.grammar import Grammar
+from sycam.heatmaps.sites import check_layers
 from sycam.inference import FLOAT32, Classifier
 from sycam.language import Expression
 from sycam.methods import Method, shown_methods
@@ -37,6 +38,7 @@ from sycam.problem.request import Request
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.scoring import IN_PROCESS, Scoring
+from sycam.support.arguments import argument
 
 
 @dataclass
@@ -90,6 +92,13 @@ class Question:
         explained = ExplainedNetwork.prepare(
             known, layer, searched, asked.explain, asked.seed, asked.device, notify
         )
+        for guess in asked.guesses:
+            check_layers(
+                guess,
+                [layer.name for layer in explained.layers],
+                f"{argument('guess', str(guess))} reads it; {argument('layer')} says which layers "
+                "are searched",
+            )
         if explained.unsteady:
             raise NetworkError(f"no search on a network that is not steady: {explained.unsteady}")
         grammar = _available(grammar, explained, searched, notify)

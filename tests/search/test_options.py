@@ -9,7 +9,7 @@ import pytest
 
 import sycam
 from sycam.data import demo
-from sycam.errors import OptionError, SycamError
+from sycam.errors import OptionError, SycamError, UnknownNameError
 from sycam.events import Note
 from sycam.search.events import Scored
 
@@ -73,6 +73,17 @@ def test_a_smaller_budget_leaves_a_larger_searchs_result(tmp_path):
     other = run(tmp_path / "run", budget=8, heldout=6)  # another question
     assert other.record.search.candidates == 8
     assert sycam.load(tmp_path / "run").validation == other.validation
+
+
+def test_a_guess_of_a_layer_that_is_not_searched_is_refused_before_anything_is_scored(tmp_path):
+    """It was only once all published CAMs were."""
+    stages = []
+    with pytest.raises(UnknownNameError, match=r"layer 'layer9' is not known; known: (?s:.+)guess"):
+        run(
+            tmp_path / "run", guess=["smooth(G)", "cam[layer9](A)"], notify=stages.append,
+        )  # fmt: skip
+    assert "Measuring activations and gradients" not in {getattr(s, "text", "") for s in stages}
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_guess_that_cannot_win_is_told(tmp_path):
