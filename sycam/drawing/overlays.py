@@ -158,17 +158,34 @@ def draw_image(
 
 
 def in_lines(name: str, width: int = 26) -> str:
-    """A long text on several lines, broken after spaces; of a word that is longer than a line,
-    after an opening bracket or a comma, never within a name."""
+    """A long text on several lines of about one length, broken after spaces, of which none before
+    an operator; of a word that is longer than a line, after an opening bracket or a comma, never
+    within a name.
+
+    >>> print(in_lines("cam[features.5](G) + cam[features.1](smooth(G))"))
+    cam[features.5](G) +
+    cam[features.1](
+    smooth(G))
+    """
+    words = [
+        re.split(r"(?<=[(,])", word) if len(word) >= width else [word]
+        for word in re.split(r" (?![-+*/] )", name)
+    ]
+    fewest = len(_filled(words, width))
+    # Not filled to the full width: the last line would be a scrap.
+    return "\n".join(next(f for w in range(1, width + 1) if len(f := _filled(words, w)) <= fewest))
+
+
+def _filled(words: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lines that are shorter than a width where that can be, of words in their pieces."""
     lines = [""]
-    for word in name.split(" "):
-        pieces = re.split(r"(?<=[(,])", word) if len(word) >= width else [word]
+    for pieces in words:
         for piece, gap in zip(pieces, (" ", *("" for _ in pieces[1:])), strict=True):
             if lines[-1] and len(lines[-1]) + len(piece) >= width:
                 lines.append("")
                 gap = ""
             lines[-1] += (gap if lines[-1] else "") + piece
-    return "\n".join(lines)
+    return lines
 
 
 def shortened(text: str, length: int) -> str:
