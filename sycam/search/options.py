@@ -229,7 +229,10 @@ class SearchOptions:
 
 
 def _guesses(given: Sequence[str | language.Expression] | str) -> tuple[language.Expression, ...]:
-    from sycam.methods.zoo import formula  # torch, for which no page of help waits
+    if not given:
+        return ()
+    # Torch, for which neither a page of help nor a command that was answered before waits.
+    from sycam.methods.zoo import formula
 
     given = [given] if isinstance(given, str) else given
     expressions = [formula(one) if isinstance(one, str) else one for one in given]
