@@ -85,19 +85,20 @@ def evaluate(
       sycam evaluate grad-cam layer-cam --network nets.py:resnet --checkpoint best.pth --images val/
     """
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.inputs import layer_of, open_inputs
     from sycam.cli.tables import evaluation_table
     from sycam.evaluation import COLUMNS
 
     console = console_for(as_json)
     check_csv(csv)
     with telling("evaluate", log, None if quiet else console) as notify:
-        declare_operators(operators)
-        known = network_of(network, checkpoint, class_names, notify)
+        known, image_set = open_inputs(
+            network, checkpoint, class_names, images, files, operators, notify
+        )
         table = sycam.evaluate(
             known,
             layer or layer_of(network),
-            image_set_of(images, known, notify, **files.given()),
+            image_set,
             methods or None,
             metric or [ROAD],
             count=count,

@@ -15,7 +15,32 @@ from sycam.language.operators import OPERATORS
 from sycam.networks import NamedNetwork, open_network, read_class_names
 from sycam.networks.user_file import import_file
 from sycam.problem.images import check_groups_of_scenes, open_source
+from sycam.problem.options import FileOptions
 from sycam.testing import check_operator
+
+
+def open_inputs(
+    network: str,
+    checkpoint: Path | None,
+    class_names: Path | None,
+    images: str,
+    files: FileOptions,
+    operators: Sequence[Path] | None,
+    notify: Notify,
+) -> tuple[NamedNetwork, ImageSet | ImageSource | str]:
+    """The network and the images that a command names, told of; its operators are declared first.
+
+    Args:
+        network, checkpoint, class_names, images, operators: as they were typed.
+        files: how the images are read.
+        notify: is told of the network and of the images.
+
+    Raises:
+        SycamError: anything of it cannot be used.
+    """
+    declare_operators(operators)
+    known = network_of(network, checkpoint, class_names, notify)
+    return known, image_set_of(images, known, notify, **files.given())
 
 
 def network_of(

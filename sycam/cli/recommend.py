@@ -96,7 +96,7 @@ def recommend(
       sycam recommend score-cam --network nets.py:resnet --images val/ --budget 5m
     """
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.inputs import declare_operators, image_set_of, network_of
+    from sycam.cli.inputs import open_inputs
     from sycam.cli.tables import recommendation_table
     from sycam.evidence import AUTO
     from sycam.report.recommended import COLUMNS
@@ -105,11 +105,12 @@ def recommend(
     console, clock = console_for(as_json), Budget.parse(budget).started()
     check_csv(csv)
     with telling("recommend", log, None if quiet else console) as notify:
-        declare_operators(operators)
-        known = network_of(network, checkpoint, class_names, notify)
+        known, image_set = open_inputs(
+            network, checkpoint, class_names, images, files, operators, notify
+        )
         found = sycam.recommend(
             known,
-            image_set_of(images, known, notify, **files.given()),
+            image_set,
             metric,
             layer or AUTO,
             methods or (),

@@ -123,7 +123,7 @@ def synthesize(
         if asked is not None and told_again(asked, out, as_json, quiet):
             return
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.inputs import image_set_of, layer_of, open_inputs
     from sycam.cli.results import closing_lines, tell, write_candidates
     from sycam.export import suggested_base
     from sycam.report.event_log import EventLog
@@ -141,7 +141,6 @@ def synthesize(
         EventLog(log, "synthesize") as record,
         Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch,
     ):
-        declare_operators(operators)
 
         def notify(event: Event) -> None:
             if isinstance(event, Validated):
@@ -151,8 +150,9 @@ def synthesize(
             record(event)
             watch(event)
 
-        known = network_of(network, checkpoint, class_names, notify)
-        image_set = image_set_of(images, known, notify, **files.given())
+        known, image_set = open_inputs(
+            network, checkpoint, class_names, images, files, operators, notify
+        )
         if heldout_source is not None:
             # Masks and boxes beside it are of a table's own columns.
             unseen = image_set_of(heldout_source, known, notify, **files.given({"masks", "boxes"}))

@@ -96,18 +96,19 @@ def robustness(
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.applications import robustness as found_in
     from sycam.applications.noise_study.result import COLUMNS
-    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.inputs import layer_of, open_inputs
     from sycam.report.plain_table import text_table
 
     console = console_for(as_json)
     check_csv(csv)
     with telling("robustness", log, None if quiet else console) as notify:
-        declare_operators(operators)
-        known = network_of(network, checkpoint, class_names, notify)
+        known, image_set = open_inputs(
+            network, checkpoint, class_names, images, files, operators, notify
+        )
         result = found_in(
             known,
             layer or layer_of(network),
-            image_set_of(images, known, notify, **files.given()),
+            image_set,
             methods or None,
             count=count,
             how=how,
