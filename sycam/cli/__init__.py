@@ -15,12 +15,12 @@ from sycam.cli import folders
 from sycam.cli.applications.ensemble import ensemble
 from sycam.cli.applications.robustness import robustness
 from sycam.cli.diagnosing.doctor import doctor
-from sycam.cli.encoding import print_anything
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
+from sycam.cli.options.spelling import Command, Root
+from sycam.cli.printing.encoding import print_anything
 from sycam.cli.recommend import recommend
 from sycam.cli.runs import cite, explain, export, report, verify
-from sycam.cli.spelling import Command, Root
 from sycam.cli.synthesize import synthesize
 from sycam.cli.zoo import zoo
 from sycam.errors import SycamError

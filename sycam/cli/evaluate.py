@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli import completion
-from sycam.cli.bridge import with_options
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.bridge import with_options
+from sycam.cli.options.shared import (
     IMAGES,
     ROAD,
     WHAT,
@@ -26,9 +26,8 @@ from sycam.cli.options import (
     Seed,
     Source,
     Workers,
-    console_for,
-    telling,
 )
+from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.support.table import check_csv, write_csv
@@ -85,8 +84,8 @@ def evaluate(
       sycam evaluate grad-cam layer-cam --network nets.py:resnet --checkpoint best.pth --images val/
     """
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.inputs import layer_of, open_inputs
-    from sycam.cli.tables import evaluation_table
+    from sycam.cli.options.inputs import layer_of, open_inputs
+    from sycam.cli.printing.tables import evaluation_table
     from sycam.evaluation import COLUMNS
 
     console = console_for(as_json)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sycam.cli.answers import keep_tables, shown_again
-from sycam.cli.options import AsJson, Csv, Operators
+from sycam.cli.options.shared import AsJson, Csv, Operators
+from sycam.cli.printing.answers import keep_tables, shown_again
 from sycam.support.terminal import json_text, open_console, shown
 
 
@@ -29,8 +29,8 @@ def show(
     if operators or csv or not shown_again(run, as_json):
         # Not at the top: they import torch, for which a page of help does not wait.
         import sycam
-        from sycam.cli.inputs import declare_operators
-        from sycam.cli.results import tell, write_candidates
+        from sycam.cli.options.inputs import declare_operators
+        from sycam.cli.printing.results import tell, write_candidates
 
         declare_operators(operators)
         result = sycam.load(run)

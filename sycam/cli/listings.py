@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sycam.cli import completion
-from sycam.cli.options import AsJson, Operators
-from sycam.cli.spelling import Command, Group
+from sycam.cli.options import completion
+from sycam.cli.options.shared import AsJson, Operators
+from sycam.cli.options.spelling import Command, Group
 from sycam.support.terminal import json_text, open_console, shown
 
 metrics_app = typer.Typer(cls=Group, invoke_without_command=True)
@@ -110,7 +110,7 @@ def grammars(
     as_json: AsJson = False,
 ) -> None:
     """List the grammars, or show one: what they measure, and their number of trees by cost."""
-    from sycam.cli.inputs import declare_operators
+    from sycam.cli.options.inputs import declare_operators
     from sycam.grammar import grammar_names, load_grammar
     from sycam.report.listings import grammars as show_grammars
 
@@ -135,7 +135,7 @@ def show_grammar(
     as_json: AsJson = False,
 ) -> None:
     """Show one grammar: its text, leaves with prices, operators, published CAMs."""
-    from sycam.cli.inputs import declare_operators
+    from sycam.cli.options.inputs import declare_operators
     from sycam.grammar import load_grammar
     from sycam.report.listings import grammars as show_grammars
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli import completion
-from sycam.cli.bridge import with_options
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.bridge import with_options
+from sycam.cli.options.shared import (
     IMAGES,
     OUTPUT,
     ROAD,
@@ -28,9 +28,8 @@ from sycam.cli.options import (
     Quiet,
     Seed,
     Source,
-    console_for,
-    telling,
 )
+from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
@@ -96,8 +95,8 @@ def recommend(
       sycam recommend score-cam --network nets.py:resnet --images val/ --budget 5m
     """
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.inputs import open_inputs
-    from sycam.cli.tables import recommendation_table
+    from sycam.cli.options.inputs import open_inputs
+    from sycam.cli.printing.tables import recommendation_table
     from sycam.evidence import AUTO
     from sycam.report.recommended import COLUMNS
     from sycam.search.budget import Budget

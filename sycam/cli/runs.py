@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli.options import (
+from sycam.cli.options.shared import (
     AsJson,
     Device,
     MetricFiles,
@@ -20,8 +20,8 @@ from sycam.cli.options import (
     Quiet,
     RunNetwork,
     Trust,
-    console_for,
 )
+from sycam.cli.printing.watching import console_for
 from sycam.drawing.kinds import COMPARISON, KINDS
 from sycam.drawing.style import COLOUR_MAPS, USUAL, Style
 from sycam.export.summaries import SUMMARIES
@@ -82,7 +82,7 @@ def explain(
 
       sycam explain runs/resnet50-road-1a2b3c4d *.jpg --save overlay,heatmap,npy --out maps
     """
-    from sycam.cli.inputs import declare_operators
+    from sycam.cli.options.inputs import declare_operators
     from sycam.report.pictures.explain import explain as draw
     from sycam.report.progress import Watcher
 
@@ -111,7 +111,7 @@ def report(
 
       sycam report runs/demo-road-1a2b3c4d
     """
-    from sycam.cli.inputs import declare_operators
+    from sycam.cli.options.inputs import declare_operators
     from sycam.export import suggested_base
     from sycam.report.html import write_report
 
@@ -140,8 +140,8 @@ def verify(
 
       sycam verify runs/resnet50-road-1a2b3c4d --network torchvision:resnet50@moved/best.pth
     """
-    from sycam.cli.inputs import declare_operators
-    from sycam.cli.tables import verification_table
+    from sycam.cli.options.inputs import declare_operators
+    from sycam.cli.printing.tables import verification_table
     from sycam.report.progress import Watcher
 
     console = console_for(as_json)
@@ -189,7 +189,7 @@ def export(
 
       sycam export runs/demo-iou-1a2b3c4d -o model.onnx --base onnx
     """
-    from sycam.cli.inputs import declare_operators
+    from sycam.cli.options.inputs import declare_operators
     from sycam.export import export as export_result
 
     declare_operators(operators)

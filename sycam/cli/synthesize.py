@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli import completion
-from sycam.cli.answers import Asked, keep_answer, told_again
-from sycam.cli.bridge import with_options
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.bridge import with_options
+from sycam.cli.options.shared import (
     IMAGES,
     OUTPUT,
     ROAD,
@@ -31,10 +30,9 @@ from sycam.cli.options import (
     Seed,
     Source,
     Workers,
-    console_for,
-    interruptible,
 )
-from sycam.cli.spelling import INTERRUPTED
+from sycam.cli.printing.answers import Asked, keep_answer, told_again
+from sycam.cli.printing.watching import INTERRUPTED, console_for, interruptible
 from sycam.data.names import DEMO
 from sycam.events import Event, Interrupted
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
@@ -123,8 +121,8 @@ def synthesize(
         if asked is not None and told_again(asked, out, as_json, quiet):
             return
     # Not at the top: they import torch, for which a page of help does not wait.
-    from sycam.cli.inputs import image_set_of, layer_of, open_inputs
-    from sycam.cli.results import closing_lines, tell, write_candidates
+    from sycam.cli.options.inputs import image_set_of, layer_of, open_inputs
+    from sycam.cli.printing.results import closing_lines, tell, write_candidates
     from sycam.export import suggested_base
     from sycam.report.event_log import EventLog
     from sycam.report.keeping import keep_pictures

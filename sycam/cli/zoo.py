@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 import sycam
-from sycam.cli import completion
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.shared import (
     AsJson,
     Device,
     MetricFiles,
@@ -59,7 +59,7 @@ def zoo(
 
       sycam zoo --entry runs/demo-road-1a2b3c4d --name demo-road-2
     """
-    from sycam.cli.inputs import declare_operators
+    from sycam.cli.options.inputs import declare_operators
 
     declare_operators(operators)
     if entry is not None:
@@ -95,7 +95,7 @@ def _print_entry(
     quiet: bool,
 ) -> None:
     """The entry on standard output, all else on standard error; no entry of a run that fails."""
-    from sycam.cli.tables import verification_table
+    from sycam.cli.printing.tables import verification_table
     from sycam.report.progress import Watcher
     from sycam.runs.contribution import entry_of
     from sycam.support.schema import to_plain

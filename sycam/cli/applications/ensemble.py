@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sycam.applications.ensembles.options import EnsembleOptions
-from sycam.cli import completion
-from sycam.cli.bridge import with_options
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.bridge import with_options
+from sycam.cli.options.shared import (
     IMAGES,
     OUTPUT,
     ROAD,
@@ -28,9 +28,8 @@ from sycam.cli.options import (
     Quiet,
     Seed,
     Source,
-    console_for,
-    telling,
 )
+from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.support.table import check_csv, write_csv
@@ -108,7 +107,7 @@ def ensemble(
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.applications import ensemble as found_in
     from sycam.applications.ensembles.result import COLUMNS, PICTURE_FILE
-    from sycam.cli.inputs import layer_of, open_inputs
+    from sycam.cli.options.inputs import layer_of, open_inputs
     from sycam.report.plain_table import text_table
 
     console = console_for(as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sycam.cli.options import AsJson
+from sycam.cli.options.shared import AsJson
 from sycam.support.terminal import json_text, open_console
 
 

@@ -8,8 +8,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from sycam.cli import app, completion
+from sycam.cli import app
 from sycam.cli.diagnosing import diagnosis
+from sycam.cli.options import completion
 from sycam.errors import NetworkError
 
 # By its module's name: in the package of commands, doctor is the command.

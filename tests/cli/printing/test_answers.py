@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import sycam
 from sycam import load, synthesize
-from sycam.cli import answers, app
+from sycam.cli import app
+from sycam.cli.printing import answers
 
 NETS = """
 import torch

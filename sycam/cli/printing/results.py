@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sycam.cli.options import console_for
+from sycam.cli.printing.watching import console_for
 from sycam.export import TARGETS
 from sycam.report.keeping import where_kept
 from sycam.report.tables import result_tables

@@ -88,7 +88,7 @@ def _parameters(
         annotation = Annotated[text, told]  # type: ignore[valid-type]
         parameters.append(
             inspect.Parameter(
-                _keyword(name, said),  # by which messages name it, see sycam.cli.spelling
+                _keyword(name, said),  # by which messages name it, see sycam.cli.options.spelling
                 inspect.Parameter.KEYWORD_ONLY,
                 default=default,
                 annotation=annotation,

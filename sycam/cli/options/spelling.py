@@ -12,11 +12,10 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from sycam.cli.options import OUTPUT
+from sycam.cli.options.shared import OUTPUT
+from sycam.cli.printing.watching import INTERRUPTED
 from sycam.support.arguments import spelling
 from sycam.support.terminal import open_console
-
-INTERRUPTED = 130  # the exit code of what Ctrl-C ended, as shells have it
 
 
 class Command(TyperCommand):

@@ -1,0 +1,1 @@
+"""The options of commands: declared, completed, spelt in messages, and read."""

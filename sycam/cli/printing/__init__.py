@@ -1,0 +1,1 @@
+"""What commands print: results, tables, and answers that are said again."""

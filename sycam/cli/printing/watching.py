@@ -1,0 +1,49 @@
+"""What watches a command while it works: progress on its console, its log, and Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from sycam.events import Notify, each
+from sycam.support.terminal import open_console
+
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended, as shells have it
+
+
+def console_for(as_json: bool) -> Console:
+    """Standard output; standard error where standard output carries JSON."""
+    return open_console(stderr=as_json)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C says how to go on instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        open_console(stderr=True).print(
+            "\nInterrupted. Finished scores are kept: the same command resumes."
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def telling(command: str, log: Path | None, console: Console | None) -> Iterator[Notify]:
+    """What watches a command that Ctrl-C may end: its log, and progress on the console.
+
+    Args:
+        command: its name, for the log.
+        log: file that is appended to; none if None.
+        console: where progress is shown; nowhere if None.
+    """
+    # Not at the top: they import torch, for which a page of help does not wait.
+    from sycam.report.event_log import EventLog
+    from sycam.report.progress import Watcher
+
+    with interruptible(), EventLog(log, command) as record, Watcher(console) as watch:
+        yield each(record, watch)
