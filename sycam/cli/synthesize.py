@@ -32,9 +32,9 @@ from sycam.cli.options.shared import (
     Workers,
 )
 from sycam.cli.printing.answers import Asked, keep_answer, told_again
-from sycam.cli.printing.watching import INTERRUPTED, console_for, interruptible
+from sycam.cli.printing.watching import INTERRUPTED, console_for, interruptible, telling
 from sycam.data.names import DEMO
-from sycam.events import Event, Interrupted
+from sycam.events import Event, Interrupted, each
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.search.options import SearchOptions
 from sycam.support.table import check_csv
@@ -124,30 +124,24 @@ def synthesize(
     from sycam.cli.options.inputs import image_set_of, layer_of, open_inputs
     from sycam.cli.printing.results import closing_lines, tell, write_candidates
     from sycam.export import suggested_base
-    from sycam.report.event_log import EventLog
     from sycam.report.keeping import keep_pictures
-    from sycam.report.progress import Watcher
     from sycam.runs.earlier import settled
     from sycam.validation.validate import Validated
 
     console, budget = console_for(as_json), search.budget.started()
-    finished: list[Validated] = []
+    validated: list[Validated] = []
     interrupts: list[Interrupted] = []
     check_csv(csv)
-    with (
-        interruptible(),
-        EventLog(log, "synthesize") as record,
-        Watcher(None if quiet else console, (metric or [ROAD])[0]) as watch,
-    ):
 
-        def notify(event: Event) -> None:
-            if isinstance(event, Validated):
-                finished.append(event)
-            if isinstance(event, Interrupted):
-                interrupts.append(event)
-            record(event)
-            watch(event)
+    def keep(event: Event) -> None:
+        if isinstance(event, Validated):
+            validated.append(event)
+        if isinstance(event, Interrupted):
+            interrupts.append(event)
 
+    goal = (metric or [ROAD])[0]
+    with telling("synthesize", log, None if quiet else console, goal) as told:
+        notify = each(keep, told)
         known, image_set = open_inputs(
             network, checkpoint, class_names, images, files, operators, notify
         )
@@ -173,14 +167,13 @@ def synthesize(
             notify=notify,
             report=False,
         )
-        record.result(result)
     # Before pictures are tried: what the search found must not be lost to a full disk.
     tell(result, as_json)
     write_candidates(result, csv)
     base = suggested_base(result)
-    if finished and result.validation.rows:  # none of a run that was finished before
+    if validated and result.validation.rows:  # none of a run that was finished before
         spent = budget.seconds is not None and budget.elapsed > budget.seconds
-        explained, unseen = finished[0].explained, finished[0].images
+        explained, unseen = validated[0].explained, validated[0].images
         keep_pictures(result, explained, unseen, not spent, base, _warn)
     closing = closing_lines(result, base)
     if not quiet and not as_json:

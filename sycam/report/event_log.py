@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +13,11 @@ from typing import Any, TextIO
 
 from sycam.errors import OptionError
 from sycam.events import Event
+from sycam.runs.events import Failed, Finished
 from sycam.runs.result import Result
-from sycam.search.enumeration.enumerator import Level
 from sycam.search.selection.select import Candidate
 from sycam.support.arguments import argument
+from sycam.support.schema import to_plain
 from sycam.support.terminal import json_text
 from sycam.validation.validate import Validated
 from sycam.version import __version__
@@ -28,9 +27,9 @@ class EventLog:
     """Appends events to a file, each as one line as soon as it comes; a context manager.
 
     A line is ``{"time": ..., "event": KIND, ...}``: the time in UTC, the name of the event's class
-    in small letters (``stage``, ``step``, ``note``, ``interrupted``, ``plan``, ``forecast``,
-    ``scored``, ``validated``) and its fields. The first line is ``started``; the last is
-    ``finished``, or ``failed`` with the error. What came of a search is in the line ``result``.
+    in small letters (``stage``, ``step``, ``note``, ``interrupted``, ``opened``, ``plan``,
+    ``forecast``, ``scored``, ``validated``) and its fields. The first line is ``started``; the last
+    is ``finished``, or ``failed`` with the error. What came of a search is in the line ``result``.
 
     Args:
         path: the file, appended to; nothing is written where it is None.
@@ -54,7 +53,7 @@ class EventLog:
             ) from None
 
     def __enter__(self) -> EventLog:
-        self.write("started", command=self._command, version=__version__, process=os.getpid())
+        self._write("started", command=self._command, version=__version__, process=os.getpid())
         return self
 
     def __exit__(
@@ -64,33 +63,35 @@ class EventLog:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self.write("finished")
+            self._write("finished")
         else:
-            self.write("failed", error=kind.__name__, message=str(error))
+            self._write("failed", error=kind.__name__, message=str(error))
         if self._file is not None:
             self._file.close()
 
     def __call__(self, event: Event) -> None:
-        if self._file is not None:
+        if isinstance(event, Finished):
+            self._result(event.result)
+        elif self._file is not None and not isinstance(event, Failed):  # of that the end tells
             name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
-            self.write(name, **_facts(event))
+            self._write(name, **_facts(event))
 
-    def result(self, result: Result) -> None:
+    def _result(self, result: Result) -> None:
         """What came of it: where it is kept, the winner, its figures, and what ended the search."""
         best = result.best
-        self.write(
+        self._write(
             "result",
             folder=None if result.path is None else str(result.path),
             winner=None if best is None else best.expression,
             metric=result.metric,
-            search=None if best is None else _plain(best.score),
-            heldout=_plain(best.heldout.mean) if best is not None and best.heldout else None,
+            search=None if best is None else to_plain(best.score),
+            heldout=to_plain(best.heldout.mean) if best is not None and best.heldout else None,
             beats_published=result.validation.beats_published,
             candidates=result.record.search.candidates,
             stopped=result.record.search.stopped,
         )
 
-    def write(self, event: str, **facts: Any) -> None:
+    def _write(self, event: str, **facts: Any) -> None:
         """Append a line; a disk that is full ends the log, not the work."""
         if self._file is None:
             return
@@ -107,7 +108,7 @@ def _facts(event: Event) -> dict[str, Any]:
     if isinstance(event, Validated):
         evidence = event.validation
         rows = [
-            {"name": row.name, "kind": row.kind, "heldout": _plain(row.heldout.mean)}
+            {"name": row.name, "kind": row.kind, "heldout": to_plain(row.heldout.mean)}
             for row in evidence.rows
         ]
         return {"metric": evidence.metric, "images": evidence.images, "rows": rows}
@@ -115,17 +116,13 @@ def _facts(event: Event) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None  # JSON knows no NaN
-    if value is None or isinstance(value, str | int):
-        return value
+    """Of candidates what a table shows, of a file its path."""
     if isinstance(value, Candidate):
         facts = {"name": value.name, "kind": value.kind, "cost": value.cost, "mean": value.mean}
-        return _plain(facts)
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return to_plain(facts)
     if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
-    if isinstance(value, Level):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return str(value)
+    try:
+        return to_plain(value)
+    except TypeError:
+        return str(value)

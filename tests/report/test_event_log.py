@@ -32,6 +32,10 @@ def test_a_run_is_told_line_by_line(small_run, tmp_path):
     kinds = [line["event"] for line in told]
     assert (kinds[0], kinds[-1]) == ("started", "finished")
     assert {"stage", "step", "note", "plan", "forecast", "scored", "validated"} <= set(kinds)
+    assert kinds.count("finished") == kinds.count("result") == 1
+    opened = next(line for line in told if line["event"] == "opened")
+    assert opened["settings"]["metric"] == "average-drop"
+    assert opened["layers"] == ["3"]
     times = [datetime.fromisoformat(line["time"]) for line in told]
     assert times == sorted(times)
     assert all(time.utcoffset().total_seconds() == 0 for time in times)

@@ -33,17 +33,24 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def telling(command: str, log: Path | None, console: Console | None) -> Iterator[Notify]:
+def telling(
+    command: str, log: Path | None, console: Console | None, metric: str = ""
+) -> Iterator[Notify]:
     """What watches a command that Ctrl-C may end: its log, and progress on the console.
 
     Args:
         command: its name, for the log.
         log: file that is appended to; none if None.
         console: where progress is shown; nowhere if None.
+        metric: that a search optimises; empty without one.
     """
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.report.event_log import EventLog
     from sycam.report.progress import Watcher
 
-    with interruptible(), EventLog(log, command) as record, Watcher(console) as watch:
+    with (
+        interruptible(),
+        EventLog(log, command) as record,
+        Watcher(console, metric) as watch,
+    ):
         yield each(record, watch)
