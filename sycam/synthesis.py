@@ -142,10 +142,8 @@ def synthesize(  # noqa: PLR0913 (public)
                 result = _derived(asked, search, budget, out, scoring, tell_all)
             if report and validated and result.validation.rows:
                 tell_all(Stage("Drawing pictures and writing the page"))
-                spent = budget.seconds is not None and budget.elapsed > budget.seconds
-                explained, unseen = validated[0].explained, validated[0].images
                 base = suggested_base(result)
-                keep_pictures(result, explained, unseen, not spent, base, warnings.warn)
+                keep_pictures(result, validated[0], budget, base, warnings.warn)
         except BaseException as error:
             notify(Failed(error))
             raise

@@ -172,9 +172,7 @@ def synthesize(
     write_candidates(result, csv)
     base = suggested_base(result)
     if validated and result.validation.rows:  # none of a run that was finished before
-        spent = budget.seconds is not None and budget.elapsed > budget.seconds
-        explained, unseen = validated[0].explained, validated[0].images
-        keep_pictures(result, explained, unseen, not spent, base, _warn)
+        keep_pictures(result, validated[0], budget, base, _warn)
     closing = closing_lines(result, base)
     if not quiet and not as_json:
         for line in closing:

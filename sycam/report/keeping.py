@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sycam.data.images import ImageSet
 from sycam.errors import SycamError
-from sycam.problem.explained_network import ExplainedNetwork
 from sycam.report.html import REPORT_FILE, keep_curves, keep_gallery, write_report
 from sycam.report.pictures.explain import OVERVIEW, overview
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE, draw_front, draw_heldout
 from sycam.runs.result import Result
+from sycam.search.budget import Budget
 from sycam.support.terminal import shown
+from sycam.validation.validate import Validated
 
 # What is said of each file, in the order in which they are named.
 SAID = {
@@ -24,21 +24,23 @@ SAID = {
 
 def keep_pictures(
     result: Result,
-    explained: ExplainedNetwork,
-    unseen: ImageSet,
-    curves: bool,
+    validated: Validated,
+    budget: Budget,
     base: str | None,
     warn: Callable[[str], None],
 ) -> None:
     """Draw what belongs to a finished run, and write its page.
 
     Args:
-        result, explained, unseen: of the run.
-        curves: whether there is time for those of removal, which take passes of their own.
+        result: of the run.
+        validated: its network and its held-out images.
+        budget: of the command; once it is spent, the curves of removal, which take passes of their
+            own, are left out.
         base: of the export that the page shows; none if None.
         warn: is told once, of all that could not be drawn and why: the result stands whatever
             happens here.
     """
+    explained, unseen = validated.explained, validated.images
     works: dict[str, Callable[[], object]] = {
         SAID[OVERVIEW]: lambda: overview(result, explained, unseen),
         "the gallery": lambda: keep_gallery(result, explained, unseen),
@@ -47,7 +49,7 @@ def keep_pictures(
         "the curves of removal": lambda: keep_curves(result, explained, unseen),
         SAID[REPORT_FILE]: lambda: write_report(result, base=base),  # it holds the others
     }
-    if not curves:
+    if budget.spent:
         del works["the curves of removal"]
     if result.best is None:
         del works[SAID[OVERVIEW]], works["the gallery"]

@@ -79,6 +79,11 @@ class Budget:
         """Seconds to its end; infinite without a limit in time."""
         return math.inf if self.seconds is None else self.seconds - self.elapsed
 
+    @property
+    def spent(self) -> bool:
+        """Whether its end in time is past."""
+        return self.left < 0
+
     def for_search(self, pace: float) -> float:
         """Seconds from the start at which the search ends; infinite without a limit in time.
 

@@ -16,6 +16,8 @@ from sycam.report import keeping
 from sycam.report.progress import console_of
 from sycam.report.verdict import sentences
 from sycam.runs.events import Failed, Finished, Opened
+from sycam.search.budget import Budget
+from sycam.validation.validate import Validated
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,6 @@ def test_a_search_from_python_writes_its_page(small_network, small_images, tmp_p
 
 def test_a_picture_that_fails_is_warned_of_and_the_page_is_written(run):
     result, warned = sycam.load(run[0]), []
-    keeping.keep_pictures(result, None, None, True, "torch", warned.append)
+    keeping.keep_pictures(result, Validated(None, None, None), Budget(), "torch", warned.append)
     assert any("heatmaps on held-out images" in text for text in warned)
     assert (run[0] / "report.html").is_file()
