@@ -23,15 +23,15 @@ from sycam.problem.request import Request
 from sycam.report.html import REPORT_FILE
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
-from sycam.runs.answer import said_again
-from sycam.runs.asked import require_same, write_down
 from sycam.runs.checking.derive import derived, undecided
-from sycam.runs.earlier import answered, larger
 from sycam.runs.events import Failed, Finished, Opened
-from sycam.runs.folder import folder_of, has_evidence, open_folder
 from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.recording import settings_of
 from sycam.runs.result import Result
+from sycam.runs.resuming.answer import said_again
+from sycam.runs.resuming.asked import require_same, write_down
+from sycam.runs.resuming.earlier import answered, larger
+from sycam.runs.resuming.folder import folder_of, has_evidence, open_folder
 from sycam.scoring.scoring import Scoring
 from sycam.search import SearchOptions
 from sycam.search.budget import Budget

@@ -125,7 +125,7 @@ def synthesize(
     from sycam.cli.printing.results import closing_lines, tell, write_candidates
     from sycam.export import suggested_base
     from sycam.report.keeping import keep_pictures
-    from sycam.runs.earlier import settled
+    from sycam.runs.resuming.earlier import settled
     from sycam.validation.validate import Validated
 
     console, budget = console_for(as_json), search.budget.started()

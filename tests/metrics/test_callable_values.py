@@ -14,7 +14,7 @@ from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem
 from sycam.problem.request import Request
 from sycam.runs.certificate import certificate_of
-from sycam.runs.folder import open_folder
+from sycam.runs.resuming.folder import open_folder
 from sycam.search import SearchOptions
 from sycam.search.racing.sequential_test import SequentialTest
 from sycam.search.run import run_search

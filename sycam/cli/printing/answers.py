@@ -21,7 +21,7 @@ from rich.style import Style
 
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
-from sycam.runs.answer import (
+from sycam.runs.resuming.answer import (
     ANSWER_FILE,
     Answer,
     Printed,
@@ -30,7 +30,7 @@ from sycam.runs.answer import (
     result_files,
     said_again,
 )
-from sycam.runs.file_states import SETTLED, FileStates, states_of
+from sycam.runs.resuming.file_states import SETTLED, FileStates, states_of
 from sycam.support.bounded_json import SchemaError, parse_json
 from sycam.support.files import read_plain
 from sycam.support.terminal import json_text, open_console, printable, shown

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sycam.runs.file_states import states_of
+from sycam.runs.resuming.file_states import states_of
 
 
 @pytest.fixture

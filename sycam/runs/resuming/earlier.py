@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sycam.errors import RunError
 from sycam.problem.problem import Question
-from sycam.runs.folder import check_folder
 from sycam.runs.record import RunRecord
 from sycam.runs.recording import asked_of
 from sycam.runs.result import Result, digest_of, load
+from sycam.runs.resuming.folder import check_folder
 from sycam.search import SearchOptions
 from sycam.support.schema import to_plain
 from sycam.validation.heldout_scores import INTERRUPT
