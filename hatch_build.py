@@ -45,7 +45,7 @@ class CLibraries(BuildHookInterface):
 
     def _compile(self, folder: Path) -> dict[str, str] | None:
         """Each library and its place in the wheel, or None if one could not be made."""
-        c = run_path(str(Path(self.root, "sycam", "support", "c_compiler.py")))
+        c = run_path(str(Path(self.root, "sycam", "support", "compiling", "c_compiler.py")))
         compilers, openmp = COMPILERS[sys.platform]
 
         def library(source: Path, macros: list[str], level: str) -> tuple[str, str] | None:

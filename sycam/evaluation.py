@@ -27,9 +27,9 @@ from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided
 from sycam.report.progress import Watcher, console_of
 from sycam.scoring.statistics import Interval, caution, interval
-from sycam.support.html_table import html_table
 from sycam.support.options import with_keywords
-from sycam.support.table import as_frame
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame
 from sycam.workers.hiring import scoring_by
 
 COLUMNS = ("method", "metric", "mean", "low", "high", "higher_is_better", "flat", "images")

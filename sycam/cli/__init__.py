@@ -25,7 +25,7 @@ from sycam.cli.synthesize import synthesize
 from sycam.cli.zoo import zoo
 from sycam.errors import SycamError
 from sycam.support.caches import let_matplotlib_write
-from sycam.support.terminal import open_console, shown
+from sycam.support.text.terminal import open_console, shown
 from sycam.version import __version__
 
 EXIT_CODES = {

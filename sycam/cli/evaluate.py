@@ -30,8 +30,8 @@ from sycam.cli.options.shared import (
 from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.support.table import check_csv, write_csv
-from sycam.support.terminal import json_text
+from sycam.support.text.table import check_csv, write_csv
+from sycam.support.text.terminal import json_text
 
 
 @with_options(without=("search_images", "heldout", "groups", "precision"))

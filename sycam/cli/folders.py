@@ -9,7 +9,7 @@ import typer
 
 from sycam.cli.options.shared import AsJson, Csv, Operators
 from sycam.cli.printing.answers import keep_tables, shown_again
-from sycam.support.terminal import json_text, open_console, shown
+from sycam.support.text.terminal import json_text, open_console, shown
 
 
 def show(

@@ -12,7 +12,7 @@ import typer
 from sycam.cli.options import completion
 from sycam.cli.options.shared import AsJson, Operators
 from sycam.cli.options.spelling import Command, Group
-from sycam.support.terminal import json_text, open_console, shown
+from sycam.support.text.terminal import json_text, open_console, shown
 
 metrics_app = typer.Typer(cls=Group, invoke_without_command=True)
 

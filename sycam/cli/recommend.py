@@ -33,8 +33,8 @@ from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.support.table import check_csv, write_csv
-from sycam.support.terminal import json_text, open_console, shown
+from sycam.support.text.table import check_csv, write_csv
+from sycam.support.text.terminal import json_text, open_console, shown
 
 PICTURE = Path("recommendation.png")
 

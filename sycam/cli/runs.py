@@ -25,7 +25,7 @@ from sycam.cli.printing.watching import console_for
 from sycam.drawing.kinds import COMPARISON, KINDS
 from sycam.drawing.style import COLOUR_MAPS, USUAL, Style
 from sycam.export.summaries import SUMMARIES
-from sycam.support.terminal import json_text, open_console, printable
+from sycam.support.text.terminal import json_text, open_console, printable
 
 
 def explain(

@@ -37,8 +37,8 @@ from sycam.data.names import DEMO
 from sycam.events import Event, Interrupted, each
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.search.options import SearchOptions
-from sycam.support.table import check_csv
-from sycam.support.terminal import open_console, shown
+from sycam.support.text.table import check_csv
+from sycam.support.text.terminal import open_console, shown
 
 
 @with_options()

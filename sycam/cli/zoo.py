@@ -22,7 +22,7 @@ from sycam.cli.options.shared import (
     Trust,
 )
 from sycam.errors import OptionError
-from sycam.support.terminal import json_text, open_console
+from sycam.support.text.terminal import json_text, open_console
 
 
 def zoo(

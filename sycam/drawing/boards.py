@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sycam.drawing.axes import CONTROL, GRID, INK, KNOWN, OURS, better, dress, entitle, ring
 from sycam.errors import OptionError
 from sycam.scoring.ranks import MeanRanks
-from sycam.support.shortening import apart
+from sycam.support.text.shortening import apart
 
 _LONGEST = 44  # characters of a name
 

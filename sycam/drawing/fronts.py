@@ -32,7 +32,7 @@ from sycam.drawing.axes import (
 )
 from sycam.drawing.labels import SIZE, Label, place_labels
 from sycam.errors import OptionError
-from sycam.support.shortening import apart
+from sycam.support.text.shortening import apart
 
 LISTED = 16  # marks of a kind that the key explains; the rest are drawn without a number
 _KEY_AXIS = "key"  # label of the axis that holds the key

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sycam.drawing.axes import dress, entitle
 from sycam.errors import OptionError
-from sycam.support.shortening import apart
+from sycam.support.text.shortening import apart
 
 _LONGEST = 44  # characters of a name
 Point = tuple[str, float, str, float, float, float]  # noise, level, method, mean, low, high

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from sycam.inference.acceleration import OwnTracer
 from sycam.networks.untouched import copied
-from sycam.support.compiled_c import CLibrary, c_library
+from sycam.support.compiling.compiled_c import CLibrary, c_library
 
 PLACES = 16  # transformed weights of a 3x3 filter
 MOST = 128 * 128  # pairs of channels whose transformed weights the caches still hold

@@ -14,7 +14,7 @@ from sycam.report.formula_table import FormulaTable
 from sycam.report.keeping import where_kept
 from sycam.report.tables import result_tables
 from sycam.runs.result import Result
-from sycam.support.html_table import html_table
+from sycam.support.text.html_table import html_table
 
 _STYLE = "white-space: pre; overflow-x: auto; line-height: normal"  # of what is set by columns
 

@@ -18,7 +18,7 @@ from sycam.runs.result import Result
 from sycam.search.selection.select import Candidate
 from sycam.support.arguments import argument
 from sycam.support.schema import to_plain
-from sycam.support.terminal import json_text
+from sycam.support.text.terminal import json_text
 from sycam.validation.validate import Validated
 from sycam.version import __version__
 

@@ -11,8 +11,8 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from sycam.support.shortening import PARTS, apart
-from sycam.support.terminal import printable
+from sycam.support.text.shortening import PARTS, apart
+from sycam.support.text.terminal import printable
 
 _PROSE = re.compile(
     r"(?<=\s)\([\w.+-]+|" + PARTS.pattern, re.DOTALL

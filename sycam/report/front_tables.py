@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sycam.report.formula_table import FormulaTable
 from sycam.report.plain_table import plain_table
 from sycam.search.selection.pareto import Front
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 from sycam.validation.adaptive import (
     CHOICE,
     PUBLISHED_CHOICE,

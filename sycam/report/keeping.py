@@ -10,7 +10,7 @@ from sycam.report.pictures.explain import OVERVIEW, overview
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE, draw_front, draw_heldout
 from sycam.runs.result import Result
 from sycam.search.budget import Budget
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 from sycam.validation.validate import Validated
 
 # What is said of each file, in the order in which they are named.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 
 def plain_table(title: str | None = None, caption: str | None = None) -> Table:

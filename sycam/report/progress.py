@@ -19,7 +19,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.report.formula_table import FormulaTable
 from sycam.report.plain_table import plain_table
 from sycam.search.events import Forecast, Plan, Scored
-from sycam.support.terminal import open_console, shown
+from sycam.support.text.terminal import open_console, shown
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
 _SHOWN = 8  # formulas of the live front

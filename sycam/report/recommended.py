@@ -21,8 +21,8 @@ from sycam.report.pictures.image_rows import image_rows
 from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval
 from sycam.support.arguments import argument
 from sycam.support.files import check_target
-from sycam.support.html_table import html_table
-from sycam.support.table import as_frame
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame
 from sycam.validation.validate import Validation
 
 COLUMNS = (

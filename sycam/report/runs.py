@@ -16,8 +16,8 @@ from sycam.report.formula_table import wrapped
 from sycam.report.front_tables import p_text
 from sycam.report.plain_table import plain_table
 from sycam.runs.summary import FINISHED, RunComparison, RunSummary
-from sycam.support.shortening import apart
-from sycam.support.terminal import shown
+from sycam.support.text.shortening import apart
+from sycam.support.text.terminal import shown
 
 _LONGEST = 60  # characters of a setting's value
 _LEAST = 16  # columns that names and winners get in a list, however narrow the console

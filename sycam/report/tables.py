@@ -18,7 +18,7 @@ from sycam.report.plain_table import plain_table
 from sycam.report.progress import duration
 from sycam.report.verdict import BAD, GOOD, PLAIN, POOR, lacking, sentences, simplest
 from sycam.runs.result import Result
-from sycam.support.terminal import printable, shown
+from sycam.support.text.terminal import printable, shown
 from sycam.validation.validate import Row, Validation
 
 _TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red", PLAIN: "bold"}

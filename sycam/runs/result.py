@@ -44,8 +44,8 @@ from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import NotPlainError, write_whole
 from sycam.support.permission import reading_a_run
 from sycam.support.schema import Count, Figure, from_plain, to_plain
-from sycam.support.table import as_frame
-from sycam.support.terminal import json_text
+from sycam.support.text.table import as_frame
+from sycam.support.text.terminal import json_text
 from sycam.validation.validate import Row, Validation
 
 SCHEMA = 3

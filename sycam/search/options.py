@@ -13,8 +13,8 @@ from sycam.search.budget import Budget
 from sycam.search.selection.rule_names import DEFAULT_RULE, RULES
 from sycam.support.arguments import argument
 from sycam.support.options import option
-from sycam.support.passwords import masked
 from sycam.support.schema import Bounds
+from sycam.support.text.passwords import masked
 
 RACE, EXACT, GUIDED = "race", "exact", "guided"
 MODES = (RACE, EXACT, GUIDED)

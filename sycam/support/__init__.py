@@ -1,1 +1,1 @@
-"""What all rooms may use: digests, files, caches, checked JSON, compiled C."""
+"""What all rooms may use: digests, files, caches, checked JSON, options."""

@@ -17,10 +17,10 @@ from sycam.methods import Method
 from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval, caution
 from sycam.support.arguments import argument
 from sycam.support.files import write_whole
-from sycam.support.html_table import html_table
 from sycam.support.schema import Count, Figure, to_plain
-from sycam.support.table import as_frame, csv_text
-from sycam.support.terminal import json_text, printable
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame, csv_text
+from sycam.support.text.terminal import json_text, printable
 
 ENSEMBLE, FORMULA, MEMBER, THRESHOLDED, WINNER = (
     "ensemble", "formula", "member", "thresholded", "synthesised",

@@ -17,10 +17,10 @@ from sycam.errors import OptionError, RunError, unknown_name
 from sycam.scoring.ranks import MeanRanks
 from sycam.scoring.statistics import FEW, Interval
 from sycam.support.files import write_whole
-from sycam.support.html_table import html_table
 from sycam.support.schema import to_plain
-from sycam.support.table import as_frame, csv_text
-from sycam.support.terminal import json_text, printable
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame, csv_text
+from sycam.support.text.terminal import json_text, printable
 
 JSON_FILE, TABLE_FILE = "robustness.json", "robustness.csv"
 PICTURE_FILE, RANKS_FILE = "robustness.png", "robustness_ranks.png"

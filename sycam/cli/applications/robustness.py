@@ -31,8 +31,8 @@ from sycam.cli.options.shared import (
 from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.support.table import check_csv, write_csv
-from sycam.support.terminal import json_text, shown
+from sycam.support.text.table import check_csv, write_csv
+from sycam.support.text.terminal import json_text, shown
 
 
 @with_options(

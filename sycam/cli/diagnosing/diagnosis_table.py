@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sycam.cli.diagnosing.diagnosis import Diagnosis
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 GIBIBYTE = 1 << 30
 

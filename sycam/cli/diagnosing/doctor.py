@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sycam.cli.options.shared import AsJson
-from sycam.support.terminal import json_text, open_console
+from sycam.support.text.terminal import json_text, open_console
 
 
 def doctor(as_json: AsJson = False) -> None:

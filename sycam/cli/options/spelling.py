@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from sycam.cli.options.shared import OUTPUT
 from sycam.cli.printing.watching import INTERRUPTED
 from sycam.support.arguments import spelling
-from sycam.support.terminal import open_console
+from sycam.support.text.terminal import open_console
 
 
 class Command(TyperCommand):

@@ -33,7 +33,7 @@ from sycam.runs.resuming.answer import (
 from sycam.runs.resuming.file_states import SETTLED, FileStates, states_of
 from sycam.support.bounded_json import SchemaError, parse_json
 from sycam.support.files import read_plain
-from sycam.support.terminal import json_text, open_console, printable, shown
+from sycam.support.text.terminal import json_text, open_console, printable, shown
 
 if TYPE_CHECKING:
     from sycam.runs.result import Result

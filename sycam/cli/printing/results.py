@@ -10,8 +10,8 @@ from sycam.report.keeping import where_kept
 from sycam.report.tables import result_tables
 from sycam.runs.candidates import COLUMNS, candidate_rows
 from sycam.runs.result import Result
-from sycam.support.table import write_csv
-from sycam.support.terminal import json_text, shown
+from sycam.support.text.table import write_csv
+from sycam.support.text.terminal import json_text, shown
 
 
 def tell(result: Result, as_json: bool) -> None:

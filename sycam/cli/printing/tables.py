@@ -12,7 +12,7 @@ from sycam.evaluation import Table
 from sycam.report.plain_table import plain_table
 from sycam.report.recommended import Recommendation
 from sycam.runs.checking.verify import Verification
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 _WORDS = ("method", "layer")  # columns of them
 _LONGEST = 28  # characters of a name before it is folded

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sycam.events import Notify, each
-from sycam.support.terminal import open_console
+from sycam.support.text.terminal import open_console
 
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended, as shells have it
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sycam.support.compiled_c import CLibrary, c_library
+from sycam.support.compiling.compiled_c import CLibrary, c_library
 
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
 TOGETHER = 4  # colours that are solved together, at most

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sycam.support.compiled_c import CLibrary, c_library
+from sycam.support.compiling.compiled_c import CLibrary, c_library
 
 WIDTH = 1 / 8  # sigma of the tie-breaking blur, as a share of the image's shorter side
 

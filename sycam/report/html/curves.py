@@ -17,7 +17,7 @@ from sycam.runs.result import Result
 from sycam.scoring.scorer import ranking_maps
 from sycam.support.bounded_json import read_json
 from sycam.support.files import TEXT, NotPlainError, write_whole
-from sycam.support.terminal import json_text
+from sycam.support.text.terminal import json_text
 
 CURVES_FILE = "curves.json"
 SCHEMA = 1

@@ -14,7 +14,7 @@ from sycam.report.pictures.image_rows import image_rows, recorded_figures
 from sycam.runs.result import Result
 from sycam.support.bounded_json import parse_json
 from sycam.support.files import PICTURE, TEXT, NotPlainError, read_plain, write_whole
-from sycam.support.terminal import json_text
+from sycam.support.text.terminal import json_text
 
 FOLDER = "gallery"
 INDEX = "gallery.json"

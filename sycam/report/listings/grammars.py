@@ -14,7 +14,7 @@ from sycam.language import Operator
 from sycam.methods import METHODS
 from sycam.methods.published import PUBLISHED
 from sycam.report.plain_table import plain_table
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 
 def summary(grammar: Grammar, max_cost: int) -> dict[str, Any]:

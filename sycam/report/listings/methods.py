@@ -16,7 +16,7 @@ from sycam.language import Operator
 from sycam.methods import KINDS, Method
 from sycam.report.listings.grammars import written
 from sycam.report.plain_table import plain_table
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 
 def summary(method: Method) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sycam.metrics import METRICS, Composite, Metric, find_metric
 from sycam.metrics.base import FAMILIES
 from sycam.metrics.option_text import expectation, written
 from sycam.report.plain_table import plain_table
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 _INVARIANCES = {
     "weights": "formulas of equal weights are one to it",

@@ -17,7 +17,7 @@ from rich.text import Text
 from sycam.methods.zoo import WARNING, WHY, Entry, Rival, zoo
 from sycam.report.plain_table import plain_table
 from sycam.support.schema import to_plain
-from sycam.support.terminal import shown
+from sycam.support.text.terminal import shown
 
 _HEAD = ("name", "network", "metric", "held out", "hardest rival", "formula minus rival")
 

@@ -19,7 +19,7 @@ from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import MEBIBYTE, read_plain, write_whole
 from sycam.support.schema import Bounds, from_plain, to_plain
-from sycam.support.terminal import json_text
+from sycam.support.text.terminal import json_text
 
 ANSWER_FILE = "answer.json"
 _ANSWERED = ("result.json", "candidates.csv")  # that a whole result consists of

@@ -23,7 +23,7 @@ from sycam.search.proposals.derivations import Derivations
 from sycam.search.proposals.elite import Values
 from sycam.support.arguments import argument
 from sycam.support.files import check_target
-from sycam.support.passwords import masked, masked_in
+from sycam.support.text.passwords import masked, masked_in
 
 STUDY_FILE = "study.log"  # of a run's folder
 EXPRESSION, COST, KIND, REPEATED = "expression", "cost", "kind", "repeated"

@@ -10,7 +10,7 @@ import torch
 from sycam.metrics.imputation import c_engine
 from sycam.metrics.imputation.impute import impute
 from sycam.metrics.removal.pixel_ranks import relevance_ranks
-from sycam.support import c_compiler, compiled_c
+from sycam.support.compiling import c_compiler, compiled_c
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from sycam.support.c_compiler import BASELINE, HERE, compiled, levels, library_name
+from sycam.support.compiling.c_compiler import BASELINE, HERE, compiled, levels, library_name
 
 COMPILERS = ("cc", "gcc", "clang")
 # What torch calls a processor; each that has these vectors has the rest of the level, too.

@@ -15,7 +15,7 @@ from sycam.cli import app, main
 from sycam.report.progress import Watcher
 from sycam.report.tables import result_tables
 from sycam.runs.result import digest_of
-from sycam.support.terminal import json_text, open_console, printable, shown
+from sycam.support.text.terminal import json_text, open_console, printable, shown
 
 EVIL = "x\x1b[2J\x9b31m\u202e[/][bold]\nForged.\n"
 HALF = "\ud800"  # of a character, which no encoding can say

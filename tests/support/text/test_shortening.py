@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from sycam.support.shortening import apart, shortened
+from sycam.support.text.shortening import apart, shortened
 
 LONG = "smooth(cam[features.5](symlog(G))) + smooth(cam[features.12](normalize(relu(G)) * max(A)))"
 METHODS = ("grad-cam", "grad-cam++", "layer-cam", "blurred-layer-cam", "blurred-layer-cam++")

@@ -1,0 +1,1 @@
+"""The C files of the package made into libraries."""
