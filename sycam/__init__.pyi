@@ -2,21 +2,21 @@ from . import testing, track
 from .data.images import ImageSet, load_images, open_images
 from .data.readers.in_memory import open_pictures
 from .errors import SycamError
-from .evaluation import Table, evaluate
+from .jobs.evaluation import Table, evaluate
+from .jobs.recommendation import recommend
+from .jobs.synthesis import synthesize
+from .jobs.verification import verify
 from .language import operator
 from .methods import CAM
 from .metrics import metric
 from .networks import open_network
 from .problem.adaptive_cam import AdaptiveCAM
 from .problem.options import DataOptions, ExplainOptions
-from .recommendation import recommend
 from .report.recommended import Recommendation
 from .runs.checking.verify import Verification
 from .runs.result import Formula, Result, load
 from .search import SearchOptions
 from .search.layer_weights import LayerWeights, learn_fusion
-from .synthesis import synthesize
-from .verification import verify
 from .version import __version__
 
 __all__ = [

@@ -71,7 +71,7 @@ def one_thread():
 def no_pictures_from_python():
     """``sycam.synthesize`` draws nothing, which takes longer than most searches of tests."""
     with pytest.MonkeyPatch.context() as patch:
-        synthesis = importlib.import_module("sycam.synthesis")
+        synthesis = importlib.import_module("sycam.jobs.synthesis")
         patch.setattr(synthesis, "keep_pictures", lambda *_: None)
         yield
 

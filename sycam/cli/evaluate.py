@@ -86,7 +86,7 @@ def evaluate(
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.cli.options.inputs import layer_of, open_inputs
     from sycam.cli.printing.tables import evaluation_table
-    from sycam.evaluation import COLUMNS
+    from sycam.jobs.evaluation import COLUMNS
 
     console = console_for(as_json)
     check_csv(csv)

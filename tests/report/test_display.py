@@ -105,7 +105,7 @@ def test_a_search_from_python_shows_and_tells_its_progress(
 
     drawn = []
     monkeypatch.setattr(
-        importlib.import_module("sycam.synthesis"), "keep_pictures", lambda *a: drawn.append(a)
+        importlib.import_module("sycam.jobs.synthesis"), "keep_pictures", lambda *a: drawn.append(a)
     )
     result = search(small_images)
     assert capsys.readouterr().err == ""
@@ -125,7 +125,7 @@ def test_a_search_from_python_shows_and_tells_its_progress(
 
 @pytest.mark.slow
 def test_a_search_from_python_writes_its_page(small_network, small_images, tmp_path, monkeypatch):
-    synthesis = importlib.import_module("sycam.synthesis")
+    synthesis = importlib.import_module("sycam.jobs.synthesis")
     monkeypatch.setattr(synthesis, "keep_pictures", keeping.keep_pictures)  # as it is for users
     result = sycam.synthesize(
         small_network, "3", small_images, metric="average-drop", budget=6, max_cost=1,

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import sycam
-import sycam.synthesis as synthesis
+import sycam.jobs.synthesis as synthesis
 from sycam.events import Stage, Step
 from sycam.report.html import write_report
 from sycam.report.tables import lacking, result_tables

@@ -15,6 +15,7 @@ from torch import nn
 import sycam
 from sycam.data.images import ImageSet
 from sycam.export import export
+from sycam.jobs.synthesis import synthesize
 from sycam.methods.method import RIVALS
 from sycam.report.html import write_report
 from sycam.report.tables import result_tables
@@ -23,7 +24,6 @@ from sycam.runs.pictures import draw_front, draw_heldout
 from sycam.runs.result import RESULT_FILE, digest_of
 from sycam.scoring.statistics import holm
 from sycam.search.selection.per_class import MINIMUM
-from sycam.synthesis import synthesize
 
 SIDE, CLASSES, PNG = 16, 3, b"\x89PNG"
 

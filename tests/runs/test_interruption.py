@@ -32,7 +32,7 @@ def command() -> None:
 def start(out: Path) -> BaseProcess:
     """The command in a process of its own, forked from one that has done the slow imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sycam.cli", "sycam.synthesis", "sycam.report.tables"])
+    context.set_forkserver_preload(["sycam.cli", "sycam.jobs.synthesis", "sycam.report.tables"])
     with mock.patch.object(sys, "argv", ["sycam", *COMMAND.split(), "--out", str(out)]):
         process = context.Process(target=command)
         process.start()

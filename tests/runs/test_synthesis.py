@@ -24,8 +24,8 @@ from sycam.errors import (
 )
 from sycam.export import export
 from sycam.grammar import load_grammar
+from sycam.jobs.synthesis import synthesize
 from sycam.search.events import Plan, Scored
-from sycam.synthesis import synthesize
 
 SIDE, CLASSES = 16, 3
 

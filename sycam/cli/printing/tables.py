@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sycam.evaluation import Table
+from sycam.jobs.evaluation import Table
 from sycam.report.plain_table import plain_table
 from sycam.report.recommended import Recommendation
 from sycam.runs.checking.verify import Verification
