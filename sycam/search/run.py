@@ -22,10 +22,11 @@ from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.admission import Admission
 from sycam.search.choice import Chooser, Confidence, contenders, published_name
-from sycam.search.engine import Search, deepest
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
 from sycam.search.outcome import Outcome, Script
+from sycam.search.phases.engine import Search
+from sycam.search.proposals.derivations import deepest
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race

@@ -11,7 +11,7 @@ import pytest
 
 from sycam.events import Note
 from sycam.report.event_log import EventLog
-from sycam.search.engine import Search
+from sycam.search.phases.engine import Search
 
 
 def lines(file: Path) -> list[dict]:

@@ -16,8 +16,8 @@ from sycam.events import Stage, Step
 from sycam.report.html import write_report
 from sycam.report.tables import lacking, result_tables
 from sycam.runs.result import load
-from sycam.search import engine
 from sycam.search.events import Forecast
+from sycam.search.phases import known as known_phase
 
 OPTIONS = {
     "metric": "road-morf", "budget": 12, "max_cost": 2, "search_images": 8, "heldout": 8,
@@ -120,7 +120,7 @@ def test_the_forecast_has_seen_expensive_cams_where_there_is_time(
 ):
     """Under overlap metrics some CAMs take ten times as long as the first four: it said 0.15 s of
     what took 1.2."""
-    monkeypatch.setattr(engine, "_PATIENCE", patience)
+    monkeypatch.setattr(known_phase, "_PATIENCE", patience)
     timed: list[int] = []
     told: list[int] = []
 
@@ -132,20 +132,20 @@ def test_the_forecast_has_seen_expensive_cams_where_there_is_time(
 
     made = run(tmp_path / "run", metric="iou", budget=1, notify=watch, report=False)
     methods = len(made.record.search.known)
-    assert methods > engine.TIMED
-    assert told == [engine.TIMED if first else methods]
+    assert methods > known_phase.TIMED
+    assert told == [known_phase.TIMED if first else methods]
 
 
 @pytest.mark.slow
 def test_published_cams_that_fell_behind_are_on_record_and_derived_again(tmp_path, monkeypatch):
     """Over cells of an image and a level, in a race."""
-    usual = engine.score_known
+    usual = known_phase.score_known
 
     def short_of_time(methods, board, left, counts, done):
         fewer = [len(methods), *(max(2, 9 - stage) for stage in range(1, len(board.stages)))]
         return usual(methods, board, left, counts or fewer, done)
 
-    monkeypatch.setattr(engine, "score_known", short_of_time)
+    monkeypatch.setattr(known_phase, "score_known", short_of_time)
     result = run(tmp_path / "run", mode="race", search_images=32)
     known = result.record.search.known
     # Images that were seen, and of them some at a part of the percentiles only.

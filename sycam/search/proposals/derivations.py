@@ -15,6 +15,9 @@ from sycam.grammar import Grammar, Production
 from sycam.language import Expression, apply
 from sycam.language.signatures import COMMUTATIVE
 
+DEEPEST = 12  # highest cost of what is proposed
+DEEPEST_OF_LAYERS = 16  # where formulas of several layers are combined
+
 Choose = Callable[[str, list[str]], str]
 
 
@@ -31,6 +34,11 @@ class Position:
     path: tuple[int, ...]
     symbol: str
     expression: Expression
+
+
+def deepest(grammar: Grammar) -> int:
+    """Highest cost of what is proposed beyond the enumeration."""
+    return DEEPEST_OF_LAYERS if len(grammar.sites) > 1 else DEEPEST
 
 
 class Derivations:

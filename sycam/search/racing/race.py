@@ -12,6 +12,7 @@ import numpy as np
 from sycam.language import Expression
 from sycam.metrics import Metric
 from sycam.scoring.journaled_scorer import JournaledScorer
+from sycam.search.selection.pareto import oriented_figures
 from sycam.search.selection.rules import leaders_average
 from sycam.search.selection.select import DEGENERATE_SHARE, Candidate, select
 
@@ -207,6 +208,11 @@ class Race:
         return select(
             self.finished, self.metric, lambda c: not self.admissible(c), self.rule, self.seed
         )
+
+    def figures(self, standing: Standing) -> tuple[float, ...]:
+        """Of each goal, on the images that a candidate has seen; higher is better."""
+        score = self.board.of(str(standing.expression), standing.stage)
+        return oriented_figures(score.values, self.metric)
 
     @property
     def metric(self) -> Metric:

@@ -72,6 +72,24 @@ class Allowance:
         allowed = self.limit * (1 - self._reserved(phase))
         return self.budget.elapsed + seconds > allowed
 
+    def reach(self, resumed: int) -> int:
+        """How many candidates of the enumeration can be expected to enter.
+
+        Args:
+            resumed: how many of them the journal knows.
+        """
+        if self.script is not None:
+            return self.script.entered.get(EXHAUSTIVE, 0)
+        if self.budget.seconds is None:
+            return self.budget.candidates or 0
+        each = self.board.pace * self.board.stages[-1].end
+        left = max(0.0, self.limit - self.budget.elapsed)
+        # Resumed candidates cost nothing, so they come on top of what the time can pay for;
+        # where candidates drop out early, it pays for more.
+        dropping = self.board.images / self.board.stages[0].stop
+        dropping = max(1.0, dropping / 2) if self.race.dropping else 1.0
+        return int(dropping * left / max(each, 1e-6)) + resumed
+
     @property
     def limit(self) -> float:
         """Seconds of the budget at which the search ends."""

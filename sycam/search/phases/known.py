@@ -1,0 +1,116 @@
+"""The phase of the known methods: published CAMs and controls are scored before any formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sycam.events import Note, Notify, Stage, Step
+from sycam.grammar import Grammar
+from sycam.methods import Method
+from sycam.scoring.journaled_scorer import recorded_name
+from sycam.search.outcome import COMBINED, Outcome
+from sycam.search.phases.allowance import Allowance
+from sycam.search.phases.entrance import Entrance
+from sycam.search.phases.progress import Progress
+from sycam.search.proposals.combinations import Combinations
+from sycam.search.proposals.derivations import Derivations, deepest
+from sycam.search.racing.known import Known, answers, in_order, score_known
+from sycam.search.selection.select import Candidate
+
+TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
+_PATIENCE = 3.0  # seconds in which more of them are timed: some are far more expensive than most
+_FOR_KNOWN = 0.5  # of the search's seconds, at most
+
+
+class KnownMethods:
+    """Scores the published CAMs and controls.
+
+    Args:
+        allowance: of the search; a recorded one says how many of them saw which images.
+        outcome: takes them with their scores.
+        progress: forecasts what the command will take as soon as some of them were timed.
+        notify: watches.
+    """
+
+    def __init__(self, allowance: Allowance, outcome: Outcome, progress: Progress, notify: Notify):
+        self.race, self.board = allowance.race, allowance.board
+        self.budget, self.script = allowance.budget, allowance.script
+        self.outcome, self.progress, self.notify = outcome, progress, notify
+
+    def score(self, known: Sequence[Method]) -> None:
+        """Score them, all or as many as half of the search's time suffices for."""
+        self.progress.prepare(sum(not self.board.has(recorded_name(m)) for m in known))
+        found = self._scored(in_order(known))
+        by_name = {c.name: c for c in found.whole}
+        self.outcome.known = [by_name[m.name] for m in known if m.name in by_name]
+        self.outcome.known_partly = list(found.partly)
+        self.outcome.known_counts = found.counts
+        if found.counts is not None:
+            self.notify(
+                Note(
+                    f"{len(found.whole)} of {len(known)} published CAMs and controls saw all "
+                    f"{self.board.images} search images, {len(found.partly)} fell behind on fewer: "
+                    f"all would take longer than the budget of {self.budget}"
+                )
+            )
+        metric = self.race.metric
+        names, last = {m.name: recorded_name(m) for m in known}, len(self.board.stages) - 1
+        self.race.known = [
+            metric.oriented(self.board.cells(names[c.name], last))
+            for c in self.outcome.known
+            if c.score.finite and not metric.components
+        ]
+
+    def _scored(self, methods: Sequence[Method]) -> Known:
+        self.notify(Stage("Scoring published CAMs and controls", len(methods)))
+        begun, told = self.budget.elapsed, False
+
+        def left() -> float:
+            ends = self.budget.for_search(self.board.image_pace)
+            return begun + _FOR_KNOWN * (ends - begun) - self.budget.elapsed
+
+        def done(count: int) -> None:
+            nonlocal told
+            self.notify(Step(count))
+            spent, ends = self.budget.elapsed - begun, count == len(methods)
+            if count < TIMED or not self.board.pace or told:
+                return
+            if ends or spent > _PATIENCE:
+                told = True
+                self.progress.forecast(len(methods))
+
+        counts = None
+        if self.script is not None:
+            counts = self.script.known or (len(methods),) * len(self.board.stages)
+        found = score_known(methods, self.board, left, counts, done)
+        if not told and self.board.pace:
+            self.progress.forecast(len(methods))
+        return found
+
+    def answers(self) -> list[Candidate]:
+        """The published CAMs that may win, the best first."""
+        able = [c for c in answers(self.outcome.known) if c.eligible]
+        oriented = self.race.metric.oriented
+        return sorted(able, key=lambda c: (-oriented(c.mean), c.require_expression().sort_key()))
+
+
+def combine(leading: Sequence[Candidate], grammar: Grammar, entrance: Entrance) -> None:
+    """Score what combines the published CAMs that lead at each two layers, then the best of it with
+    the leader of each further one: where time is short, nothing is more likely to win.
+
+    Args:
+        leading: published CAMs, the best first.
+        grammar: of several layers.
+        entrance: where formulas enter the race.
+
+    Raises:
+        StoppedError: as for :meth:`Entrance.enter`.
+    """
+    combinations = Combinations(Derivations(grammar, deepest(grammar)))
+    leaders = combinations.leaders(c.require_expression() for c in leading)
+    heads = {layer: best[:1] for layer, best in leaders.items()}
+    entrance.enter_all(combinations.pairs(heads), COMBINED)
+    pairs = [s for s in entrance.race.standings.values() if len(s.expression.sites) == 2]
+    pairs = [s for s in pairs if s.dropped is None]
+    pairs.sort(key=lambda s: (-s.mean, s.expression.sort_key()))
+    entrance.enter_all(combinations.extended([s.expression for s in pairs[:1]], heads), COMBINED)
