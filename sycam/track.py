@@ -31,7 +31,8 @@ from sycam.events import Event
 from sycam.report.keeping import SAID
 from sycam.report.verdict import sentences
 from sycam.runs.events import Failed, Finished, Opened
-from sycam.runs.result import RESULT_FILE, Result
+from sycam.runs.file_names import RESULT_FILE
+from sycam.runs.result import Result
 from sycam.search.events import Scored
 from sycam.support.schema import to_plain
 

@@ -21,7 +21,8 @@ from sycam.methods.method import OWN
 from sycam.networks import NamedNetwork
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
-from sycam.runs.result import RESULT_FILE, Result, load
+from sycam.runs.file_names import RESULT_FILE
+from sycam.runs.result import Result, load
 
 Given = str | Path | Expression | Method | Result
 ELEVEN = (

@@ -20,11 +20,11 @@ from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem, Question
 from sycam.problem.request import Request
-from sycam.report.html import REPORT_FILE
 from sycam.report.keeping import keep_pictures
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.events import Failed, Finished, Opened
+from sycam.runs.file_names import REPORT_FILE
 from sycam.runs.heldout_journal import conduct_of
 from sycam.runs.recording import settings_of
 from sycam.runs.result import Result

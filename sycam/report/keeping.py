@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sycam.errors import SycamError
-from sycam.report.html import REPORT_FILE, keep_curves, keep_gallery, write_report
+from sycam.report.html import keep_curves, keep_gallery, write_report
 from sycam.report.pictures.explain import OVERVIEW, overview
+from sycam.runs.file_names import REPORT_FILE
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE, draw_front, draw_heldout
 from sycam.runs.result import Result
 from sycam.search.budget import Budget

@@ -16,13 +16,13 @@ from pathlib import Path
 from sycam.errors import RunError
 from sycam.problem.problem import Problem
 from sycam.runs.certificate import Certificate, Fate, candidates_digest
+from sycam.runs.file_names import CANDIDATES_FILE
 from sycam.scoring.blocks import ImageBlock
 from sycam.search import Candidate
 from sycam.search.run import SearchResult
 from sycam.support.files import read_text
 from sycam.support.text.table import csv_text
 
-CANDIDATES_FILE = "candidates.csv"  # of a run's folder
 LARGEST = 1 << 28  # bytes of a table that is read; 100,000 formulas have some 10 MB
 NEW = "new"
 KNOWN, BEHIND = "known", "behind"

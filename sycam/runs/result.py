@@ -33,6 +33,7 @@ from sycam.runs.candidates import (
     read_candidates,
 )
 from sycam.runs.certificate import Certificate
+from sycam.runs.file_names import RESULT_FILE
 from sycam.runs.known_method import KnownMethod
 from sycam.runs.record import RunRecord
 from sycam.runs.trust import check_files
@@ -49,7 +50,6 @@ from sycam.support.text.terminal import json_text
 from sycam.validation.validate import Row, Validation
 
 SCHEMA = 3
-RESULT_FILE = "result.json"
 _OUTCOME = ("best", "best_new", "simplest", "front", "hall", "validation")  # beside the record
 _LATER = ("best_new", "simplest")  # which the first runs do not have
 _DISPLAY = "sycam.report.display"  # a room above this one: imported when a result is shown

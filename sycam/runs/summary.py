@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sycam.errors import RunError
-from sycam.runs.result import RESULT_FILE, Result, load
+from sycam.runs.file_names import RESULT_FILE
+from sycam.runs.result import Result, load
 from sycam.scoring.journal import JOURNAL_FILE
 from sycam.scoring.statistics import Interval
 from sycam.support.schema import to_plain

@@ -20,8 +20,9 @@ from sycam.methods.method import RIVALS
 from sycam.report.html import write_report
 from sycam.report.tables import result_tables
 from sycam.runs.checking.derive import FRONT
+from sycam.runs.file_names import RESULT_FILE
 from sycam.runs.pictures import draw_front, draw_heldout
-from sycam.runs.result import RESULT_FILE, digest_of
+from sycam.runs.result import digest_of
 from sycam.scoring.statistics import holm
 from sycam.search.selection.per_class import MINIMUM
 

@@ -21,6 +21,7 @@ from rich.style import Style
 
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
+from sycam.runs.file_names import REPORT_FILE, RESULT_FILE
 from sycam.runs.resuming.answer import (
     ANSWER_FILE,
     Answer,
@@ -43,8 +44,6 @@ _RUNS_CODE = ("operators", "storage")  # what these bring may be another each ti
 _FILES = ("checkpoint", "class_names", "masks", "boxes")
 _SOURCES = ("images", "heldout_source")
 _CODE = ".py:"
-_PAGE = "report.html"
-_RESULT = "result.json"
 _LARGEST = 1 << 28
 
 
@@ -118,7 +117,11 @@ def told_again(asked: Asked, out: Path | None, as_json: bool, quiet: bool) -> bo
         if not (folder / ANSWER_FILE).exists():
             continue
         answer = kept_answer(folder)
-        if answer is None or answer.question != asked.question or not (folder / _PAGE).exists():
+        if (
+            answer is None
+            or answer.question != asked.question
+            or not (folder / REPORT_FILE).exists()
+        ):
             continue
         printed = _as_json(folder) if as_json else _tables(answer, open_console())
         if printed is None or not _same_network(asked, answer):
@@ -221,7 +224,7 @@ def _tables(answer: Answer, console: Console) -> RenderableType | None:
 
 def _as_json(folder: Path) -> str | None:
     try:
-        data = parse_json(read_plain(folder / _RESULT, _LARGEST, within=folder))
+        data = parse_json(read_plain(folder / RESULT_FILE, _LARGEST, within=folder))
     except (OSError, SchemaError):
         return None
     return json_text({"folder": str(folder), **data}, default=str)

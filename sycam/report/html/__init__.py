@@ -2,6 +2,6 @@
 
 from sycam.report.html.curves import keep_curves
 from sycam.report.html.gallery import keep_gallery
-from sycam.report.html.page import REPORT_FILE, write_report
+from sycam.report.html.page import write_report
 
-__all__ = ["REPORT_FILE", "keep_curves", "keep_gallery", "write_report"]
+__all__ = ["keep_curves", "keep_gallery", "write_report"]

@@ -21,11 +21,10 @@ from sycam.report.html.mathematics import mathml
 from sycam.report.tables import guards_of, panel_of, unmet
 from sycam.report.verdict import GOOD, lacking, sentences, simplest
 from sycam.report.words import in_a_sentence, in_words
+from sycam.runs.file_names import REPORT_FILE
 from sycam.runs.result import Result
 from sycam.support.files import NotPlainError, write_whole
 from sycam.support.schema import to_plain
-
-REPORT_FILE = "report.html"
 
 
 def write_report(result: Result, out: Path | None = None, base: str | None = "torch") -> Path:

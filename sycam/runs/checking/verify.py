@@ -17,12 +17,13 @@ from sycam.methods import find_method
 from sycam.metrics import Metric
 from sycam.metrics.composition.levels import halves
 from sycam.problem.problem import Problem
-from sycam.runs.candidates import CANDIDATES_FILE, candidates_text
+from sycam.runs.candidates import candidates_text
 from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.checking.discrepancies import MEASURED, Unchecked, discrepancies
 from sycam.runs.checking.recorded import Given, recorded_request
+from sycam.runs.file_names import CANDIDATES_FILE, RESULT_FILE
 from sycam.runs.record import RunRecord
-from sycam.runs.result import LARGEST, RESULT_FILE, Result, digest_of
+from sycam.runs.result import LARGEST, Result, digest_of
 from sycam.scoring.blocks import by_image, cell_blocks
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import sycam
+from sycam.runs.file_names import CANDIDATES_FILE, RESULT_FILE
 from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import MEBIBYTE, read_plain, write_whole
@@ -22,7 +23,7 @@ from sycam.support.schema import Bounds, from_plain, to_plain
 from sycam.support.text.terminal import json_text
 
 ANSWER_FILE = "answer.json"
-_ANSWERED = ("result.json", "candidates.csv")  # that a whole result consists of
+_ANSWERED = (RESULT_FILE, CANDIDATES_FILE)  # that a whole result consists of
 _LARGEST = 1 << 28  # bytes of these
 _WIDTHS = 8  # of terminals for which tables are kept
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sycam.errors import RunError
 from sycam.problem.problem import Question
-from sycam.runs.candidates import CANDIDATES_FILE
+from sycam.runs.file_names import CANDIDATES_FILE, RESULT_FILE
 from sycam.runs.heldout_journal import ADAPTIVE_FILE, HELDOUT_FILE
-from sycam.runs.result import RESULT_FILE, load
+from sycam.runs.result import load
 from sycam.runs.resuming.asked import ASKED_FILE
 from sycam.scoring.journal import JOURNAL_FILE, LOCK_SUFFIX
 from sycam.search.proposals.optuna_study import STUDY_FILE
