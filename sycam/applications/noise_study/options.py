@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from sycam.data.noise_kinds import LEVELS, NOISES
 from sycam.errors import OptionError, unknown_name
 from sycam.support.arguments import argument
 from sycam.support.options import option
@@ -14,9 +15,7 @@ from sycam.support.options import option
 if TYPE_CHECKING:
     from sycam.metrics.robustness.noise import Noise
 
-# As the rooms of metrics say, which help does not import.
-KINDS = ("gaussian", "salt-and-pepper", "speckle", "uniform", "blur")
-NOISES = "gaussian,salt-and-pepper,speckle,blur"
+USUAL = ",".join(LEVELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class RobustnessOptions:
     """Which noise is added to the images.
 
     Attributes:
-        noises: kinds of :data:`sycam.metrics.robustness.noise.KINDS`, each as wanted with levels of
+        noises: kinds of :data:`sycam.data.noise_kinds.NOISES`, each as wanted with levels of
             its own (``"gaussian:0.05+0.2"``); as text separated by commas.
         levels: of the kinds that name none, each above 0, shares of an image's range or, of blur,
             of its shorter side; as text separated by commas. If empty those of the metric ``rm``.
@@ -35,8 +34,8 @@ class RobustnessOptions:
     """
 
     noises: str | Sequence[str] = option(
-        NOISES,
-        f"kinds of noise, of {', '.join(KINDS)}, separated by commas; each may have levels of its "
+        USUAL,
+        f"kinds of noise, of {', '.join(NOISES)}, separated by commas; each may have levels of its "
         "own, like gaussian:0.05+0.2,blur",
         text=str,
     )
@@ -62,18 +61,16 @@ class RobustnessOptions:
                 f"{argument('persistence')} must lie between 0 and 1, got {self.persistence!r}"
             )
         if not self.copies:
-            raise OptionError(f"{argument('noises')} must be one kind or several, like {NOISES}")
+            raise OptionError(f"{argument('noises')} must be one kind or several, like {USUAL}")
 
     @property
     def copies(self) -> tuple[Noise, ...]:
         """One noisy copy of every image for each kind and level, levels ascending."""
-        from sycam.metrics.robustness.responsiveness import LEVELS
-
         found: dict[Noise, None] = {}
         for text in self.noises:
             kind, _, own = str(text).partition(":")
-            if kind not in KINDS:
-                raise unknown_name("noise", kind, KINDS)
+            if kind not in NOISES:
+                raise unknown_name("noise", kind, NOISES)
             listed = own.split("+") if own else self.levels or LEVELS.get(kind, ())
             if not listed:
                 raise OptionError(

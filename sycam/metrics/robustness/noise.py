@@ -15,6 +15,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from sycam.data.noise_kinds import BLUR, GAUSSIAN, NOISES, SALT_AND_PEPPER, SPECKLE, UNIFORM
 from sycam.errors import OptionError
 from sycam.metrics.context import Context
 from sycam.metrics.removal.perturbation import between, one_of
@@ -26,7 +27,7 @@ class Noise:
     """One noisy copy of every image.
 
     Attributes:
-        kind: one of :data:`KINDS`.
+        kind: one of :data:`~sycam.data.noise_kinds.NOISES`.
         level: its strength, above 0; at most 1 for salt-and-pepper.
         index: tells several copies of the same kind and level apart. A blur draws nothing: all
             its copies are equal.
@@ -40,8 +41,8 @@ class Noise:
     index: int = 0
 
     def __post_init__(self) -> None:
-        one_of("noise", self.kind, tuple(KINDS))
-        share = self.kind == "salt-and-pepper"
+        one_of("noise", self.kind, NOISES)
+        share = self.kind == SALT_AND_PEPPER
         if not between(self.level, 0, math.inf) or (share and self.level > 1):
             raise OptionError(
                 f"the level of {self.kind} noise must be a number above 0"
@@ -104,10 +105,10 @@ def _blur(noise: Noise, context: Context) -> Tensor:
 
 KINDS: Mapping[str, Callable[[Noise, Context], Tensor]] = MappingProxyType(
     {
-        "gaussian": _gaussian,
-        "salt-and-pepper": _salt_and_pepper,
-        "speckle": _speckle,
-        "uniform": _uniform,
-        "blur": _blur,
+        GAUSSIAN: _gaussian,
+        SALT_AND_PEPPER: _salt_and_pepper,
+        SPECKLE: _speckle,
+        UNIFORM: _uniform,
+        BLUR: _blur,
     }
 )

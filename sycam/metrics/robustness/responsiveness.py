@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,18 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sycam.data.noise_kinds import LEVELS
 from sycam.errors import OptionError
 from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.removal.perturbation import between, one_of
 from sycam.metrics.robustness.noise import Noise
 
-LEVELS: Mapping[str, Sequence[float]] = {
-    "gaussian": (0.05, 0.15, 0.3),
-    "salt-and-pepper": (0.02, 0.1, 0.25),
-    "speckle": (0.15, 0.4, 0.8),
-    "blur": (0.01, 0.03, 0.08),
-}
 SUPERVOXELS = 200  # of a volume, about
 COMPACTNESS = 0.1  # weight of nearness against grey values in [0, 1]
 _PART = 16  # images whose predictions are looked at together before scoring

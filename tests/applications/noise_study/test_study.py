@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 import sycam
 from sycam.applications import RobustnessResult, robustness
-from sycam.applications.noise_study import options
 from sycam.applications.noise_study.figures import FIGURES, ranks_of, rows_of
 from sycam.applications.noise_study.options import RobustnessOptions
 from sycam.cli import app
+from sycam.data.noise_kinds import LEVELS, NOISES
 from sycam.errors import OptionError, UnknownNameError
 from sycam.metrics.robustness.noise import KINDS, Noise
-from sycam.metrics.robustness.responsiveness import LEVELS, Responsiveness
+from sycam.metrics.robustness.responsiveness import Responsiveness
 from sycam.scoring.statistics import interval
 
 METHODS = ("grad-cam", "layer-cam", "mean(relu(G)) * max(A)")
@@ -139,5 +139,4 @@ def test_a_result_is_text_a_table_and_pictures():
 
 
 def test_the_kinds_that_help_names_are_those_of_the_metrics():
-    assert tuple(KINDS) == options.KINDS
-    assert ",".join(LEVELS) == options.NOISES
+    assert tuple(KINDS) == NOISES

@@ -16,9 +16,10 @@ from torch import nn
 
 import sycam
 from sycam.data.images import ImageSet
+from sycam.data.noise_kinds import LEVELS
 from sycam.errors import OptionError
 from sycam.metrics import Context, Noise, Responsiveness
-from sycam.metrics.robustness.responsiveness import LEVELS, Regions, rank_biased_overlap
+from sycam.metrics.robustness.responsiveness import Regions, rank_biased_overlap
 
 
 def literal_overlap(first, second, p):
