@@ -123,6 +123,11 @@ class Question:
         """Whether a goal or a requirement compares with ground truth."""
         return need_masks(self.metric, self.requirements)
 
+    @property
+    def shown(self) -> list[Method]:
+        """Published CAMs, baselines and controls that read no more than the grammar does."""
+        return shown_methods(self.grammar.leaves, self.grammar.sites, self.metric.rewards_blur)
+
     @cached_property
     def identity(self) -> str:
         """Digest of all that the scores depend on."""
@@ -187,8 +192,7 @@ class Problem(Question):
         evidence, context = explained.measure(searched, notify, leaves)
         for one in watched:
             one.check(context)
-        shown = shown_methods(grammar.leaves, grammar.sites, metric.rewards_blur)
-        shown = [m for m in shown if m.has_weights or not metric.of_weights]
+        shown = [m for m in asked.shown if m.has_weights or not metric.of_weights]
         shown = [m for m in shown if m.is_cheap(evidence)]
         if asked.precision != FLOAT32:
             scorer = Scorer(metric, evidence, context)

@@ -12,8 +12,6 @@ from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
 from sycam.evidence import ignores_target
 from sycam.language import Expression
-from sycam.methods import shown_methods
-from sycam.methods.method import RIVALS
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem, Question
@@ -29,6 +27,7 @@ from sycam.search.phases.engine import Search
 from sycam.search.proposals.derivations import deepest
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
+from sycam.search.racing.known import best_rival
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.per_class import Choice
@@ -111,11 +110,10 @@ def run_search(
         )
         gate = _gate(problem, folder, writes)
         stack.enter_context(closing(gate))
-        known = shown_methods(problem.grammar.leaves, problem.grammar.sites, metric.rewards_blur)
         guard = _guard(problem, options, folder, writes)
         if guard is not None:
             stack.enter_context(closing(guard))
-        admission = Admission(gate, Rediscovery(problem.scorer, known), guard)
+        admission = Admission(gate, Rediscovery(problem.scorer, problem.shown), guard)
         race = Race(board, _dropping(problem, options, blocks), options.rule, admission, seed)
         enumerator = enumerator_of(problem, options.equivalence)
         guide = _guide_of(problem, options, enumerator, folder if writes else None)
@@ -267,7 +265,7 @@ def _threshold(
     def threshold(known: Sequence[Candidate]) -> float:
         if end != BEST_PUBLISHED:
             return float(end)
-        figures = [c.mean for c in known if c.kind in RIVALS]
-        return metric.oriented(max(map(metric.oriented, figures)))
+        rival = best_rival(known, metric)
+        return metric.oriented(math.inf) if rival is None else rival.mean
 
     return threshold

@@ -12,7 +12,6 @@ import numpy as np
 from sycam.events import Interrupted, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
-from sycam.methods.method import RIVALS
 from sycam.metrics import Context, Metric
 from sycam.metrics.composition.objectives import Objectives
 from sycam.problem.problem import Problem
@@ -23,6 +22,7 @@ from sycam.runs.result import Formula, Result
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.choice import published_name
+from sycam.search.racing.known import best_rival
 from sycam.search.run import SearchResult, search_blocks
 from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
@@ -132,8 +132,7 @@ def _contest(problem: Problem, found: SearchResult) -> Contest | None:
     if found.portfolios is None:
         return None
     winner = found.winner
-    rivals = [c for c in found.outcome.known if c.kind in RIVALS and c.score.finite]
-    rival = max(rivals, key=lambda c: problem.metric.oriented(c.mean), default=None)
+    rival = best_rival(found.outcome.known, problem.metric)
     return Contest(
         own=[find_method(c.require_expression()) for c in found.portfolios.own],
         published=[find_method(c.name) for c in found.portfolios.published],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from sycam.methods import Method, is_habit
 from sycam.methods.method import ANSWERS, RIVALS
+from sycam.metrics import Metric
 from sycam.scoring.journaled_scorer import JournaledScorer, recorded_name
 from sycam.scoring.scorer import Score
 from sycam.search.selection.select import Candidate
@@ -162,3 +163,10 @@ def answers(known: Sequence[Candidate]) -> list[Candidate]:
 def in_order(methods: Sequence[Method]) -> list[Method]:
     """Rivals before controls."""
     return sorted(methods, key=lambda method: method.kind not in RIVALS)
+
+
+def best_rival(known: Sequence[Candidate], metric: Metric) -> Candidate | None:
+    """The published CAM or baseline with the best mean on the search images, be it a formula or
+    not: the one that these would choose without a search. None where none has a figure."""
+    rivals = [c for c in known if c.kind in RIVALS and c.score.finite]
+    return max(rivals, key=lambda c: metric.oriented(c.mean), default=None)
