@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from winners import winner_of
 
 import sycam
 from sycam.errors import OptionError
-from sycam.export import TARGETS, Winner
+from sycam.export import TARGETS
 from sycam.heatmaps.heatmaps import norm01, upsample
 from sycam.language import parse
-from sycam.runs.record import Settings
 
 FORMULAS = {
     "of several layers": "mirror(cam[1](relu(G)) * cam[3](p * mean(G))) + 0.2 * cam[3](A)",
@@ -100,26 +99,12 @@ def test_the_source_is_clean(base, formula, tmp_path):
     assert "also of the image flipped left-right" in path.read_text()
 
 
-def winner_of(text, network) -> Winner:
-    named = SimpleNamespace(
-        source=None, layers=("3",), fusion="mean", reshape=None, reshape_recorded=True
-    )
-    settings = Settings(
-        metric="road", metrics=("road",), metric_options={}, grammar="network", seed=0,
-        precision="float32", search={}, target="predicted",
-    )  # fmt: skip
-    record = SimpleNamespace(
-        network=named, data=SimpleNamespace(shape=(3, 16, 16)), settings=settings
-    )
-    return Winner(SimpleNamespace(record=record, path=None), parse(text), network=network)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("base", ["torch-export", "onnx"])
 def test_one_graph_runs_the_network_on_both(base, tmp_path, small_network, small_images):
     text = "mirror(cam[1](p * A) * cam[3](channelsum(A))) + cam[3](max(A))"
     path = tmp_path / f"cam{TARGETS[base].suffix}"
-    winner = winner_of(text, small_network)
+    winner = winner_of(text, ["3"], small_network)
     assert TARGETS[base].supports(winner, TARGETS) is None
     TARGETS[base].write(winner, path, "Found on Friday.")
     if base == "onnx":
@@ -136,6 +121,6 @@ def test_one_graph_runs_the_network_on_both(base, tmp_path, small_network, small
 
 
 def test_gradients_of_the_mirror_image_are_no_part_of_a_graph(small_network):
-    winner = winner_of("mirror(cam[3](mean(G)))", small_network)
+    winner = winner_of("mirror(cam[3](mean(G)))", ["3"], small_network)
     with pytest.raises(OptionError, match="leaf G is a gradient"):
         raise TARGETS["onnx"].supports(winner, TARGETS)

@@ -7,13 +7,14 @@ import importlib
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from any_text import check_exported
 from torch import Tensor, nn
+from winners import winner_of
 
 import sycam
 from sycam.errors import ExpressionError, OptionError
@@ -21,7 +22,6 @@ from sycam.export import TARGETS, Winner
 from sycam.export.target import classes
 from sycam.heatmaps.heatmaps import norm01, upsample
 from sycam.language import heatmap_latex, parse
-from sycam.runs.record import Settings
 
 EXPLAINED = [0, 1, 2, 0, 1]
 PRODUCT = "cam[fine](relu(G)) * cam[deep.0](mean(G))"
@@ -121,7 +121,7 @@ def test_a_leaf_is_measured_where_the_formula_reads_it(base, module_of, tmp_path
     if base == "torch":
         found = module_of(text).SomeCAM(network)(images)
     else:
-        TARGETS[base].write(winner_of(text, network), tmp_path / "cam.pt2", "")
+        TARGETS[base].write(graph_winner(text, network=network), tmp_path / "cam.pt2", "")
         _, found = torch.export.load(tmp_path / "cam.pt2").module()(images)
     close(found, expected)
 
@@ -373,19 +373,7 @@ def test_each_layer_may_have_a_reshape_of_its_own(module_of, grad_cam, small_ima
 # --- one graph ----------------------------------------------------------------------------------
 
 
-def winner_of(text, network, reshape=None) -> Winner:
-    named = SimpleNamespace(
-        source=None, layers=("last",), fusion="mean", reshape=reshape, reshape_recorded=True
-    )
-    settings = Settings(
-        metric="road", metrics=("road",), metric_options={}, grammar="network", seed=0,
-        precision="float32", search={}, target="predicted",
-    )  # fmt: skip
-    data = SimpleNamespace(shape=(3, 17, 14))
-    record = SimpleNamespace(network=named, data=data, settings=settings, adaptive=None)
-    return Winner(SimpleNamespace(record=record, path=None), parse(text), network=network)
-
-
+graph_winner = partial(winner_of, layers=["last"], shape=(3, 17, 14))
 GRAPHS = [
     "cam[fine](mean(A) * p) * smooth(cam[last](y * A))",
     "maximum(cam[side](A), 0.5 * cam[deep.0](smooth(max(A)))) + cam[side](channelsum(A))",
@@ -401,7 +389,7 @@ def test_one_graph_gives_them(text, base, tmp_path, network, images):
         pytest.importorskip("onnxscript", reason="ONNX is written by onnxscript")
         runtime = pytest.importorskip("onnxruntime")
     path = tmp_path / f"cam{TARGETS[base].suffix}"
-    winner = winner_of(text, network)
+    winner = graph_winner(text, network=network)
     assert TARGETS[base].supports(winner, TARGETS) is None
     TARGETS[base].write(winner, path, "Found on Friday.")
     expected = sycam.CAM(network, text)(images)
@@ -422,11 +410,14 @@ def test_which_targets_can_say_it(network):
         return {n for n, t in TARGETS.items() if t.supports(winner, TARGETS) is None}
 
     every = {"torch", "grad-cam", "torchcam", "captum", "quantus"}
-    assert able(winner_of(PRODUCT, network)) == every
-    assert able(winner_of(GRAPHS[0], network)) == every | {"onnx", "torch-export"}
-    assert able(winner_of(PRODUCT, network, "tokens")) == {"grad-cam", "torchcam"}
+    assert able(graph_winner(PRODUCT, network=network)) == every
+    assert able(graph_winner(GRAPHS[0], network=network)) == every | {"onnx", "torch-export"}
+    assert able(graph_winner(PRODUCT, network=network, reshape="tokens")) == {
+        "grad-cam",
+        "torchcam",
+    }
     with pytest.raises(OptionError, match=r"leaf G is a gradient.* export a class \(base torch"):
-        raise TARGETS["onnx"].supports(winner_of(PRODUCT, network), TARGETS)
+        raise TARGETS["onnx"].supports(graph_winner(PRODUCT, network=network), TARGETS)
 
 
 # --- the modules themselves ---------------------------------------------------------------------

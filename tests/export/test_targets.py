@@ -6,38 +6,27 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from winners import winner_of
 
-from sycam.export import TARGETS, Winner, suggested_base
+from sycam.export import TARGETS, suggested_base
 from sycam.export.target import classes
-from sycam.language import parse
-from sycam.runs.record import Settings
 
 CLASSES, GRAPHS = {"torch", "grad-cam", "torchcam", "captum", "quantus"}, {"onnx", "torch-export"}
-
-
-def winner_of(text, layers=("a",), fusion="mean", reshape=None, **settings) -> Winner:
-    network = SimpleNamespace(layers=tuple(layers), fusion=fusion, reshape=reshape)
-    asked = Settings(
-        metric="road", metrics=("road",), metric_options={}, grammar="gradient", seed=0,
-        precision="float32", search={}, **{"target": "predicted", **settings},
-    )  # fmt: skip
-    record = SimpleNamespace(network=network, settings=asked, adaptive=None)
-    return Winner(SimpleNamespace(record=record), parse(text))
 
 
 @pytest.mark.parametrize(
     ("winner", "able"),
     [
-        (winner_of("mean(A) * C"), CLASSES | GRAPHS),
-        (winner_of("mean(G)"), CLASSES),
-        (winner_of("softmax(S)"), CLASSES),
-        (winner_of("mean(G)", layers="ab"), {"grad-cam"}),
-        (winner_of("A", layers="ab", fusion="max"), GRAPHS),
-        (winner_of("mean(G)", reshape="tokens"), {"grad-cam", "torchcam"}),
-        (winner_of("D", reshape="tokens"), set()),
-        (winner_of("p * A", output="logits:sigmoid"), set()),
-        (winner_of("y * A", output="logits:sigmoid"), CLASSES),
-        (winner_of("y * A", target="contrast"), CLASSES),
+        (winner_of("mean(A) * C", "a"), CLASSES | GRAPHS),
+        (winner_of("mean(G)", "a"), CLASSES),
+        (winner_of("softmax(S)", "a"), CLASSES),
+        (winner_of("mean(G)", "ab"), {"grad-cam"}),
+        (winner_of("A", "ab", fusion="max"), GRAPHS),
+        (winner_of("mean(G)", "a", reshape="tokens"), {"grad-cam", "torchcam"}),
+        (winner_of("D", "a", reshape="tokens"), set()),
+        (winner_of("p * A", "a", output="logits:sigmoid"), set()),
+        (winner_of("y * A", "a", output="logits:sigmoid"), CLASSES),
+        (winner_of("y * A", "a", target="contrast"), CLASSES),
     ],
 )
 def test_which_targets_can_say_a_formula(winner, able):
@@ -48,12 +37,12 @@ def test_which_targets_can_say_a_formula(winner, able):
 @pytest.mark.parametrize(
     ("winner", "base"),
     [
-        (winner_of("mean(G)"), "torch"),
-        (winner_of("cam[a](mean(G))", layers="ab"), "torch"),
-        (winner_of("mean(G)", layers="ab"), "grad-cam"),
-        (winner_of("mean(G)", reshape="tokens"), "grad-cam"),
-        (winner_of("D", reshape="tokens"), None),
-        (winner_of("cam[a](mean(G)) * cam[b](A)", layers="ab"), "torch"),
+        (winner_of("mean(G)", "a"), "torch"),
+        (winner_of("cam[a](mean(G))", "ab"), "torch"),
+        (winner_of("mean(G)", "ab"), "grad-cam"),
+        (winner_of("mean(G)", "a", reshape="tokens"), "grad-cam"),
+        (winner_of("D", "a", reshape="tokens"), None),
+        (winner_of("cam[a](mean(G)) * cam[b](A)", "ab"), "torch"),
     ],
 )
 def test_only_a_base_that_can_say_the_winner_is_suggested(winner, base):
@@ -67,9 +56,12 @@ def test_a_reason_names_every_target_of_the_table_that_can():
     captum = replace(TARGETS["captum"], name="other", several_layers=True, reshapes=True)
     table = {**TARGETS, "other": captum}
     said = {
-        "bases 'grad-cam' and 'other' take several": ("captum", winner_of("A", layers="ab")),
-        "bases 'grad-cam', 'torchcam' and 'other' have a": ("torch", winner_of("A", reshape="x")),
-        "torch, grad-cam, torchcam, captum, quantus or other)": ("onnx", winner_of("mean(G)")),
+        "bases 'grad-cam' and 'other' take several": ("captum", winner_of("A", "ab")),
+        "bases 'grad-cam', 'torchcam' and 'other' have a": (
+            "torch",
+            winner_of("A", "a", reshape="x"),
+        ),
+        "torch, grad-cam, torchcam, captum, quantus or other)": ("onnx", winner_of("mean(G)", "a")),
     }
     for text, (base, winner) in said.items():
         assert text in str(TARGETS[base].supports(winner, table))
