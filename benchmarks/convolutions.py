@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sycam.data import demo
 from sycam.inference.acceleration import compiled, folded, keep_freed_memory
 from sycam.inference.winograd import MinimalConvolution, with_minimal_filters
-from sycam.networks.user_file import load_network
+from sycam.networks.sources.user_file import load_network
 
 LAYERS = ((16, 16, 32), (32, 32, 16), (64, 64, 8), (48, 48, 8), (64, 64, 56), (128, 128, 28))
 

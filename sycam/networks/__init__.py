@@ -1,4 +1,4 @@
-"""Networks by name: libraries, users' files, checkpoints; with their preprocessing and classes."""
+"""Networks: where they come from, what they return, and leaving no trace on them."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
 from .layouts.reshaping import Reshape
-from .named import NamedNetwork, read_class_names
-from .opening import LIBRARIES, open_network
+from .sources.named import NamedNetwork, read_class_names
+from .sources.opening import LIBRARIES, open_network
 
 __all__ = [
     "LIBRARIES",

@@ -16,7 +16,7 @@ from sycam.language.sources import is_declared
 from sycam.methods import Method, find_method
 from sycam.metrics import Metric, find_metric
 from sycam.metrics.composition.group import MetricGroup
-from sycam.networks.user_file import import_file
+from sycam.networks.sources.user_file import import_file
 from sycam.support.arguments import argument
 
 Portable = str | bytes

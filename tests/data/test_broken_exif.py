@@ -11,7 +11,7 @@ from torch import nn
 from sycam.data.images import load_images
 from sycam.data.pictures import read_mask, read_picture
 from sycam.errors import NetworkError
-from sycam.networks.checkpoint import read_weights
+from sycam.networks.sources.checkpoint import read_weights
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])

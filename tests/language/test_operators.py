@@ -26,7 +26,7 @@ from sycam.language.declaring import _template
 from sycam.language.operators import ORDER
 from sycam.language.signatures import LAWS
 from sycam.language.sources import standalone_source, version_text
-from sycam.networks.user_file import import_file
+from sycam.networks.sources.user_file import import_file
 from sycam.testing import isolated_operators
 
 FILE = '''

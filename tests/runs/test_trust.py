@@ -135,7 +135,7 @@ def test_a_file_that_the_user_names_or_trusts_is_run(
     assert ran(files) == ["nets.ran"]
     os.unlink("nets.ran")
     # What a user starts is not held back afterwards
-    from sycam.networks.user_file import load_network
+    from sycam.networks.sources.user_file import load_network
 
     load_network("nets.py:make")
     assert ran(files) == ["nets.ran"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import NetworkError, OptionError
-from sycam.networks.user_file import import_file
+from sycam.networks.sources.user_file import import_file
 from sycam.support.content_digest import (
     content_digest,
     network_digest,

@@ -35,8 +35,8 @@ from sycam.evidence.cache import key_of
 from sycam.grammar import load_grammar
 from sycam.metrics import find_metric
 from sycam.networks import read_class_names
-from sycam.networks.checkpoint import read_weights
-from sycam.networks.user_file import load_network
+from sycam.networks.sources.checkpoint import read_weights
+from sycam.networks.sources.user_file import load_network
 from sycam.report.html import write_report
 from sycam.report.pictures.explain import explain
 from sycam.support.files import NotPlainError, open_plain, read_plain, write_whole

@@ -13,7 +13,7 @@ from sycam.errors import OptionError
 from sycam.events import Note, Notify
 from sycam.language.operators import OPERATORS
 from sycam.networks import NamedNetwork, open_network, read_class_names
-from sycam.networks.user_file import import_file
+from sycam.networks.sources.user_file import import_file
 from sycam.problem.images import check_groups_of_scenes, open_source
 from sycam.problem.options import FileOptions
 from sycam.testing import check_operator

@@ -241,7 +241,7 @@ def _same_network(asked: Asked, answer: Answer) -> bool:
     """Whether the network is the one on record; one of the user's is built to know."""
     if asked.network == DEMO:
         return True
-    from sycam.networks.opening import open_network
+    from sycam.networks.sources.opening import open_network
     from sycam.support.content_digest import network_digest
 
     try:

@@ -27,7 +27,7 @@ from sycam.metrics.base import METRICS, Metric
 from sycam.metrics.composition.composite import Call, Composite, Mixture, Term
 from sycam.metrics.functions import FUNCTIONS
 from sycam.metrics.option_text import bare_or_quoted, read_option, split, unquoted, written
-from sycam.networks.user_file import import_file
+from sycam.networks.sources.user_file import import_file
 from sycam.support.files import TEXT, read_plain
 from sycam.support.permission import permit
 

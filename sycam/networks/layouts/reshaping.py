@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sycam.errors import LayerError, OptionError, unknown_name
-from sycam.networks.user_file import import_function
+from sycam.networks.sources.user_file import import_function
 from sycam.support.arguments import argument
 
 AUTO, TOKENS = "auto", "tokens"  # layouts that are still to be told by the network

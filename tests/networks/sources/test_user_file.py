@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sycam.errors import NetworkError, UnknownNameError
-from sycam.networks.user_file import load_network
+from sycam.networks.sources.user_file import load_network
 
 FILE = """
 from __future__ import annotations

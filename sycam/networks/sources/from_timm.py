@@ -14,8 +14,8 @@ from torch import nn
 
 from sycam.data.preprocessing import FILTERS, Preprocessing
 from sycam.errors import NetworkError, unknown_name
-from sycam.networks.checkpoint import file_digest, fitted, read_weights
-from sycam.networks.named import WORD, NamedNetwork
+from sycam.networks.sources.checkpoint import file_digest, fitted, read_weights
+from sycam.networks.sources.named import WORD, NamedNetwork
 from sycam.networks.untouched import seeded
 from sycam.support.arguments import argument
 
@@ -51,7 +51,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
         name: as ``timm.create_model`` takes it, with or without the tag of its weights
             (``resnet50`` or ``resnet50.a1_in1k``).
         weights: None for the published weights, ``"random"``, or a file, see
-            :func:`sycam.networks.checkpoint.read_weights`.
+            :func:`sycam.networks.sources.checkpoint.read_weights`.
 
     Raises:
         SycamError: a name that is not known, weights that cannot be had or do not fit.

@@ -10,11 +10,11 @@ from sycam.data import demo
 from sycam.data.names import DEMO
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError
-from sycam.networks import from_timm, from_torchvision
-from sycam.networks.checkpoint import file_digest, put, read_weights
-from sycam.networks.named import NamedNetwork
+from sycam.networks.sources import from_timm, from_torchvision
+from sycam.networks.sources.checkpoint import file_digest, put, read_weights
+from sycam.networks.sources.named import NamedNetwork
+from sycam.networks.sources.user_file import load_network
 from sycam.networks.untouched import uncompiled
-from sycam.networks.user_file import load_network
 from sycam.support.arguments import argument
 
 LIBRARIES = {from_torchvision.PREFIX: from_torchvision, from_timm.PREFIX: from_timm}

@@ -14,9 +14,9 @@ from torch import nn
 
 from sycam.data.preprocessing import Preprocessing
 from sycam.errors import NetworkError, unknown_name
-from sycam.networks.checkpoint import file_digest, fitted, read_weights
-from sycam.networks.fetching import downloaded
-from sycam.networks.named import WORD, NamedNetwork
+from sycam.networks.sources.checkpoint import file_digest, fitted, read_weights
+from sycam.networks.sources.fetching import downloaded
+from sycam.networks.sources.named import WORD, NamedNetwork
 from sycam.networks.untouched import seeded
 from sycam.support.arguments import argument
 
@@ -54,7 +54,7 @@ def load(name: str, weights: str | None) -> NamedNetwork:
     Args:
         name: as ``torchvision.models.get_model`` takes it.
         weights: a name of the network's weights, ``"DEFAULT"`` (also if None), ``"random"``, or
-            a file, see :func:`sycam.networks.checkpoint.read_weights`.
+            a file, see :func:`sycam.networks.sources.checkpoint.read_weights`.
 
     Raises:
         SycamError: a name that is not known, weights that cannot be had or do not fit.

@@ -17,7 +17,8 @@ from sycam import cli
 from sycam.data import demo
 from sycam.data.images import load_images
 from sycam.errors import DataError, NetworkError, OptionError, UnknownNameError
-from sycam.networks import from_timm, from_torchvision, open_network, read_class_names
+from sycam.networks import open_network, read_class_names
+from sycam.networks.sources import from_timm, from_torchvision
 from sycam.problem.images import read_images
 
 SMALL = "shufflenet_v2_x0_5"  # the least weights of torchvision's networks
