@@ -29,12 +29,12 @@ from sycam.cli.options.shared import (
     Seed,
     Source,
 )
-from sycam.cli.printing.watching import console_for, telling
+from sycam.cli.printing.watching import console_for, telling, warn
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.support.text.table import check_csv, write_csv
-from sycam.support.text.terminal import json_text, open_console, shown
+from sycam.support.text.terminal import json_text, shown
 
 PICTURE = Path("recommendation.png")
 
@@ -130,8 +130,7 @@ def recommend(
     try:
         found.picture(picture)
     except (SycamError, OSError) as error:
-        said = f"[bold yellow]warning:[/] not drawn: {shown(str(error))}. The ranking stands"
-        open_console(stderr=True).print(said, soft_wrap=True)
+        warn(f"not drawn: {error}. The ranking stands")
     else:
         if not quiet and not as_json:
             console.print(f"\nHeatmaps, from its best image to its worst: {shown(str(picture))}")

@@ -32,13 +32,19 @@ from sycam.cli.options.shared import (
     Workers,
 )
 from sycam.cli.printing.answers import Asked, keep_answer, told_again
-from sycam.cli.printing.watching import INTERRUPTED, console_for, interruptible, telling
+from sycam.cli.printing.watching import (
+    INTERRUPTED,
+    RESUMES,
+    console_for,
+    interruptible,
+    telling,
+    warn,
+)
 from sycam.data.names import DEMO
 from sycam.events import Event, Interrupted, each
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
 from sycam.search.options import SearchOptions
 from sycam.support.text.table import check_csv
-from sycam.support.text.terminal import open_console, shown
 
 
 @with_options()
@@ -116,7 +122,7 @@ def synthesize(
 
       sycam synthesize --network nets.py:unet --images slices.csv --metric iou
     """
-    with interruptible():
+    with interruptible(RESUMES):
         asked = None if csv or log else Asked.of(context.params)
         if asked is not None and told_again(asked, out, as_json, quiet):
             return
@@ -172,7 +178,7 @@ def synthesize(
     write_candidates(result, csv)
     base = suggested_base(result)
     if validated and result.validation.rows:  # none of a run that was finished before
-        keep_pictures(result, validated[0], budget, base, _warn)
+        keep_pictures(result, validated[0], budget, base, warn)
     closing = closing_lines(result, base)
     if not quiet and not as_json:
         for line in closing:
@@ -181,7 +187,3 @@ def synthesize(
         raise typer.Exit(INTERRUPTED)
     if result.path is not None and settled(result.path, search) is not None:
         keep_answer(result, asked, closing)
-
-
-def _warn(text: str) -> None:
-    open_console(stderr=True).print(f"[bold yellow]warning:[/] {shown(text)}", soft_wrap=True)

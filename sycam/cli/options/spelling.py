@@ -4,16 +4,14 @@ Ctrl-C ends with exit code 130."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sycam.cli.options.shared import OUTPUT
-from sycam.cli.printing.watching import INTERRUPTED
+from sycam.cli.printing.watching import interruptible
 from sycam.support.arguments import spelling
 from sycam.support.text.terminal import open_console
 
@@ -22,7 +20,7 @@ class Command(TyperCommand):
     """A command in which messages name its own options."""
 
     def invoke(self, ctx: Any) -> Any:
-        with spelling(partial(_spelt, self.params)), _interruptible():
+        with spelling(partial(_spelt, self.params)), interruptible():
             return super().invoke(ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -48,17 +46,8 @@ class Group(TyperGroup):
     """The same for a command with others below it, each of which speaks of its own."""
 
     def invoke(self, ctx: Any) -> Any:
-        with spelling(partial(_spelt, self.params)), _interruptible():
+        with spelling(partial(_spelt, self.params)), interruptible():
             return super().invoke(ctx)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        open_console(stderr=True).print("\nInterrupted.")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _spelt(parameters: Sequence[Any], name: str, value: object, metavar: str) -> str | None:

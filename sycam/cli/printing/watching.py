@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 
 from sycam.events import Notify, each
-from sycam.support.text.terminal import open_console
+from sycam.support.text.terminal import open_console, shown
 
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended, as shells have it
+RESUMES = "Finished scores are kept: the same command resumes."
 
 
 def console_for(as_json: bool) -> Console:
@@ -21,15 +22,22 @@ def console_for(as_json: bool) -> Console:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C says how to go on instead of a traceback."""
+def interruptible(kept: str = "") -> Iterator[None]:
+    """Ctrl-C ends with one line and its exit code instead of a traceback.
+
+    Args:
+        kept: how to go on; nothing is said of it if empty.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        open_console(stderr=True).print(
-            "\nInterrupted. Finished scores are kept: the same command resumes."
-        )
+        open_console(stderr=True).print(f"\nInterrupted. {kept}".rstrip())
         raise typer.Exit(INTERRUPTED) from None
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error; the work goes on."""
+    open_console(stderr=True).print(f"[bold yellow]warning:[/] {shown(text)}", soft_wrap=True)
 
 
 @contextmanager
@@ -49,7 +57,7 @@ def telling(
     from sycam.report.progress import Watcher
 
     with (
-        interruptible(),
+        interruptible(RESUMES),
         EventLog(log, command) as record,
         Watcher(console, metric) as watch,
     ):
