@@ -33,6 +33,7 @@ EXIT_CODES = {
     1: "a claim of verify or a self-check of doctor does not hold, or a fault of SyCAM's own",
     2: "a mistake that you can mend: one message says how",
     130: "ended by Ctrl-C; what was found is kept, and the same command goes on from there",
+    143: "the same by SIGTERM, as a container or a scheduler sends it",
 }
 app = typer.Typer(
     cls=Root,

@@ -1,5 +1,5 @@
 """Commands whose messages are in their own words (``max_cost`` is ``--max-cost`` there), and which
-Ctrl-C ends with exit code 130."""
+Ctrl-C and SIGTERM end with exit codes 130 and 143."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from sycam.cli.options.shared import OUTPUT
-from sycam.cli.printing.watching import interruptible
+from sycam.cli.printing.watching import interruptible, terminable
 from sycam.support.arguments import spelling
 from sycam.support.text.terminal import open_console
 
@@ -20,7 +20,7 @@ class Command(TyperCommand):
     """A command in which messages name its own options."""
 
     def invoke(self, ctx: Any) -> Any:
-        with spelling(partial(_spelt, self.params)), interruptible():
+        with spelling(partial(_spelt, self.params)), terminable(), interruptible():
             return super().invoke(ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -46,7 +46,7 @@ class Group(TyperGroup):
     """The same for a command with others below it, each of which speaks of its own."""
 
     def invoke(self, ctx: Any) -> Any:
-        with spelling(partial(_spelt, self.params)), interruptible():
+        with spelling(partial(_spelt, self.params)), terminable(), interruptible():
             return super().invoke(ctx)
 
 

@@ -1,7 +1,9 @@
-"""What watches a command while it works: progress on its console, its log, and Ctrl-C."""
+"""What watches a command while it works: progress on its console, its log, and what ends it."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from rich.console import Console
 from sycam.events import Notify, each
 from sycam.support.text.terminal import open_console, shown
 
-INTERRUPTED = 130  # the exit code of what Ctrl-C ended, as shells have it
+INTERRUPTED, TERMINATED = 130, 143  # exit codes of what Ctrl-C and SIGTERM ended, as shells have it
 RESUMES = "Finished scores are kept: the same command resumes."
 
 
@@ -33,6 +35,32 @@ def interruptible(kept: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         open_console(stderr=True).print(f"\nInterrupted. {kept}".rstrip())
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM, by which containers, schedulers and service managers end what runs, does what
+    Ctrl-C does, but for the exit code; the first process of a container would not even hear it."""
+    usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told = False
+
+    def tell(number: int, frame: object) -> None:
+        nonlocal told
+        told = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, tell)
+    try:
+        yield
+    except typer.Exit as end:
+        if told and end.exit_code == INTERRUPTED:
+            raise typer.Exit(TERMINATED) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def warn(text: str) -> None:
