@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed
 from sycam.errors import DataError
 from sycam.support.arguments import argument
+from sycam.support.cores import cores
 from sycam.support.mapped_tensor import blank
 
 AT_ONCE = 32  # images that are decoded before the first of them is handed on
@@ -374,7 +374,7 @@ def _frames(
         except UnreadablePictureError as error:
             return error
 
-    workers = min(reader.threads, os.cpu_count() or 1)
+    workers = min(reader.threads, cores())
     with closing(_Pool(workers)) as pool:
         for start in range(0, len(indices), AT_ONCE):
             part = indices[start : start + AT_ONCE]

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from sycam.errors import OptionError
 from sycam.support.arguments import argument
+from sycam.support.cores import cores
 
 AUTO, RAY = "auto", "ray"
 UNKNOWN = 16  # workers that are assumed of an executor that does not say
@@ -77,13 +78,6 @@ def checked_workers(workers: int | str) -> int:
             f"{workers!r}"
         )
     return int(workers)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processes(count: int) -> Callable[[], ProcessPoolExecutor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from sycam.metrics.removal.pixel_ranks import ranks_library
 from sycam.networks import LIBRARIES
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import demo_images
+from sycam.support.cores import cores
 from sycam.support.mapped_tensor import limit, memory
 from sycam.version import __version__
 
@@ -108,7 +108,7 @@ def diagnose() -> Diagnosis:
         optional=_optional(),
         device=torch.cuda.get_device_name() if cuda else "cpu",
         bfloat16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_bf16(),
-        cores=_cores(),
+        cores=cores(),
         threads=torch.get_num_threads(),
         memory=memory(),
         mapped_from=limit(),
@@ -120,12 +120,6 @@ def diagnose() -> Diagnosis:
     diagnosis.slow.extend(_slow(diagnosis, cuda, compiler))
     diagnosis.checks.update(_checks(compiled["imputer"] is not None))
     return diagnosis
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _compiled() -> dict[str, str | None]:
