@@ -67,7 +67,7 @@ def keep_compiled_private() -> None:
     whoever owns it: libraries that others left there would be loaded. To be called before each
     ``torch.compile``.
     """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # slow to import
+    from torch._inductor.runtime.runtime_utils import default_cache_dir  # slow to import
 
     # It writes its default into the environment itself, so that this is no choice.
     chosen = os.environ.get(_COMPILED)

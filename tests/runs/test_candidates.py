@@ -95,7 +95,7 @@ def test_as_a_pandas_table_and_as_csv(result):
     with open(result.path / "candidates.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["expression"] for row in rows] == [r.expression or "" for r in result.candidates]
-    read = pandas.read_csv(result.path / "candidates.csv")
+    read = pandas.read_csv(result.path / "candidates.csv", float_precision="round_trip")
     assert np.array_equal(read["mean"], [row.mean for row in result.candidates])
 
 

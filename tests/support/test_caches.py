@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+from torch._inductor.runtime.runtime_utils import default_cache_dir
 
 from sycam.evidence import Cache, default_folder
 from sycam.evidence.cache import key_of

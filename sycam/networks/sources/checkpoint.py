@@ -110,7 +110,7 @@ def _loaded(file: Path) -> object:
     plain: list[Any] = [argparse.Namespace, np.dtype, scalar, *kinds]
     try:
         with torch.serialization.safe_globals(plain):
-            return torch.load(file, map_location="cpu", weights_only=True)
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(file):
             raise NetworkError(
@@ -125,11 +125,18 @@ def _loaded(file: Path) -> object:
         # Broken archives raise nearly anything: RuntimeError, EOFError, KeyError, ...
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "weights_only" in reason or "TorchScript" in reason:  # torch's advice runs the file
-            raise NetworkError(
-                f"the checkpoint {file} is a TorchScript archive; save the weights alone: "
-                "torch.save(torch.jit.load(FILE).state_dict(), OTHER)"
-            ) from error
+            raise _torchscript(file) from error
         raise NetworkError(f"cannot read the checkpoint {file}: {reason}") from error
+    if isinstance(loaded, torch.jit.ScriptModule):  # torch before 2.6 opens it
+        raise _torchscript(file)
+    return loaded
+
+
+def _torchscript(file: Path) -> NetworkError:
+    return NetworkError(
+        f"the checkpoint {file} is a TorchScript archive; save the weights alone: "
+        "torch.save(torch.jit.load(FILE).state_dict(), OTHER)"
+    )
 
 
 def _state_dict(loaded: object, file: Path) -> dict[str, Tensor]:

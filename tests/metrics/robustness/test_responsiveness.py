@@ -71,7 +71,7 @@ def test_superpixels_are_scikit_images_and_ranked_by_mean_heat(small_images):
         for p in range(2):
             means = [maps[p, i].numpy()[expected == r].mean() for r in range(count)]
             hottest_first = ranks[p, i].argsort()[:count].tolist()
-            assert hottest_first == np.argsort(-np.round(means, 6), stable=True).tolist()
+            assert hottest_first == np.argsort(-np.round(means, 6), kind="stable").tolist()
 
 
 def test_volumes_have_supervoxels_of_neighbours_that_look_alike():
