@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# The documentation is built without torch, in an environment of its own.
+DOCS := build/docs-venv
 
-.PHONY: demo test test-all lint gallery clean
+.PHONY: demo test test-all lint docs gallery clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +38,19 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["docs"], sep="\n")' > $(DOCS)/needs.txt
+	$(DOCS)/bin/pip install --quiet --constraint constraints.txt --requirement $(DOCS)/needs.txt
+	touch $@
+
+# The site, in build/site/html; a link or an anchor that leads nowhere is an error.
+docs: $(DOCS)/.installed
+	$(DOCS)/bin/python -m doctest docs/site/docstring_markup.py
+	$(DOCS)/bin/python docs/site/gather.py
+	cd build/site && ../docs-venv/bin/zensical build --clean --strict -f zensical.toml
 
 # The pictures of README.md and docs/gallery.md; SYCAM_DATA has the network's weights.
 gallery: $(VENV)/.installed-test

@@ -14,8 +14,9 @@ from sycam import cli
 from sycam.cli import reference
 from sycam.grammar import grammar_names, load_grammar
 from sycam.language import OPERATORS
+from sycam.methods import METHODS
 from sycam.metrics import METRICS, find_metric
-from sycam.report.listings import grammars, metrics, zoo
+from sycam.report.listings import grammars, methods, metrics, zoo
 from sycam.testing import isolated_metrics, isolated_operators
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -156,6 +157,13 @@ def test_the_page_on_metrics_is_the_one_that_is_generated():
     committed = (DOCS / "metrics.md").read_text(encoding="utf-8")
     assert committed == metrics.page(ours), (
         "python -m sycam.report.listings.metrics > docs/metrics.md"
+    )
+
+
+def test_the_page_on_methods_is_the_one_that_is_generated():
+    committed = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert committed == methods.page(METHODS.values()), (
+        "python -m sycam.report.listings.methods > docs/methods.md"
     )
 
 

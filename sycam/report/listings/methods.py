@@ -1,8 +1,11 @@
-"""Methods for people and for programs: what each computes, what it reads, where it comes from."""
+"""Methods for people and for programs: what each computes, what it reads, where it comes from.
+
+``python -m sycam.report.listings.methods > docs/methods.md`` writes the page on all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +16,7 @@ from rich.text import Text
 
 from sycam.evidence import MEASURED
 from sycam.language import Operator
-from sycam.methods import KINDS, Method
+from sycam.methods import KINDS, METHODS, Method
 from sycam.report.listings.grammars import written
 from sycam.report.plain_table import plain_table
 from sycam.support.text.terminal import shown
@@ -97,6 +100,37 @@ def detail(method: Method) -> RenderableType:
     return Group(*parts)
 
 
+def page(methods: Collection[Method]) -> str:
+    """The page of the documentation on methods, in Markdown."""
+    of_kind = {kind: [m for m in methods if m.kind == kind] for kind in KINDS}
+    chosen = {kind: members for kind, members in of_kind.items() if members}
+    parts = [_INTRODUCTION, *(f"| [{kind}](#{kind}) | {KINDS[kind]} |" for kind in chosen)]
+    for kind, members in chosen.items():
+        parts.append(f"\n## {kind.capitalize()}\n\n{_capital(KINDS[kind])}.\n")
+        parts.append("\n".join(map(_section, members)))
+    parts.append(_LEAVES)
+    for leaf in MEASURED.values():
+        op = leaf.operator
+        if not leaf.stands_in_for:
+            parts.append(f"| `{op.symbol}` | {op.meaning} | {op.price} |")
+    return "\n".join(parts) + "\n"
+
+
+def _section(method: Method) -> str:
+    """Of one method: a heading, its formula as text and in LaTeX, and what is said of it."""
+    lines = [f"### {method.name}\n", f"`{method.formula}`: {_facts(method)}.\n"]
+    lines.append(f"$$\n{method.latex}\n$$\n")
+    if method.note:
+        lines.append(f"{_capital(method.note)}.\n")
+    if method.paper:
+        lines.append(f"Source: {method.paper}.\n")
+    return "\n".join(lines)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _algebra(method: Method) -> str | None:
     """The formula as sympy simplifies it; None where that says nothing new."""
     if method.expression is None:
@@ -132,3 +166,32 @@ def _operators(method: Method) -> list[Operator]:
     """The operators of the expression, outermost first, without leaves and constants."""
     nodes = [] if method.expression is None else [*method.expression.nodes()][::-1]
     return list(dict.fromkeys(node.operator for node in nodes if not node.operator.is_leaf))
+
+
+_INTRODUCTION = """\
+# Methods
+
+What stands beside a search, and what `sycam evaluate` and `sycam.CAM` take by name. This page is
+written by `python -m sycam.report.listings.methods`, from the definitions themselves;
+`sycam methods show NAME` says more of one, in algebra and with its operators
+([the language](language.md)).
+
+A *weight* is a number for each channel, a *map* one for each channel and place; the heatmap is the
+ReLU of their sum with the activations `A`, enlarged and scaled to [0, 1]. Formulas that searches
+found are in the [zoo](zoo.md).
+
+| kind | what they are |
+|---|---|\
+"""
+_LEAVES = """
+## What formulas read
+
+Each is measured once for all formulas of a search; the price is that of one image.
+
+| leaf | what it is | price |
+|---|---|---|\
+"""
+
+
+if __name__ == "__main__":
+    print(page(METHODS.values()), end="")
