@@ -59,4 +59,6 @@ class SphinxMarkup(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = apart(as_markdown(obj.docstring.value, self.known))
+            text = apart(as_markdown(obj.docstring.value, self.known))
+            # The one title of a section that griffe knows in the plural alone.
+            obj.docstring.value = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
