@@ -1,13 +1,15 @@
 """The pictures of the README and of docs/gallery.md.
 
-    python benchmarks/gallery.py [photographs scenes removal] [--out docs/pictures]
+    python benchmarks/gallery.py [photographs scenes ultrasound flaws removal] [--out docs/pictures]
 
 Photographs are those of scikit-image whose photographers gave them away (CC0: chelsea by Stefan van
 der Walt, coffee by Rachel Michetti, camera by Lav Varshney), on MobileNet v1, whose weights are not
-part of the project (``SYCAM_DATA``). Scenes are the embedded demo's.
+part of the project (``SYCAM_DATA``). Scenes are the embedded demo's. Pictures like ultrasound and
+like flaws in metal are synthetic (``look_alikes.py``): real ones may not be shown without their
+licence. The networks were trained on real ones (``SYCAM_DATA``).
 
-The formulas were found by searches on other images than those shown, see ``MOBILENET`` and
-``DEMO``.
+The formulas were found by searches on other images than those shown, see ``MOBILENET``, ``DEMO``,
+``ULTRASOUND`` and ``FLAWS``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import look_alikes
 import numpy as np
 import torch
 from PIL import Image, ImageSequence
@@ -41,7 +44,9 @@ PHOTOGRAPHS = {  # name to the box that is cut out, in pixels
     "camera": (0, 0, 512, 512),
 }
 SCENES = 200  # of which the best, the typical and the worst for the formula found are shown
+LOOK_ALIKES = 60  # of each kind
 COLOURS = 256  # of a PNG: heatmaps are smooth, and files small
+GRAINY = 0.7  # share of the side that pictures full of noise keep
 COLOURS_MOVING, LIGHT = 64, 0.7  # of an animation, and its share of the side
 
 
@@ -52,13 +57,19 @@ class Found:
     network: Callable[[], NamedNetwork]
     layers: Sequence[str]
     columns: Mapping[str, str]
+    metric: str = "road"
+
+
+def own(file: str, name: str) -> Callable[[], NamedNetwork]:
+    """A network of ``benchmarks/networks/``."""
+    return lambda: open_network(f"{ROOT / 'benchmarks' / 'networks' / file}:{name}")
 
 
 # benchmarks/cells.py --networks mobilenet --metrics road: found on 64 validation images of
 # ImageNet, ahead of the published CAM and layer that these choose, LayerCAM, on 96 others
 # (RESULTS.md).
 MOBILENET = Found(
-    lambda: open_network(f"{ROOT / 'benchmarks' / 'networks' / 'mobilenet.py'}:mobilenet"),
+    own("mobilenet.py", "mobilenet"),
     ("blocks", "blocks.10"),
     {
         "Grad-CAM, last layer": "grad-cam@blocks",
@@ -75,6 +86,30 @@ DEMO = Found(
         "LayerCAM, features.5": "layer-cam@features.5",
         "SyCAM: smooth(symlog(G)), features.5": "smooth(cam[features.5](symlog(G)))",
     },
+)
+
+
+# benchmarks/cells.py --networks busi,magnetic_tile --metrics iou: found on real images, ahead of
+# those published CAMs on others of them (RESULTS.md).
+ULTRASOUND = Found(
+    own("small_cnn.py", "busi"),
+    ("bn6_relu", "bn5_relu"),
+    {
+        "Grad-CAM, last layer": "grad-cam@bn6_relu",
+        "best published: FEM, last layer": "fem@bn6_relu",
+        "SyCAM: smooth(abs(G)), bn5_relu": "smooth(cam[bn5_relu](abs(G)))",
+    },
+    "iou",
+)
+FLAWS = Found(
+    own("small_cnn.py", "magnetic_tile"),
+    ("bn6_relu", "bn2_relu"),
+    {
+        "Grad-CAM, last layer": "grad-cam@bn6_relu",
+        "best published: LayerCAM, bn2_relu": "layer-cam@bn2_relu",
+        "SyCAM: abs(G), bn2_relu": "cam[bn2_relu](abs(G))",
+    },
+    "iou",
 )
 
 
@@ -96,21 +131,22 @@ def photographs() -> ImageSet:
 def rows_of(
     found: Found, images: ImageSet, captions: Sequence[str], chosen: Callable | None = None
 ) -> tuple[list[ImageRow], ExplainedNetwork, ImageSet]:
-    """Heatmaps with ROAD below each, the network, and the images.
+    """Heatmaps with their scores below each, the network, and the images.
 
     Args:
         found: network and formulas.
         images: of which ``chosen`` are shown, all if None.
         captions: over each image.
-        chosen: from ``[N]`` ROAD of the last formula to the places of those that are shown.
+        chosen: from ``[N]`` scores of the last formula to the places of those that are shown.
     """
     explained = ExplainedNetwork.prepare(found.network(), list(found.layers), images)
     methods = {title: find_method(text) for title, text in found.columns.items()}
     leaves = frozenset().union(*(method.leaves for method in methods.values()))
     evidence, context = explained.measure(images, leaves=leaves)
-    scorer = Scorer(find_metric("road"), evidence, context)
+    scorer = Scorer(find_metric(found.metric), evidence, context)
     scores = {title: scorer.score_method(m).values for title, m in methods.items()}
     ours = list(scores.values())[-1]
+    shown = {"road": "ROAD", "iou": "IoU"}[found.metric]
     which = range(len(images)) if chosen is None else chosen(ours)
     rows = []
     for i in map(int, which):
@@ -120,17 +156,18 @@ def rows_of(
                 title: m.heatmaps(evidence.subset(one), at).maps[0, 0].float().numpy()
                 for title, m in methods.items()
             }
-        under = {title: f"ROAD {values[i]:.3f}" for title, values in scores.items()}
+        under = {title: f"{shown} {values[i]:.3f}" for title, values in scores.items()}
         mask = None if images.masks is None else images.masks[i].numpy()
         rows.append(ImageRow(images.picture(i), captions[i], maps, under, mask))
     return rows, explained, images.subset([int(i) for i in which])
 
 
-def small(path: Path) -> Path:
-    """The picture with few colours, in its place."""
+def small(path: Path, share: float = 1.0) -> Path:
+    """The picture with few colours and a share of its side, in its place."""
     with Image.open(path) as image:
         flat = Image.new("RGB", image.size, "white")
         flat.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+    flat = flat.resize([int(share * side) for side in flat.size], Image.Resampling.LANCZOS)
     buffer = BytesIO()
     flat.quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
     path.write_bytes(buffer.getvalue())
@@ -157,16 +194,48 @@ def draw_photographs(out: Path) -> Path:
     return small(draw_grid(rows, out / "front.png"))
 
 
+def best_typical_worst(values: np.ndarray) -> np.ndarray:
+    """Places of three images."""
+    order = np.argsort(-values, kind="stable")
+    return order[[0, len(order) // 2, len(order) - 1]]
+
+
 def draw_scenes(out: Path) -> Path:
     images = demo_images("heldout", SCENES, 0)
-
-    def best_typical_worst(values: np.ndarray) -> np.ndarray:
-        order = np.argsort(-values, kind="stable")
-        return order[[0, len(order) // 2, len(order) - 1]]
-
     names = [f"digit {label}\n" for label in images.labels.tolist()]
     rows, *_ = rows_of(DEMO, images, names, best_typical_worst)
     return small(draw_grid(rows, out / "scenes.png"))
+
+
+def draw_look_alikes(
+    out: Path, name: str, found: Found, kind: look_alikes.Kind, classes: Sequence[str]
+) -> Path:
+    """Best, typical and worst of those whose lesion or flaw the network sees.
+
+    Args:
+        out: folder of the picture.
+        name: of its file.
+        found: network and formulas.
+        kind: draws one picture.
+        classes: of the network; those in brackets say that there is nothing.
+    """
+    images = look_alikes.pictures(kind, LOOK_ALIKES, seed=0)
+    with torch.no_grad():
+        predicted = found.network().module.eval()(images.images).argmax(1).tolist()
+    seen = [i for i, c in enumerate(predicted) if not classes[c].startswith("(")]
+    captions = [f"taken for {classes[predicted[i]]}\n" for i in seen]
+    rows, *_ = rows_of(found, images.subset(seen), captions, best_typical_worst)
+    return small(draw_grid(rows, out / f"{name}.png"), GRAINY)
+
+
+def draw_ultrasound(out: Path) -> Path:
+    classes = ("benign", "malignant", "(normal)")
+    return draw_look_alikes(out, "ultrasound", ULTRASOUND, look_alikes.ultrasound, classes)
+
+
+def draw_flaws(out: Path) -> Path:
+    classes = ("blowhole", "break", "crack", "fray", "(free)", "uneven")
+    return draw_look_alikes(out, "flaws", FLAWS, look_alikes.brushed_metal, classes)
 
 
 def draw_removal(out: Path) -> Path:
@@ -176,7 +245,13 @@ def draw_removal(out: Path) -> Path:
     return light(animate_removal(explained, shown, MOBILENET.columns, rows[0], path))
 
 
-PARTS = {"photographs": draw_photographs, "scenes": draw_scenes, "removal": draw_removal}
+PARTS = {
+    "photographs": draw_photographs,
+    "scenes": draw_scenes,
+    "ultrasound": draw_ultrasound,
+    "flaws": draw_flaws,
+    "removal": draw_removal,
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
