@@ -30,7 +30,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -134,19 +134,22 @@ def archive(path: str) -> ImageSet:
 
 
 def validation_images(side: int) -> ImageSet:
-    """The 200 ImageNet validation images, warped to ``side``, with their boxes as masks."""
+    """The 200 ImageNet validation images, warped to ``side``, with boxes and their union as mask."""
     folder = DATA / "imagenet"
     with (folder / "val_boxes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     files = [folder / row["file"] for row in rows]
     images = load_files(files, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), size=side))
     masks = torch.zeros(len(rows), side, side, dtype=torch.bool)
+    boxes = []
     for mask, row in zip(masks, rows, strict=True):
-        for box in row["boxes_xyxy_in_227px"].split(";"):
-            x0, y0, x1, y1 = (round(float(corner) * side / 227) for corner in box.split())
+        corners = [box.split() for box in row["boxes_xyxy_in_227px"].split(";")]
+        boxes.append(np.round(np.array(corners, float) * side / 227).astype(int))
+        for x0, y0, x1, y1 in boxes[-1]:
             mask[y0:y1, x0:x1] = True
     labels = [int(row["label"]) for row in rows]
-    return ImageSet.from_arrays(images.images, labels, masks, images.names)
+    found = ImageSet.from_arrays(images.images, labels, masks, images.names)
+    return replace(found, boxes=tuple(boxes))
 
 
 CIFAR = tuple(partial(archive, f"cifar10/{part}_lossless_500.npz") for part in ("test", "train"))

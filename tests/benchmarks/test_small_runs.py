@@ -61,6 +61,10 @@ RUNS = {
         ["candidates", *LEAVES, "--cost", "2", "--candidate-batches", "1", "--batch", "2"],
         ["weights only", "weights, maps and heats", "in batches are"],
     ),
+    "published": (
+        ["opti-cam", "--count", "2", "--side", "64", "--cheap"],
+        ["say no more than that this runs", "| method | AD ↓ | AG ↑ |", "(12.2)", "| layer-cam | "],
+    ),
     "race": (["tiny", "--images", "40", "--orders", "1", "--cache"], ["| tiny | "]),
     "robustness": (
         ["demo", "--methods", "grad-cam,layer-cam,random-weights", "--images", "4"],
