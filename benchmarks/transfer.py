@@ -134,7 +134,7 @@ def archive(path: str) -> ImageSet:
 
 
 def validation_images(side: int) -> ImageSet:
-    """The 200 ImageNet validation images, warped to ``side``, with boxes and their union as mask."""
+    """The 200 validation images of ImageNet at ``side``, with boxes, and their union as mask."""
     folder = DATA / "imagenet"
     with (folder / "val_boxes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -61,6 +61,17 @@ RUNS = {
         ["candidates", *LEAVES, "--cost", "2", "--candidate-batches", "1", "--batch", "2"],
         ["weights only", "weights, maps and heats", "in batches are"],
     ),
+    "paper": (
+        [
+            *("--networks", "demo", "--metrics", "iou", "--max-cost", "2", "--budget", "12"),
+            *("--search-images", "8", "--heldout-images", "8", "--out", "paper"),
+        ],
+        [
+            "| demo | iou | paper | ",
+            "| demo | iou | race to threshold | ",
+            "| demo | iou | default",
+        ],
+    ),
     "published": (
         ["opti-cam", "--count", "2", "--side", "64", "--cheap"],
         ["say no more than that this runs", "| method | AD ↓ | AG ↑ |", "(12.2)", "| layer-cam | "],
