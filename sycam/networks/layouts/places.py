@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -28,6 +29,7 @@ from sycam.networks.untouched import device_of, dtype_of, untouched
 BITS = 20
 SCALE = 1 << BITS  # of heights and widths: places are counted in millionths of the image's side
 NOWHERE = -1  # the code of a value without a place, such as a class token's
+FRAME = 3  # cells on each side that a convolution of 7x7 needs
 NEAR = SCALE // 8  # places this close are taken for one, as after resampling by other means
 
 # fmt: off
@@ -256,6 +258,9 @@ class _Places(TorchDispatchMode):
         elif name == "clone":
             code = self._coded(args[0])
             self._keep(result, _thin(code).clone().expand(code.shape))
+        elif name == "constant_pad_nd" and _frames(args[1], self._coded(args[0])):
+            framed = F.pad(self._coded(args[0]).double(), args[1], "replicate")
+            self._keep(result, framed.long())
         elif name in PADS:
             rest = args[1:2] if name == "constant_pad_nd" else args[1:]
             moved = func((self._coded(args[0]) + 1).double(), *rest)
@@ -327,6 +332,13 @@ class _Places(TorchDispatchMode):
                 self._codes[made] = merged
             elif not torch.equal(own, merged):
                 self._codes[made] = own.copy_(merged) if own.is_contiguous() else merged
+
+
+def _frames(widths: Sequence[int], code: Tensor) -> bool:
+    """Whether padding is the frame that a convolution needs, as TensorFlow's is put round a map
+    before it: then it belongs to the places beside it. More of it, as a network adds to images
+    that its strides do not divide, has no place."""
+    return code.ndim == 4 and len(widths) == 4 and 0 <= min(widths) and max(widths) <= FRAME
 
 
 def _broadcasts(code: Tensor, made: Tensor) -> bool:
