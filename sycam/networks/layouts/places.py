@@ -338,7 +338,7 @@ def _frames(widths: Sequence[int], code: Tensor) -> bool:
     """Whether padding is the frame that a convolution needs, as TensorFlow's is put round a map
     before it: then it belongs to the places beside it. More of it, as a network adds to images
     that its strides do not divide, has no place."""
-    return code.ndim == 4 and len(widths) == 4 and 0 <= min(widths) and max(widths) <= FRAME
+    return code.ndim == 4 and len(widths) == 4 and min(widths) >= 0 and max(widths) <= FRAME
 
 
 def _broadcasts(code: Tensor, made: Tensor) -> bool:
