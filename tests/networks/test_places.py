@@ -81,6 +81,7 @@ def written(maps: Tensor) -> Tensor:
         (lambda m: F.interpolate(m, (9, 13), mode="bilinear"), "channels-first"),
         (lambda m: m * m.mean((2, 3), keepdim=True).sigmoid() + m, "channels-first"),
         (lambda m: F.conv2d(F.pad(m, (0, 1, 0, 1)), torch.ones(8, 8, 3, 3)), "channels-first"),
+        (lambda m: F.pad(m, (0, 1, 0, 1)), ""),
         (lambda m: F.conv2d(F.pad(m, (0, 4, 0, 4)), torch.ones(8, 8, 1, 1)), ""),
         (heads, ""),
         (unfolded, ""),

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -29,7 +28,7 @@ from sycam.networks.untouched import device_of, dtype_of, untouched
 BITS = 20
 SCALE = 1 << BITS  # of heights and widths: places are counted in millionths of the image's side
 NOWHERE = -1  # the code of a value without a place, such as a class token's
-FRAME = 3  # cells on each side that a convolution of 7x7 needs
+FRAME = 3  # cells on each side, as a convolution of 7x7 needs them
 NEAR = SCALE // 8  # places this close are taken for one, as after resampling by other means
 
 # fmt: off
@@ -191,6 +190,17 @@ def _merge(codes: Sequence[Tensor]) -> Tensor:
     return merged
 
 
+def _unframed(code: Tensor) -> Tensor:
+    """Codes ``(n,1,*places)`` without the frame of zeros that TensorFlow's padding puts round a map
+    before a convolution. More of it, as a network adds to images that its strides do not divide,
+    stays."""
+    for dim in range(2, code.ndim):
+        inside = (code >= 0).movedim(dim, 0).flatten(1).any(1).nonzero().flatten().tolist()
+        if inside and inside[0] <= FRAME and code.shape[dim] - 1 - inside[-1] <= FRAME:
+            code = code.narrow(dim, inside[0], inside[-1] - inside[0] + 1)
+    return code
+
+
 def _resampled(code: Tensor, size: Sequence[int]) -> Tensor:
     """Codes ``(n,1,*places)`` on another grid over the same places."""
     for dim, wanted in enumerate(size, 2):
@@ -258,9 +268,6 @@ class _Places(TorchDispatchMode):
         elif name == "clone":
             code = self._coded(args[0])
             self._keep(result, _thin(code).clone().expand(code.shape))
-        elif name == "constant_pad_nd" and _frames(args[1], self._coded(args[0])):
-            framed = F.pad(self._coded(args[0]).double(), args[1], "replicate")
-            self._keep(result, framed.long())
         elif name in PADS:
             rest = args[1:2] if name == "constant_pad_nd" else args[1:]
             moved = func((self._coded(args[0]) + 1).double(), *rest)
@@ -277,7 +284,7 @@ class _Places(TorchDispatchMode):
             self._keep(result, reduced.reshape(result.shape))
         elif any(part in name for part in RESAMPLES):
             made = next(iter(_values(result)))
-            grid = _resampled(_collapse(self._coded(args[0]), 1), made.shape[2:])
+            grid = _resampled(_unframed(_collapse(self._coded(args[0]), 1)), made.shape[2:])
             self._keep(made, grid.expand(made.shape))
         else:
             self._elementwise(name, args, [c for c in codes if c is not None], result)
@@ -332,13 +339,6 @@ class _Places(TorchDispatchMode):
                 self._codes[made] = merged
             elif not torch.equal(own, merged):
                 self._codes[made] = own.copy_(merged) if own.is_contiguous() else merged
-
-
-def _frames(widths: Sequence[int], code: Tensor) -> bool:
-    """Whether padding is the frame that a convolution needs, as TensorFlow's is put round a map
-    before it: then it belongs to the places beside it. More of it, as a network adds to images
-    that its strides do not divide, has no place."""
-    return code.ndim == 4 and len(widths) == 4 and min(widths) >= 0 and max(widths) <= FRAME
 
 
 def _broadcasts(code: Tensor, made: Tensor) -> bool:
