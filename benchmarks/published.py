@@ -246,7 +246,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--network", choices=(RESNET50, LITE0), default=RESNET50)
     parser.add_argument("--weights", help="file of a state dict, or torchvision's name of them")
     parser.add_argument("--images", type=Path, help="folder, table, .npz file, or val227")
@@ -263,13 +263,13 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - set(TABLES)
+    unknown = set(options.tables) - set(TABLES)
     if unknown:
         parser.error(f"no table {', '.join(sorted(unknown))}; expected {', '.join(TABLES)}")
     subject = given(options)
     if not subject.real:
         print("Without weights and images the figures say no more than that this runs.\n")
-    for name in options.names or TABLES:
+    for name in options.tables or TABLES:
         table = TABLES[name]
         scale = PIXELS if subject.pixels else options.scale or table.scale
         methods = [m for m in table.rows if not (options.cheap and m in EXPENSIVE)]
