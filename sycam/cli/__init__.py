@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from sycam.cli import folders
+from sycam.cli.applications.ablate import ablate
 from sycam.cli.applications.ensemble import ensemble
 from sycam.cli.applications.robustness import robustness
 from sycam.cli.diagnosing.doctor import doctor
@@ -70,6 +71,7 @@ for command in (
     evaluate,
     ensemble,
     robustness,
+    ablate,
     verify,
     export,
     folders.runs,

@@ -146,10 +146,27 @@ class Classifier:
             raise OptionError("a callable target says nothing of classes, so none is predicted")
         classes = torch.empty(len(images), dtype=torch.int64, device=self.device)
         for part, outputs in self._run(images):
-            classes[part] = (
-                outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
-            )
+            classes[part] = _likeliest(outputs)
         return classes
+
+    def answers(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`probability` and :meth:`predictions` of the same passes.
+
+        Args:
+            images: ``[B,C,H,W]``, any B.
+            targets: ``[B]`` class indices.
+
+        Returns:
+            ``[B]`` float32, and ``[B]`` int64, zeros where a callable is explained.
+        """
+        targets = targets.to(self.device)
+        chances = targets.new_empty(targets.shape, dtype=torch.float32)
+        classes = torch.zeros_like(targets)
+        for part, outputs in self._run(images):
+            chances[part] = self._confidence(outputs, targets[part])
+            if self.score is None:
+                classes[part] = _likeliest(outputs)
+        return chances, classes
 
     def plan(self, passes: int) -> str:
         """Prepare for many passes on images like those of the last call; not for under 16 batches.
@@ -393,6 +410,11 @@ class Classifier:
         chances = probabilities(outputs, self.reading.link)
         chances = chances.gather(1, targets.view(len(targets), -1)).float()
         return chances.view(targets.shape)
+
+
+def _likeliest(outputs: Any) -> Tensor:
+    """``[B]`` class of each row of logits; of a single one whether it is positive."""
+    return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

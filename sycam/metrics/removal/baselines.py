@@ -10,6 +10,8 @@ from sycam.metrics.context import Context
 from sycam.metrics.removal.perturbation import Fill
 
 BASELINES = ("zero", "mean", "blur")
+# Kernel and deviation in pixels of an image of side 224: objects are gone, their surroundings left.
+HEAVY_BLUR = (89, 22)
 
 
 def baseline_fill(name: str, context: Context) -> Fill:

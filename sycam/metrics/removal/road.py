@@ -16,7 +16,12 @@ from sycam.metrics.base import Metric, register
 from sycam.metrics.context import Context
 from sycam.metrics.imputation.impute import impute, impute_exact, largest_value
 from sycam.metrics.imputation.telea import impute_telea, inpainting
-from sycam.metrics.removal.baselines import baseline_fill, blur_baseline, fill_from
+from sycam.metrics.removal.baselines import (
+    HEAVY_BLUR,
+    baseline_fill,
+    blur_baseline,
+    fill_from,
+)
 from sycam.metrics.removal.perturbation import (
     Fill,
     Interval,
@@ -32,8 +37,6 @@ PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 _TIES = ("blur", "plateau")
 _SOLVERS = ("multigrid", "exact")
 _IMPUTERS = ("linear", "blur", "telea", "mean")
-# Kernel and deviation in pixels of an image of side 224: objects are gone, their surroundings left.
-_HEAVY_BLUR = (89, 22)
 _OPTIONS = (
     "A missing pixel is the weighted mean of its neighbours (1/6 beside it, 1/12 diagonally), "
     "solved for all missing pixels at once by `solver` to `tolerance`, plus Gaussian `noise`. "
@@ -267,9 +270,7 @@ class _Removal(Metric):
             return baseline_fill("mean", context)
         if self.imputer == "blur":
             return fill_from(
-                context.once(
-                    (__name__, "blur"), lambda: blur_baseline(context.images, *_HEAVY_BLUR)
-                )
+                context.once((__name__, "blur"), lambda: blur_baseline(context.images, *HEAVY_BLUR))
             )
         solve = impute_telea if self.imputer == "telea" else impute_exact
         return lambda images, removed, index: solve(images.index_select(0, index), removed)
