@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from sycam.errors import NetworkError, OptionError
+from sycam.errors import LayerError, OptionError
 from sycam.evidence import find_layer
 from sycam.networks.untouched import copied, device_of, dtype_of, untouched
 from sycam.support.arguments import argument
@@ -30,8 +30,8 @@ class AttentionNetwork(nn.Module):
 
     Args:
         backbone: the network; a copy of it is kept.
-        layer: name of a layer whose output is ``[N,K,h,w]``.
-        example: ``[1,C,H,W]``, a batch that the backbone takes, to learn K.
+        layer: name of a layer whose output is ``[N,K,h,w]``, or ``"auto"``.
+        example: ``[1,C,H,W]``, a batch that the backbone takes, from which K is told.
         gates: which of :data:`GATES`, in their order.
         reduction: K is divided by it within the channel and the point gate.
         frozen: whether the backbone's parameters stay as they are (and its batch norms and dropout
@@ -39,8 +39,8 @@ class AttentionNetwork(nn.Module):
 
     Raises:
         OptionError: gates or a reduction that cannot be used.
-        NetworkError: the layer does not exist or its output is no map, or the backbone cannot be
-            copied.
+        UnknownNameError, LayerError: the layer does not exist, or its output is no such map.
+        NetworkError: the backbone cannot be copied.
 
     Example:
         >>> from sycam import open_network
@@ -73,7 +73,12 @@ class AttentionNetwork(nn.Module):
         self.frozen = frozen
         self.backbone = copied(backbone)
         inner = self.backbone.get_submodule(found.name)
-        channels = _channels(self.backbone, inner, example, found.name)
+        channels = None if found.reshape else _channels(self.backbone, inner, example)
+        if channels is None:
+            raise LayerError(
+                f"layer {found.name!r} does not return maps [N,K,h,w], which the gates multiply; "
+                "name a convolutional layer"
+            )
         gated = Gated(inner, channels, [one for one in GATES if one in gates], reduction)
         place = device_of(self.backbone)
         gated.gates.to(place, dtype_of(self.backbone))
@@ -183,7 +188,8 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def _channels(network: nn.Module, inner: nn.Module, example: Tensor, name: str) -> int:
+def _channels(network: nn.Module, inner: nn.Module, example: Tensor) -> int | None:
+    """K of a layer's output ``[N,K,h,w]``; None where it is something else."""
     seen: list[object] = []
     hook = inner.register_forward_hook(lambda _, __, output: seen.append(output))
     try:
@@ -191,9 +197,5 @@ def _channels(network: nn.Module, inner: nn.Module, example: Tensor, name: str) 
             network(example.to(device_of(network), dtype_of(network)))
     finally:
         hook.remove()
-    if not seen or not isinstance(seen[0], Tensor) or seen[0].ndim != 4:
-        raise NetworkError(
-            f"layer {name!r} does not return maps [N,K,h,w], which the gates multiply; name a "
-            "convolutional layer"
-        )
-    return seen[0].shape[1]
+    maps = seen[0] if seen else None
+    return maps.shape[1] if isinstance(maps, Tensor) and maps.ndim == 4 else None

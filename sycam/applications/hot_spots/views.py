@@ -93,6 +93,9 @@ def _view(
     depth = _depth(own[0])
     picture, ablated, shifted = _pictures(image, seen, depth)
     first, third, fourth = _said(context, chances.tolist(), classes.tolist(), class_names)
+    marked = None if context.masks is None else _flat(context.masks[0], depth)
+    if marked is not None:
+        first += "\ncontour: ground truth" if marked.any() else "\nground truth: nothing marked"
     count = int(counts[0, 0])
     below = f"{100 * float(own.double().mean()):.1f} % in {count} region{'s' * (count > 1)}"
     return AblatedView(
@@ -104,7 +107,7 @@ def _view(
         regions=_flat(own[0], depth),
         moved=_flat(moved[0], depth),
         said=(first, below if count else "no region", third, fourth),
-        allowed=None if context.masks is None else _flat(context.masks[0], depth),
+        allowed=marked,
     )
 
 
