@@ -1,6 +1,7 @@
-"""The pictures of the README and of docs/gallery.md.
+"""The pictures of the README, of docs/gallery.md and of docs/hot_spots.md.
 
-    python benchmarks/gallery.py [photographs scenes ultrasound flaws removal] [--out docs/pictures]
+    python benchmarks/gallery.py [photographs scenes ultrasound flaws removal hot_spots]
+        [--out docs/pictures]
 
 Photographs are those of scikit-image whose photographers gave them away (CC0: chelsea by Stefan van
 der Walt, coffee by Rachel Michetti, camera by Lav Varshney), on MobileNet v1, whose weights are not
@@ -24,8 +25,10 @@ from pathlib import Path
 import look_alikes
 import numpy as np
 import torch
+from hot_spots import with_imagenet_names
 from PIL import Image, ImageSequence
 
+from sycam.applications import ablate
 from sycam.data.images import ImageSet
 from sycam.drawing.overlays import ImageRow, draw_grid
 from sycam.methods import find_method
@@ -245,12 +248,20 @@ def draw_removal(out: Path) -> Path:
     return light(animate_removal(explained, shown, MOBILENET.columns, rows[0], path))
 
 
+def draw_hot_spots(out: Path) -> Path:
+    images = photographs()
+    network = with_imagenet_names(MOBILENET.network())
+    found = ablate(network, "blocks.10", images, "layer-cam", examples=len(images), progress=False)
+    return small(found.plot().save(out / "hot_spots.png"))
+
+
 PARTS = {
     "photographs": draw_photographs,
     "scenes": draw_scenes,
     "ultrasound": draw_ultrasound,
     "flaws": draw_flaws,
     "removal": draw_removal,
+    "hot_spots": draw_hot_spots,
 }
 
 

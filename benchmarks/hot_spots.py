@@ -43,13 +43,10 @@ def coco(side: int, count: int | None = None) -> ImageSet:
     return images if count is None else images.subset(range(min(count, len(images))))
 
 
-def named(source: str) -> NamedNetwork:
-    """A network with the names of ImageNet's classes, where it has as many."""
-    found = open_network(source)
-    if found.source == "demo":
-        return found
-    lines = (DATA / "imagenet" / "synset_words.txt").read_text().splitlines()
-    return found.with_class_names(tuple(line.split(" ", 1)[1].split(",")[0] for line in lines))
+def with_imagenet_names(network: NamedNetwork) -> NamedNetwork:
+    """The network with the first name of each of ImageNet's classes."""
+    lines = (DATA / "imagenet" / "synset_words.txt").read_text(encoding="utf-8").splitlines()
+    return network.with_class_names([line.split(" ", 1)[1].split(",")[0] for line in lines])
 
 
 Images = Callable[[int | None], ImageSet | str]
@@ -85,10 +82,11 @@ def regions(options: argparse.Namespace) -> None:
     table = [HEAD]
     for name in options.names or MEASURED:
         source, layer, images = SETTINGS[name]
+        opened = open_network(source)
         for fill in options.fills.split(","):
             started = time.process_time()
             result = ablate(
-                named(source),
+                opened if name == "demo" else with_imagenet_names(opened),
                 layer,
                 images(options.images),
                 options.methods.split(","),

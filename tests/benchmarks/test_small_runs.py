@@ -36,6 +36,13 @@ RUNS = {
         ],
         ["| demo | deletion | 8 | `", "habit: significantly ahead in ", "chosen: significantly "],
     ),
+    "claims": (
+        ["axioms", "finer", "counterfactual", "--settings", "demo", "--images", "4"],
+        [
+            "| demo, two fully connected layers | 4 | xgrad-cam |",
+            "| demo, two fully connected layers | 4 | 20 % | mi-cam |",
+        ],
+    ),
     "convolutions": (["--images", "1", "--rounds", "1"], ["16 to 16, 32x32", "128 to 128, 28x28"]),
     "demo_layers": (
         ["smooth(G)", "--searched", "2", "--count", "2", "--layers", "features.12"],
@@ -53,6 +60,10 @@ RUNS = {
         ["| demo | this process |", "|---|---|---|---|---|---|"],
     ),
     "gallery": (["scenes", "--out", "pictures"], ["pictures/scenes.png ("]),
+    "hot_spots": (
+        ["demo", "--images", "4", "--methods", "layer-cam", "--fills", "road", "--out", "spots"],
+        ["layer-cam: ablating ", "| demo, features.8 | road | layer-cam |"],
+    ),
     "imputation": (
         ["--sizes", "12", "--heatmaps", "1", "--repeats", "1", "--threads", "1"],
         ["12x12x3, 18 masks", "ours, torch", "sparse factorisation"],
