@@ -118,7 +118,7 @@ def test_every_benchmark_is_run_by_a_test():
     scripts = {path.stem for path in FOLDER.glob("*.py") if "argparse" in path.read_text()}
     own = {name for name in scripts if Path(__file__).with_name(f"test_{name}.py").exists()}
     assert scripts == own | set(RUNS)
-    assert own == {"ablation", "architectures", "search", "transfer"}
+    assert own == {"ablation", "architectures", "claims", "search", "transfer"}
 
 
 @pytest.fixture(scope="module")

@@ -198,3 +198,21 @@ def test_somebody_who_looks_at_it_the_next_day(tmp_path):
     wrong = shell(tmp_path, "unattended", "nightly/other", "--metric", "nonsense")
     assert wrong.returncode == 2
     assert "attempts" not in wrong.stderr
+
+
+def test_a_traffic_engineer_with_street_scenes(load, pictures, capsys):
+    Path("nets.py").write_text(
+        LESIONS.replace("Conv2d(1, 6", "Conv2d(3, 6").replace("Linear(8, 2)", "Linear(8, 3)"),
+        encoding="utf-8",
+    )
+    masks = Path("objects")
+    for file in pictures.rglob("*.png"):
+        path = masks / file.relative_to(pictures)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.tri(40, 48, dtype=np.uint8) * 255).save(path)
+    given = ["nets.py:lesions", str(pictures), "--masks", str(masks), "--size", "32"]
+    found = story(load, "street_scenes")([*given, "--steps", "5"])
+    assert capsys.readouterr().out.count("% of the area changes the probability by") == 2
+    for name, result in found.items():
+        assert 0 < result.rows[0].area.mean < 0.6
+        assert len(list((Path("spots") / name / "images").glob("*.png"))) == 8

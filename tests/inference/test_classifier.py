@@ -31,6 +31,21 @@ def test_probabilities_are_the_plain_networks(small_network, small_images, batch
     assert classifier.probability(small_images[:0], targets[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("batch", [None, 3])
+def test_answers_are_probabilities_and_predictions_of_one_pass(small_network, small_images, batch):
+    targets = torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    classifier = Classifier(small_network, batch=batch)
+    chances, classes = classifier.answers(small_images, targets)
+    passes = classifier.passes
+    assert torch.equal(chances, classifier.probability(small_images, targets))
+    assert torch.equal(classes, classifier.predictions(small_images))
+    assert passes == len(small_images)
+    valued = Classifier(small_network, score=lambda row: row[2])
+    chances, classes = valued.answers(small_images, targets)
+    assert torch.equal(chances, valued.probability(small_images, targets))
+    assert not classes.any()
+
+
 def test_one_output_is_a_sigmoid(small_network, small_images):
     network = nn.Sequential(*small_network, nn.Linear(5, 1))
     with torch.no_grad():

@@ -37,6 +37,10 @@ class AttentionNetwork(nn.Module):
         frozen: whether the backbone's parameters stay as they are (and its batch norms and dropout
             in evaluation mode), so that only gates learn.
 
+    Attributes:
+        backbone: the copy with the gates in it.
+        layer: the name of the gated layer, of the backbone as it was given.
+
     Raises:
         OptionError: gates or a reduction that cannot be used.
         UnknownNameError, LayerError: the layer does not exist, or its output is no such map.
@@ -70,7 +74,7 @@ class AttentionNetwork(nn.Module):
                 f"{argument('reduction')} must be a whole number of at least 1, got {reduction!r}"
             )
         found = find_layer(backbone, layer, example)
-        self.frozen = frozen
+        self.frozen, self.layer = frozen, found.name
         self.backbone = copied(backbone)
         inner = self.backbone.get_submodule(found.name)
         channels = None if found.reshape else _channels(self.backbone, inner, example)

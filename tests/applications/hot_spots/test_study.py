@@ -155,7 +155,7 @@ def test_a_picture_per_image(small_network, small_images, tmp_path):
     images = ImageSet.from_arrays(
         small_images, names=[f"a/{i}.png" for i in range(6)] + ["b/0.png"]
     )
-    result = found(small_network, images, examples=7, out=tmp_path)
+    result = found(small_network, images, "layer-cam", examples=7, out=tmp_path)
     assert len(list((tmp_path / "images").glob("*.png"))) == 7
     drops = dict(zip(result.names, column(result, DROP), strict=True))
     shown = [drops[example.name] for example in result.examples]
@@ -221,6 +221,7 @@ def test_a_result_is_text_and_a_table(small_network, small_images):
         result.row("layercam")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_on_photographs_the_regions_count_more_than_others(real_data):
     """SqueezeNet on COCO: what LayerCAM marks, anywhere and on objects alone."""
