@@ -285,7 +285,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(CLAIMS)}")
+    parser.add_argument("claims", nargs="*", help=f"of {', '.join(CLAIMS)}")
     parser.add_argument("--settings", default=None, help=f"of {','.join(SETTINGS)}")
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
@@ -295,7 +295,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = make_parser().parse_args(arguments)
-    for name in options.names or CLAIMS:
+    for name in options.claims or CLAIMS:
         claim, rows = CLAIMS[name], []
         settings = options.settings.split(",") if options.settings else claim.settings
         for one in settings:

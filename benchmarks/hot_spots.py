@@ -2,13 +2,13 @@
 
     python benchmarks/hot_spots.py [NAME ...] [--methods grad-cam,layer-cam] [--images 68]
         [--fills mean,blur,road] [--allowed] [--seed 0] [--out FOLDER]
-    python benchmarks/hot_spots.py attention [--folds 5] [--steps 60] [--images 156]
+    python benchmarks/hot_spots.py --attention [--folds 5] [--steps 60] [--images 156]
 
 Each setting is one ``sycam.applications.ablate`` for each fill; printed are its tables and
 headlines, and lines of the table in RESULTS.md. With ``--allowed`` regions count only where a mask
 marks an object of any kind. With ``--out`` tables and pictures are kept in a folder each.
 
-``attention`` trains the gates of ``AttentionNetwork`` on the frozen ultrasound network, on all
+``--attention`` trains the gates of ``AttentionNetwork`` on the frozen ultrasound network, on all
 folds but one, and tells its accuracy and that of the bare backbone on that one. The paper says that
 attention makes networks more accurate; whether it does here is what is measured.
 """
@@ -30,8 +30,6 @@ from transfer import DATA
 from sycam.applications import AblationResult, AttentionNetwork, ablate
 from sycam.data.images import ImageSet, load_images
 from sycam.networks import NamedNetwork, open_network
-
-ATTENTION = "attention"
 
 
 def coco(side: int, count: int | None = None) -> ImageSet:
@@ -149,11 +147,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(SETTINGS)}, or {ATTENTION}")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--fills", default="mean,blur,road")
     parser.add_argument("--allowed", action="store_true")
+    parser.add_argument("--attention", action="store_true")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
@@ -163,7 +162,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = make_parser().parse_args(arguments)
-    if ATTENTION in options.names:
+    if options.attention:
         attention(options)
     else:
         regions(options)

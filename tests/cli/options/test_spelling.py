@@ -118,7 +118,7 @@ _EXCEPTIONS = {
 }
 
 
-_OF_PYTHON = {"alpha", "executor"}  # arguments that no command has
+_OF_PYTHON = {"alpha", "executor", "gates", "reduction"}  # arguments that no command has
 
 
 def _parameters() -> Iterator[object]:
