@@ -204,6 +204,17 @@ def test_the_command_prints_and_keeps_what_the_call_returns(tmp_path):
     assert (tmp_path / "a" / "ablation.png").stat().st_size > 5000
 
 
+def test_the_winner_of_a_run_is_a_method_like_others(
+    small_run, small_network, small_images, tmp_path
+):
+    assert small_run(tmp_path / "run", pictures=False).exit_code == 0
+    formula = sycam.load(tmp_path / "run").best.expression
+    result = found(small_network, small_images, [tmp_path / "run", formula])
+    assert [row.method for row in result.rows] == ["run", formula]
+    np.testing.assert_array_equal(*result.parts.values())
+    assert "run was chosen on images that may be among these" in str(result)
+
+
 def test_a_misspelt_option_is_said_as_it_is_typed():
     shown = CliRunner().invoke(app, ["ablate", "--count", "2", "--threshold", "2"])
     assert "--threshold" in str(shown.exception)
