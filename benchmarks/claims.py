@@ -137,7 +137,7 @@ SETTINGS = {
         two_layers, "trunk.layer3", CIFAR_IMAGES, 200, "ResNet-20, two fully connected layers"
     ),
     "resnet20-layer2": Setting(RESNET, "layer2", CIFAR_IMAGES, 200, "ResNet-20, layer2"),
-    "squeezenet": Setting(SQUEEZENET, "fire9", PHOTOGRAPHS, 100, "SqueezeNet, fire9"),
+    "squeezenet": Setting(SQUEEZENET, "fire9", PHOTOGRAPHS, 32, "SqueezeNet, fire9"),
     "lite0": Setting(
         lambda: network("lite0", "lite0"), "blocks.14", partial(coco, 224), 68,
         "EfficientNet-Lite0, blocks.14",
@@ -185,8 +185,7 @@ def axioms(setting: Setting, images: ImageSet, options: argparse.Namespace) -> I
     best = sorted(table.methods, key=lambda method: table.cells[method, AXIOMS[0]].mean)
     for method in best:
         cells = [table.cells[method, axiom] for axiom in AXIOMS]
-        figures = [f"{one.mean:.3g} [{one.low:.3g}, {one.high:.3g}]" for one in cells]
-        yield (setting.said, str(len(images)), method, *figures)
+        yield (setting.said, str(len(images)), method, *map(_axiom, cells))
 
 
 def counterfactual(
@@ -211,6 +210,13 @@ def counterfactual(
                 _difference(row.excess.difference, row.excess.p_holm, 100, 1),
                 "" if lead is None else _difference(lead.difference, lead.p_holm, 100, 1),
             )  # fmt: skip
+
+
+def _axiom(held: Interval) -> str:
+    mean, low, high = (
+        f"{one:.{3 if one < 10 else 1}f}" for one in (held.mean, held.low, held.high)
+    )
+    return f"{mean} [{low}, {high}]"
 
 
 def _difference(held: Interval, p: float, scale: float = 1, digits: int = 3) -> str:
@@ -246,7 +252,7 @@ CLAIMS = {
         ("network", "images", "method", "sensitivity ↓", "conservation ↓"),
     ),
     "counterfactual": Claim(
-        counterfactual, "mi_cam.md", ("demo", "resnet20-layer2", "squeezenet"),
+        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet"),
         ("network, layer", "images", "removed", "method", "points lost", "elsewhere",
          "more than elsewhere", "MI-CAM's less that"),
     ),

@@ -1,7 +1,7 @@
 """What networks say without the regions that CAMs mark, on photographs with object masks.
 
     python benchmarks/hot_spots.py [NAME ...] [--methods grad-cam,layer-cam] [--images 68]
-        [--fills mean,blur,road] [--allowed] [--seed 0] [--out FOLDER]
+        [--fills mean,blur,road] [--shifts 4] [--allowed] [--seed 0] [--out FOLDER]
     python benchmarks/hot_spots.py --attention [--folds 5] [--steps 60] [--images 156]
 
 Each setting is one ``sycam.applications.ablate`` for each fill; printed are its tables and
@@ -54,7 +54,7 @@ SETTINGS: dict[str, tuple[str, str, Images]] = {
     "demo": ("demo", "features.8", lambda count: "demo"),
 }
 MEASURED = ("squeezenet", "lite0")
-METHODS = "grad-cam,layer-cam,random-weights,eigen-cam"
+METHODS = "grad-cam,layer-cam,random-weights"
 HEAD = (
     "| network, layer | fill | method | area, % | points lost | elsewhere | more than elsewhere | "
     "p, Holm | predictions changed, % | elsewhere |\n" + "|---" * 10 + "|"
@@ -91,6 +91,7 @@ def regions(options: argparse.Namespace) -> None:
                 count=options.images if name == "demo" else None,
                 fill=fill,
                 allowed=options.allowed,
+                shifts=options.shifts,
                 seed=options.seed,
                 out=None if options.out is None else options.out / f"{name}-{fill}",
                 progress=False,
@@ -151,6 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--fills", default="mean,blur,road")
+    parser.add_argument("--shifts", type=int, default=4)
     parser.add_argument("--allowed", action="store_true")
     parser.add_argument("--attention", action="store_true")
     parser.add_argument("--folds", type=int, default=5)
