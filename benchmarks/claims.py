@@ -307,11 +307,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for one in settings:
             setting, started = SETTINGS[one], time.process_time()
             images = setting.images(options.images or setting.count)
-            rows += claim.measure(setting, images, options)
+            found = list(claim.measure(setting, images, options))
+            if options.pages is not None:
+                write(claim, found, options.pages)
+            rows += found
             print(f"{name}, {one}: {time.process_time() - started:.0f} CPU seconds", flush=True)
         print(f"{table(claim, rows)}\n", flush=True)
-        if options.pages is not None:
-            write(claim, rows, options.pages)
 
 
 if __name__ == "__main__":

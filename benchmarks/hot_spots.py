@@ -36,7 +36,7 @@ def coco(side: int, count: int | None = None) -> ImageSet:
     """The COCO images, a square from the centre of each, with everything in their masks."""
     folder = DATA / "coco_masks"
     images = load_images(
-        folder / "images", masks=folder / "masks", size=side, mean=(0.0,), std=(1.0,)
+        folder / "images", masks=folder / "masks", size=side, mean=(0, 0, 0), std=(1, 1, 1)
     )
     return images if count is None else images.subset(range(min(count, len(images))))
 

@@ -19,10 +19,10 @@ from sycam.report.pictures.saved import distinct_stems
 from sycam.scoring.statistics import Interval, caution
 from sycam.support.arguments import argument
 from sycam.support.files import write_whole
-from sycam.support.html_table import html_table
 from sycam.support.schema import Count, Figure, to_plain
-from sycam.support.table import as_frame, csv_text
-from sycam.support.terminal import json_text, printable
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame, csv_text
+from sycam.support.text.terminal import json_text, printable
 
 JSON_FILE, TABLE_FILE, IMAGES_FILE = "ablation.json", "ablation.csv", "ablation_images.csv"
 PICTURE_FILE, PICTURES = "ablation.png", "images"

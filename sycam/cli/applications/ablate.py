@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sycam.applications.hot_spots.options import AblationOptions
-from sycam.cli import completion
-from sycam.cli.bridge import with_options
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.bridge import with_options
+from sycam.cli.options.shared import (
     IMAGES,
     OUTPUT,
     SEARCH,
@@ -27,13 +27,12 @@ from sycam.cli.options import (
     Quiet,
     Seed,
     Source,
-    console_for,
-    telling,
 )
+from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.problem.options import DataOptions, ExplainOptions, FileOptions
-from sycam.support.table import check_csv, write_csv
-from sycam.support.terminal import json_text, shown
+from sycam.support.text.table import check_csv, write_csv
+from sycam.support.text.terminal import json_text, shown
 
 
 @with_options(
@@ -98,18 +97,19 @@ def ablate(
     from sycam.applications import ablate as found_in
     from sycam.applications.hot_spots.result import COLUMNS, PICTURES
     from sycam.applications.hot_spots.study import USUAL
-    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.options.inputs import layer_of, open_inputs
     from sycam.report.plain_table import text_table
 
     console = console_for(as_json)
     check_csv(csv)
     with telling("ablate", log, None if quiet else console) as notify:
-        declare_operators(operators)
-        known = network_of(network, checkpoint, class_names, notify)
+        known, image_set = open_inputs(
+            network, checkpoint, class_names, images, files, operators, notify
+        )
         result = found_in(
             known,
             layer or layer_of(network),
-            image_set_of(images, known, notify, **files.given()),
+            image_set,
             methods or USUAL,
             count=count,
             how=how,

@@ -239,7 +239,7 @@ def test_on_photographs_the_regions_count_more_than_others(real_data):
     network = f"{ROOT / 'benchmarks' / 'networks' / 'squeezenet.py'}:squeezenet"
     folder = real_data / "coco_masks"
     images = load_images(
-        folder / "images", masks=folder / "masks", size=227, mean=(0.0,), std=(1.0,)
+        folder / "images", masks=folder / "masks", size=227, mean=(0, 0, 0), std=(1, 1, 1)
     ).subset(range(16))
     result = ablate(network, "fire9", images, "layer-cam", examples=0)
     row = result.row("layer-cam")
