@@ -243,7 +243,7 @@ class Claim:
 
 CLAIMS = {
     "finer": Claim(
-        finer, "finer_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet", "lite0"),
+        finer, "finer_cam.md", ("demo", "resnet20", "resnet20-layer2"),
         ("network, layer", "images", "method", "class alone", "contrast, 0.6", "gain",
          "nearest class, 1.0", "gain"),
     ),
@@ -252,7 +252,7 @@ CLAIMS = {
         ("network", "images", "method", "sensitivity ↓", "conservation ↓"),
     ),
     "counterfactual": Claim(
-        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet"),
+        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2"),
         ("network, layer", "images", "removed", "method", "points lost", "elsewhere",
          "more than elsewhere", "MI-CAM's less that"),
     ),
@@ -277,7 +277,7 @@ def write(claim: Claim, rows: Sequence[Row], folder: Path) -> None:
     path = folder / claim.page
     text = path.read_text(encoding="utf-8")
     measured = {row[0] for row in rows}
-    known = [SETTINGS[name].said for name in claim.settings]
+    known = [SETTINGS[name].said for name in dict.fromkeys((*claim.settings, *SETTINGS))]
     kept = [row for row in rows_of(text) if row[0] not in measured and row[0] in known]
     ordered = sorted([*kept, *rows], key=lambda row: known.index(row[0]))
     before, rest = text.split(BEGIN)
