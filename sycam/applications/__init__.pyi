@@ -1,3 +1,10 @@
+from .adversarial_training.accuracy import RobustAccuracy
+from .adversarial_training.adversarial import AdversarialImages
+from .adversarial_training.attacking import adversarial_images
+from .adversarial_training.evaluating import robust_accuracy
+from .adversarial_training.options import AttackOptions, BudgetOptions, TrainingOptions
+from .adversarial_training.result import PartResult
+from .adversarial_training.training import part
 from .ensembles.ensembling import ensemble
 from .ensembles.options import EnsembleOptions
 from .ensembles.result import EnsembleResult
@@ -12,12 +19,21 @@ from .noise_study.study import robustness
 __all__ = [
     "AblationOptions",
     "AblationResult",
+    "AdversarialImages",
+    "AttackOptions",
     "AttentionNetwork",
+    "BudgetOptions",
     "EnsembleOptions",
     "EnsembleResult",
+    "PartResult",
+    "RobustAccuracy",
     "RobustnessOptions",
     "RobustnessResult",
+    "TrainingOptions",
     "ablate",
+    "adversarial_images",
     "ensemble",
+    "part",
+    "robust_accuracy",
     "robustness",
 ]

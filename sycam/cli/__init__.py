@@ -14,6 +14,7 @@ import typer
 from sycam.cli import folders
 from sycam.cli.applications.ablate import ablate
 from sycam.cli.applications.ensemble import ensemble
+from sycam.cli.applications.part import part_app
 from sycam.cli.applications.robustness import robustness
 from sycam.cli.diagnosing.doctor import doctor
 from sycam.cli.evaluate import evaluate
@@ -81,6 +82,7 @@ for command in (
     doctor,
 ):
     app.command(cls=Command)(command)
+app.add_typer(part_app, name="part")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")
 app.add_typer(grammars_app, name="grammars")

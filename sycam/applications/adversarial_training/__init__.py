@@ -1,0 +1,1 @@
+"""Adversarial training whose budget per pixel follows a CAM (PART), attacks, robust accuracy."""

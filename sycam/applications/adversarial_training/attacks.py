@@ -1,0 +1,82 @@
+"""Projected gradient descent (PGD) within a budget per pixel, and where it starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sycam.applications.adversarial_training.pixels import Box
+
+Loss = Callable[[Tensor], Tensor]
+"""Images ``[N,C,H,W]`` to one number, the sum over images of what the attack makes large."""
+
+
+def generator_of(*parts: object) -> torch.Generator:
+    """A CPU generator seeded by what it is for."""
+    text = "/".join(map(str, parts))
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(number)
+
+
+def starts(
+    images: Tensor,
+    budget: Tensor,
+    box: Box,
+    generators: Sequence[torch.Generator] | torch.Generator,
+) -> Tensor:
+    """Random places in the box, uniform within the budget and then put inside.
+
+    Args:
+        images: ``[N,C,H,W]``.
+        budget: of the images' shape, in the input scale.
+        box: of the budgets.
+        generators: one for all images, or one per image, so that what is drawn does not depend
+            on which images stand beside it.
+    """
+    if isinstance(generators, torch.Generator):
+        drawn = torch.rand(images.shape, generator=generators)
+    else:
+        drawn = torch.stack([torch.rand(images.shape[1:], generator=g) for g in generators])
+    return box.clamped(images + (2 * drawn.to(images) - 1) * budget)
+
+
+def pgd(loss: Loss, start: Tensor, box: Box, steps: int, step: Tensor) -> Tensor:
+    """Images in the box at which the loss is large (Madry et al., 2018, equation 3, with a box of
+    its own per pixel).
+
+    Args:
+        loss: what is made large.
+        start: ``[N,C,H,W]`` in the input scale.
+        box: where the pixels may go.
+        steps: how many.
+        step: how far each pixel goes in one, to be broadcast.
+
+    Returns:
+        ``[N,C,H,W]``, without a graph.
+    """
+    current = start.detach()
+    for _ in range(steps):
+        current.requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(loss(current), current)
+        current = box.clamped(current.detach() + step * gradient.sign())
+    return current
+
+
+def wrongness(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum over images of the cross-entropy: large where the network misses the label."""
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def divergence(logits: Tensor, natural: Tensor) -> Tensor:
+    """Sum over images of KL(p(x) || p(x')), what TRADES attacks by.
+
+    Args:
+        logits: ``[N,classes]`` of attacked images x'.
+        natural: of the images x.
+    """
+    return F.kl_div(logits.log_softmax(1), natural.log_softmax(1), reduction="sum", log_target=True)
