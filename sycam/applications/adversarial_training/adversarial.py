@@ -123,19 +123,18 @@ class AdversarialImages:
         )
         scale = PixelScale(shown.mean, shown.std)
         away = scale.pixels(moved.images) - scale.pixels(shown.images.cpu())
-        return Plot(
-            draw_perturbations(
-                [
-                    Attacked(
-                        f"{row.before}, attacked {row.after}", shown.picture(i), moved.picture(i),
-                        _middle(self.marked[i]).numpy(),
-                        _middle(away[i].mean(0)).numpy() / self.eps,
-                    )
-                    for i, row in enumerate(self.rows[:size])
-                ],
-                f"{self.network}, {self.attack}, eps {255 * self.eps:.3g}/255",
+        drawn = [
+            Attacked(
+                f"class {row.label}, predicted {row.before}, attacked {row.after}",
+                shown.picture(i),
+                moved.picture(i),
+                _middle(self.marked[i]).numpy(),
+                _middle(away[i].mean(0)).numpy() / self.eps,
             )
-        )  # fmt: skip
+            for i, row in enumerate(self.rows[:size])
+        ]
+        title = f"{self.network}, {self.attack}, eps {255 * self.eps:.3g}/255"
+        return Plot(draw_perturbations(drawn, title))
 
     def save(self, folder: str | Path) -> Path:
         """Write ``adversarial.npz``, ``attack.json``, ``attack.csv`` and ``attack.png``.

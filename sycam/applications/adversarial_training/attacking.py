@@ -77,7 +77,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
             f"{argument('restarts')} is {how.restarts}, and one attacked image is made of each "
             f"image; take {argument('restarts', 1)}"
         )
-    eps = float(budget.eps)
+    eps = budget.full
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)
         subject = subject_of(
@@ -117,7 +117,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
         cam=None if budgets is None else budgets.cam.method.name,
         layer=None if budgets is None else budgets.cam.layer,
         eps=eps,
-        eps_low=eps if budgets is None else float(budget.eps_low or 0),
+        eps_low=eps if budgets is None else budget.low,
         rows=rows,
         images=given,
         adversarial=moved,

@@ -34,8 +34,8 @@ def marked_pixels(heat: Tensor, threshold: float) -> Tensor:
 
 def budget_map(marked: Tensor, budget: BudgetOptions) -> Tensor:
     """``[N,H,W]`` how far each pixel may be moved: ``eps`` where it is marked, else ``eps_low``."""
-    high = torch.full(marked.shape, float(budget.eps), device=marked.device)
-    return torch.where(marked, high, float(budget.eps_low or 0))
+    high = torch.full(marked.shape, budget.full, device=marked.device)
+    return torch.where(marked, high, budget.low)
 
 
 @dataclass(frozen=True, eq=False)

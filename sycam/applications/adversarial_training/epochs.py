@@ -135,7 +135,7 @@ class Epochs:
         if not torch.isfinite(loss):
             raise NetworkError(
                 f"the training diverged: the loss of a batch in epoch {epoch + 1} is "
-                f"{float(loss)}; take a smaller {argument('learning_rate')} than "
+                f"{float(loss.detach())}; take a smaller {argument('learning_rate')} than "
                 f"{self.how.learning_rate:g}"
             )
         self.optimizer.zero_grad()
@@ -162,7 +162,7 @@ class Epochs:
     def _attacked(
         self, images: Tensor, labels: Tensor, marked: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        budget = torch.full((len(images), *images.shape[2:]), float(self.budget.eps))
+        budget = torch.full((len(images), *images.shape[2:]), self.budget.full)
         if marked is not None and self.budgets is not None:
             budget = self.budgets.map(marked)
         budget = budget.to(self.device)
@@ -178,7 +178,7 @@ class Epochs:
             def loss(current: Tensor) -> Tensor:
                 return wrongness(self._logits(current), labels)
 
-        step = self.scale.distance(self.how.step(float(self.budget.eps)), images)
+        step = self.scale.distance(self.how.step(self.budget.full), images)
         return pgd(loss, starts(images, away, box, generator), box, self.how.steps, step)
 
     def _logits(self, images: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def robust_accuracy(  # noqa: PLR0913 (public)
         subject = subject_of(
             open_network(network), images, labels, count, seed, device, "heldout", notify
         )
-        result = accuracy_of(subject, asked, float(budget.eps), how, batch, seed, notify)
+        result = accuracy_of(subject, asked, budget.full, how, batch, seed, notify)
     if out is not None:
         result.save(out)
     return result

@@ -84,15 +84,26 @@ class BudgetOptions:
                 f"{argument('eps')} must lie above 0 and at most at 1, the whole range of pixels, "
                 f"got {self.eps!r}; eight grey levels are {argument('eps', '8/255')}"
             )
-        low = LOW_PER_EPS * eps if self.eps_low is None else read_number("eps_low", self.eps_low)
-        if not 0 <= low <= eps:
-            raise OptionError(
-                f"{argument('eps_low')} must lie between 0 and {argument('eps')} ({self.eps}), got "
-                f"{self.eps_low!r}"
-            )
         _hold(self, "eps", eps)
-        _hold(self, "eps_low", low)
+        if self.eps_low is not None:
+            low = read_number("eps_low", self.eps_low)
+            if not 0 <= low <= eps:
+                raise OptionError(
+                    f"{argument('eps_low')} must lie between 0 and {argument('eps')} ({eps:.4g}), "
+                    f"got {self.eps_low!r}"
+                )
+            _hold(self, "eps_low", low)
         _hold(self, "threshold", read_number("threshold", self.threshold))
+
+    @property
+    def full(self) -> float:
+        """Of marked pixels."""
+        return float(self.eps)
+
+    @property
+    def low(self) -> float:
+        """Of others."""
+        return LOW_PER_EPS * self.full if self.eps_low is None else float(self.eps_low)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,9 +50,9 @@ class PixelScale:
             share: one number, or ``[N,H,W]``, one per pixel.
             images: whose channels, type and device count.
         """
-        if isinstance(share, Tensor):
-            share = share[:, None].to(images)
-        return share / _channels(self.std, images)
+        # A number as a tensor, so that it is rounded as one per pixel is.
+        held = torch.as_tensor(share).to(images)
+        return (held[:, None] if held.ndim else held) / _channels(self.std, images)
 
     def box(self, images: Tensor, budget: float | Tensor) -> Box:
         """All images that are within the budget and have pixels from 0 to 1.

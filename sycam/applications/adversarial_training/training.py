@@ -157,6 +157,7 @@ def _settings(
     images = hashlib.sha256("\n".join(f"{digest} {label}" for digest, label in listed).encode())
     return {
         **to_plain(budget),
+        "eps_low": budget.low,
         **to_plain(how),
         "cam": formula,
         "layer": layer,
@@ -176,4 +177,4 @@ def _tested(
     # In the scale of the images trained on, as bare pixels of one set say nothing of another's.
     images = apart_from(tested.images, trained.images, notify)
     subject = Subject(trained.network.eval(), trained.name, images, trained.scale)
-    return accuracy_of(subject, [PGD], float(budget.eps), AttackOptions(), BATCH, seed, notify)
+    return accuracy_of(subject, [PGD], budget.full, AttackOptions(), BATCH, seed, notify)

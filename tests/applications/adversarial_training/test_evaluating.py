@@ -1,0 +1,152 @@
+"""Robust accuracy, natural and under attacks, and the commands from end to end."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+from sycam.applications import robust_accuracy
+from sycam.applications.adversarial_training.accuracy import row_of
+from sycam.cli import app
+from sycam.errors import OptionError, UnknownNameError
+
+NETWORK = """
+import torch
+from torch import nn
+
+def digits():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(),
+        nn.Linear(256, 10),
+    )
+"""
+
+
+def invoked(*arguments: str):
+    shown = CliRunner().invoke(app, ["part", *arguments])
+    assert shown.exit_code == 0, shown.output + repr(shown.exception)
+    return json.loads(shown.stdout)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """300 of scikit-learn's digits to train on, 100 to test on, and a network."""
+    monkeypatch.chdir(tmp_path)
+    found = load_digits()
+    images = (found.images * 255 / 16).round().astype(np.uint8)
+    np.savez("train.npz", images=images[:300], labels=found.target[:300])
+    np.savez("test.npz", images=images[300:400], labels=found.target[300:400])
+    (tmp_path / "nets.py").write_text(NETWORK)
+    return tmp_path
+
+
+def test_train_attack_and_evaluate_as_commands(folder):
+    network = ["--network", "nets.py:digits"]
+    train = ["train", "grad-cam", *network, "--layer", "6", "--images", "train.npz", "--test",
+             "test.npz", "--eps", "0.1", "--eps-low", "0.02", "--epochs", "6", "--warm-up", "2",
+             "--steps", "3", "--batch", "32", "--learning-rate", "0.05", "--out", "out",
+             "--json", "--quiet"]  # fmt: skip
+    trained = invoked(*train)
+    assert trained["title"] == "PART with grad-cam"
+    assert trained == json.loads((folder / "out/training.json").read_text())
+    assert [row["marked"] == 1 for row in trained["epochs"]] == [True] * 2 + [False] * 4
+    assert len((folder / "out/epochs.csv").read_text().splitlines()) == 7
+    assert invoked(*train) == trained  # from its checkpoint
+
+    given = [*network, "--checkpoint", "out/weights.safetensors", "--images", "test.npz",
+             "--eps", "0.1", "--json", "--quiet"]  # fmt: skip
+    measured = invoked("evaluate", *given, "--csv", "accuracy.csv")
+    assert measured["rows"] == trained["accuracy"]["rows"]
+    natural, robust = (row["accuracy"] for row in measured["rows"])
+    assert natural > 0.8
+    assert robust > invoked("evaluate", *network, *given[4:])["rows"][1]["accuracy"] + 0.3
+    assert len((folder / "accuracy.csv").read_text().splitlines()) == 3
+
+    attacked = invoked("attack", *given, "--out", "attacked")
+    assert attacked["natural"] == natural
+    assert attacked["robust"] == robust  # the same starts
+    assert all(row["largest"] <= 0.1 + 1e-6 for row in attacked["rows"])
+
+
+def test_more_restarts_and_more_budget_leave_fewer_images(network, images):
+    pixels, labels = images
+    given = {"labels": labels, "progress": False, "steps": 3}
+    found = [
+        robust_accuracy(network, pixels, eps=eps, restarts=restarts, **given)
+        for eps, restarts in ((1e-6, 1), (0.05, 1), (0.05, 6), (0.5, 1))
+    ]
+    robust = [one.robust for one in found]
+    assert robust == sorted(robust, reverse=True)
+    assert robust[0] == found[0].natural > robust[-1]
+    assert {one.natural for one in found} == {found[0].natural}
+    assert found[2].rows[1].attack == "pgd-3x6"
+    with pytest.raises(UnknownNameError, match="pgd-3x6"):
+        found[2].accuracy("pgd-3")
+
+
+def test_accuracies_do_not_depend_on_the_batch(network, images):
+    pixels, labels = images
+    given = {"labels": labels, "eps": 0.03, "restarts": 2, "steps": 4, "progress": False}
+    whole = robust_accuracy(network, pixels, **given)
+    parts = robust_accuracy(network, pixels, batch=5, **given)
+    assert all(np.array_equal(whole.correct[n], parts.correct[n]) for n in whole.correct)
+
+
+def test_a_row_has_wilsons_interval():
+    """By its formula: at 3 of 10, z 1.96."""
+    z, n, p = 1.959963984540054, 10, 0.3
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    row = row_of("pgd", np.arange(10) < 3)
+    assert (row.accuracy, row.correct) == (0.3, 3)
+    assert (row.low, row.high) == pytest.approx((centre - half, centre + half))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_autoattack_leaves_no_more_than_pgd(classes, make_images):
+    pytest.importorskip("pyautoattack")
+    torch.manual_seed(0)
+    pixels, _ = make_images(8, 1)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(128, classes)).eval()
+    labels = network(pixels).argmax(1)
+    drawn = torch.random.get_rng_state()
+    found = robust_accuracy(
+        network, pixels, ["pgd", "autoattack"], labels=labels, eps=0.02, progress=False
+    )
+    assert torch.equal(drawn, torch.random.get_rng_state())
+    assert found.natural == 1
+    # A linear network's margin: how far the nearest other class is, in the largest norm.
+    w, b = network[1].weight.double(), network[1].bias.double()
+    x = pixels.flatten(1).double()
+    logits = x @ w.T + b
+    withstands = []
+    for i, y in enumerate(labels.tolist()):
+        survives = True
+        for other in set(range(classes)) - {y}:
+            slope = w[other] - w[y]
+            best = (x[i] + 0.02 * slope.sign()).clamp(0, 1)
+            gained = (logits[i, other] - logits[i, y]) + slope @ (best - x[i])
+            survives &= bool(gained < 0)
+        withstands.append(survives)
+    assert found.correct["autoattack"].tolist() == withstands
+    assert (found.correct["pgd-20"] >= found.correct["autoattack"]).all()
+
+
+def test_an_attack_that_is_not_installed_is_named(network, images, monkeypatch):
+    from sycam.applications.adversarial_training import evaluating
+
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(evaluating, "import_module", absent)
+    with pytest.raises(OptionError, match=r"pip install 'sycam\[autoattack\]'"):
+        robust_accuracy(network, images[0], "autoattack", labels=images[1])
+    with pytest.raises(UnknownNameError, match="pgd"):
+        robust_accuracy(network, images[0], "pdg", labels=images[1])
