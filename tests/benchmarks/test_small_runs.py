@@ -87,6 +87,13 @@ RUNS = {
         ["opti-cam", "--count", "2", "--side", "64", "--cheap"],
         ["say no more than that this runs", "| method | AD ↓ | AG ↑ |", "(12.2)", "| layer-cam | "],
     ),
+    "part": (
+        [
+            *("--seeds", "0", "--epochs", "2", "--train", "40", "--test", "10"),
+            *("--formula", "mean(relu(G))"),
+        ],
+        ["| at | 100% | ", "| at-mean | ", "| synthesised | ", "| random map | "],
+    ),
     "race": (["tiny", "--images", "40", "--orders", "1", "--cache"], ["| tiny | "]),
     "robustness": (
         ["demo", "--methods", "grad-cam,layer-cam,random-weights", "--images", "4"],
