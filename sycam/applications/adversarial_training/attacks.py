@@ -45,7 +45,7 @@ def starts(
 
 
 def pgd(loss: Loss, start: Tensor, box: Box, steps: int, step: Tensor) -> Tensor:
-    """Images in the box at which the loss is large (Madry et al., 2018, equation 3, with a box of
+    """Images in the box at which the loss is large (Madry et al., 2018, with a box of
     its own per pixel).
 
     Args:

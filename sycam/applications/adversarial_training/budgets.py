@@ -17,7 +17,7 @@ def marked_pixels(heat: Tensor, threshold: float) -> Tensor:
     """Where the z-score of the heat, over the pixels of its image, is above a threshold.
 
     A heatmap that is the same everywhere says nothing of its image: all of its pixels are marked.
-    (Zhang et al., 2024, section 3; the treatment of flat heatmaps is ours.)
+    (Zhang et al., 2024; the treatment of flat heatmaps is ours.)
 
     Args:
         heat: ``[N,H,W]``.

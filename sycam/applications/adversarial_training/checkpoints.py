@@ -45,7 +45,7 @@ def keep(folder: Path, epochs: Epochs, asked: Mapping[str, Any]) -> None:
 
 
 def keep_weights(folder: Path, epochs: Epochs) -> None:
-    """Write the weights alone, for ``--checkpoint``.
+    """Write the weights alone, which any network of the same architecture loads.
 
     Raises:
         RunError: they cannot be written.

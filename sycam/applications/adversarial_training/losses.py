@@ -14,12 +14,12 @@ Logits = Tensor  # [N,classes]
 
 
 def plain(_natural: Logits | None, attacked: Logits, labels: Tensor, _beta: float) -> Tensor:
-    """Mean cross-entropy of attacked images (Madry et al., 2018, equation 2)."""
+    """Mean cross-entropy of attacked images (Madry et al., 2018)."""
     return F.cross_entropy(attacked, labels)
 
 
 def trades(natural: Logits, attacked: Logits, labels: Tensor, beta: float) -> Tensor:
-    """Mean of ``CE(x, y) + beta KL(p(x) || p(x'))`` (Zhang et al., 2019, equation 5).
+    """Mean of ``CE(x, y) + beta KL(p(x) || p(x'))`` (Zhang et al., 2019).
 
     Args:
         natural, attacked: logits of images x and of attacked ones x'.
@@ -30,7 +30,7 @@ def trades(natural: Logits, attacked: Logits, labels: Tensor, beta: float) -> Te
 
 
 def mart(natural: Logits, attacked: Logits, labels: Tensor, beta: float) -> Tensor:
-    """Mean of ``BCE(x', y) + beta KL(p(x) || p(x')) (1 - p_y(x))`` (Wang et al., 2020, table 1).
+    """Mean of ``BCE(x', y) + beta KL(p(x) || p(x')) (1 - p_y(x))`` (Wang et al., 2020).
 
     ``BCE(x', y) = -log p_y(x') - log(1 - max_{k != y} p_k(x'))``, computed without the constants
     that keep the logarithm finite in public code. Arguments as for :func:`trades`.

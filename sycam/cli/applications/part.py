@@ -38,6 +38,7 @@ from sycam.cli.options import (
 )
 from sycam.cli.spelling import Command, Group
 from sycam.data.names import DEMO
+from sycam.events import Note
 from sycam.problem.options import FileOptions
 from sycam.support.table import check_csv, write_csv
 from sycam.support.terminal import json_text, shown
@@ -135,7 +136,10 @@ def train(
 
     console = console_for(as_json)
     check_csv(csv)
-    with telling("part train", log, None if quiet else console) as notify:
+    kept = "" if out is None else "Finished epochs are kept: the same command resumes."
+    with telling("part train", log, None if quiet else console, kept) as notify:
+        if out is None:
+            notify(Note("the trained weights are kept nowhere: --out names a folder for them"))
         declare_operators(operators)
         known = network_of(network, checkpoint, class_names, notify)
         reading = files.given(without=UNREAD)
@@ -207,7 +211,7 @@ def attack(
 
     console = console_for(as_json)
     check_csv(csv)
-    with telling("part attack", log, None if quiet else console) as notify:
+    with telling("part attack", log, None if quiet else console, "") as notify:
         declare_operators(operators)
         known = network_of(network, checkpoint, class_names, notify)
         result = adversarial_images(
@@ -280,7 +284,7 @@ def evaluate(
 
     console = console_for(as_json)
     check_csv(csv)
-    with telling("part evaluate", log, None if quiet else console) as notify:
+    with telling("part evaluate", log, None if quiet else console, "") as notify:
         known = network_of(network, checkpoint, class_names, notify)
         result = robust_accuracy(
             known,

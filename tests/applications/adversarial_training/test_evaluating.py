@@ -10,6 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
+import sycam.applications
 from sycam.applications import robust_accuracy
 from sycam.applications.adversarial_training.accuracy import row_of
 from sycam.cli import app
@@ -73,6 +74,21 @@ def test_train_attack_and_evaluate_as_commands(folder):
     assert attacked["natural"] == natural
     assert attacked["robust"] == robust  # the same starts
     assert all(row["largest"] <= 0.1 + 1e-6 for row in attacked["rows"])
+
+
+def test_a_training_that_is_interrupted_says_what_is_kept(folder, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sycam.applications, "part", interrupted)
+    given = ["part", "train", "--network", "nets.py:digits", "--images", "train.npz"]
+    shown = CliRunner().invoke(app, given)
+    assert shown.exit_code == 130
+    assert "kept nowhere: --out names" in shown.output
+    assert "Interrupted.\n" in shown.output
+    shown = CliRunner().invoke(app, [*given, "--out", "out"])
+    assert shown.exit_code == 130
+    assert "Interrupted. Finished epochs are kept" in shown.output
 
 
 def test_more_restarts_and_more_budget_leave_fewer_images(network, images):
