@@ -81,3 +81,18 @@ def test_lower_precision_and_compilation_serve_a_search():
         heldout=16, device="cuda", precision="bfloat16",
     )  # fmt: skip
     assert found.hall
+
+
+def test_adversarial_training_goes_as_on_the_cpu():
+    from sycam.applications import part
+
+    train, test = demo_images("train", 32, 0), demo_images("heldout", 16, 0)
+    how = {"layer": demo.LAYER, "test": test, "epochs": 2, "warm_up": 1, "steps": 2, "batch": 16,
+           "learning_rate": 0.001, "progress": False}  # fmt: skip
+    found = part("demo", train, "grad-cam", device="cuda", **how)
+    expected = part("demo", train, "grad-cam", device="cpu", **how)
+    assert next(found.module.parameters()).device.type == "cuda"
+    for row, other in zip(found.epochs, expected.epochs, strict=True):
+        assert row.loss == pytest.approx(other.loss, rel=0.05)
+        assert row.marked == pytest.approx(other.marked, abs=0.02)
+    assert found.accuracy.natural == pytest.approx(expected.accuracy.natural, abs=0.1)

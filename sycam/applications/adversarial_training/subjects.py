@@ -16,7 +16,7 @@ from sycam.data.images import ImageSet
 from sycam.data.names import DEMO
 from sycam.errors import DataError, NetworkError, OptionError
 from sycam.events import Note, Notify
-from sycam.evidence import Layers, read_outputs
+from sycam.evidence import Layers, as_layers, read_outputs
 from sycam.methods import CAM
 from sycam.networks import NamedNetwork, Reshape
 from sycam.networks.output_forms import LOGITS
@@ -39,12 +39,14 @@ class Subject:
         name: for people.
         images: with labels.
         scale: of the images.
+        given: the network that was copied.
     """
 
     network: nn.Module
     name: str
     images: ImageSet
     scale: PixelScale
+    given: nn.Module
 
 
 def subject_of(
@@ -95,7 +97,7 @@ def subject_of(
             f"labels go up to {int(found.labels.max())}, and {known.name} has {classes} classes, "
             "counted from 0"
         )
-    return Subject(network, known.name, found, PixelScale.of(found))
+    return Subject(network, known.name, found, PixelScale.of(found), known.module)
 
 
 def _check_range(images: Images) -> None:
@@ -149,7 +151,10 @@ def cam_budgets(
         raise OptionError(f"{argument('cam')} must be one CAM, got {len(asked)}")
     method = asked[0].method
     if not method.sites:
-        made = CAM(subject.network, layer, method, reshape, output=LOGITS)
+        # A layer that was given as a module is one of the network that was given.
+        names = {id(module): name for name, module in subject.given.named_modules()}
+        wanted = [names.get(id(one), one) for one in as_layers(layer)]
+        made = CAM(subject.network, wanted, method, reshape, output=LOGITS)
     else:
         made = CAM(subject.network, method, reshape=reshape, output=LOGITS)
     budgets = CamBudgets(made, budget)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ def part(  # noqa: PLR0913 (public)
         budgets = None if cam is None else cam_budgets(subject, cam, layer, reshape, budget)
         name = None if budgets is None else budgets.cam.method.name
         where = None if budgets is None else budgets.cam.layer
-        settings = _settings(subject, budget, how, None if budgets is None else
-                             budgets.cam.method.formula, where, seed)  # fmt: skip
+        formula = None if budgets is None else budgets.cam.method.formula
+        settings = _settings(subject, budget, how, formula, where, seed)
         epochs = Epochs(subject.network, subject.images, subject.scale, budget, how, budgets, seed)
         if folder is not None and take_up(folder, epochs, settings):
             notify(Note(f"{len(epochs.history)} of {how.epochs} epochs were done before"))
@@ -176,5 +177,5 @@ def _tested(
         return None
     # In the scale of the images trained on, as bare pixels of one set say nothing of another's.
     images = apart_from(tested.images, trained.images, notify)
-    subject = Subject(trained.network.eval(), trained.name, images, trained.scale)
+    subject = replace(trained, network=trained.network.eval(), images=images)
     return accuracy_of(subject, [PGD], budget.full, AttackOptions(), BATCH, seed, notify)

@@ -154,6 +154,9 @@ def test_a_formula_that_names_its_layers_decides_budgets(network, images):
     assert one.layer == "4"
     same = part(network, images[0], "mean(relu(G))", labels=images[1], **QUICK)
     assert_equal_weights(one, same)
+    module = part(network, images[0], "mean(relu(G))", labels=images[1],
+                  **{**QUICK, "layer": network[4]})  # fmt: skip
+    assert_equal_weights(one, module)
 
 
 def test_test_images_that_were_trained_on_are_left_out(network, make_images):
