@@ -9,6 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+import sycam
 from sycam.applications import part, robust_accuracy
 from sycam.applications.adversarial_training.augmentation import shifted_and_flipped
 from sycam.applications.adversarial_training.epochs import Epochs
@@ -157,6 +158,23 @@ def test_a_formula_that_names_its_layers_decides_budgets(network, images):
     module = part(network, images[0], "mean(relu(G))", labels=images[1],
                   **{**QUICK, "layer": network[4]})  # fmt: skip
     assert_equal_weights(one, module)
+
+
+def test_the_winner_of_a_run_decides_budgets(small_run, tmp_path):
+    assert small_run(tmp_path / "run", pictures=False).exit_code == 0
+    pixels = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(7)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2, padding=1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 5),
+    )  # fmt: skip
+    given = {**QUICK, "labels": torch.arange(12) % 5, "warm_up": 0, "epochs": 1, "layer": "1"}
+    result = sycam.load(tmp_path / "run")
+    found = part(network, pixels, tmp_path / "run", **given)
+    assert (found.cam, found.layer) == ("run", "3")  # the run's own layer
+    formula = part(network, pixels, f"cam[3]({result.best.expression})", **given)
+    assert_equal_weights(found, formula)
+    assert_equal_weights(found, part(network, pixels, result, **given))
 
 
 def test_test_images_that_were_trained_on_are_left_out(network, make_images):
