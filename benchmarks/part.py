@@ -112,15 +112,16 @@ def trained(
     )  # fmt: skip
 
 
+def shown(values: Sequence[float]) -> str:
+    """Mean over seeds, and what each seed gave, in per cent."""
+    each = ", ".join(f"{100 * value:.1f}" for value in values)
+    return f"{100 * np.mean(values):.1f} ({each})"
+
+
 def line(
     arm: str, results: Sequence[PartResult], measured: Sequence[RobustAccuracy], seconds: float
 ) -> str:
-    """Of the table: means over seeds, and what each seed gave."""
-
-    def shown(values: Sequence[float]) -> str:
-        each = ", ".join(f"{100 * value:.1f}" for value in values)
-        return f"{100 * np.mean(values):.1f} ({each})"
-
+    """Of the table."""
     names = [row.attack for row in measured[0].rows]
     cells = [shown([one.accuracy(name) for one in measured]) for name in names]
     marked = np.mean([result.epochs[-1].marked for result in results])
@@ -137,7 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--eps", type=float, default=0.2)
     parser.add_argument("--eps-low", type=float, default=0.175)
     parser.add_argument("--objective", default="at")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--train", type=int, default=1200)
     parser.add_argument("--test", type=int, default=597)
     parser.add_argument("--metric", default="road", help="of the search")
@@ -157,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"{MEAN} has the mean budget of {GRAD}: ask for both")
     found: dict[tuple[str, int], PartResult] = {}
     seconds: dict[str, float] = dict.fromkeys(arms, 0.0)
+    lines: dict[str, str] = {}
     for arm in sorted(arms, key=(AT, GRAD, MEAN, OURS, RANDOM, WEIGHTS).index):
         if arm == OURS and options.formula is None:
             base = found.get((AT, 0)) or trained(AT, 0, train, options, found)
@@ -166,30 +168,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             started = time.process_time()
             found[arm, seed] = trained(arm, seed, train, options, found)
             seconds[arm] += time.process_time() - started
-            print(f"{arm}, seed {seed}: {time.process_time() - started:.0f} s", flush=True)
-    names = ["natural", "PGD-20"]
-    lines = []
-    for arm in arms:
         results = [found[arm, seed] for seed in options.seeds]
         measured = [
-            robust_accuracy(r.module, test, eps=options.eps, restarts=1, progress=False)
-            for r in results
+            robust_accuracy(r.module, test, eps=options.eps, progress=False) for r in results
         ]
-        lines.append(
-            line(arm, results, measured, seconds[arm] / options.epochs / len(options.seeds))
-        )
+        each = seconds[arm] / options.epochs / len(options.seeds)
+        lines[arm] = line(arm, results, measured, each)
         if options.attack == "autoattack":
             few = test.subset(range(min(options.strong, len(test))))
             strong = [
                 robust_accuracy(r.module, few, "autoattack", eps=options.eps, progress=False)
                 for r in results
             ]
-            values = [100 * one.accuracy("autoattack") for one in strong]
-            lines[-1] += f" {np.mean(values):.1f} ({', '.join(f'{v:.1f}' for v in values)}) |"
-    head = f"| arm | full budget | {' | '.join(names)} | CPU seconds an epoch |"
+            lines[arm] += f" {shown([one.accuracy('autoattack') for one in strong])} |"
+        print(lines[arm], flush=True)
+    head = "| arm | full budget | natural | PGD-20 | CPU seconds an epoch |"
     if options.attack == "autoattack":
         head += f" AutoAttack, {min(options.strong, len(test))} images |"
-    print("\n".join((head, "|---" * head.count(" | ") + "|---|", *lines)))
+    print(
+        "\n"
+        + "\n".join((head, "|---" * head.count(" | ") + "|---|", *(lines[arm] for arm in arms)))
+    )
 
 
 if __name__ == "__main__":
