@@ -13,10 +13,10 @@ from scipy import stats
 from sycam.errors import RunError, unknown_name
 from sycam.scoring.statistics import CONFIDENCE
 from sycam.support.files import write_whole
-from sycam.support.html_table import html_table
 from sycam.support.schema import Count, Figure, to_plain
-from sycam.support.table import as_frame, csv_text
-from sycam.support.terminal import json_text, printable
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame, csv_text
+from sycam.support.text.terminal import json_text, printable
 
 NATURAL = "natural"
 JSON_FILE, TABLE_FILE = "robust_accuracy.json", "robust_accuracy.csv"

@@ -19,10 +19,10 @@ from sycam.drawing.perturbations import Attacked, draw_perturbations
 from sycam.drawing.plot import Plot, written
 from sycam.errors import OptionError, RunError
 from sycam.support.files import write_whole
-from sycam.support.html_table import html_table
 from sycam.support.schema import to_plain
-from sycam.support.table import as_frame, csv_text
-from sycam.support.terminal import json_text, printable
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame, csv_text
+from sycam.support.text.terminal import json_text, printable
 
 JSON_FILE, TABLE_FILE, IMAGES_FILE, PICTURE_FILE = (
     "attack.json", "attack.csv", "adversarial.npz", "attack.png",

@@ -15,7 +15,7 @@ from sycam.errors import RunError
 from sycam.support.bounded_json import SchemaError
 from sycam.support.files import open_plain, place_of, write_whole
 from sycam.support.schema import from_plain, to_plain
-from sycam.support.terminal import json_text
+from sycam.support.text.terminal import json_text
 
 STATE_FILE, WEIGHTS_FILE = "checkpoint.pt", "weights.safetensors"
 

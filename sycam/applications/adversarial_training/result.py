@@ -13,10 +13,10 @@ from sycam.applications.adversarial_training.accuracy import RobustAccuracy, as_
 from sycam.applications.adversarial_training.epochs import EpochRow
 from sycam.errors import RunError
 from sycam.support.files import write_whole
-from sycam.support.html_table import html_table
 from sycam.support.schema import Count, to_plain
-from sycam.support.table import as_frame, csv_text
-from sycam.support.terminal import json_text, printable
+from sycam.support.text.html_table import html_table
+from sycam.support.text.table import as_frame, csv_text
+from sycam.support.text.terminal import json_text, printable
 
 JSON_FILE, TABLE_FILE = "training.json", "epochs.csv"
 SCHEMA = 1

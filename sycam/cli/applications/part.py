@@ -13,9 +13,9 @@ from sycam.applications.adversarial_training.options import (
     BudgetOptions,
     TrainingOptions,
 )
-from sycam.cli import completion
-from sycam.cli.bridge import with_options
-from sycam.cli.options import (
+from sycam.cli.options import completion
+from sycam.cli.options.bridge import with_options
+from sycam.cli.options.shared import (
     DEVICE,
     IMAGES,
     OUTPUT,
@@ -33,15 +33,14 @@ from sycam.cli.options import (
     Quiet,
     Seed,
     Source,
-    console_for,
-    telling,
 )
-from sycam.cli.spelling import Command, Group
+from sycam.cli.options.spelling import Command, Group
+from sycam.cli.printing.watching import console_for, telling
 from sycam.data.names import DEMO
 from sycam.events import Note
 from sycam.problem.options import FileOptions
-from sycam.support.table import check_csv, write_csv
-from sycam.support.terminal import json_text, shown
+from sycam.support.text.table import check_csv, write_csv
+from sycam.support.text.terminal import json_text, shown
 
 NONE = "none"
 Cam = Annotated[
@@ -132,12 +131,12 @@ def train(
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.applications import part as trained_by
     from sycam.applications.adversarial_training.result import COLUMNS
-    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.options.inputs import declare_operators, image_set_of, layer_of, network_of
 
     console = console_for(as_json)
     check_csv(csv)
     kept = "" if out is None else "Finished epochs are kept: the same command resumes."
-    with telling("part train", log, None if quiet else console, kept) as notify:
+    with telling("part train", log, None if quiet else console, kept=kept) as notify:
         if out is None:
             notify(Note("the trained weights are kept nowhere: --out names a folder for them"))
         declare_operators(operators)
@@ -207,11 +206,11 @@ def attack(
     """
     from sycam.applications import adversarial_images
     from sycam.applications.adversarial_training.adversarial import COLUMNS
-    from sycam.cli.inputs import declare_operators, image_set_of, layer_of, network_of
+    from sycam.cli.options.inputs import declare_operators, image_set_of, layer_of, network_of
 
     console = console_for(as_json)
     check_csv(csv)
-    with telling("part attack", log, None if quiet else console, "") as notify:
+    with telling("part attack", log, None if quiet else console, kept="") as notify:
         declare_operators(operators)
         known = network_of(network, checkpoint, class_names, notify)
         result = adversarial_images(
@@ -280,11 +279,11 @@ def evaluate(
     """  # noqa: E501 (a command stands on one line)
     from sycam.applications import robust_accuracy
     from sycam.applications.adversarial_training.accuracy import COLUMNS
-    from sycam.cli.inputs import image_set_of, network_of
+    from sycam.cli.options.inputs import image_set_of, network_of
 
     console = console_for(as_json)
     check_csv(csv)
-    with telling("part evaluate", log, None if quiet else console, "") as notify:
+    with telling("part evaluate", log, None if quiet else console, kept="") as notify:
         known = network_of(network, checkpoint, class_names, notify)
         result = robust_accuracy(
             known,

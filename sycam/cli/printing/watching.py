@@ -70,7 +70,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def telling(
-    command: str, log: Path | None, console: Console | None, metric: str = ""
+    command: str, log: Path | None, console: Console | None, metric: str = "", kept: str = RESUMES
 ) -> Iterator[Notify]:
     """What watches a command that Ctrl-C may end: its log, and progress on the console.
 
@@ -79,13 +79,14 @@ def telling(
         log: file that is appended to; none if None.
         console: where progress is shown; nowhere if None.
         metric: that a search optimises; empty without one.
+        kept: as for :func:`interruptible`.
     """
     # Not at the top: they import torch, for which a page of help does not wait.
     from sycam.report.event_log import EventLog
     from sycam.report.progress import Watcher
 
     with (
-        interruptible(RESUMES),
+        interruptible(kept),
         EventLog(log, command) as record,
         Watcher(console, metric) as watch,
     ):
