@@ -216,6 +216,8 @@ def test_a_traffic_engineer_with_street_scenes(load, pictures, capsys):
     for name, result in found.items():
         assert 0 < result.rows[0].area.mean < 0.6
         assert len(list((Path("spots") / name / "images").glob("*.png"))) == 8
+
+
 def test_somebody_whose_classifier_must_withstand_small_changes(load, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = story(load, "train_for_robustness")(["--epochs", "8", "--train", "300"])
