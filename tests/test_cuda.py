@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import sycam
+from sycam.applications import train_segmenter
 from sycam.data import demo
 from sycam.methods import METHODS
 from sycam.metrics import METRICS, find_metric
@@ -96,3 +97,13 @@ def test_adversarial_training_goes_as_on_the_cpu():
         assert row.loss == pytest.approx(other.loss, rel=0.05)
         assert row.marked == pytest.approx(other.marked, abs=0.02)
     assert found.accuracy.natural == pytest.approx(expected.accuracy.natural, abs=0.1)
+
+
+def test_a_segmenter_learns_as_on_the_cpu():
+    def heat(device: str) -> np.ndarray:
+        trained = train_segmenter(
+            "demo", "demo", count=64, epochs=1, attention_epochs=1, device=device
+        )
+        return trained.heatmaps(demo.normalise(demo.scenes("heldout", 8).images))["AME-CAM"]
+
+    np.testing.assert_allclose(heat("cuda"), heat("cpu"), atol=0.02)

@@ -15,6 +15,11 @@ from .hot_spots.study import ablate
 from .noise_study.options import RobustnessOptions
 from .noise_study.result import RobustnessResult
 from .noise_study.study import robustness
+from .segmentation.evaluation import SegmentationScores, segmentation_scores
+from .segmentation.options import MaskOptions, SegmentOptions
+from .segmentation.prediction import Segmentation, segment
+from .segmentation.segmenter import Segmenter
+from .segmentation.teaching import train_segmenter
 
 __all__ = [
     "AblationOptions",
@@ -25,10 +30,15 @@ __all__ = [
     "BudgetOptions",
     "EnsembleOptions",
     "EnsembleResult",
+    "MaskOptions",
     "PartResult",
     "RobustAccuracy",
     "RobustnessOptions",
     "RobustnessResult",
+    "SegmentOptions",
+    "Segmentation",
+    "SegmentationScores",
+    "Segmenter",
     "TrainingOptions",
     "ablate",
     "adversarial_images",
@@ -36,4 +46,7 @@ __all__ = [
     "part",
     "robust_accuracy",
     "robustness",
+    "segment",
+    "segmentation_scores",
+    "train_segmenter",
 ]

@@ -16,6 +16,7 @@ from sycam.cli.applications.ablate import ablate
 from sycam.cli.applications.ensemble import ensemble
 from sycam.cli.applications.part import part_app
 from sycam.cli.applications.robustness import robustness
+from sycam.cli.applications.segment import segment_app
 from sycam.cli.diagnosing.doctor import doctor
 from sycam.cli.evaluate import evaluate
 from sycam.cli.listings import grammars_app, methods_app, metrics_app
@@ -83,6 +84,7 @@ for command in (
 ):
     app.command(cls=Command)(command)
 app.add_typer(part_app, name="part")
+app.add_typer(segment_app, name="segment")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(methods_app, name="methods")
 app.add_typer(grammars_app, name="grammars")

@@ -105,6 +105,13 @@ RUNS = {
         ["--candidates", "1", "--count", "2", "--repeats", "1", "--no-peers", "--eager"],
         ["\nroad ", "\ninsertion ", "\ndeletion ", "\naverage-drop ", "\niou ", "reading A once"],
     ),
+    "segment": (
+        [
+            *("demo", "--images", "16", "--heldout", "8", "--epochs", "1"),
+            *("--attention-epochs", "1", "--seeds", "2", "--cams", "layer-cam@features.5"),
+        ],
+        ["demo, seed 1", "| demo | AME-CAM |", "| demo | layer-cam@features.5 |"],
+    ),
     "selection": (
         ["--tables", "tiny", "--splits", "2", "--cache"],
         ["| tiny | ", "| mean rank (1 rows) | ", "milliseconds a choice"],

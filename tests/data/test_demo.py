@@ -22,6 +22,7 @@ from sycam.data.demo import (
     normalise,
     photo_region,
     scenes,
+    scenes_with_and_without,
 )
 from sycam.data.demo.network import WEIGHTS
 from sycam.errors import OptionError
@@ -228,3 +229,17 @@ def test_a_short_training_lowers_the_error_and_folds_batch_norm_exactly(monkeypa
     normed.eval()
     with torch.no_grad():
         assert torch.allclose(normed(images), training._folded(normed)(images), atol=1e-5)
+
+
+def test_scenes_without_a_digit_are_those_with_it_but_for_its_ink():
+    found, usual = scenes_with_and_without("search", 6), scenes("search", 6)
+    assert found.labels.tolist() == [1, 0, 1, 0, 1, 0]
+    np.testing.assert_array_equal(found.images[::2], usual.images[::2])
+    np.testing.assert_array_equal(found.masks[::2], usual.masks[::2])
+    assert not found.masks[1::2].any()
+    for without, with_digit, ink in zip(
+        found.images[1::2], usual.images[1::2], usual.masks[1::2], strict=True
+    ):
+        changed = (without != with_digit).any(-1)
+        assert changed[ink].mean() > 0.95
+        assert not changed[~ndimage.maximum_filter(ink, 5)].any()

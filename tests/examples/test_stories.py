@@ -168,6 +168,14 @@ fi
 """
 
 
+def test_somebody_who_knows_which_images_show_the_object(load, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scores = story(load, "masks_from_labels")(["--epochs", "2", "--train", "64", "--test", "16"])
+    assert {"grad-cam@features", "layer-cam@features"} < {row.method for row in scores.rows}
+    assert Path("digits/judged.png").stat().st_size > 5000
+    assert len(list(Path("digits/found/masks").iterdir())) == 8
+
+
 def test_somebody_who_looks_at_it_the_next_day(tmp_path):
     (tmp_path / "nets.py").write_text(COLOURED, encoding="utf-8")
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)

@@ -13,6 +13,7 @@ from sycam.data.demo.scenes import (
     digit_indices,
     photo_region,
     scenes,
+    scenes_with_and_without,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "normalise",
     "photo_region",
     "scenes",
+    "scenes_with_and_without",
 ]

@@ -97,6 +97,26 @@ def scenes(split: str, count: int, seed: int = 0) -> Scenes:
     return scenes_between(split, 0, _natural("count", count, least=1), seed)
 
 
+def scenes_with_and_without(split: str, count: int, seed: int = 0) -> Scenes:
+    """Scenes of which every second one, from the second on, has no digit.
+
+    Args and Raises as for :func:`scenes`, whose scenes they are, but for the digits left out.
+
+    Returns:
+        The scenes; the label is 1 where there is a digit, else 0, and the mask marks nothing.
+
+    >>> scenes_with_and_without("search", 3).labels.tolist()
+    [1, 0, 1]
+    """
+    found = scenes(split, count, seed)
+    found.labels[:] = 1
+    for row in range(1, count, 2):
+        rng = np.random.default_rng([seed, SPLITS.index(split), row])
+        found.images[row], _, _ = _scene(split, rng, digit=False)
+        found.labels[row], found.masks[row] = 0, False
+    return found
+
+
 def scenes_between(split: str, start: int, stop: int, seed: int = 0) -> Scenes:
     """Scenes ``start`` to ``stop - 1`` of a split: a slice of :func:`scenes`, for parallel work.
 
@@ -171,8 +191,11 @@ def _sources(split: str) -> tuple[np.ndarray, tuple[Image.Image, ...]]:
 # ---------------------------------------------------------------------------- composition
 
 
-def _scene(split: str, rng: np.random.Generator) -> tuple[np.ndarray, int, np.ndarray]:
-    """One scene: image uint8 [64, 64, 3], label, mask bool [64, 64]."""
+def _scene(
+    split: str, rng: np.random.Generator, digit: bool = True
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """One scene: image uint8 [64, 64, 3], label, mask bool [64, 64]; all the same, but for the
+    digit's ink, if there is to be no digit."""
     indices, photos = _sources(split)
     coefficients, targets = _glyphs()
     source = rng.choice(indices)
@@ -193,7 +216,9 @@ def _scene(split: str, rng: np.random.Generator) -> tuple[np.ndarray, int, np.nd
             # Strokes keep off each other too: two that meet could read as a 4 or a 7.
             taken = taken | _grow(stroke > 0, _CLEARANCE)
             _paint(canvas, stroke * rng.uniform(0.75, 1.0), _stroke_colour(colour, rng))
-    _paint(canvas, ink * rng.uniform(0.85, 1.0), colour)
+    ink_opacity = rng.uniform(0.85, 1.0)
+    if digit:
+        _paint(canvas, ink * ink_opacity, colour)
 
     canvas += rng.normal(0.0, rng.uniform(0.5, 4.0), canvas.shape)  # a camera's noise
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), int(targets[source]), ink > 0.5

@@ -1,0 +1,1 @@
+"""AME-CAM: masks learned from image labels alone, by several exits and attention over them."""
