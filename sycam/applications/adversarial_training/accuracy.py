@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from sycam.applications.tables import as_text
 from sycam.errors import RunError, unknown_name
 from sycam.scoring.statistics import CONFIDENCE
 from sycam.support.files import write_whole
@@ -140,17 +141,3 @@ class RobustAccuracy:
 
     def _repr_html_(self) -> str:
         return "".join(html_table(*table) for table in self.tables())
-
-
-def as_text(table: tuple[str, tuple[str, ...], list[tuple[str, ...]]]) -> str:
-    """A table as lines, the first column to the left and figures to the right."""
-    title, head, rows = table
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (head, *rows)
-    ]
-    return "\n".join((title, *lines))

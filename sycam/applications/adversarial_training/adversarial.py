@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.applications.adversarial_training.accuracy import as_text
 from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.tables import as_text
 from sycam.data.images import ImageSet
 from sycam.drawing.perturbations import Attacked, draw_perturbations
 from sycam.drawing.plot import Plot, written

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 
 from sycam.applications.adversarial_training.epochs import EpochRow, Epochs
+from sycam.applications.checkpoints import (
+    broken,
+    keep_state,
+    optimizer_tensors,
+    refill_optimizer,
+    take_up_state,
+)
 from sycam.errors import RunError
 from sycam.support.bounded_json import SchemaError
-from sycam.support.files import open_plain, place_of, write_whole
+from sycam.support.files import write_whole
 from sycam.support.schema import from_plain, to_plain
-from sycam.support.text.terminal import json_text
 
-STATE_FILE, WEIGHTS_FILE = "checkpoint.pt", "weights.safetensors"
+STATE_FILE, WEIGHTS_FILE = "checkpoint.safetensors", "weights.safetensors"
+_NETWORK, _OPTIMIZER, _MARKED = "network.", "optimizer.", "marked"
 
 
 def keep(folder: Path, epochs: Epochs, asked: Mapping[str, Any]) -> None:
@@ -31,17 +36,11 @@ def keep(folder: Path, epochs: Epochs, asked: Mapping[str, Any]) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    state = {
-        "asked": json_text(asked),
-        "network": epochs.network.state_dict(),
-        "optimizer": epochs.optimizer.state_dict(),
-        "history": json_text([to_plain(row) for row in epochs.history]),
-        "marked": epochs.marked,
-    }
-    try:
-        write_whole(folder / STATE_FILE, lambda file: torch.save(state, file), within=folder)
-    except OSError as error:
-        raise RunError(f"cannot write into '{folder}': {error}") from None
+    tensors = {f"{_NETWORK}{name}": t for name, t in epochs.network.state_dict().items()}
+    tensors |= optimizer_tensors(epochs.optimizer, _OPTIMIZER)
+    if epochs.marked is not None:
+        tensors[_MARKED] = epochs.marked
+    keep_state(folder / STATE_FILE, tensors, [to_plain(row) for row in epochs.history], asked)
 
 
 def keep_weights(folder: Path, epochs: Epochs) -> None:
@@ -68,53 +67,16 @@ def take_up(folder: Path, epochs: Epochs, asked: Mapping[str, Any]) -> bool:
     Raises:
         RunError: the folder holds another training, or a broken file.
     """
-    place = folder / STATE_FILE
+    found = take_up_state(folder / STATE_FILE, asked)
+    if found is None:
+        return False
+    tensors, history = found
+    weights = {n.removeprefix(_NETWORK): t for n, t in tensors.items() if n.startswith(_NETWORK)}
     try:
-        if not place_of(place, folder).exists():
-            return False
-        with open_plain(place, within=folder) as file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RunError(f"cannot read '{place}': {error}") from None
-    except Exception as error:  # a broken archive raises nearly anything
-        raise _broken(place, error) from None
-    try:
-        before = json.loads(state["asked"])
-        rows = from_plain(tuple[EpochRow, ...], json.loads(state["history"]), "history")
-    except (KeyError, TypeError, ValueError, SchemaError) as error:
-        raise _broken(place, error) from None
-    _check_same(folder, before, json.loads(json_text(asked)))
-    try:
-        epochs.network.load_state_dict(state["network"])
-        epochs.optimizer.load_state_dict(state["optimizer"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise _broken(place, error) from None
-    epochs.history, epochs.marked = list(rows), state.get("marked")
+        rows = from_plain(tuple[EpochRow, ...], history, "history")
+        epochs.network.load_state_dict(weights)
+        refill_optimizer(epochs.optimizer, tensors, _OPTIMIZER)
+    except (KeyError, RuntimeError, ValueError, TypeError, SchemaError) as error:
+        raise broken(folder / STATE_FILE, error) from None
+    epochs.history, epochs.marked = list(rows), tensors.get(_MARKED)
     return True
-
-
-def _broken(place: Path, error: Exception) -> RunError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return RunError(
-        f"'{place}' is no checkpoint of a training, or broken ({reason}); delete it to begin anew"
-    )
-
-
-def _check_same(folder: Path, before: Any, now: Mapping[str, Any]) -> None:
-    if before == now:
-        return
-    known = before if isinstance(before, dict) else {}
-    apart = [
-        f"{name} (there {_short(known.get(name))}, now {_short(now.get(name))})"
-        for name in dict.fromkeys((*now, *known))
-        if known.get(name) != now.get(name)
-    ]
-    raise RunError(
-        f"'{folder}' holds another training: it differs in {', '.join(apart)}; name another "
-        "folder, or train as before"
-    )
-
-
-def _short(value: Any) -> str:
-    text = json_text(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

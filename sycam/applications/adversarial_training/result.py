@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from sycam.applications.adversarial_training.accuracy import RobustAccuracy, as_text
+from sycam.applications.adversarial_training.accuracy import RobustAccuracy
 from sycam.applications.adversarial_training.epochs import EpochRow
+from sycam.applications.tables import as_text
 from sycam.errors import RunError
 from sycam.support.files import write_whole
 from sycam.support.schema import Count, to_plain

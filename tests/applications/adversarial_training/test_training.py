@@ -254,7 +254,7 @@ def test_images_and_networks_that_cannot_be_used_are_said(network, images):
 
 
 def test_a_broken_checkpoint_is_told_of(network, images, tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 no archive")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"no archive")
     with pytest.raises(RunError, match="delete it to begin anew"):
         part(network, images[0], labels=images[1], **QUICK, out=tmp_path)
 
