@@ -109,7 +109,9 @@ def lines(name: str, results: Sequence[SegmentationScores]) -> list[str]:
     }
     first, *others = by_method.items()
     others = sorted(others, key=lambda one: -np.mean([row.dice.mean for row in one[1]]))
-    return [f"| {name} | {method} | {_cells(rows)} |" for method, rows in (first, *others)]
+    # A formula's brackets would be read as a link.
+    shown = {m: f"`{m}`" if "(" in m else m for m, _ in (first, *others)}
+    return [f"| {name} | {shown[m]} | {_cells(rows)} |" for m, rows in (first, *others)]
 
 
 def _cells(rows: Sequence[MethodRow]) -> str:
