@@ -19,6 +19,7 @@ from sycam.drawing.style import USUAL, Style
 PLAIN = {"xticks": (), "yticks": ()}  # ticks that nobody sees take a fifth of the time
 _SIDE = 2.1  # inches of a panel
 _CAPTION, _LINE = 0.4, 0.12  # above a panel, and a line below
+_SLACK = 3  # characters by which a line may be too long rather than break within a word
 _HEADING = 0.15  # a line of a column's heading, or of the title
 COLDEST = 0.25  # share of the colour where there is no heat, of that where it is hottest
 
@@ -164,11 +165,10 @@ def in_lines(name: str, width: int = 26) -> str:
 
     >>> print(in_lines("cam[features.5](G) + cam[features.1](smooth(G))"))
     cam[features.5](G) +
-    cam[features.1](
-    smooth(G))
+    cam[features.1](smooth(G))
     """
     words = [
-        re.split(r"(?<=[(,])", word) if len(word) >= width else [word]
+        re.split(r"(?<=[(,])", word) if len(word) >= width + _SLACK else [word]
         for word in re.split(r" (?![-+*/] )", name)
     ]
     fewest = len(_filled(words, width))
