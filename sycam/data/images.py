@@ -96,6 +96,11 @@ def open_images(  # noqa: PLR0913 (public)
     source = Path(source)
     for name, values in (("mean", mean), ("std", std)):
         pictures = source.suffix.lower() != ".npz"  # whose images may have other channels
+        if isinstance(values, int | float):  # one number alone would mean grey images
+            raise OptionError(
+                f"{argument(name)} must be a sequence of numbers, one per channel, such as "
+                f"({values}, {values}, {values}) for RGB; got {values!r}"
+            )
         if values is not None and pictures and len(values) not in (1, 3):
             raise OptionError(f"{argument(name)} has {len(values)} numbers; expected 1 or 3")
     reading = Preprocessing(

@@ -348,3 +348,12 @@ def test_real_images_with_boxes_and_masks():
     masked = load_images(folder / "images", masks=folder / "masks", size=224)
     assert masked.masks.shape == (68, 224, 224)
     assert masked.skipped == ()
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_a_number_in_place_of_several_says_how_they_are_written(tmp_path, name):
+    """It ended in a TypeError; one number in a sequence means grey images."""
+    with pytest.raises(
+        OptionError, match=rf"{name} must be a sequence .* \(0, 0, 0\) for RGB; got 0"
+    ):
+        load_images(tmp_path, **{name: 0})
