@@ -33,13 +33,17 @@ def keep_state(
     Raises:
         RunError: it cannot be written.
     """
-    # Tensors that share their values, as tied weights do, are stored one by one.
-    apart = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     said = {_FACTS: json_text(facts), _ASKED: json_text(asked)}
     try:
-        write_whole(file, save(apart, metadata=said), within=file.parent)
+        write_whole(file, save(apart(tensors), metadata=said), within=file.parent)
     except OSError as error:
         raise RunError(f"cannot write into '{file.parent}': {error}") from None
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU as safetensors takes them: such as share their values, as tied weights do,
+    one by one, and in one piece each."""
+    return {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
 
 
 def take_up_state(file: Path, asked: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any] | None:

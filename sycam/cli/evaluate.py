@@ -16,6 +16,7 @@ from sycam.cli.options.shared import (
     AsJson,
     Checkpoint,
     ClassNames,
+    Count,
     Csv,
     Device,
     LayerNames,
@@ -57,12 +58,7 @@ def evaluate(
     class_names: ClassNames = None,
     operators: Operators = None,
     images: Source = DEMO,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
-        ),
-    ] = None,
+    count: Count = None,
     data: Annotated[DataOptions, IMAGES],
     files: Annotated[FileOptions, IMAGES],
     seed: Seed = 0,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
 from sycam.applications.checkpoints import (
+    apart,
     keep_state,
     optimizer_tensors,
     refill_optimizer,
@@ -64,3 +66,10 @@ def test_an_optimizer_goes_on_bit_for_bit(name, tmp_path):
     refill_optimizer(resumed, tensors, "opt.")
     steps(again, resumed, 2)
     assert torch.equal(whole.weight, again.weight)
+
+
+def test_weights_in_any_order_of_memory_are_kept():
+    """safetensors refuses strided ones, such as those of networks in channels-last."""
+    strided = torch.rand(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    kept = load(save(apart({"weight": strided, "tied": strided})))
+    assert all(torch.equal(kept[name], strided) for name in ("weight", "tied"))

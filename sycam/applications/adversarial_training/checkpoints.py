@@ -10,6 +10,7 @@ from safetensors.torch import save
 
 from sycam.applications.adversarial_training.epochs import EpochRow, Epochs
 from sycam.applications.checkpoints import (
+    apart,
     broken,
     keep_state,
     optimizer_tensors,
@@ -49,10 +50,9 @@ def keep_weights(folder: Path, epochs: Epochs) -> None:
     Raises:
         RunError: they cannot be written.
     """
-    # Tensors that share their values, as tied weights do, are stored one by one.
-    tensors = {n: t.detach().cpu().clone() for n, t in epochs.network.state_dict().items()}
+    weights = save(apart(epochs.network.state_dict()))
     try:
-        write_whole(folder / WEIGHTS_FILE, save(tensors), within=folder)
+        write_whole(folder / WEIGHTS_FILE, weights, within=folder)
     except OSError as error:
         raise RunError(f"cannot write into '{folder}': {error}") from None
 

@@ -14,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from sycam.applications.checkpoints import read_file
+from sycam.applications.checkpoints import apart, read_file
 from sycam.applications.segmentation.attention import ExitAttention
 from sycam.applications.segmentation.exits import (
     ExitPlace,
@@ -218,8 +218,7 @@ class Segmenter:
         Raises:
             RunError: they cannot be written.
         """
-        state = self.network.state_dict()
-        tensors = {name: one.detach().cpu().contiguous().clone() for name, one in state.items()}
+        tensors = apart(self.network.state_dict())
         text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from sycam.cli.options.shared import (
     AsJson,
     Checkpoint,
     ClassNames,
+    Count,
     Csv,
     Device,
     LayerNames,
@@ -57,12 +58,6 @@ ReshapeText = Annotated[
         help="layout of the layer: auto, channels-first, channels-last, "
         "tokens:prefix=1,grid=8x16, or a function FILE.py:NAME to (N,K,h,w)",
         rich_help_panel=WHAT,
-    ),
-]
-Count = Annotated[
-    int | None,
-    typer.Option(
-        help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
     ),
 ]
 Batch = Annotated[int, typer.Option(help="images of a pass", rich_help_panel=DEVICE)]

@@ -17,6 +17,7 @@ from sycam.cli.options.shared import (
     WHAT,
     AsJson,
     Checkpoint,
+    Count,
     Csv,
     Device,
     Log,
@@ -51,12 +52,6 @@ CamLayer = Annotated[
         "--layer",
         help="of the encoder, where a CAM stands that names none; auto: that of the deepest exit",
         rich_help_panel=WHAT,
-    ),
-]
-Count = Annotated[
-    int | None,
-    typer.Option(
-        help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
     ),
 ]
 

@@ -77,6 +77,12 @@ Source = Annotated[
         rich_help_panel=IMAGES,
     ),
 ]
+Count = Annotated[
+    int | None,
+    typer.Option(
+        help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, cuda:1, …; CUDA where there is one", rich_help_panel=DEVICE),
