@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from sycam.applications.keeping import keep_result
 from sycam.applications.tables import as_text
-from sycam.errors import RunError, unknown_name
+from sycam.errors import unknown_name
 from sycam.scoring.statistics import CONFIDENCE
-from sycam.support.files import write_whole
 from sycam.support.schema import Count, Figure, to_plain
 from sycam.support.text.html_table import html_table
-from sycam.support.text.table import as_frame, csv_text
-from sycam.support.text.terminal import json_text, printable
+from sycam.support.text.table import as_frame
+from sycam.support.text.terminal import printable
 
 NATURAL = "natural"
 JSON_FILE, TABLE_FILE = "robust_accuracy.json", "robust_accuracy.csv"
@@ -114,12 +114,7 @@ class RobustAccuracy:
             RunError: they cannot be written.
         """
         folder = Path(folder)
-        text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-        try:
-            write_whole(folder / JSON_FILE, text, within=folder)
-            write_whole(folder / TABLE_FILE, csv_text(COLUMNS, self.table()), within=folder)
-        except OSError as error:
-            raise RunError(f"cannot write into '{folder}': {error}") from None
+        keep_result(folder / JSON_FILE, self.to_dict(), folder / TABLE_FILE, COLUMNS, self.table())
         return folder
 
     def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:

@@ -11,13 +11,12 @@ from torch import nn
 
 from sycam.applications.adversarial_training.accuracy import RobustAccuracy
 from sycam.applications.adversarial_training.epochs import EpochRow
+from sycam.applications.keeping import keep_result
 from sycam.applications.tables import as_text
-from sycam.errors import RunError
-from sycam.support.files import write_whole
 from sycam.support.schema import Count, to_plain
 from sycam.support.text.html_table import html_table
-from sycam.support.text.table import as_frame, csv_text
-from sycam.support.text.terminal import json_text, printable
+from sycam.support.text.table import as_frame
+from sycam.support.text.terminal import printable
 
 JSON_FILE, TABLE_FILE = "training.json", "epochs.csv"
 SCHEMA = 1
@@ -79,12 +78,7 @@ class PartResult:
         Raises:
             RunError: they cannot be written.
         """
-        text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-        try:
-            write_whole(folder / JSON_FILE, text, within=folder)
-            write_whole(folder / TABLE_FILE, csv_text(COLUMNS, self.table()), within=folder)
-        except OSError as error:
-            raise RunError(f"cannot write into '{folder}': {error}") from None
+        keep_result(folder / JSON_FILE, self.to_dict(), folder / TABLE_FILE, COLUMNS, self.table())
 
     def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
         """Title, head and lines of the tables that people are shown."""

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from sycam.applications.ensembles.effects import Effect
+from sycam.applications.keeping import keep_result
 from sycam.drawing.overlays import ImageRow, grid_figure
 from sycam.drawing.plot import Plot, written
-from sycam.errors import OptionError, RunError
+from sycam.errors import OptionError
 from sycam.methods import Method
 from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval, caution
 from sycam.support.arguments import argument
-from sycam.support.files import write_whole
 from sycam.support.schema import Count, Figure, to_plain
 from sycam.support.text.html_table import html_table
-from sycam.support.text.table import as_frame, csv_text
-from sycam.support.text.terminal import json_text, printable
+from sycam.support.text.table import as_frame
+from sycam.support.text.terminal import printable
 
 ENSEMBLE, FORMULA, MEMBER, THRESHOLDED, WINNER = (
     "ensemble", "formula", "member", "thresholded", "synthesised",
@@ -238,13 +238,7 @@ class EnsembleResult:
             RunError: they cannot be written.
         """
         folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-            write_whole(folder / JSON_FILE, text, within=folder)
-            write_whole(folder / TABLE_FILE, csv_text(COLUMNS, self.table()), within=folder)
-        except OSError as error:
-            raise RunError(f"cannot write into '{folder}': {error}") from None
+        keep_result(folder / JSON_FILE, self.to_dict(), folder / TABLE_FILE, COLUMNS, self.table())
         if self.examples:
             written(self.plot().figure, folder / PICTURE_FILE, within=folder)
         return folder

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from sycam.applications.keeping import keep_result
 from sycam.applications.noise_study.figures import ALL, FIGURES, RM, NoiseRow
 from sycam.drawing.boards import draw_ranks
 from sycam.drawing.noise_levels import draw_noise_levels
 from sycam.drawing.plot import Plot, written
-from sycam.errors import OptionError, RunError, unknown_name
+from sycam.errors import OptionError, unknown_name
 from sycam.scoring.ranks import MeanRanks
 from sycam.scoring.statistics import FEW, Interval
-from sycam.support.files import write_whole
 from sycam.support.schema import to_plain
 from sycam.support.text.html_table import html_table
-from sycam.support.text.table import as_frame, csv_text
-from sycam.support.text.terminal import json_text, printable
+from sycam.support.text.table import as_frame
+from sycam.support.text.terminal import printable
 
 JSON_FILE, TABLE_FILE = "robustness.json", "robustness.csv"
 PICTURE_FILE, RANKS_FILE = "robustness.png", "robustness_ranks.png"
@@ -136,13 +136,7 @@ class RobustnessResult:
             RunError: they cannot be written.
         """
         folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-            write_whole(folder / JSON_FILE, text, within=folder)
-            write_whole(folder / TABLE_FILE, csv_text(COLUMNS, self.table()), within=folder)
-        except OSError as error:
-            raise RunError(f"cannot write into '{folder}': {error}") from None
+        keep_result(folder / JSON_FILE, self.to_dict(), folder / TABLE_FILE, COLUMNS, self.table())
         written(self.plot().figure, folder / PICTURE_FILE, within=folder)
         if self.ranks[RM] is not None:
             written(self.plot("ranks").figure, folder / RANKS_FILE, within=folder)

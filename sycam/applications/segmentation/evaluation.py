@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sycam.applications.cams import Given, named
+from sycam.applications.keeping import keep_result
 from sycam.applications.segmentation.options import MaskOptions
 from sycam.applications.segmentation.prediction import (
     DEEPEST,
@@ -26,7 +27,7 @@ from sycam.applications.segmentation.subjects import images_of
 from sycam.applications.tables import Table, as_text
 from sycam.drawing.overlays import ImageRow, draw_grid, grid_figure
 from sycam.drawing.plot import Plot
-from sycam.errors import DataError, RunError
+from sycam.errors import DataError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.networks import NamedNetwork
 from sycam.problem.images import Images, Masks
@@ -34,12 +35,11 @@ from sycam.report.pictures.image_rows import image_row
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.recording import images_digest
 from sycam.scoring.statistics import FEW, Interval
-from sycam.support.files import write_whole
 from sycam.support.options import with_keywords
 from sycam.support.schema import Count, Figure, to_plain
 from sycam.support.text.html_table import html_table
-from sycam.support.text.table import as_frame, csv_text
-from sycam.support.text.terminal import json_text, printable
+from sycam.support.text.table import as_frame
+from sycam.support.text.terminal import printable
 
 JSON_FILE, TABLE_FILE, PICTURE_FILE = "segmentation.json", "segmentation.csv", "segmentation.png"
 SCHEMA = 1
@@ -121,13 +121,7 @@ class SegmentationScores:
             RunError: they cannot be written.
         """
         folder = Path(folder)
-        text = json_text(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / JSON_FILE, text, within=folder)
-            write_whole(folder / TABLE_FILE, csv_text(COLUMNS, self.table()), within=folder)
-        except OSError as error:
-            raise RunError(f"cannot write into '{folder}': {error}") from None
+        keep_result(folder / JSON_FILE, self.to_dict(), folder / TABLE_FILE, COLUMNS, self.table())
         draw_grid(self.examples, folder / PICTURE_FILE, self._title, within=folder)
         return folder
 
