@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from sycam.support.options import with_keywords
 from sycam.support.text.html_table import html_table
 from sycam.support.text.table import as_frame
 from sycam.workers.hiring import scoring_by
+from sycam.workers.pools import Executor
 
 COLUMNS = ("method", "metric", "mean", "low", "high", "higher_is_better", "flat", "images")
 _FLAT = "flat"  # title of the column of images on which a heatmap ranks nothing
@@ -179,8 +180,8 @@ def evaluate(  # noqa: PLR0913 (public)
     progress: bool | None = None,
     notify: Notify = ignore,
     workers: int | str | None = None,
-    executor: Any = None,
-    **options: Any,
+    executor: Executor | Callable[[], Executor] | None = None,
+    **options: object,
 ) -> Table:
     """Score named methods and expressions under metrics, on all the images given or a sample.
 

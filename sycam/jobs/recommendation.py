@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import nn
@@ -64,7 +63,7 @@ def recommend(  # noqa: PLR0913 (public)
     device: str | torch.device | None = None,
     progress: bool | None = None,
     notify: Notify = ignore,
-    **options: Any,
+    **options: object,
 ) -> Recommendation:
     """Say which published CAM to use at which layer, without a search for new formulas.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +29,7 @@ from sycam.runs.recording import settings_of
 from sycam.runs.result import Result
 from sycam.runs.resuming.answer import said_again
 from sycam.runs.resuming.asked import require_same, write_down
-from sycam.runs.resuming.earlier import answered, larger
+from sycam.runs.resuming.earlier import answered, save_unless_larger
 from sycam.runs.resuming.folder import folder_of, has_evidence, open_folder
 from sycam.scoring.scoring import Scoring
 from sycam.search import SearchOptions
@@ -38,11 +37,11 @@ from sycam.search.budget import Budget
 from sycam.search.notes import tell, tell_price
 from sycam.search.proposals.optuna_study import opened
 from sycam.search.run import run_search
-from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 from sycam.validation.measures import budgeted
 from sycam.validation.validate import Validated
 from sycam.workers.hiring import scoring_by
+from sycam.workers.pools import Executor
 
 
 def synthesize(  # noqa: PLR0913 (public)
@@ -63,8 +62,8 @@ def synthesize(  # noqa: PLR0913 (public)
     notify: Notify = ignore,
     report: bool = True,
     workers: int | str | None = None,
-    executor: Any = None,
-    **options: Any,
+    executor: Executor | Callable[[], Executor] | None = None,
+    **options: object,
 ) -> Result:
     """Find the formula of a class activation map that scores best under a metric.
 
@@ -183,19 +182,7 @@ def _derived(
         undecided(problem, search, searched, folder).save(folder)
     conduct = conduct_of(problem, search, folder, searched.outcome.pace)
     result = derived(problem, search, searched, folder, notify, conduct)
-    earlier = larger(folder, result)
-    if earlier is not None:
-        notify(
-            Note(
-                f"{folder} holds the result of a larger search, of "
-                f"{earlier.record.search.candidates} candidates; it stays, and that of these "
-                f"{result.record.search.candidates} is not kept: choose another folder by "
-                f"{argument('out')} to have it"
-            )
-        )
-        return earlier
-    result.save(folder)
-    return result
+    return save_unless_larger(folder, result, notify)
 
 
 def _opened(folder: Path, question: Question, search: SearchOptions) -> Opened:

@@ -20,6 +20,7 @@ from sycam.evidence import Layers
 from sycam.language import heatmap_latex, parse_weights, to_latex
 from sycam.methods import CAM
 from sycam.methods.method import RIVALS
+from sycam.methods.rivals import best_rival
 from sycam.metrics import Metric
 from sycam.networks.layouts.reshaping import Reshape
 from sycam.problem.adaptive_cam import AdaptiveCAM
@@ -175,12 +176,10 @@ class Result:
         """The published CAM or baseline with the best mean on the search images, under the first
         goal: what they would have chosen without a search. None where none has a figure."""
         higher = self.validation.directions[self.metric]
-        known = [k for k in self.record.search.known if k.kind in RIVALS and k.score == k.score]
+        known = [k for k in self.record.search.known if k.score == k.score]
         known = [k for k in known if len(k.scores) == self.record.data.search_images]
-        if not known:
-            return None
-        best = max(known, key=lambda k: k.score if higher else -k.score)
-        return self.known(best.name)
+        best = best_rival(known, lambda k: k.score if higher else -k.score)
+        return None if best is None else self.known(best.name)
 
     def known(self, name: str) -> KnownMethod:
         """A published CAM, baseline or control that stood beside the search, by its name.

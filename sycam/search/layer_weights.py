@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +66,7 @@ def learn_fusion(  # noqa: PLR0913 (public)
     seed: int = 0,
     device: str | torch.device | None = None,
     notify: Notify = ignore,
-    **options: Any,
+    **options: object,
 ) -> LayerWeights:
     """Find the weights of layers under which the fused heatmap of a formula scores best.
 

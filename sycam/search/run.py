@@ -27,7 +27,7 @@ from sycam.search.phases.engine import Search
 from sycam.search.proposals.derivations import deepest
 from sycam.search.proposals.guide import Guide, Space
 from sycam.search.proposals.optuna_study import STUDY_FILE
-from sycam.search.racing.known import best_rival
+from sycam.search.racing.known import chosen_rival
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Dropping, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.per_class import Choice
@@ -265,7 +265,7 @@ def _threshold(
     def threshold(known: Sequence[Candidate]) -> float:
         if end != BEST_PUBLISHED:
             return float(end)
-        rival = best_rival(known, metric)
+        rival = chosen_rival(known, metric)
         return metric.oriented(math.inf) if rival is None else rival.mean
 
     return threshold

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from sycam.errors import unknown_name
 from sycam.events import Event, Notify, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods.method import BLURRED, RIVALS
+from sycam.methods.rivals import best_rival, descending
 from sycam.metrics import Context, Metric
 from sycam.metrics.robustness.sanity import INSENSITIVE
 from sycam.problem.explained_network import ExplainedNetwork
@@ -220,7 +220,7 @@ class Validation:
         for goal in self.goals:
             sign = 1 if self.directions[goal] else -1
             rivals = [r for r in self.rows if r.kind in RIVALS and r.against is not None]
-            rivals.sort(key=lambda r: -_known(sign * r.under(goal).heldout.mean))
+            rivals.sort(key=lambda r: (descending(sign * r.under(goal).heldout.mean), r.name))
             chosen = next((r for r in rivals if r.name == self.chosen_published), None)
             if chosen is not None:
                 best = rivals[0]
@@ -399,10 +399,9 @@ def _evaluated(heldout: HeldOutScores, seed: int) -> Validation:
         for i, (entrant, (score, *_)) in enumerate(zip(entrants, columns, strict=True))
         for e in [entrant.method.expression]
     ]
-    rows.sort(key=lambda r: (r.kind != WINNER, -_known(metric.oriented(r.heldout.mean))))
-    published = [r for r in rows if r.kind in RIVALS]
-    best = max(published, key=lambda r: _known(metric.oriented(r.heldout.mean)), default=None)
-    chosen = max(published, key=lambda r: _known(metric.oriented(r.search)), default=None)
+    rows.sort(key=lambda r: (r.kind != WINNER, descending(metric.oriented(r.heldout.mean))))
+    best = best_rival(rows, lambda row: metric.oriented(row.heldout.mean))
+    chosen = best_rival(rows, lambda row: metric.oriented(row.search))
     missing = tuple(e.method.name for i, e in enumerate(heldout.entrants) if i not in there)
     fewer = heldout.conduct.images is not None
     return Validation(
@@ -462,11 +461,6 @@ def _compare(
         swap_p(one, other, seed) if swappable(one, other) else None for one, other in pairs.values()
     ]
     return dict(zip(pairs, compared(differences, seed, raw), strict=True))
-
-
-def _known(figure: float) -> float:
-    """A figure to sort by; one that is not defined is below all."""
-    return figure if figure == figure else -math.inf
 
 
 def _beats(against: Comparison | None) -> bool:

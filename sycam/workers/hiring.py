@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, ignore
 from sycam.inference import sharing_cores
 from sycam.scoring.scoring import IN_PROCESS, Scoring
 from sycam.support.arguments import argument
-from sycam.workers.pools import RAY, checked_workers, processes
+from sycam.workers.pools import RAY, Executor, checked_workers, processes
 from sycam.workers.ray_cluster import RayExecutor
 from sycam.workers.remote_scorer import RemoteScoring
 from sycam.workers.team import Team
@@ -22,7 +21,9 @@ from sycam.workers.worker import one_thread
 
 @contextmanager
 def scoring_by(
-    workers: int | str | None, executor: Any = None, notify: Notify = ignore
+    workers: int | str | None,
+    executor: Executor | Callable[[], Executor] | None = None,
+    notify: Notify = ignore,
 ) -> Iterator[Scoring]:
     """Who scores within a call.
 

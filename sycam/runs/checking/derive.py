@@ -22,7 +22,7 @@ from sycam.runs.result import Formula, Result
 from sycam.scoring.statistics import Interval, interval
 from sycam.search import Candidate, SearchOptions
 from sycam.search.choice import published_name
-from sycam.search.racing.known import best_rival
+from sycam.search.racing.known import chosen_rival
 from sycam.search.run import SearchResult, search_blocks
 from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
@@ -132,7 +132,7 @@ def _contest(problem: Problem, found: SearchResult) -> Contest | None:
     if found.portfolios is None:
         return None
     winner = found.winner
-    rival = best_rival(found.outcome.known, problem.metric)
+    rival = chosen_rival(found.outcome.known, problem.metric)
     return Contest(
         own=[find_method(c.require_expression()) for c in found.portfolios.own],
         published=[find_method(c.name) for c in found.portfolios.published],

@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 
 from sycam.errors import RunError
+from sycam.events import Note, Notify, ignore
 from sycam.problem.problem import Question
 from sycam.runs.record import RunRecord
 from sycam.runs.recording import asked_of
 from sycam.runs.result import Result, digest_of, load
 from sycam.runs.resuming.folder import check_folder
 from sycam.search import SearchOptions
+from sycam.support.arguments import argument
 from sycam.support.schema import to_plain
 from sycam.validation.heldout_scores import INTERRUPT
 from sycam.version import __version__
@@ -63,14 +65,36 @@ def settled(folder: Path, search: SearchOptions) -> Result | None:
     return result if to_plain(search.to_dict()) == to_plain(record.settings.search) else None
 
 
-def larger(folder: Path, result: Result) -> Result | None:
-    """The result that lies in the folder already, where it is of the same question, asked with a
-    budget that sufficed for more candidates; None where there is no such one.
+def save_unless_larger(folder: Path, result: Result, notify: Notify = ignore) -> Result:
+    """Write a result into its folder, unless one of a larger search of the same question lies
+    there, which stays.
 
     Args:
         folder: of the run.
-        result: that is about to be written there.
+        result: that has just been found.
+        notify: is told where it is not kept.
+
+    Returns:
+        The result that lies there now.
     """
+    earlier = _larger(folder, result)
+    if earlier is None:
+        result.save(folder)
+        return result
+    notify(
+        Note(
+            f"{folder} holds the result of a larger search, of "
+            f"{earlier.record.search.candidates} candidates; it stays, and that of these "
+            f"{result.record.search.candidates} is not kept: choose another folder by "
+            f"{argument('out')} to have it"
+        )
+    )
+    return earlier
+
+
+def _larger(folder: Path, result: Result) -> Result | None:
+    """The result in the folder, where it is of the same question, asked with a budget that sufficed
+    for more candidates; None where there is no such one."""
     try:
         earlier = load(folder)
     except RunError:  # none, or a damaged one, which is written again

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from sycam.methods import Method, is_habit
 from sycam.methods.method import ANSWERS, RIVALS
+from sycam.methods.rivals import best_rival
 from sycam.metrics import Metric
 from sycam.scoring.journaled_scorer import JournaledScorer, recorded_name
 from sycam.scoring.scorer import Score
@@ -165,8 +166,7 @@ def in_order(methods: Sequence[Method]) -> list[Method]:
     return sorted(methods, key=lambda method: method.kind not in RIVALS)
 
 
-def best_rival(known: Sequence[Candidate], metric: Metric) -> Candidate | None:
-    """The published CAM or baseline with the best mean on the search images, be it a formula or
-    not: the one that these would choose without a search. None where none has a figure."""
-    rivals = [c for c in known if c.kind in RIVALS and c.score.finite]
-    return max(rivals, key=lambda c: metric.oriented(c.mean), default=None)
+def chosen_rival(known: Sequence[Candidate], metric: Metric) -> Candidate | None:
+    """The published CAM or baseline that the search images would choose without a search, be it a
+    formula or not. None where none has a figure."""
+    return best_rival([c for c in known if c.score.finite], lambda c: metric.oriented(c.mean))
