@@ -57,6 +57,8 @@ def simplest(result: Result) -> Sentence | None:
     if best is None or found is None:
         return None
     claim = "Simplest within noise"
+    if result.record.goals is not None:
+        claim += " under every goal"
     if found.expression == best.expression:
         return Sentence(PLAIN, claim, f"the winner itself, cost {found.cost}")
     name = f" = {found.known_as}" if found.known_as else ""

@@ -118,8 +118,8 @@ class Result:
         best_new: the best new formula: the winner, or where a published CAM won, what the rule
             chooses without those; None where there is none.
         simplest: the simplest formula, new or published, that the search images cannot tell from
-            the winner: at most one standard error of the paired difference behind it, the winner
-            itself where none is simpler; None without a winner and for several goals.
+            the winner: at most one standard error of the paired difference behind it, under each
+            of several goals; the winner itself where none is simpler; None without a winner.
         front: the best formula of each cost that beats all cheaper ones, on the search images.
         hall: the formulas with the highest search means, best first.
         published: published CAMs and controls on the held-out images, best first.

@@ -90,8 +90,8 @@ class Chooser:
         return Chosen(winner, new, self._choose([c for c in able if c is not winner]), whole)
 
     def simplest(self, winner: Candidate | None) -> Candidate | None:
-        """The simplest formula that the search images cannot tell from the winner."""
-        if winner is None or self._has_goals:
+        """The simplest formula that the images cannot tell from the winner under any goal."""
+        if winner is None:
             return None
         return simplest(contenders(self.outcome), self._metric, winner, self._out)
 

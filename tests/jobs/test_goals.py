@@ -18,7 +18,7 @@ from sycam.export import export
 from sycam.jobs.synthesis import synthesize
 from sycam.methods.method import RIVALS
 from sycam.report.html import write_report
-from sycam.report.tables import result_tables
+from sycam.report.tables import result_tables, verdict
 from sycam.runs.checking.derive import FRONT
 from sycam.runs.file_names import RESULT_FILE
 from sycam.runs.pictures import draw_front, draw_heldout
@@ -137,6 +137,14 @@ def test_the_winner_is_tested_under_every_goal(two):
     page = write_report(two, two.path / "page.html").read_text()
     assert page.count("the best published CAM") >= 2
     assert "Leaderboard under iou" in page
+
+
+def test_the_simplest_within_noise_under_every_goal_stands_beside_the_winner(guided):
+    simple, best = guided.simplest, guided.best
+    assert simple.cost <= best.cost
+    assert guided.certificate.entered["simplified"] > 0
+    claim = "Simplest within noise under every goal"
+    assert claim in " ".join(verdict(guided).split())
 
 
 def test_an_exported_class_says_its_figures_under_every_goal(two, tmp_path):

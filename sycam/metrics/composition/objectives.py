@@ -127,6 +127,11 @@ class Objectives(MetricGroup):
         return [None] * len(self.metrics)
 
 
+def goals_of(metric: Metric) -> tuple[Metric, ...]:
+    """The goals of a metric: itself, or those of :class:`Objectives`."""
+    return metric.metrics if isinstance(metric, Objectives) else (metric,)
+
+
 def _latex(text: str) -> str:
     said = text.replace("_", r"\_")
     return rf"\text{{{said}}}"

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 
 from sycam.language import Expression
-from sycam.metrics.composition.objectives import Objectives
 from sycam.search.options import SearchOptions
 from sycam.search.outcome import COMBINED, CONSTANTS, EXHAUSTIVE, GUIDED, SIMPLIFIED, Script
 from sycam.search.racing.race import Race
@@ -28,7 +27,6 @@ class Allowance:
 
     Attributes:
         entered: candidates by phase.
-        simplifies: whether the leading formula is simplified: one figure tells what that loses.
     """
 
     def __init__(
@@ -38,7 +36,6 @@ class Allowance:
         self.race, self.board, self.budget = race, race.board, options.budget
         self.script, self._constants = script, options.constants
         self.entered: dict[str, int] = {}
-        self.simplifies = not isinstance(race.metric, Objectives)
 
     def room(self, batch: Sequence[Expression], phase: str) -> int:
         """How many of a batch may enter."""
@@ -105,7 +102,7 @@ class Allowance:
         if phase == GUIDED and self._constants:
             return _FOR_REFINEMENT
         before = [GUIDED, CONSTANTS, *((COMBINED, EXHAUSTIVE) if self.combines else ())]
-        return _FOR_SIMPLER if phase in before and self.simplifies else 0.0
+        return _FOR_SIMPLER if phase in before else 0.0
 
     def scores_each(self, phase: str) -> float:
         """Images, or cells, that a candidate of a phase is seen in: so far, on average, but that

@@ -13,7 +13,8 @@ from sycam.search.phases.entrance import Entrance
 from sycam.search.proposals.constants import tune
 from sycam.search.proposals.simplifications import simpler, simplified
 from sycam.search.racing.race import BATCH, Standing
-from sycam.search.selection.pareto import Scale, nearness, pareto_front
+from sycam.search.selection.pareto import Scale, compromise, nearness, pareto_front
+from sycam.search.selection.select import Candidate
 
 TUNED = 3  # leaders whose constants are tuned
 TRIALS = 24  # candidates for each of them
@@ -73,7 +74,7 @@ class Refinement:
             StoppedError: as for :meth:`Entrance.enter`.
         """
         race, grammar = self.race, self.grammar
-        best = race.choice() if self.allowance.simplifies else None
+        best = self._leading()
         if best is None:
             return
         self.notify(Stage("Simplifying the leading formula"))
@@ -88,6 +89,15 @@ class Refinement:
             scored = {c.require_expression(): c for c in race.finished}
             before = kept
             kept = simplified(best, scored, race.metric, lambda c: not race.admissible(c), grammar)
+
+    def _leading(self) -> Candidate | None:
+        """The formula that would win now; of several goals the compromise."""
+        race = self.race
+        if not isinstance(race.metric, Objectives):
+            return race.choice()
+        front = pareto_front(race.finished, race.metric)
+        scale = Scale.of(self.outcome.known, race.metric)
+        return compromise(front, race.metric, scale, lambda c: not race.admissible(c))
 
     def _worth(self) -> Callable[[Standing], float]:
         """What constants are tuned for: the mean, or nearness to the ideal point of the front."""

@@ -10,14 +10,9 @@ import numpy as np
 
 from sycam.errors import OptionError
 from sycam.metrics import Metric
-from sycam.metrics.composition.objectives import Objectives
+from sycam.metrics.composition.objectives import Objectives, goals_of
 from sycam.search.selection.dominance import hypervolume, non_dominated
 from sycam.search.selection.select import Candidate
-
-
-def goals_of(metric: Metric) -> tuple[Metric, ...]:
-    """The goals of a metric: itself, or those of ``Objectives``."""
-    return metric.metrics if isinstance(metric, Objectives) else (metric,)
 
 
 def figures_of(candidate: Candidate, metric: Metric) -> np.ndarray:

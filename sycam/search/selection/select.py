@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from sycam.errors import ExpressionError
 from sycam.language import Expression
 from sycam.language.numbers import is_number
 from sycam.metrics import Metric
+from sycam.metrics.composition.objectives import Objectives, goals_of
 from sycam.scoring.scorer import Score
 from sycam.search.selection.rules import DEFAULT_RULE, RULES, allowance, ordering, within_noise
 
@@ -124,11 +125,12 @@ def simplest(
     """The simplest candidate that the images cannot tell from the best one.
 
     What that means is the rule ``one-se``'s: its figure lies at most one standard error of the
-    paired difference behind. Of equally simple ones the highest figure is taken.
+    paired difference behind, with several goals under each of them. Of equally simple ones the
+    highest figure is taken, with several goals that of the first.
 
     Args:
         candidates: scored on the same images.
-        metric: that scored them, with one figure.
+        metric: that scored them, or several goals.
         best: what they are compared with, and the answer where none is simpler.
         is_known: whether a candidate may not be offered; asked of the simplest ones, of
             :data:`LOOKED_AT` at most, as the question may be expensive.
@@ -137,13 +139,32 @@ def simplest(
     able = [c for c in in_order(candidates) if complexity(c.require_expression()) < limit]
     if not able or len(best.score.values) < 2:  # one image tells nothing of the spread
         return best
-    ours, *others = paired_scores([best, *able], metric)
-    near = np.flatnonzero(within_noise(ours, np.stack(others)))
+    near_by_goal = []
+    for i, goal in enumerate(goals_of(metric)):
+        ours, *others = paired_scores([under_goal(c, metric, i) for c in (best, *able)], goal)
+        near_by_goal.append(within_noise(ours, np.stack(others)))
+    near = np.flatnonzero(np.all(near_by_goal, axis=0))
     ranked = sorted(
         near,
         key=lambda i: (*complexity(able[i].require_expression()), -metric.oriented(able[i].mean)),
     )
     return next((able[i] for i in ranked[:LOOKED_AT] if not is_known(able[i])), best)
+
+
+def under_goal(candidate: Candidate, metric: Metric, i: int) -> Candidate:
+    """A candidate with its scores under one of several goals alone.
+
+    Args:
+        candidate: scored by the metric.
+        metric: several goals, or one metric, which is its only goal.
+        i: place of the goal.
+    """
+    if not isinstance(metric, Objectives):
+        return candidate
+    values, goal = metric.part(candidate.score.values, i), metric.metrics[i]
+    return replace(
+        candidate, score=replace(candidate.score, values=values, mean=float(goal.reduce(values)))
+    )
 
 
 def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sycam.errors import OptionError, UnknownNameError
 from sycam.language import parse
 from sycam.metrics import find_metric
+from sycam.metrics.composition.objectives import Objectives
 from sycam.scoring.scorer import Score
 from sycam.search import Budget, Candidate, pareto_front, rank, select
 from sycam.search.selection.rules import (
@@ -334,6 +335,20 @@ def test_the_simplest_that_cannot_be_told_from_the_best():
     assert simplest([worse], ROAD, best, never) is best
     # Lower is better: what is 0.1 above is worse, what is 0.1 below is no loss.
     assert simplest([best, worse], DELETION, best, never) is worse
+
+
+def test_under_several_goals_it_is_within_noise_of_each():
+    goals = Objectives([ROAD, DELETION])
+
+    def both(text, road, deletion):
+        values = np.stack([road, deletion], -1)
+        return Candidate(text, "expression", parse(text), Score.of(goals, values, 0, True))
+
+    best = both("cube(mean(relu(G)))", 0.5 + NOISE, 0.2 + NOISE)
+    near = both("mean(relu(G))", 0.495 - NOISE, 0.205 - NOISE)
+    worse_in_one = both("mean(G)", 0.5 - NOISE, 0.3 - NOISE)
+    assert simplest([best, near, worse_in_one], goals, best, never) is near
+    assert simplest([best, worse_in_one], goals, best, never) is best
 
 
 def test_at_one_cost_a_formula_without_tuned_numbers_is_simpler():
