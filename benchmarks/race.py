@@ -26,15 +26,18 @@ from pathlib import Path
 import numpy as np
 from score_tables import DATA, SETTINGS, Table, default_cache, table
 
-from sycam.language import parse
+from sycam.language import Expression, parse
+from sycam.methods import find_method
+from sycam.methods.method import ANSWERS, PUBLISHED
 from sycam.metrics import Metric, find_metric
 from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks
 from sycam.scoring.scorer import Score
-from sycam.search import SearchOptions
+from sycam.search import Candidate, SearchOptions
 from sycam.search.budget import Budget
 from sycam.search.racing.race import BATCH, BOUND, OUTPERFORMED, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.rules import DEFAULT_RULE
+from sycam.search.selection.select import select
 
 DEFAULT = (
     "demo-road-levels",
@@ -89,12 +92,28 @@ class KeptScores:
         return [self.of(str(expression), stage) for expression in expressions]
 
 
-def searched(board: KeptScores, expressions, known, dropping) -> Race:
-    """A race of all expressions, in their order, beside the published CAMs."""
+def searched(board: KeptScores, expressions, known, dropping, lead=None) -> Race:
+    """A race of all expressions, in their order, beside the published CAMs; ``lead``, the best of
+    these, leads from the start where candidates drop out for a leader, as it does in a search."""
     hold_race = Race(board, dropping, DEFAULT_RULE, lambda _: True, known=list(known))
+    if lead is not None and OUTPERFORMED in dropping:
+        hold_race.lead_by(lead)
     for start in range(0, len(expressions), BATCH):
         hold_race.enter(expressions[start : start + BATCH])
     return hold_race
+
+
+def answers(found: Table) -> dict[Expression, int]:
+    """Published CAMs that may win, with their places: a search has scored them before it begins."""
+    methods = (find_method(name) for name in found.published)
+    places = {m.expression: i for i, m in enumerate(methods) if m.kind in ANSWERS and m.expression}
+    return {e: i for e, i in places.items() if np.isfinite(found.published_scores[i]).all()}
+
+
+def chosen(race: Race, rivals: Sequence[Candidate]) -> str:
+    """The formula that the default rule chooses, published CAMs among them."""
+    choice = select([*rivals, *race.finished], race.metric, lambda _: False, race.rule, race.seed)
+    return choice.name
 
 
 def kept(file: Path, metric: Metric, max_cost: int) -> Table:
@@ -120,6 +139,8 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
     """A line of the table."""
     tolerance = SearchOptions(budget=Budget(candidates=1)).tolerance_of(metric)
     order = sorted(range(len(found.names)), key=lambda i: found.expressions[i].sort_key())
+    able = answers(found)
+    order = [i for i in order if found.expressions[i] not in able]
     expressions = [found.expressions[i] for i in order]
     rng, rows = np.random.default_rng(0), []
     count = found.scores.shape[1]
@@ -129,17 +150,22 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
         if options.images > count:
             images = rng.integers(0, count, options.images)
         cells, known = found.cells[order][:, images], found.published_cells[:, images]
-        scores = cells.sum(2)
-        by_stages = []
+        scores, by_stages = cells.sum(2), []
+        published = known[list(able.values())]
+        names = (*map(str, expressions), *map(str, able))
         for divided in (image_blocks, cell_blocks):
             stages = divided(len(images), metric)
-            board = KeptScores(metric, tuple(map(str, expressions)), cells, stages)
+            board = KeptScores(metric, names, np.concatenate([cells, published]), stages)
+            rivals = [
+                Candidate(str(e), PUBLISHED, e, board.of(str(e), len(stages) - 1)) for e in able
+            ]
+            lead = max(rivals, key=lambda c: metric.oriented(c.mean), default=None)
             levels = stages[-1].levels
             bounds = np.full((board.images, levels), float(best) / levels)
             sure = {BOUND: Bounds(bounds, worst)}
             test = SequentialTest(options.delta, tolerance, len(stages) - 1, bounds)
             peers = known if levels > 1 else known.sum(2, keepdims=True)
-            raced = searched(board, expressions, peers, sure | {OUTPERFORMED: test})
+            raced = searched(board, expressions, peers, sure | {OUTPERFORMED: test}, lead)
             by_stages.append(raced.spent / (len(scores) * stages[-1].end))
         raced.settle()
         rows.append(
@@ -147,19 +173,20 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
                 searched(board, expressions, peers, sure).spent / (len(scores) * stages[-1].end),
                 *by_stages,
                 raced.spent / (len(scores) * stages[-1].end),
-                scores.mean(1).max() - metric.oriented(raced.leader.mean),
-                raced.choice().name == searched(board, expressions, peers, {}).choice().name,
+                max(scores.mean(1).max(), published.sum(2).mean(1).max(initial=-np.inf))
+                - metric.oriented(raced.leader.mean),
+                chosen(raced, rivals) == chosen(searched(board, expressions, peers, {}), rivals),
                 bound(scores, tolerance, options.delta),
             )
         )
-    by_bounds, by_images, by_race, settled, loss, chosen, least = np.array(rows).T
+    by_bounds, by_images, by_race, settled, loss, same, least = np.array(rows).T
     return (
         f"| {name} | {len(expressions)} | {board.images}{' repeated' * (options.images > count)} "
         f"| {by_bounds.mean():.0%} | {by_images.mean():.0%} "
         f"| {by_race.mean():.0%} ({by_race.min():.0%} to {by_race.max():.0%}) "
         f"| {settled.mean():.0%} | {int((loss <= 1e-12).sum())} of {len(loss)} "
         f"| {int((loss <= tolerance).sum())} of {len(loss)} | {loss.max():.4f} "
-        f"| {int(chosen.sum())} of {len(loss)} | {least.mean():.0%} |"
+        f"| {int(same.sum())} of {len(loss)} | {least.mean():.0%} |"
     )
 
 
