@@ -40,7 +40,7 @@ def evaluate(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="names or expressions; all methods without expensive leaves if none",
+            help="names or expressions; by default all methods without expensive leaves",
             autocompletion=completion.methods,
         ),
     ] = None,

@@ -70,14 +70,17 @@ def recommend(
     budget: Annotated[
         str,
         typer.Option(
-            help="of the whole command: 90s, 5m; what it cut is said", rich_help_panel=SEARCH
+            help="time for the whole command: 90s, 5m; a note says what was left out for it",
+            rich_help_panel=SEARCH,
         ),
     ] = "1m",
     seed: Seed = 0,
     picture: Annotated[
         Path,
         typer.Option(
-            metavar="FILE.png", help="heatmaps on some of the images", rich_help_panel=OUTPUT
+            metavar="FILE.png",
+            help="draw heatmaps of some images to this file",
+            rich_help_panel=OUTPUT,
         ),
     ] = PICTURE,
     csv: Csv = None,

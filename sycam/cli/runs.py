@@ -36,8 +36,8 @@ def explain(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="what to draw: a method's name or an expression; repeatable; the winner, Grad-CAM "
-            "and the best published CAM if none"
+            help="what to draw: a method's name or an expression; repeatable; by default the "
+            "winner, Grad-CAM and the best published CAM"
         ),
     ] = None,
     together: Annotated[
@@ -199,7 +199,7 @@ def export(
 def cite(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="the .bib file; printed if none")
+        Path | None, typer.Option("--out", "-o", help="the .bib file; by default it is printed")
     ] = None,
 ) -> None:
     """Print BibTeX of the paper on synthesis, and of the methods and metrics that a run used.

@@ -53,7 +53,7 @@ def synthesize(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="what to optimise (see: sycam metrics), road if none; repeat for a Pareto front",
+            help="what to optimise (see: sycam metrics); by default road; repeat for several goals",
             autocompletion=completion.metrics,
             rich_help_panel=WHAT,
         ),
@@ -64,8 +64,8 @@ def synthesize(
     grammar: Annotated[
         str | None,
         typer.Option(
-            help="NAME or FILE.lark (see: sycam grammars); network for layer auto, else gradient, "
-            "if none",
+            help="NAME or FILE.lark (see: sycam grammars); by default network with layer auto, "
+            "gradient with one layer",
             autocompletion=completion.grammars,
             rich_help_panel=WHAT,
         ),
@@ -73,7 +73,7 @@ def synthesize(
     require: Annotated[
         list[str] | None,
         typer.Option(
-            help="what the winner must be as well, like 'class-sensitivity>0.2'; repeatable",
+            help="what the winner must also fulfil, like 'class-sensitivity>0.2'; repeatable",
             rich_help_panel=WHAT,
         ),
     ] = None,

@@ -28,7 +28,7 @@ from sycam.support.text.terminal import json_text, open_console
 def zoo(
     formula: Annotated[
         str | None,
-        typer.Argument(help="name of a formula; all if none", autocompletion=completion.zoo),
+        typer.Argument(help="name of a formula; by default all", autocompletion=completion.zoo),
     ] = None,
     entry: Annotated[
         Path | None,
@@ -37,7 +37,7 @@ def zoo(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="of that entry; of its network and metric if none")
+        str | None, typer.Option(help="name of that entry; by default its network and metric")
     ] = None,
     network: RunNetwork = None,
     operators: Operators = None,

@@ -23,10 +23,10 @@ ANSWERS = (PUBLISHED, BLURRED)  # those that may win themselves
 VARIANT, OWN = "variant", "expression"
 KINDS = {
     PUBLISHED: "CAMs from papers and libraries that are expressions of the language",
-    BLURRED: "those, blurred: rivals under metrics that reward blur whatever it shows",
-    BASELINE: "those that are not: computed directly, shown beside a search, never searched",
-    CONTROL: "what a CAM must beat to say anything; shown beside every result",
-    VARIANT: "what a library computes where it leaves the paper, for comparison",
+    BLURRED: "published CAMs, blurred: rivals under metrics that reward blur whatever it shows",
+    BASELINE: "CAMs that are no such expressions: computed directly, scored beside a search",
+    CONTROL: "what a CAM must beat to say anything: random weights, edges, a blob",
+    VARIANT: "what a library computes where it departs from the paper, for comparison",
     OWN: "an expression of your own",
 }
 Direct = Callable[[Evidence, Context], Heatmaps]

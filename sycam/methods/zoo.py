@@ -25,12 +25,12 @@ WHY = {
     HINDSIGHT: "the best published CAM and layer on the held-out images, known in hindsight only",
 }
 TRANSFER = (
-    "of nine winners on nine networks, layers and data sets, away from home the interval lies "
-    "below 0 in 47 of 72 cells and above it in one"
+    "nine winners were tried on each other's networks, layers and data sets, and are significantly "
+    "behind the best published CAM there in 47 of 72 cases, ahead in one"
 )  # benchmarks/RESULTS.md, Transfer
 WARNING = (
-    f"Formulas transfer badly: {TRANSFER}. On another network take one as a first guess of a "
-    "search of your own, and believe your own held-out images."
+    f"Formulas transfer badly: {TRANSFER}. On another network take one as the first "
+    "guess of a search of your own, and trust your own held-out images."
 )
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

@@ -36,11 +36,11 @@ class DataOptions:
     """
 
     search_images: int | None = option(
-        None, "how many images to search on; 64, or half of what there is, if none"
+        None, "how many images to search on; by default 64, or half of what there is"
     )
     heldout: int | problem.Images | None = option(
         None,
-        "how many images to validate on; 256, or what is left, if none",
+        "how many images to validate on; by default 256, or what is left",
         flag="heldout_images",
         text=int | None,
     )
@@ -118,14 +118,16 @@ class FileOptions:
         read=_numbers("std"),
     )
     size: int | None = option(None, f"side of the square cut from the centre, in pixels{OWN}")
-    resize: int | None = option(None, "what the short side is resized to before that; SIZE if none")
+    resize: int | None = option(
+        None, "what the short side is resized to before that; by default SIZE"
+    )
     interpolation: str | None = option(
         None, f"of resizing: nearest, bilinear, bicubic, lanczos{OWN}"
     )
     window: Sequence[float] | None = option(
         None,
-        "CENTRE,WIDTH of the intensities of DICOM and NIfTI files that become 0 to 1; a DICOM "
-        "file's own, if none, and those of NIfTI files as they are",
+        "CENTRE,WIDTH of the intensities of DICOM and NIfTI files that become 0 to 1; by default a "
+        "DICOM file's own, and NIfTI files as they are",
         text=str | None,
         read=_numbers("window"),
     )

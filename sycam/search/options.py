@@ -93,22 +93,29 @@ class SearchOptions:
         4, "highest cost that is enumerated", common=True
     )
     budget: Budget | str | int = option(
-        "5m", "of the whole command: 90s, 20m, 2h; or a number of candidates", text=str, common=True
+        "5m",
+        "time for the whole command (90s, 20m, 2h), or a number of candidates (500)",
+        text=str,
+        common=True,
     )
     heldout_share: float = option(
-        0.4, "of a budget in time: the part kept for held-out evidence, at most"
+        0.4, "largest share of a budget in time that is kept for held-out evidence"
     )
     guesses: tuple[language.Expression, ...] | Sequence[str | language.Expression] | str = option(
         (), "an expression, or zoo:NAME, to try first; repeatable", keyword="guess", text=list[str]
     )
     threshold: float | str | None = option(
-        None, "end at the first expression above: a number, best-published", text=str | None
+        None,
+        "stop at the first expression that scores above a number, or above best-published",
+        text=str | None,
     )
     rule: str = option(
         DEFAULT_RULE, f"how the winner is chosen: {', '.join(RULES)}", keyword="select"
     )
-    delta: float = option(0.05, "of a race: probability of losing the best, at most")
-    tolerance: float | None = option(None, "of a race: what is better by less may be lost")
+    delta: float = option(0.05, "in a race: highest probability of losing the best")
+    tolerance: float | None = option(
+        None, "in a race: what is better by less than this may be lost"
+    )
     equivalence: str = option(
         BY_VALUES, "which expressions count as one: values, metric, both or none"
     )
@@ -118,13 +125,13 @@ class SearchOptions:
     )
     constants: bool = option(True, "tune constants of the leaders at the end")
     allow: tuple[str, ...] | Sequence[str] | str = option(
-        (), "offer as the best what is refused otherwise: class-agnostic", text=list[str]
+        (), "let win what is refused otherwise: class-agnostic", text=list[str]
     )
     scope: str = option(GLOBAL, "global, or per-class: also the best for each class")
     adapt: int | None = option(
         None,
         f"how many formulas ({FEWEST} to {MOST}) to choose from image by image: the best under "
-        "the metric, which each explanation then pays for; none if not given",
+        "the metric, which each explanation then pays for",
     )
 
     def __post_init__(self) -> None:

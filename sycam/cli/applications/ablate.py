@@ -67,7 +67,8 @@ def ablate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="folder for tables and a picture per image; none if none", rich_help_panel=OUTPUT
+            help="folder for tables and a picture per image; by default none",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     csv: Csv = None,

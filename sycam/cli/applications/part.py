@@ -87,7 +87,7 @@ def train(
         str | None,
         typer.Option(
             help="images on which accuracies are measured in the end, as for --images; those "
-            "trained on are left out; nothing is measured if none",
+            "trained on are left out; by default nothing is measured",
             rich_help_panel=IMAGES,
         ),
     ] = None,
@@ -100,7 +100,7 @@ def train(
         Path | None,
         typer.Option(
             help="folder for weights, tables and the state after each epoch, from which the same "
-            "command resumes; none if none",
+            "command resumes; by default nothing is kept",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -178,7 +178,7 @@ def attack(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="folder for the attacked images, a table and a picture; none if none",
+            help="folder for the attacked images, a table and a picture; by default none",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -253,7 +253,7 @@ def evaluate(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder for the table; none if none", rich_help_panel=OUTPUT),
+        typer.Option(help="folder for the table; by default none", rich_help_panel=OUTPUT),
     ] = None,
     csv: Csv = None,
     as_json: AsJson = False,

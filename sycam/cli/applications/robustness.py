@@ -66,7 +66,9 @@ def robustness(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder for tables and pictures; none if none", rich_help_panel=OUTPUT),
+        typer.Option(
+            help="folder for tables and pictures; by default none", rich_help_panel=OUTPUT
+        ),
     ] = None,
     csv: Csv = None,
     as_json: AsJson = False,

@@ -103,7 +103,7 @@ def train(
         Path | None,
         typer.Option(
             help="folder for the segmenter and the state after each epoch, from which the same "
-            "command resumes; none if none",
+            "command resumes; by default nothing is kept",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -178,7 +178,7 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="folder for masks (PNG and masks.npz), a table and a picture; none if none",
+            help="folder for masks (PNG and masks.npz), a table and a picture; by default none",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -247,7 +247,9 @@ def evaluate(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder for tables and a picture; none if none", rich_help_panel=OUTPUT),
+        typer.Option(
+            help="folder for tables and a picture; by default none", rich_help_panel=OUTPUT
+        ),
     ] = None,
     csv: Csv = None,
     as_json: AsJson = False,

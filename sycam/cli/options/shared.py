@@ -55,7 +55,7 @@ Trust = Annotated[
 ClassNames = Annotated[
     Path | None,
     typer.Option(
-        help="text file of the network's class names, one a line, in its order",
+        help="text file of the network's class names, one per line, in its order",
         rich_help_panel=WHAT,
     ),
 ]
@@ -63,8 +63,8 @@ LayerNames = Annotated[
     list[str] | None,
     typer.Option(
         "--layer",
-        help="target layer by name, auto or last; repeat for several; auto if none, demo's own "
-        "for demo",
+        help="target layer by name, auto or last; repeat for several; by default auto, "
+        "for demo its own",
         rich_help_panel=WHAT,
     ),
 ]
@@ -73,14 +73,14 @@ Source = Annotated[
     typer.Option(
         "--images",
         help="demo, a FOLDER of images (or of a folder per class), a FILE.csv with columns path "
-        "and as wanted label, mask, box, or a FILE.npz",
+        "and optionally label, mask, box, or a FILE.npz",
         rich_help_panel=IMAGES,
     ),
 ]
 Count = Annotated[
     int | None,
     typer.Option(
-        help="how many of the images, drawn by --seed; all if none", rich_help_panel=IMAGES
+        help="how many of the images, drawn by --seed; by default all", rich_help_panel=IMAGES
     ),
 ]
 Device = Annotated[
@@ -91,8 +91,8 @@ Workers = Annotated[
     str | None,
     typer.Option(
         metavar="N|auto|ray",
-        help="how many processes of this machine score, each on one thread; auto: one each core; "
-        "ray: the cluster of RAY_ADDRESS; this process alone if none",
+        help="how many processes of this machine score, each on one thread; auto: one per core; "
+        "ray: the cluster of RAY_ADDRESS; by default this process alone",
         rich_help_panel=DEVICE,
     ),
 ]
@@ -130,7 +130,7 @@ Csv = Annotated[
     typer.Option(
         "--csv",
         metavar="FILE",
-        help="write the whole table there, all digits of it",
+        help="write the whole table to this file, with all digits",
         rich_help_panel=OUTPUT,
     ),
 ]

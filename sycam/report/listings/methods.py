@@ -171,14 +171,14 @@ def _operators(method: Method) -> list[Operator]:
 _INTRODUCTION = """\
 # Methods
 
-What stands beside a search, and what `sycam evaluate` and `sycam.CAM` take by name. This page is
-written by `python -m sycam.report.listings.methods`, from the definitions themselves;
-`sycam methods show NAME` says more of one, in algebra and with its operators
-([the language](language.md)).
+CAMs and controls that are scored beside the candidates of a search, and that `sycam evaluate` and
+`sycam.CAM` take by name. This page is written by `python -m sycam.report.listings.methods`, from
+the definitions themselves; `sycam methods show NAME` says more of one, in algebra and with its
+operators ([the language](language.md)).
 
 A *weight* is a number for each channel, a *map* one for each channel and place; the heatmap is the
-ReLU of their sum with the activations `A`, enlarged and scaled to [0, 1]. Formulas that searches
-found are in the [zoo](zoo.md).
+ReLU of the activations `A` times these, summed over channels, enlarged and scaled to [0, 1].
+Formulas that searches found are in the [zoo](zoo.md).
 
 | kind | what they are |
 |---|---|\

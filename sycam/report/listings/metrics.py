@@ -23,9 +23,9 @@ from sycam.report.plain_table import plain_table
 from sycam.support.text.terminal import shown
 
 _INVARIANCES = {
-    "weights": "formulas of equal weights are one to it",
-    "exact": "formulas of equal maps before scaling are one to it",
-    "positive-scale": "c times the weights, c > 0, scores as the weights do",
+    "weights": "formulas of equal weights score alike",
+    "exact": "formulas of equal maps before scaling score alike",
+    "positive-scale": "the weights times any c > 0 score alike",
     "ranking": "only the order of the pixels, with ties, counts",
 }
 
@@ -250,35 +250,37 @@ def _capital(text: str) -> str:
 _INTRODUCTION = """\
 # Metrics
 
-A metric says how good a heatmap is; a search finds the formula that has most of it. This page is
+A metric says how good a heatmap is; a search finds the formula that scores best. This page is
 written by `python -m sycam.report.listings.metrics`, from the definitions themselves.
 
 ## Choosing a metric
 
 What should a heatmap be good for?
 
-- **It should show what the network uses**: a removal metric. `road` is the default: it removes
-  pixels so that the network cannot see the shape of what is missing, asks of both ends of the
-  ranking, and needs nothing but images. `insertion` and `deletion` are what most papers report;
-  their baselines are images such as the network has never seen.
+- **It should show what the network uses**: a removal metric. `road` is the default: it removes the
+  most and the least relevant pixels, fills the holes so that the network cannot see their shape,
+  and needs nothing but images. `insertion` and `deletion` are what most papers report;
+  they show the network images unlike any that it was trained on.
 - **It should show where the object is**: a localisation metric, if there are masks or boxes.
-  `energy-pointing-game` and `iou` see the whole map, `pointing-game` a single pixel. A network
-  that uses the background does not lose by it, so look at a removal metric as well.
-- **It should be small, and enough**: a confidence metric. `average-drop` and
+  `energy-pointing-game` and `iou` see the whole map, `pointing-game` a single pixel. They do not
+  see whether the network uses the background instead, so look at a removal metric as well.
+- **It should be small, and sufficient for the class**: a confidence metric. `average-drop` and
   `increase-in-confidence` alone are won by a map that is 1 everywhere; `adcc` weighs them against
   `complexity` and `coherency`.
 - **It should hold still**: a robustness metric. All of these are won by maps that ignore the image;
   take them as a requirement or as a term beside a removal metric.
-- **It should depend on class and weights**: a sanity metric, as a requirement. It is no goal.
+- **It should depend on class and weights**: a sanity metric, as a requirement, not as a goal.
 
-Whatever is optimised is also what is gamed: each section below says how. Therefore a validation
+Whatever is optimised can be gamed: each section below says how. Therefore a validation
 shows metrics that were *not* optimised on images that were not searched, and
-`--require "class-sensitivity>0.2"` refuses winners that fail in another respect.
+`--require "class-sensitivity>0.2"` refuses winners that fail in another respect. How to choose,
+with examples: [Choosing a metric](choosing_a_metric.md).
 
-A *pass* is one forward pass on a changed image, a *measurement* a forward and a backward pass;
-both are of one candidate and one image, at most, and *shared* ones of one image whatever the
-number of candidates. Metrics of one formula, or of one evaluation, share passes where they change
-the images alike.
+The sections below give for each metric what it *needs*: a *pass* is a forward pass on a changed
+image, a *measurement* a forward and a backward pass, both per candidate and image, at most;
+*shared* ones are per image, whatever the number of candidates. Its *bound* is the best score that
+any heatmap could get, by which searches drop what cannot win; its *invariance* says which heatmaps
+score alike.
 
 ## Writing a metric
 
@@ -287,16 +289,16 @@ the images alike.
 | `road` | a metric with the defaults of its paper |
 | `road:noise=0,percentiles=20+40+60` | with options; a list is joined by `+` |
 | `0.7*road + 0.3*iou`, `(road + iou) / 2` | a weighted sum of scores |
-| `road - 0.5*complexity`, `1 - deletion` | less of what is better when lower |
+| `road - 0.5*complexity`, `1 - deletion` | a term that is better when lower, with a minus |
 | `harmonic(road, iou)` | the harmonic mean: 0 where one of them is 0 or less |
-| `min(road, iou)` | the least of them |
+| `min(road, iou)` | the lowest of them |
 | `path/to/file.py:name` | [a metric of your own](custom_metrics.md); the file is run |
 
 Plus and minus have spaces around them, as names hold hyphens and lists hold plus signs: `road-morf`
 is one metric. The terms of a sum must pull in one direction, and what `harmonic` and `min` combine
 must be better when higher; the error says what to write instead. Scores are combined image by
-image; only where the figure of a term is no mean over images (it says so below) the figures of the
-whole set are.
+image, except where the figure of a term is not a mean over images (it says so below): then the
+figures of the whole set are.
 
 ## All metrics
 """

@@ -139,7 +139,7 @@ def _row(*cells: str) -> str:
 _INTRODUCTION = f"""# The zoo: formulas that searches found
 
 Formulas as text, without weights, each with the network, layer and metric that it was found for,
-its figures on held-out images and the published CAMs beside it. This page is written by
+its figures on held-out images and those of published CAMs. This page is written by
 `python -m sycam.report.listings.zoo`, from the file that SyCAM reads.
 
 {fill(f"**{WARNING}**", 100)}
@@ -148,8 +148,8 @@ All cells are in [RESULTS.md](../benchmarks/RESULTS.md).
 
 ## Using one
 
-`zoo:NAME` stands wherever a method or a first guess does. Layers that a formula names stay as they
-are, so that such a formula serves only networks with layers of these names.
+`zoo:NAME` can stand wherever a method or a first guess can. A formula that names layers fits only
+networks with layers of these names.
 
 ```
 sycam zoo
@@ -186,11 +186,11 @@ sycam synthesize --network NETS.py:NAME --images IMAGES --metric road --out runs
 sycam zoo --entry runs/mine --name mine-road
 ```
 
-The second derives the run again (`sycam verify`) and prints its entry, with the command that found
-it, only where every claim holds. Say in `images` which data set it is, by a name that others can
-get; put the entry into `sycam/methods/zoo.json` and its figures into `benchmarks/RESULTS.md`, name
-that page as `source`, and write this page again. A winner that is a published CAM is refused; a
-formula that is behind its rivals is not: it says what not to expect.
+The second command verifies the run (`sycam verify`) and, where every claim holds, prints its entry,
+with the command that found it. In `images` name the data set as others can find it; put the entry
+into `sycam/methods/zoo.json` and its figures into `benchmarks/RESULTS.md`, name
+that page as `source`, and generate this page again. A winner that is a published CAM is refused; a
+formula that is behind its rivals is welcome: it says what not to expect.
 """
 
 
