@@ -13,6 +13,7 @@ from sycam.data.images import ImageSet
 from sycam.drawing.overlays import draw_grid
 from sycam.drawing.style import USUAL, Style
 from sycam.errors import OptionError
+from sycam.evidence import ignores_target
 from sycam.methods import Method, is_habit
 from sycam.methods.method import BLURRED, CONTROL
 from sycam.problem.explained_network import ExplainedNetwork
@@ -85,6 +86,13 @@ class Ranked:
         return against is not None and not self.level and against.difference.mean < 0
 
 
+def _class_agnostic(row: Ranked) -> bool:
+    """Whether nothing that it reads depends on what is explained; False of what reads no leaves
+    but runs the network itself."""
+    leaves = row.method.leaves
+    return bool(leaves) and ignores_target(leaves)
+
+
 @dataclass(frozen=True)
 class Recommendation:
     """Published CAMs at the layers of a network, ranked by a metric.
@@ -152,6 +160,10 @@ class Recommendation:
             said.append("That is what everybody uses")
         elif usual is not None:
             said.append(f"{usual.where}, what everybody uses, has {self._beside(usual)}")
+        if _class_agnostic(best):
+            others = [r for r in rivals if r.place is not None and not _class_agnostic(r)]
+            first = f"; the first that does not: {others[0].where}" if others else ""
+            said.append(f"{best.name} shows the same whatever is explained{first}")
         if best.kind == BLURRED:
             plain = [r for r in self.rows if r.heldout and r.kind not in (BLURRED, CONTROL)]
             plain.sort(key=lambda r: r.place or len(self.rows))

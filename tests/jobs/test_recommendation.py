@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import sycam
 from sycam import evaluate, recommend
 from sycam.cli import app
 from sycam.data import demo
@@ -80,6 +81,17 @@ def test_a_control_that_is_no_worse_is_said(small_network):
     given = recommend(small_network, images, "road", "3", budget="1h")
     assert "A control, " in given.verdict
     assert "these images tell little" in given.verdict
+
+
+@pytest.mark.parametrize("name", ["lafam", "fem", "eigen-cam", "grad-cam", "fullgrad"])
+def test_a_method_that_ignores_what_is_explained_is_said_to(found, name):
+    row = next(r for r in found.rows if r.name == name)
+    winner = replace(found.validation.winner, name=row.method.name)
+    other = replace(found, validation=replace(found.validation, rows=(winner,)))
+    images = demo_images("heldout", 4, 0).images
+    cam = sycam.CAM(demo.network(), "features", name)
+    same = torch.equal(cam(images, 0), cam(images, 7))
+    assert (f"{name} shows the same whatever is explained" in other.verdict) == same
 
 
 def test_what_a_budget_cuts_is_said():
