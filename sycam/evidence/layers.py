@@ -200,7 +200,7 @@ def find_sites(
     for name in chosen:
         seen.check(name)
     note = (
-        f"{len(chosen)} layers are searched, the deepest first: {', '.join(chosen)}; one forward "
+        f"{len(chosen)} layers are looked at, the deepest first: {', '.join(chosen)}; one forward "
         "and backward pass serves all, their activations and gradients take "
         f"{sum(map(seen.room, chosen)):.3g} MiB per image, {seen.room(chosen[0]):.3g} at the "
         "deepest alone"

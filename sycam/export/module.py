@@ -106,7 +106,7 @@ def module_source(
     imports, functions = _merged(texts, taken={*dict(_names(text)), *_locals(program)})
     imports += [line for file in files for line in _imports(file)]
     code = "\n\n\n".join([*functions, text.strip()]) + "\n"
-    use = re.sub("NAME|LAYER", lambda m: {"NAME": name, "LAYER": layer}[m[0]], template.use)
+    use = re.sub(r"NAME|LAYER\b", lambda m: {"NAME": name, "LAYER": layer}[m[0]], template.use)
     heads = [_docstring(program, name, use, provenance), _needed(imports, code)]
     gap = "\n\n" if isinstance(ast.parse(code).body[0], ast.Assign) else "\n\n\n"
     source = "\n\n".join(heads) + gap + code

@@ -13,11 +13,13 @@ def provenance_of(result: Result, formula: Formula) -> str:
     validation, record = result.validation, result.record
     goals, beside = validation.goals, result.best.known_as and not formula.known_as
     role = f"best {goals[0]}" if len(goals) == 1 else f"a compromise of {' and '.join(goals)}"
+    names = record.network.layers
+    layers = f"layer{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
     lines = [
         f"Found by SyCAM {__version__} on {record.created[:10]}: {role} among "
         f"{record.search.candidates} distinct formulas",
         f"of grammar {record.grammar.name!r}, on {record.data.search_images} images, "
-        f"network {record.network.name!r}, layer {record.network.layer!r}.",
+        f"network {record.network.name!r}, {layers}.",
     ]
     if formula.known_as:
         lines.append(

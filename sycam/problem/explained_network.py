@@ -338,6 +338,9 @@ class ExplainedNetwork:
             elif labels is not None:
                 right = self.reading.predicted(evidence.outputs, labels).float().mean()
                 notify(Note(f"the network classifies {right:.1%} of these images correctly"))
+        elsewhere = ""
+        if len(self.layers) == 1:
+            elsewhere = f"; an earlier layer, or {argument('layer', 'auto')}, gives more"
         for layer, measured in zip(self.layers, evidence.layers, strict=True):
             if not measured.differentiated:
                 continue
@@ -353,8 +356,7 @@ class ExplainedNetwork:
                     Note(
                         f"at layer {layer.name!r} the gradients are constant over places (global "
                         "average pooling): Grad-CAM, XGrad-CAM, HiResCAM and CAM coincide and "
-                        "much of the grammar collapses; an earlier layer, or "
-                        f"{argument('layer', 'auto')}, gives more"
+                        f"much of the grammar collapses{elsewhere}"
                     )
                 )
 

@@ -32,7 +32,7 @@ from sycam.networks import NamedNetwork
 from sycam.networks.output_forms import AUTO
 from sycam.networks.readings import PROBES
 from sycam.problem.correctness import classified_correctly
-from sycam.problem.shares import HELD_OUT, SEARCHED, check_counts, shares
+from sycam.problem.shares import HELD_OUT, LEAST, SEARCHED, check_counts, shares
 from sycam.support.arguments import argument
 
 Images = Tensor | np.ndarray | Sequence | ImageSet | ImageSource | Dataset | DataLoader | str | Path
@@ -270,6 +270,13 @@ def _split(
     fit: Fit | None,
 ) -> tuple[ImageSet, ImageSet]:
     """The images divided into the numbers asked for, or as many as there are."""
+    if search_images is None and heldout is None and 4 <= len(images) < 2 * LEAST:
+        half = len(images) // 2
+        some = f"{argument('search_images', half)}, {argument('heldout', len(images) - half)}"
+        raise DataError(
+            f"there are only {len(images)} images; at least {LEAST} to search on and {LEAST} held "
+            f"out are taken unless you say how many; give more images, or {some}"
+        )
     refusal = DataError("there are no images")
     for searched, held_out in shares(len(images), search_images, heldout):
         counts = {"search": searched, "heldout": held_out}

@@ -184,13 +184,13 @@ class Recommendation:
     @property
     def cut(self) -> tuple[str, ...]:
         """What the budget cut, in sentences."""
-        said, longer = [], f"a longer {argument('budget')} does"
+        said, longer = [], f"a longer {argument('budget')}"
         partly = sum(row.place is None for row in self.rows)
         if self.not_scored:
             there = len(self.rows) + len(self.not_scored)
             said.append(
                 f"{len(self.not_scored)} of {there} were not scored ({_some(self.not_scored)}); "
-                f"{longer}"
+                f"{longer} scores them"
             )
         if partly:
             said.append(
@@ -200,7 +200,7 @@ class Recommendation:
         if self.validation.images < self.unseen_images:
             said.append(
                 f"{self.validation.images} of {self.unseen_images} other images were measured; "
-                f"{longer} more"
+                f"{longer} measures more"
             )
         return tuple(said)
 
@@ -331,7 +331,7 @@ class Recommendation:
     def head(self) -> tuple[str, ...]:
         """Titles of the columns of :meth:`lines`."""
         arrow = "↑" if self.higher_is_better else "↓"
-        return ("method", "layer", f"ranking {arrow}", f"held out {arrow}", "first ahead")
+        return ("method", "layer", f"ranking {arrow}", f"held out {arrow}", "lead of first")
 
     @property
     def title(self) -> str:
@@ -347,7 +347,7 @@ class Recommendation:
             return figure
         gain = row.against.difference
         return (
-            f"{figure}: the first is {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] ahead, "
+            f"{figure}: a lead of {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], "
             f"p {p_text(row.against.p_holm)}"
         )
 

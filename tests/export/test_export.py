@@ -327,3 +327,16 @@ def test_a_name_that_would_mean_two_things_is_refused():
             TARGETS["torch"].source(parse("finished(G)"), "SomeCAM")
     with pytest.raises(OptionError, match="'maximum' would mean two things"):
         TARGETS["torch"].source(parse("max(G)"), "maximum")
+
+
+@pytest.mark.parametrize("base", sorted(TARGETS))
+def test_the_docstring_says_which_layer_to_give(base):
+    """Nothing else does: a formula that names one layer is exported as one of any layer."""
+    target = TARGETS[base]
+    if target.writes_network or target.needs_sycam:
+        return
+    one = target.source(parse("smooth(abs(G))"), "SomeCAM", layer="features.5")
+    assert "features.5" in ast.get_docstring(ast.parse(one))
+    two = target.source(parse("cam[low](G) * cam[high](G)"), "SomeCAM", layer="low")
+    said = ast.get_docstring(ast.parse(two))
+    assert "SomeCAM(network) as" in said or "SomeCAM(model)" in said or "LAYERS" in said

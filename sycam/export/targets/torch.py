@@ -14,8 +14,19 @@ TARGET = ClassTarget(
         "standalone.py",
         helpers=(finish,),
         measures=True,
+        use="""It needs torch alone:
+
+    with NAME(network, "LAYER") as cam:
+        heatmaps = cam(images)  # Tensor[N,H,W] in [0, 1]""",
     ),
     of_layers=ClassTemplate(
-        "standalone.py", helpers=(finish,), measures=True, differs="standalone_of_layers.py"
+        "standalone.py",
+        helpers=(finish,),
+        measures=True,
+        differs="standalone_of_layers.py",
+        use="""It needs torch alone, and finds its layers by their names:
+
+    with NAME(network) as cam:
+        heatmaps = cam(images)  # Tensor[N,H,W] in [0, 1]""",
     ),
 )

@@ -166,11 +166,11 @@ def overview(result: Result, explained: ExplainedNetwork, unseen: ImageSet) -> P
 
 
 def columns_of(result: Result) -> dict[str, str]:
-    """Column title to formula: the winner, Grad-CAM, and the best published CAM."""
+    """Column title to formula: the winner, Grad-CAM, and the best published CAM, each of them once
+    where the winner is one of them."""
     usual = at_deepest(HABIT, result)
-    names = dict.fromkeys(
-        (result.best.expression, usual, result.validation.best_published or usual)
-    )
+    published = dict.fromkeys((usual, result.validation.best_published or usual))
+    names = [result.best.expression, *(n for n in published if n != result.best.known_as)]
     return {name: name for name in names}
 
 
