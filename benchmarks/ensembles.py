@@ -21,7 +21,7 @@ from pathlib import Path
 from cells import NETWORKS
 
 from sycam.applications import EnsembleResult, ensemble
-from sycam.applications.ensembles.result import WINNER, EnsembleRow
+from sycam.applications.ensembles.rows import WINNER, EnsembleRow
 from sycam.scoring.statistics import Interval
 
 

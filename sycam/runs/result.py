@@ -34,7 +34,7 @@ from sycam.runs.candidates import (
     read_candidates,
 )
 from sycam.runs.certificate import Certificate
-from sycam.runs.file_names import RESULT_FILE
+from sycam.runs.file_names import ENSEMBLE_FILE, RESULT_FILE
 from sycam.runs.known_method import KnownMethod
 from sycam.runs.record import RunRecord
 from sycam.runs.trust import check_files
@@ -371,6 +371,8 @@ def load(path: str | Path) -> Result:
             if begun
             else "expected the folder of a finished run"
         )
+        if path.is_dir() and (path / ENSEMBLE_FILE).exists():
+            hint = "it holds an ensemble, which sycam.applications.EnsembleResult.load reads"
         raise RunError(f"there is no result in '{path}'; {hint}")
     try:
         data = read_json(file, LARGEST)

@@ -18,6 +18,7 @@ from sycam.metrics import Metric
 from sycam.scoring.scorer import Score
 from sycam.search.selection.rules import ordering
 from sycam.search.selection.select import Candidate, paired_scores
+from sycam.support.arguments import argument
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +29,10 @@ class Chosen:
         vote: the ensemble.
         singles: of each member the threshold that is best for it.
         percents: that could be chosen.
-        effects: what each member adds.
+        effects: what each member adds; none where the time was over before that could be told.
         effects_percent: at which threshold that was measured.
         scored: number of ensembles of two or more members.
+        cut: whether the time was over before all was scored that the search asked for.
     """
 
     vote: Vote
@@ -39,6 +41,7 @@ class Chosen:
     effects: tuple[Effect, ...]
     effects_percent: float
     scored: int
+    cut: bool
 
 
 class Chooser:
@@ -59,18 +62,21 @@ class Chooser:
         self._seed = seed
         self._known: dict[Vote, Score] = {}
         self._figures: dict[Vote, float] = {}  # higher is better, NaN where it may not win
+        self._cut = False
 
     def chosen(self) -> Chosen:
         """Search.
 
         Raises:
-            RunError: no ensemble can win, as all are flat on many images or overflow.
+            RunError: no ensemble can win, as all are flat on many images or overflow, or the time
+                was over before one was scored.
         """
         count, percents = len(self._members), self._how.shares
         self._scores.begin("Scoring single CAMs", count * len(percents))
         for place in range(count):
             for percent in percents:
-                self._measure(Vote((place,), percent))
+                if self._try(Vote((place,), percent)) is None:
+                    raise self._too_short(f"{len(self._known)} single CAMs with a threshold")
         # Where thresholds tie, that which leaves most of the heatmap.
         singles = [
             self._best([Vote((place,), percent) for percent in reversed(percents)])
@@ -78,22 +84,33 @@ class Chooser:
         ]
         usual = max(percents, key=lambda q: (self._average(q), q))
         possible = size_of_space(count, len(percents))
-        self._scores.begin("Scoring ensembles", min(possible, self._how.budget))
-        design = screening(count, usual, self._seed)
-        for vote in design:
-            self._measure(vote)
-        by_vote = {vote: self._metric.per_image(self._known[vote].values) for vote in design}
-        found = effects(self._members.names, by_vote, self._metric.higher_is_better, self._seed)
-        if possible <= self._how.budget:
-            for vote in every(count, percents):
-                self._measure(vote)
-        else:
+        foreseen = self._how.foreseen(possible)
+        known = foreseen == possible or self._how.limit.candidates is not None
+        self._scores.begin("Scoring ensembles", foreseen if known else None)
+        found = self._effects(usual)
+        if foreseen == possible:
+            self._all(every(count, percents))
+        elif not self._cut:
             for start in self._starts(singles, found, usual):
                 climb(start, count, percents, self._figures, self._try)
             explore(count, percents, self._figures, self._try)
         ensembles = [vote for vote in self._known if not vote.single]
+        if not ensembles:
+            raise self._too_short("single CAMs alone")
         best = self._best(sorted(ensembles, key=lambda vote: (len(vote.places), vote)), True)
-        return Chosen(best, tuple(singles), percents, found, usual, len(ensembles))
+        return Chosen(best, tuple(singles), percents, found, usual, len(ensembles), self._cut)
+
+    def _effects(self, percent: float) -> tuple[Effect, ...]:
+        """What each member adds, by the whole design; nothing where there is no time for it."""
+        design = screening(len(self._members), percent, self._seed)
+        if not self._all(design):
+            return ()
+        by_vote = {vote: self._metric.per_image(self._known[vote].values) for vote in design}
+        return effects(self._members.names, by_vote, self._metric.higher_is_better, self._seed)
+
+    def _all(self, votes: Iterable[Vote]) -> bool:
+        """Score them one after the other; whether there was time for all."""
+        return all(self._try(vote) is not None for vote in votes)
 
     def _measure(self, vote: Vote) -> float:
         if vote not in self._known:
@@ -105,8 +122,22 @@ class Chooser:
 
     def _try(self, vote: Vote) -> float | None:
         """The figure, or None where the budget is spent."""
-        spent = sum(not one.single for one in self._known) >= self._how.budget
-        return None if spent and vote not in self._known else self._measure(vote)
+        if vote in self._known:
+            return self._figures[vote]
+        most, spent = self._how.limit.candidates, sum(not one.single for one in self._known)
+        if not vote.single and most is not None and spent >= most:
+            return None
+        if self._scores.late(self._members.vote(vote), SEARCH):
+            self._cut = True
+            return None
+        return self._measure(vote)
+
+    def _too_short(self, done: str) -> RunError:
+        return RunError(
+            f"the time of {self._how.limit} was over when {done} were scored, and no ensemble: "
+            f"their scores are kept, and the same goes on from there; or give a longer "
+            f"{argument('budget')}, fewer {argument('percents')} or {argument('search_images')}"
+        )
 
     def _average(self, percent: float) -> float:
         """Of all single CAMs with one threshold."""

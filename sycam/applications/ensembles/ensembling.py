@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +13,11 @@ from torch import nn
 
 from sycam.applications.cams import Given, Setting, named
 from sycam.applications.ensembles import judging
-from sycam.applications.ensembles.choosing import Chooser
+from sycam.applications.ensembles.choosing import Chooser, Chosen
 from sycam.applications.ensembles.members import members_of
 from sycam.applications.ensembles.options import EnsembleOptions
 from sycam.applications.ensembles.result import EnsembleResult
+from sycam.applications.ensembles.rows import ChosenThreshold
 from sycam.applications.ensembles.scores import Part, Scores, identity, open_journal
 from sycam.applications.ensembles.subsets import screening, size_of_space
 from sycam.applications.ensembles.votes import Members, Vote
@@ -36,10 +37,12 @@ from sycam.problem.problem import read_and_divide
 from sycam.problem.request import Request
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.recording import images_digest
+from sycam.search.budget import Budget, Evidence
 from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 
 _UNUSED = ("precision", "fusion")  # of ExplainOptions: each member stands at a layer of its own
+_KEPT = 0.4  # of a budget in time: for the held-out images, at most
 _OTHER_NOISE = 1  # is added to the seed for the levels that judge
 
 
@@ -91,6 +94,7 @@ def ensemble(  # noqa: PLR0913 (public)
         SycamError: for anything given that cannot be used; the message says how to mend it.
     """
     how, data, explain = with_keywords(options, how, data, explain, without=_UNUSED)
+    how = replace(how, budget=how.limit.started())
     metric = find_metric(metric)
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)
@@ -163,15 +167,17 @@ class _Posed:
         folder = Path("runs") / name if out is None else Path(out)
         parts, can_choose = self._measured(notify)
         with closing(open_journal(folder, parts, digest)) as journal:
-            scores = Scores(parts, journal, notify)
+            scores = Scores(parts, journal, notify, self._limit(how, parts))
             notify(Stage("Preparing the network"))
             self._plan(how, parts, notify)
             chosen = Chooser(self.members, self.metric, scores, how, self.explained.seed).chosen()
-            judged = judging.judged(chosen, self.members, self.rivals, scores, self.explained.seed)
-            thresholds: tuple = ()
+            seed = self.explained.seed
+            thresholds: tuple[ChosenThreshold, ...] = ()
+            unchosen: tuple[str, ...] = ()
+            judged, left = judging.judged(chosen, self.members, self.rivals, scores, seed)
             if how.adaptive and can_choose:
-                thresholds = judging.thresholds(chosen, self.members, scores, self.explained.seed)
-        notes = self.notes
+                thresholds, unchosen = judging.thresholds(chosen, self.members, scores, seed)
+        notes = (*self.notes, *_cut(how, chosen, left, unchosen))
         if how.adaptive and not can_choose:
             notes += (
                 f"Thresholds were not chosen image by image: {self.metric.text} compares with "
@@ -199,10 +205,8 @@ class _Posed:
             search_images=len(self.searched),
             heldout_images=len(self.unseen),
             notes=notes,
-            method=replace(
-                self.members.alone(chosen.vote),
-                name=f"top {chosen.vote.percent:g} % of {len(chosen.vote.places)} CAMs",
-            ),
+            votes=self.members.texts(chosen.vote),
+            method=self.members.alone(chosen.vote),
             examples=examples,
             path=folder,
         )
@@ -231,14 +235,28 @@ class _Posed:
         """Make the network as fast as pays, and say how much there is to do."""
         singles = len(self.members) * len(how.shares)
         searched, unseen = (len(part.context) for part in parts[:2])
-        ensembles = min(how.budget, size_of_space(len(self.members), len(how.shares)))
-        heldout = 2 * len(self.members) + len(self.rivals) + 2
-        if len(parts) > 2 and how.adaptive:
-            heldout += singles  # at half of the levels, twice
+        possible = size_of_space(len(self.members), len(how.shares))
+        ensembles = how.foreseen(possible)
+        heldout = self._judged(how, parts)
         passes = self.metric.passes * (searched * (singles + ensembles) + unseen * heldout)
-        if passes:
+        if passes and how.limit.seconds is None:
             notify(Note(f"at most {passes:,} forward passes on changed images"))
+        if passes:
             self.explained.classifier.plan(passes)
+
+    def _judged(self, how: EnsembleOptions, parts: Sequence[Part]) -> int:
+        """How many scores the held-out images are to have, at most."""
+        found = 2 * len(self.members) + len(self.rivals) + 2
+        if len(parts) > 2 and how.adaptive:
+            found += len(self.members) * len(how.shares)  # at half of the levels, twice
+        return found
+
+    def _limit(self, how: EnsembleOptions, parts: Sequence[Part]) -> Budget:
+        """The budget, of whose time what judging takes is kept, but no more than a part."""
+        searched, unseen = (len(part.context) for part in parts[:2])
+        images = unseen * self._judged(how, parts) + searched * (1 + len(self.rivals))
+        most = _KEPT * (how.limit.seconds or 0.0)
+        return replace(how.limit, evidence=lambda pace: Evidence(kept=min(pace * images, most)))
 
 
 def _halves(metric: Metric) -> tuple[AtLevels, AtLevels] | None:
@@ -246,6 +264,21 @@ def _halves(metric: Metric) -> tuple[AtLevels, AtLevels] | None:
         return halves(metric)
     except OptionError:
         return None
+
+
+def _cut(
+    how: EnsembleOptions, chosen: Chosen, left: Sequence[str], unchosen: Sequence[str]
+) -> Iterator[str]:
+    """What a budget in time cut, in sentences."""
+    if chosen.cut:
+        many = f"{chosen.scored} ensemble" + ("s" if chosen.scored > 1 else "")
+        yield f"The time of {how.limit} was over after {many}: the same goes on from there."
+    if not chosen.effects:
+        yield "What each member adds takes more of them than there was time for."
+    if left:
+        yield f"Not judged on held-out images, for lack of time: {', '.join(left)}."
+    if unchosen:
+        yield f"Thresholds image by image were not judged, for lack of time: {', '.join(unchosen)}."
 
 
 def _text(members: Members, vote: Vote) -> str | None:
@@ -256,8 +289,9 @@ def _text(members: Members, vote: Vote) -> str | None:
 def _check_budget(how: EnsembleOptions, members: int, seed: int) -> None:
     """OptionError where not even the members' effects could be told."""
     needed = sum(not vote.single for vote in screening(members, how.shares[0], seed))
-    if how.budget < min(needed, size_of_space(members, len(how.shares))):
+    possible = size_of_space(members, len(how.shares))
+    if how.limit.candidates is not None and how.foreseen(possible) < min(needed, possible):
         raise OptionError(
             f"{argument('budget')} must be at least {needed} for {members} members, so that their "
-            f"effects can be told, got {how.budget}"
+            f"effects can be told, got {how.limit.candidates}"
         )

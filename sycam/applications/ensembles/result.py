@@ -3,101 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sycam.applications.ensembles.effects import Effect
+from sycam.applications.ensembles.rows import SINGLE, WINNER, ChosenThreshold, EnsembleRow
+from sycam.applications.ensembles.votes import voting
 from sycam.applications.keeping import keep_result
+from sycam.applications.tables import Table
 from sycam.drawing.overlays import ImageRow, grid_figure
 from sycam.drawing.plot import Plot, written
-from sycam.errors import OptionError
+from sycam.errors import OptionError, RunError
 from sycam.methods import Method
+from sycam.runs.file_names import ENSEMBLE_FILE
+from sycam.scoring.journal import JOURNAL_FILE
 from sycam.scoring.statistics import CONFIDENCE, Comparison, Interval, caution
 from sycam.support.arguments import argument
-from sycam.support.schema import Count, Figure, to_plain
+from sycam.support.bounded_json import SchemaError, read_json
+from sycam.support.files import TABLE
+from sycam.support.schema import Count, from_plain, to_plain
 from sycam.support.text.html_table import html_table
 from sycam.support.text.table import as_frame
 from sycam.support.text.terminal import printable
 
-ENSEMBLE, FORMULA, MEMBER, THRESHOLDED, WINNER = (
-    "ensemble", "formula", "member", "thresholded", "synthesised",
-)  # fmt: skip
-KINDS = {
-    ENSEMBLE: "the ensemble that the search images choose",
-    FORMULA: "the same as one formula, whose votes are counted on the layers' grids",
-    MEMBER: "a single CAM",
-    THRESHOLDED: "a single CAM with the threshold that the search images choose for it",
-    WINNER: "the winner of a search, which is no member",
-}
-SINGLE = (MEMBER, THRESHOLDED)
-JSON_FILE, TABLE_FILE, PICTURE_FILE = "ensemble.json", "ensemble.csv", "ensemble.png"
+JSON_FILE, TABLE_FILE, PICTURE_FILE = ENSEMBLE_FILE, "ensemble.csv", "ensemble.png"
 SCHEMA = 1
+_APART = ("method", "examples", "path")  # of what is kept as JSON
 COLUMNS = (
     "name", "kind", "percent", "search", "heldout", "low", "high", "difference",
     "difference_low", "difference_high", "p", "p_holm", "flat",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EnsembleRow:
-    """One method on search and held-out images.
-
-    Attributes:
-        name: of the member, the formula, or the ensemble.
-        kind: of :data:`KINDS`.
-        percent: of the pixels that are held; 100 where there is no threshold.
-        search: its figure on the search images, in the metric's own direction.
-        heldout: that on the held-out images, with its 95 % interval.
-        against: the ensemble less this one, positive where the ensemble is better, Holm-corrected
-            over all rows; None of the ensemble itself.
-        flat: on how many held-out images its heatmap ranks nothing.
-        scores: ``[N]`` what each held-out image adds to the figure.
-    """
-
-    name: str
-    kind: str
-    percent: float
-    search: Figure
-    heldout: Interval
-    against: Comparison | None
-    flat: Count
-    scores: tuple[Figure, ...] = field(repr=False)
-
-    @property
-    def title(self) -> str:
-        """The name, with the threshold where there is one; of the ensemble, whose members are
-        listed elsewhere, what it is."""
-        if self.kind == THRESHOLDED:
-            return f"{self.name}, top {self.percent:g} %"
-        return {ENSEMBLE: "the ensemble", FORMULA: "the same as one formula"}.get(
-            self.kind, self.name
-        )
-
-
-@dataclass(frozen=True)
-class ChosenThreshold:
-    """A single CAM whose threshold is chosen image by image, judged on the held-out images.
-
-    Half of the metric's levels choose, the other half judge, with other noise.
-
-    Attributes:
-        member: its name.
-        percent: the threshold that the search images choose for all images.
-        fixed: its figure with that threshold, by the levels that judge.
-        adaptive: its figure with thresholds chosen image by image, by the same levels.
-        gain: the second less the first, Holm-corrected over the members.
-        taken: on how many images each threshold was chosen, in the order of ``percents``.
-    """
-
-    member: str
-    percent: float
-    fixed: Interval
-    adaptive: Interval
-    gain: Comparison
-    taken: tuple[Count, ...]
 
 
 @dataclass(frozen=True)
@@ -115,15 +53,19 @@ class EnsembleResult:
         expression: the ensemble as a formula, which searches, exports and :class:`sycam.CAM` take;
             None where a member is computed directly.
         rows: the ensemble first, then what it is compared with, best held out first.
-        effects: what each member adds on the search images, at ``effects_percent``.
+        effects: what each member adds on the search images, at ``effects_percent``; empty where a
+            budget in time did not hold that.
         effects_percent: the threshold at which single CAMs are best on average.
         thresholds: of single CAMs chosen image by image; empty where the metric cannot choose.
         scored, possible: how many ensembles were scored on the search images, and how many there
             are.
         search_images, heldout_images: how many.
-        notes: what to know before the figures are trusted.
-        method: the ensemble, for :func:`sycam.evaluate` at the same layers.
-        examples: held-out images with the members' and the ensemble's heatmaps.
+        notes: what to know before the figures are trusted, and what a budget in time cut.
+        votes: how each member in the ensemble is named in full: its formula, or its name and layer.
+        method: the ensemble, for :func:`sycam.evaluate` at the same layers; None where it was
+            loaded and a member is none of this installation's.
+        examples: held-out images with the members' and the ensemble's heatmaps; none where it was
+            loaded.
         path: the folder where all is kept.
     """
 
@@ -145,6 +87,7 @@ class EnsembleResult:
     search_images: Count
     heldout_images: Count
     notes: tuple[str, ...] = ()
+    votes: tuple[str, ...] = ()
     method: Method | None = field(default=None, repr=False, compare=False)
     examples: tuple[ImageRow, ...] = field(default=(), repr=False, compare=False)
     path: Path | None = field(default=None, compare=False)
@@ -183,9 +126,43 @@ class EnsembleResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON; NaN and infinity are None."""
-        apart = ("method", "examples", "path")
-        names = [name for name in self.__dataclass_fields__ if name not in apart]
+        names = [name for name in self.__dataclass_fields__ if name not in _APART]
         return {"schema": SCHEMA, **{name: to_plain(getattr(self, name)) for name in names}}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> EnsembleResult:
+        """What :func:`sycam.applications.ensemble` or :meth:`save` kept.
+
+        Args:
+            folder: which has ``ensemble.json``, or this file.
+
+        Raises:
+            RunError: it is not there, damaged, or of another version.
+        """
+        path = Path(folder)
+        file = path / JSON_FILE if path.is_dir() else path
+        if not file.is_file():
+            begun = (path / JOURNAL_FILE).is_file()
+            hint = (
+                "it has not finished: the same sycam ensemble goes on there"
+                if begun
+                else "expected the folder of a finished sycam ensemble"
+            )
+            raise RunError(f"there is no ensemble in '{path}'; {hint}")
+        try:
+            data = read_json(file, TABLE)
+            schema = data.get("schema") if isinstance(data, dict) else None
+            if schema != SCHEMA:
+                raise RunError(f"'{file}' has schema {schema!r:.80}, this version reads {SCHEMA}")
+            found = from_plain(cls, {k: v for k, v in data.items() if k not in _APART}, JSON_FILE)
+            if not found.rows or not any(row.kind in SINGLE for row in found.rows):
+                raise SchemaError("rows lack the ensemble or every single CAM")
+        except (OSError, ValueError, SchemaError) as error:
+            raise RunError(
+                f"cannot read the ensemble in '{file}': {error}; the same sycam ensemble writes it "
+                "again from its scores"
+            ) from None
+        return replace(found, method=voting(found.votes, found.percent), path=file.parent)
 
     def table(self) -> list[dict[str, Any]]:
         """A line per row, by the names in :data:`COLUMNS`."""
@@ -224,8 +201,10 @@ class EnsembleResult:
             OptionError: no examples were made.
         """
         if not self.examples:
+            kept = self.path is not None and (self.path / PICTURE_FILE).is_file()
+            seen = f"; '{self.path / PICTURE_FILE}' is the picture" if kept else ""
             raise OptionError(
-                f"no images were kept to draw: ask for some by {argument('examples')}"
+                f"no images were kept to draw: ask for some by {argument('examples')}{seen}"
             )
         title = f"{self.metric} on held-out images; the ensemble's figure is "
         return Plot(grid_figure(self.examples, f"{title}{self.ensemble.heldout.mean:.3f}"))
@@ -243,7 +222,7 @@ class EnsembleResult:
             written(self.plot().figure, folder / PICTURE_FILE, within=folder)
         return folder
 
-    def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(self) -> Iterator[Table]:
         """Title, head and lines of the tables that people are shown."""
         sign = "↑" if self.higher_is_better else "↓"
         yield (
@@ -257,7 +236,13 @@ class EnsembleResult:
                 for row in self.rows
             ],
         )  # fmt: skip
-        yield (
+        if self.effects:
+            yield self._effects()
+        if self.thresholds:
+            yield self._thresholds()
+
+    def _effects(self) -> Table:
+        return (
             f"What each member adds, over ensembles at top {self.effects_percent:g} %, on "
             f"{self.search_images} search images",
             ("member", "effect", "95 %", "with it", "without it"),
@@ -269,19 +254,20 @@ class EnsembleResult:
                 for one in self.effects
             ],
         )  # fmt: skip
-        if self.thresholds:
-            yield (
-                "Thresholds of single CAMs chosen image by image, by the levels that judge",
-                ("member", "one for all", "figure", "image by image", "gain", "95 %", "p, Holm"),
-                [
-                    (
-                        one.member, f"top {one.percent:g} %", f"{one.fixed.mean:.4f}",
-                        f"{one.adaptive.mean:.4f}", f"{one.gain.difference.mean:+.4f}",
-                        _range(one.gain.difference, "+"), f"{one.gain.p_holm:.2g}",
-                    )
-                    for one in self.thresholds
-                ],
-            )  # fmt: skip
+
+    def _thresholds(self) -> Table:
+        return (
+            "Thresholds of single CAMs chosen image by image, by the levels that judge",
+            ("member", "one for all", "figure", "image by image", "gain", "95 %", "p, Holm"),
+            [
+                (
+                    one.member, f"top {one.percent:g} %", f"{one.fixed.mean:.4f}",
+                    f"{one.adaptive.mean:.4f}", f"{one.gain.difference.mean:+.4f}",
+                    _range(one.gain.difference, "+"), f"{one.gain.p_holm:.2g}",
+                )
+                for one in self.thresholds
+            ],
+        )  # fmt: skip
 
     @property
     def headline(self) -> str:

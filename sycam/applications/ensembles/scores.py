@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.scoring.scorer import Score, Scorer
+from sycam.search.budget import Budget
 from sycam.support.arguments import argument
 
 SEARCH, HELDOUT, CHOOSING, JUDGING = range(4)
@@ -47,15 +49,20 @@ class Scores:
             and at those that judge.
         journal: where scores are kept.
         notify: watches the progress.
+        limit: the time of all, with what of it is kept for the held-out images.
+
+    Attributes:
+        pace: measured seconds of a score on a search image; 0 where none was measured.
     """
 
-    def __init__(self, parts: Sequence[Part], journal: Journal, notify: Notify):
+    def __init__(self, parts: Sequence[Part], journal: Journal, notify: Notify, limit: Budget):
         self.parts, self._journal, self._notify = parts, journal, notify
         self._scorers = [Scorer(part.metric, part.evidence, part.context) for part in parts]
-        self._done = 0
+        self._done, self._limit = 0, limit
+        self.pace, self._measured = 0.0, 0
 
-    def begin(self, text: str, total: int) -> None:
-        """Say that a piece of work begins, of so many scores."""
+    def begin(self, text: str, total: int | None) -> None:
+        """Say that a piece of work begins, of so many scores, where that is known."""
         self._done = 0
         self._notify(Stage(text, total))
 
@@ -64,11 +71,23 @@ class Scores:
         name = recorded_name(method)
         score = self._journal.known.get((name, part))
         if score is None:
+            began = time.monotonic()
             score = self._scorers[part].score_method(method)
             self._journal.append(part, [name], [score])
+            if part == SEARCH:
+                each = (time.monotonic() - began) / len(self.parts[part].context)
+                self._measured += 1
+                self.pace += (each - self.pace) / self._measured
         self._done += 1
         self._notify(Step(self._done))
         return score
+
+    def late(self, method: Method, part: int) -> bool:
+        """Whether there is no time to measure this one, which is not known yet."""
+        if (recorded_name(method), part) in self._journal.known:
+            return False
+        searching = part == SEARCH and self._limit.elapsed > self._limit.for_search(self.pace)
+        return searching or self._limit.spent
 
 
 def open_journal(folder: Path, parts: Sequence[Part], identity: str) -> Journal:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from sycam.errors import SycamError
 from sycam.evidence import Evidence, stacked
 from sycam.heatmaps import Heatmaps
 from sycam.language import Expression, parse_weights
 from sycam.language.signatures import SALIENCY
-from sycam.methods import Method
+from sycam.methods import Method, find_method
 from sycam.methods.method import OWN, from_maps
 from sycam.metrics import Context
 from sycam.scoring.journaled_scorer import recorded_name
@@ -116,9 +117,15 @@ class Members:
         )
 
     def alone(self, vote: Vote) -> Method:
-        """The same, which keeps nothing of the other members."""
+        """The same, which keeps nothing of the other members and has a short name."""
         some = Members([self.methods[place] for place in vote.places])
-        return some.vote(Vote(tuple(range(len(some))), vote.percent))
+        found = some.vote(Vote(tuple(range(len(some))), vote.percent))
+        return replace(found, name=f"top {vote.percent:g} % of {len(some)} CAMs")
+
+    def texts(self, vote: Vote) -> tuple[str, ...]:
+        """How its members are named, so that :func:`voting` finds them again: by formula, or by
+        name and layer."""
+        return tuple(_in_full(self.methods[place]) for place in vote.places)
 
     def _heatmaps(self, place: int, layers: Sequence[Evidence], context: Context) -> Heatmaps:
         """One member's, kept as long as the evidence lives."""
@@ -148,6 +155,24 @@ class Members:
         if vote.single:
             return parse_weights(heat[0])
         return parse_weights(f"{' + '.join(votes)} + {share} * ({' + '.join(heat)})")
+
+
+def voting(texts: Sequence[str], percent: float) -> Method | None:
+    """The ensemble of members that are named in full, as :meth:`Members.texts` names them.
+
+    None where one is not known here, such as a method or an operator of somebody's own.
+    """
+    try:
+        members = Members([find_method(text) for text in texts])
+    except SycamError:
+        return None
+    return members.alone(Vote(tuple(range(len(members))), percent)) if len(members) > 1 else None
+
+
+def _in_full(method: Method) -> str:
+    name = recorded_name(method)
+    placed = f"{name}@{method.site}"
+    return placed if method.site and not name.endswith(f"@{method.site}") else name
 
 
 def _name(members: Sequence[str], percent: float) -> str:

@@ -116,6 +116,98 @@ def test_an_interrupted_search_ends_as_one_that_was_not(network, images, tmp_pat
     assert found(network, images, tmp_path / "b") == whole
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that stands still but for a second each score."""
+    now, score_method = [0.0], Scorer.score_method
+
+    def slow(*args, **kwargs):
+        now[0] += 1
+        return score_method(*args, **kwargs)
+
+    monkeypatch.setattr(Scorer, "score_method", slow)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_time_is_kept_and_what_it_cut_is_gone_on_with(network, images, tmp_path, clock):
+    """Of 9 single CAMs, 12 ensembles and what judges them, with thresholds image by image."""
+    metric = "road-morf:percentiles=20+40+60+80"
+    whole = found(network, images, tmp_path / "whole", metric, budget="1h")
+    assert (whole.scored, whole.notes) == (12, ())
+    took = clock[0]
+    results, times, at_once = [], [], 6  # what judges one member at three thresholds
+    while not results or results[-1] != whole:
+        before = clock[0]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sycam.applications.ensembles.ensembling._KEPT", 0.1)
+            results.append(found(network, images, tmp_path / "a", metric, budget="12s"))
+        times.append(clock[0] - before)
+    assert max(times) <= 12 + at_once
+    assert sum(times) <= took + 2 * len(times)  # no score twice; two judge other ensembles
+    first = results[0]
+    assert 0 < first.scored < 12
+    assert len(first.rows) >= 2
+    assert first.chosen_single.kind in ("member", "thresholded")
+    assert "The time of 12s was over" in " ".join(first.notes)
+    assert "What each member adds" not in "".join(title for title, *_ in first.tables())
+    assert "Not judged on held-out images, for lack of time: " in str(first)
+    assert "Thresholds image by image were not judged, for lack of time: grad-cam," in str(first)
+    assert [one.scored for one in results] == sorted(one.scored for one in results)
+
+
+def test_a_time_that_holds_no_ensemble_loses_nothing(network, images, tmp_path, clock):
+    with pytest.raises(RunError, match=r"time of 4s.*no ensemble.*kept"):
+        found(network, images, tmp_path / "a", budget="4s")
+    with pytest.raises(RunError, match="not finished"):
+        EnsembleResult.load(tmp_path / "a")
+    before = clock[0]
+    result = found(network, images, tmp_path / "a")
+    apart = found(network, images, tmp_path / "b")
+    assert result == apart
+    assert clock[0] - before < 2 * (len(result.rows) * 2 + 9 + 12)
+
+
+def test_a_kept_result_is_loaded_as_it_was(network, images, tmp_path):
+    members = ["grad-cam@1", "layer-cam@3", "eigen-cam@3", "smooth(G)"]
+    result = found(network, images, tmp_path / "a", members=members, layer=["1", "3"], examples=1)
+    again = EnsembleResult.load(tmp_path / "a")
+    assert again == result
+    assert str(again) == str(result)
+    assert EnsembleResult.load(tmp_path / "a" / "ensemble.json") == result
+    scores = [
+        sycam.evaluate(network, ["1", "3"], images[:6], [one.method], [DROP]).scores
+        for one in (result, again)
+    ]
+    ours, theirs = (next(iter(one.values())) for one in scores)
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(OptionError, match=r"ensemble\.png"):
+        again.plot()
+    assert EnsembleResult.load(again.save(tmp_path / "b")) == result
+
+
+def test_a_result_that_cannot_be_loaded_says_why(network, images, tmp_path):
+    result = found(network, images, tmp_path / "a")
+    file = tmp_path / "a" / "ensemble.json"
+    kept = file.read_text()
+    for text, said in [
+        (kept[:-9], "no JSON"),
+        (kept.replace('"schema": 1', '"schema": 9'), "schema 9"),
+        (kept.replace('"percent": ', '"percnt": '), "lacks 'percent'"),
+        (json.dumps({**json.loads(kept), "rows": []}), "single CAM"),
+    ]:
+        file.write_text(text)
+        with pytest.raises(RunError, match=said):
+            EnsembleResult.load(tmp_path / "a")
+    file.write_text(kept.replace('"votes": [', '"votes": ["somebodys(G)", '))
+    assert EnsembleResult.load(tmp_path / "a").method is None
+    assert EnsembleResult.load(tmp_path / "a").rows == result.rows
+    with pytest.raises(RunError, match="no ensemble"):
+        EnsembleResult.load(tmp_path)
+    with pytest.raises(RunError, match=r"EnsembleResult\.load"):
+        sycam.load(tmp_path / "a")
+
+
 def test_thresholds_are_chosen_by_levels_that_do_not_judge(network, images, tmp_path):
     result = found(network, images, tmp_path / "a", "road-morf:percentiles=20+40+60+80")
     assert {one.member for one in result.thresholds} == set(MEMBERS)
@@ -198,7 +290,8 @@ def test_unasked_no_member_takes_a_pass_for_each_channel():
         ({"members": ["grad-cam", "runs/none"]}, RunError, "no folder of a run"),
         ({"percents": (0, 20)}, OptionError, "percents must be"),
         ({"percents": "ten"}, OptionError, "percents must be"),
-        ({"budget": 0}, OptionError, "budget must be"),
+        ({"budget": 0}, OptionError, "budget 0 is not understood"),
+        ({"budget": "soon"}, OptionError, "90s, 20m or 2h"),
         ({"budget": 3, "members": list(ELEVEN[:7])}, OptionError, "at least 15 for 7 members"),
         ({"layer": "4x"}, SycamError, "layer"),
         ({"metric": "conservation-axiom"}, OptionError, "channel weights"),
