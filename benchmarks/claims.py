@@ -23,10 +23,9 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from cells import NETWORKS, network
-from hot_spots import coco
+from cells import NETWORKS
 from torch import Tensor, nn
-from transfer import CIFAR
+from transfer import CIFAR, validation_images
 
 import sycam
 from sycam.applications import ablate
@@ -139,7 +138,7 @@ SETTINGS = {
     "resnet20-layer2": Setting(RESNET, "layer2", CIFAR_IMAGES, 200, "ResNet-20, layer2"),
     "squeezenet": Setting(SQUEEZENET, "fire9", PHOTOGRAPHS, 32, "SqueezeNet, fire9"),
     "lite0": Setting(
-        lambda: network("lite0", "lite0"), "blocks.14", partial(coco, 224), 68,
+        lambda: NETWORKS["lite0"][0], "blocks.14", some(partial(validation_images, 224)), 32,
         "EfficientNet-Lite0, blocks.14",
     ),
 }  # fmt: skip

@@ -51,9 +51,8 @@ def draw_noise_levels(points: Mapping[str, Sequence[Point]], title: str = "") ->
                     levels, means, marker=_MARKS[place % len(_MARKS)], ms=3.5, lw=1.2,
                     color=colour, label=texts[method],
                 )  # fmt: skip
-            dress(
-                axis, f"{kind} noise" if row is grid[-1] else "", name if kind == kinds[0] else ""
-            )
+            below = f"level of {kind} noise" if name == list(points)[-1] else ""
+            dress(axis, below, name if kind == kinds[0] else "")
     handles, labels = grid[0][0].get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
     for text in legend.get_texts():

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sycam.drawing.plot import on_any_ground
 from sycam.errors import OptionError
 
-_HEADS = ("image", "full budget", "moved", "attacked")
+_HEADS = ("full budget", "moved")  # between both images
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +20,14 @@ class Attacked:
     """One image.
 
     Attributes:
-        title: what is said of it.
+        title, attacked: what is said over it as it was, and over the attacked image.
         before, after: uint8 ``[H,W,3]``.
         marked: bool ``[H,W]``, where it had the full budget.
         moved: ``[H,W]`` from -1 to 1, mean over channels, in shares of the full budget.
     """
 
     title: str
+    attacked: str
     before: np.ndarray
     after: np.ndarray
     marked: np.ndarray
@@ -46,9 +47,9 @@ def draw_perturbations(attacked: Sequence[Attacked], title: str = "") -> Figure:
     """
     if not attacked:
         raise OptionError("there is no image to draw")
-    figure = Figure(figsize=(6.4, 0.5 + 1.65 * len(attacked)), layout="constrained")
+    figure = Figure(figsize=(6.4, 0.5 + 1.75 * len(attacked)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(attacked), len(_HEADS), squeeze=False)
+    grid = figure.subplots(len(attacked), len(_HEADS) + 2, squeeze=False)
     for row, one in zip(grid, attacked, strict=True):
         for axis in row:
             axis.set_axis_off()
@@ -56,9 +57,9 @@ def draw_perturbations(attacked: Sequence[Attacked], title: str = "") -> Figure:
         row[1].imshow(one.marked, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         row[2].imshow(one.moved, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         row[3].imshow(one.after, interpolation="nearest")
-        row[0].set_title(one.title, fontsize=7, parse_math=False)
-        for axis, head in zip(row[1:], _HEADS[1:], strict=True):
-            axis.set_title(head, fontsize=7)
+        heads = (one.title, *_HEADS, one.attacked)
+        for axis, head in zip(row, heads, strict=True):
+            axis.set_title(head, fontsize=7, parse_math=False)
     if title:
         figure.suptitle(title, fontsize=9, parse_math=False)
     on_any_ground(figure)

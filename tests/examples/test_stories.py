@@ -233,3 +233,23 @@ def test_somebody_whose_classifier_must_withstand_small_changes(load, tmp_path, 
     assert results["plain"].accuracy.robust != results["part"].accuracy.robust
     assert Path("robust/part/weights.safetensors").is_file()
     assert Path("robust/attacked.png").stat().st_size > 5000
+
+
+def test_somebody_who_cannot_decide_between_cams(load, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = ["--members", "grad-cam", "layer-cam", "--search", "8", "--heldout", "16"]
+    kept, heatmaps = story(load, "agreement_of_cams")(given)
+    assert kept.members == ("grad-cam", "layer-cam")
+    assert heatmaps.shape == (2, 64, 64)
+    assert kept.expression in capsys.readouterr().out
+    assert Path("vote/ensemble.png").stat().st_size > 5000
+
+
+def test_somebody_with_noisy_images(load, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = ["--count", "8", "--noises", "gaussian:0.1+0.5", "--methods", "grad-cam", "layer-cam"]
+    found = story(load, "noisy_images")([*given, "random-weights"])
+    assert {row.method for row in found.pooled} == {"grad-cam", "layer-cam", "random-weights"}
+    assert "Steady and most responsive: " in capsys.readouterr().out
+    for name in ("robustness", "robustness_ranks", "consistency_ranks"):
+        assert Path(f"noise/{name}.png").stat().st_size > 5000

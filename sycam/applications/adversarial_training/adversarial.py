@@ -15,6 +15,7 @@ from torch import Tensor
 from sycam.applications.adversarial_training.pixels import PixelScale
 from sycam.applications.tables import as_text
 from sycam.data.images import ImageSet
+from sycam.drawing.overlays import shortened
 from sycam.drawing.perturbations import Attacked, draw_perturbations
 from sycam.drawing.plot import Plot, written
 from sycam.errors import OptionError, RunError
@@ -30,6 +31,7 @@ JSON_FILE, TABLE_FILE, IMAGES_FILE, PICTURE_FILE = (
 SCHEMA = 1
 COLUMNS = ("image", "label", "before", "after", "marked", "largest")
 _DRAWN = 6
+_LONGEST = 20  # characters of a class in a picture
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class AdversarialImages:
         images: as they were.
         adversarial: ``[N,C,H,W]`` the attacked ones, in the network's input scale.
         marked: bool ``[N,H,W]``.
+        class_names: in the network's order, for pictures; None where they are not known.
     """
 
     network: str
@@ -77,6 +80,7 @@ class AdversarialImages:
     images: ImageSet = field(repr=False, compare=False)
     adversarial: Tensor = field(repr=False, compare=False)
     marked: Tensor = field(repr=False, compare=False)
+    class_names: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
 
     @property
     def natural(self) -> float:
@@ -125,7 +129,8 @@ class AdversarialImages:
         away = scale.pixels(moved.images) - scale.pixels(shown.images.cpu())
         drawn = [
             Attacked(
-                f"class {row.label}, predicted {row.before}, attacked {row.after}",
+                f"{self._class(row.label)}\npredicted: {self._class(row.before)}",
+                f"attacked\npredicted: {self._class(row.after)}",
                 shown.picture(i),
                 moved.picture(i),
                 _middle(self.marked[i]).numpy(),
@@ -135,6 +140,10 @@ class AdversarialImages:
         ]
         title = f"{self.network}, {self.attack}, eps {255 * self.eps:.3g}/255"
         return Plot(draw_perturbations(drawn, title))
+
+    def _class(self, number: int) -> str:
+        known = self.class_names is not None and number < len(self.class_names)
+        return shortened(self.class_names[number], _LONGEST) if known else f"class {number}"
 
     def save(self, folder: str | Path) -> Path:
         """Write ``adversarial.npz``, ``attack.json``, ``attack.csv`` and ``attack.png``.

@@ -80,9 +80,8 @@ def adversarial_images(  # noqa: PLR0913 (public)
     eps = budget.full
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)
-        subject = subject_of(
-            open_network(network), images, labels, count, seed, device, "heldout", notify
-        )
+        known = open_network(network)
+        subject = subject_of(known, images, labels, count, seed, device, "heldout", notify)
         given, device_used = subject.images, device_of(subject.network)
         budgets = None if cam is None else cam_budgets(subject, cam, layer, reshape, budget)
         notify(Stage(f"{title_of(how)} within {eps:.4g}", len(given)))
@@ -122,6 +121,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
         images=given,
         adversarial=moved,
         marked=marked,
+        class_names=known.class_names or given.class_names,
     )
     if out is not None:
         result.save(out)

@@ -134,6 +134,11 @@ def test_a_result_is_text_a_table_and_pictures():
     assert "Friedman" in result._repr_html_()
     for figure in FIGURES:
         assert result.plot("ranks", figure)._repr_png_()[:4] == b"\x89PNG"
+    levels = result.plot().figure.axes
+    told = [(axis.get_xlabel(), axis.get_ylabel()) for axis in levels]
+    below, beside = (list(filter(None, one)) for one in zip(*told, strict=True))
+    assert below == ["level of gaussian noise", "level of blur noise"]
+    assert beside == list(FIGURES)
     with pytest.raises(UnknownNameError, match="ranks"):
         result.plot("rank")
 
