@@ -52,9 +52,10 @@ docs: $(DOCS)/.installed
 	$(DOCS)/bin/python docs/site/gather.py
 	cd build/site && ../docs-venv/bin/zensical build --clean --strict -f zensical.toml
 
-# The pictures of README.md and docs/gallery.md; SYCAM_DATA has the network's weights.
+# The pictures of README.md and docs/; SYCAM_DATA has the network's weights.
 gallery: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/gallery.py
+	$(BIN)/python benchmarks/applications.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -13,6 +13,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 LEAVES = ["--images", "1", "--channels", "4", "--grid", "3", "--size", "8", "--repeats", "1"]
 RUNS = {
+    "applications": (["noise", "--out", "pictures"], ["pictures/noise.png ("]),
     "busy_cores": (
         [
             "--metric",
