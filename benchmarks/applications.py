@@ -115,10 +115,15 @@ PARTS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> list[Path]:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Path]:
+    parser = make_parser()
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")

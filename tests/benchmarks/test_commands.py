@@ -62,7 +62,8 @@ def test_options_of_a_benchmark_are_understood(command, benchmark_file):
     module = benchmark_file(Path(file).stem)
     for given in alternatives(words):
         options = module.make_parser().parse_args(given)
-        assert set(getattr(options, "names", ())) <= set(getattr(module, "SETTINGS", ()))
+        known = {*getattr(module, "SETTINGS", ()), *getattr(module, "PARTS", ())}
+        assert set(getattr(options, "names", ())) <= known
 
 
 @pytest.mark.parametrize("command", OF_MODULES)
