@@ -18,7 +18,7 @@ from cells import NETWORKS
 
 from sycam.applications import RobustnessResult, robustness
 from sycam.applications.noise_study.figures import FIGURES
-from sycam.applications.noise_study.options import NOISES
+from sycam.applications.noise_study.options import USUAL
 
 LAYERS = {"resnet20": "layer2", "busi": "bn5_relu", "demo": "features.8"}
 MEASURED = ("resnet20", "busi")
@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(LAYERS)}")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--noises", default=NOISES)
+    parser.add_argument("--noises", default=USUAL)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None)
     return parser

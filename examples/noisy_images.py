@@ -3,7 +3,7 @@
     python examples/noisy_images.py [--network demo] [--layer features.8] [--images demo]
         [--methods grad-cam layer-cam ...] [--count 32] [--out noise]
 
-Five kinds of noise, weak to strong: consistency where the prediction stays, responsiveness where it
+Four kinds of noise, weak to strong: consistency where the prediction stays, responsiveness where it
 changes, both with intervals over images; which CAMs cannot be told apart; and two pictures, the
 figures over the levels of noise and the critical-difference diagram.
 """
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> RobustnessResult:
         "--methods", nargs="+", help="methods, formulas, folders of runs",
         default=["grad-cam", "layer-cam", "hirescam", "random-weights"],
     )  # fmt: skip
-    parser.add_argument("--noises", default="gaussian,salt-and-pepper,speckle,uniform,blur")
+    parser.add_argument("--noises", default="gaussian,salt-and-pepper,speckle,blur")
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("noise"))
     given = parser.parse_args(arguments)
