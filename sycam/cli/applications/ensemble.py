@@ -100,7 +100,7 @@ def ensemble(
 
       sycam ensemble --metric road
 
-      sycam ensemble --network nets.py:resnet --images photos/ --member eleven --out runs/eleven
+      sycam ensemble --network nets.py:resnet --images photos/ --member eleven --budget 20m
 
       sycam ensemble --member grad-cam --member layer-cam@layer2 --member runs/mine --run runs/mine
     """

@@ -307,7 +307,8 @@ def test_the_command_prints_and_keeps_what_the_call_returns(tmp_path):
     arguments = [
         "ensemble", "--metric", "iou", "--member", "grad-cam", "--member", "relu(G)",
         "--percents", "30,100", "--search-images", "8", "--heldout-images", "16",
-        "--examples", "1", "--out", str(tmp_path / "a"), "--csv", str(tmp_path / "t.csv"),
+        "--examples", "1", "--budget", "1h", "--out", str(tmp_path / "a"),
+        "--csv", str(tmp_path / "t.csv"),
     ]  # fmt: skip
     shown = CliRunner().invoke(app, [*arguments, "--quiet"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
