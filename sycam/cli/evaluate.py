@@ -18,7 +18,7 @@ from sycam.cli.options.shared import (
     ClassNames,
     Count,
     Csv,
-    Device,
+    Devices,
     LayerNames,
     Log,
     Network,
@@ -66,7 +66,7 @@ def evaluate(
     as_json: AsJson = False,
     quiet: Quiet = False,
     log: Log = None,
-    device: Device = None,
+    device: Devices = None,
     workers: Workers = None,
 ) -> None:
     """Score named methods and expressions under metrics, as a table.

@@ -21,7 +21,7 @@ from sycam.cli.options.shared import (
     Checkpoint,
     ClassNames,
     Csv,
-    Device,
+    Devices,
     LayerNames,
     Log,
     Network,
@@ -105,7 +105,7 @@ def synthesize(
     as_json: AsJson = False,
     quiet: Quiet = False,
     log: Log = None,
-    device: Device = None,
+    device: Devices = None,
     workers: Workers = None,
 ) -> None:
     """Search for the formula that scores best, and validate it on unseen images.

@@ -16,12 +16,8 @@ from sycam.evidence import Layers
 from sycam.methods import Method, find_method, shown_methods
 from sycam.metrics import Metric, find_metric
 from sycam.networks import NamedNetwork, open_network
-from sycam.problem.explained_network import (
-    ExplainedNetwork,
-    check_scorable,
-    check_volumes,
-    on_device,
-)
+from sycam.problem.devices import devices_of, on_device
+from sycam.problem.explained_network import ExplainedNetwork, check_scorable, check_volumes
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided
@@ -219,15 +215,18 @@ def evaluate(  # noqa: PLR0913 (public)
         of_weights = any(m.of_weights for m in chosen.values())
         methods = [m for m in shown_methods() if m.has_weights or not of_weights]
     compared = {m.name: m for m in map(find_method, methods)}
+    devices = devices_of(device)
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)
-        known = on_device(open_network(network), device)
+        known = on_device(open_network(network), devices[0])
         masked = any(m.needs_masks for m in chosen.values())
         image_set = read_undivided(images, data, known, count, seed, explain.output, masked, notify)
         for metric in chosen.values():
             check_volumes(metric, image_set)
             check_scorable(metric, compared.values())
-        explained = ExplainedNetwork.prepare(known, layer, image_set, explain, seed, device, notify)
+        explained = ExplainedNetwork.prepare(
+            known, layer, image_set, explain, seed, devices[0], notify
+        )
         notify(Stage("Measuring activations and gradients", len(image_set)))
         leaves = frozenset().union(*(one.leaves for one in (*compared.values(), *chosen.values())))
         evidence, context = explained.measure(image_set, notify, leaves, gradients=False)
@@ -235,7 +234,7 @@ def evaluate(  # noqa: PLR0913 (public)
             metric.check(context)
         cells, scores, degenerate = {}, {}, {}
         under = list(chosen.values())
-        with scoring_by(workers, executor, notify) as scoring:
+        with scoring_by(workers, executor, notify, devices) as scoring:
             scorer = scoring.scorer(under[0], evidence, context)
             notify(Stage("Preparing the network"))
             scorer.prepare(len(compared), under)

@@ -15,6 +15,7 @@ from sycam.export import suggested_base
 from sycam.grammar import Grammar
 from sycam.metrics import Metric
 from sycam.networks import NamedNetwork
+from sycam.problem.devices import devices_of
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem, Question
@@ -91,7 +92,8 @@ def synthesize(  # noqa: PLR0913 (public)
         require: what the winner must be as well, on the search images, like
             ``"class-sensitivity>0.2"``: a metric, one of ``< <= > >=`` and a number.
         seed: decides splits, noise, controls and resampling.
-        device: where to run; CUDA where there is one if None.
+        device: where to run; CUDA where there is one if None. Several of this machine, as
+            ``"cuda:0,cuda:1"``, have a worker each, or share the number of ``workers``.
         out: the run's folder, ``runs/<network>-<metric>-<hash>`` if None. A folder with an
             unfinished run of the same configuration is resumed. Where the run is finished, its
             result is returned at once, if network, images and options are those on record; a larger
@@ -124,9 +126,10 @@ def synthesize(  # noqa: PLR0913 (public)
     console, budget = console_of(progress), search.budget.started()
     if search.storage is not None:
         opened(search.storage)  # before anything is measured: it may be out of reach
+    devices = devices_of(device)
     asked = Request(
         network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
-        device, search.adapt,
+        devices[0], search.adapt,
     )  # fmt: skip
     validated: list[Validated] = []
 
@@ -137,7 +140,7 @@ def synthesize(  # noqa: PLR0913 (public)
     with Watcher(console, _first(metric) if console else "") as watch:
         tell_all = each(keep, watch, notify)
         try:
-            with scoring_by(workers, executor, tell_all) as scoring:
+            with scoring_by(workers, executor, tell_all, devices) as scoring:
                 result = _derived(asked, search, budget, out, scoring, tell_all)
             if report and validated and result.validation.rows:
                 tell_all(Stage("Drawing pictures and writing the page"))

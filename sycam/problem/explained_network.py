@@ -51,6 +51,7 @@ from sycam.networks.layouts.reshaping import Reshape, UserReshape
 from sycam.networks.readings import PROBES, USUAL, Reading
 from sycam.networks.steadiness import unsteadiness
 from sycam.networks.untouched import copied, device_of, moved, untouched
+from sycam.problem.devices import device_for
 from sycam.problem.options import ExplainOptions
 from sycam.support.arguments import argument
 from sycam.support.content_digest import content_digest, network_digest
@@ -435,29 +436,6 @@ def target_text(target: Target) -> str:
         name = getattr(target, "__qualname__", type(target).__qualname__)
         return f"callable {name} {(content_digest(target) or secrets.token_hex(32))[:16]}"
     return str(target)
-
-
-def on_device(known: NamedNetwork, device: str | torch.device | None) -> NamedNetwork:
-    """The network where it runs, where it is ours to move: one that was loaded by its name."""
-    if known.source is not None:
-        known.module.to(device_for(device, known.module))
-    return known
-
-
-def device_for(device: str | torch.device | None, network: nn.Module) -> torch.device:
-    """Where a network runs: as told; CUDA where there is one if None."""
-    if device is None:
-        own = device_of(network)
-        return torch.device("cuda") if own.type == "cpu" and torch.cuda.is_available() else own
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(
-            f"{argument('device')} {str(device)!r} cannot be used: {reason}"
-        ) from None
-    return chosen
 
 
 def _names_of_images(

@@ -22,7 +22,8 @@ from sycam.metrics.composition.levels import halves
 from sycam.metrics.composition.objectives import Objectives
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
-from sycam.problem.explained_network import ExplainedNetwork, check_volumes, on_device
+from sycam.problem.devices import on_device
+from sycam.problem.explained_network import ExplainedNetwork, check_volumes
 from sycam.problem.identity import identity_of
 from sycam.problem.images import (
     Images,

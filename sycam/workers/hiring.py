@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import torch
 
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, ignore
 from sycam.inference import sharing_cores
+from sycam.problem.devices import unlike
 from sycam.scoring.scoring import IN_PROCESS, Scoring
 from sycam.support.arguments import argument
 from sycam.workers.pools import RAY, Executor, checked_workers, processes
@@ -24,6 +27,7 @@ def scoring_by(
     workers: int | str | None,
     executor: Executor | Callable[[], Executor] | None = None,
     notify: Notify = ignore,
+    devices: Sequence[str | torch.device | None] = (None,),
 ) -> Iterator[Scoring]:
     """Who scores within a call.
 
@@ -31,24 +35,37 @@ def scoring_by(
         workers: number of processes of this machine, ``"auto"`` or ``"ray"``.
         executor: of the user's, see :class:`~sycam.workers.pools.Executor`.
         notify: is told of threads and of workers that were lost.
+        devices: of :func:`sycam.problem.devices.devices_of`; several take a worker each, or as
+            many as there are, in turn.
 
     Raises:
-        OptionError: both are given, or one is not understood.
+        OptionError: both are given, one is not understood, or does not go with several devices.
     """
+    several = tuple(map(str, devices)) if len(devices) > 1 else ()
     if workers is not None and executor is not None:
         raise OptionError(
             f"{argument('workers')} and {argument('executor')} are given; give one of them: the "
             "executor has workers of its own"
         )
+    if several and (executor is not None or workers == RAY):
+        whose = argument("executor") if executor is not None else argument("workers", RAY)
+        raise OptionError(
+            f"{argument('device')} names {len(several)} devices, which processes of this machine "
+            f"would share; by {whose}, whoever places the workers says which device each has: "
+            "name one, the run's own"
+        )
+    if said := unlike(several):
+        notify(Note(said))
     with ExitStack() as stack:
-        if workers is None and executor is None:
+        if workers is None and executor is None and not several:
             stack.enter_context(sharing_cores(lambda text: notify(Note(text))))
             yield IN_PROCESS
             return
         if workers == RAY:
             team = Team(RayExecutor, notify=notify)
-        elif workers is not None:
-            team = Team(processes(checked_workers(workers)), owned=True, notify=notify)
+        elif executor is None:
+            count = checked_workers(workers, len(devices))
+            team = Team(processes(count, several), owned=True, notify=notify)
         else:
             team = Team(executor, notify=notify)
         stack.callback(team.close)

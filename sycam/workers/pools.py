@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from sycam.errors import OptionError
 from sycam.support.arguments import argument
 from sycam.support.cores import cores
+from sycam.workers.worker import compute_on
 
 AUTO, RAY = "auto", "ray"
 UNKNOWN = 16  # workers that are assumed of an executor that does not say
@@ -59,15 +60,19 @@ def as_executor(executor: Any) -> tuple[Executor, Callable[[], Executor] | None]
     )
 
 
-def checked_workers(workers: int | str) -> int:
+def checked_workers(workers: int | str | None, devices: int = 1) -> int:
     """The number of workers.
 
     Args:
-        workers: a number, or ``"auto"`` for one each core that this process may use.
+        workers: a number, or ``"auto"`` for one each core that this process may use; where there
+            are several devices, one each device, as if None.
+        devices: that they are spread over.
 
     Raises:
-        OptionError: neither.
+        OptionError: neither, or fewer than devices.
     """
+    if devices > 1 and workers in (AUTO, None):
+        return devices
     if workers == AUTO:
         return cores()
     if isinstance(workers, str) and workers.isdecimal():
@@ -77,17 +82,51 @@ def checked_workers(workers: int | str) -> int:
             f"{argument('workers')} must be a number from 1 on, {AUTO!r} or {RAY!r}; got "
             f"{workers!r}"
         )
+    if workers < devices:
+        raise OptionError(
+            f"{argument('workers', workers)} is fewer than the {devices} devices that "
+            f"{argument('device')} names; each takes a worker or several: leave "
+            f"{argument('workers')} out for one each, or name fewer devices"
+        )
     return int(workers)
 
 
-def processes(count: int) -> Callable[[], ProcessPoolExecutor]:
-    """Makes pools of so many processes of this machine, which end with this one."""
+def processes(count: int, devices: Sequence[str] = ()) -> Callable[[], ProcessPoolExecutor]:
+    """Makes pools of so many processes of this machine, which end with this one.
+
+    Args:
+        count: of processes.
+        devices: that they take in turn; each computes where the run does if there are none.
+    """
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
 
     def pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
+        begun = context.Value("l", 0)
+        return ProcessPoolExecutor(
+            count, mp_context=context, initializer=_begin, initargs=(begun, tuple(devices))
+        )
 
     return pool
+
+
+def _begin(begun: Any, devices: tuple[str, ...]) -> None:
+    """Begin as a process of a pool.
+
+    Args:
+        begun: a number that its processes share: of those that have begun.
+        devices: see :func:`processes`.
+    """
+    _end_with_parent()
+    if devices:
+        compute_on(next_device(begun, devices))
+
+
+def next_device(begun: Any, devices: Sequence[str]) -> str:
+    """The device of the next process that begins; ``begun`` counts them."""
+    with begun.get_lock():
+        place = begun.value
+        begun.value += 1
+    return devices[place % len(devices)]
 
 
 def _end_with_parent() -> None:

@@ -18,7 +18,8 @@ from sycam.metrics import Context
 from sycam.networks import NamedNetwork, open_network
 from sycam.networks.layouts.reshaping import UserReshape, find_reshape
 from sycam.networks.readings import Reading
-from sycam.problem.explained_network import ExplainedNetwork, on_device
+from sycam.problem.devices import on_device
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.support.content_digest import network_digest
 from sycam.targets.resolve import is_callable
 from sycam.version import __version__
@@ -98,11 +99,12 @@ class Recipe:
         """What :meth:`to_bytes` wrote, in this run's own process."""
         return unpickled(data)
 
-    def made(self, images: Tensor) -> ExplainedNetwork:
+    def made(self, images: Tensor, device: str | None = None) -> ExplainedNetwork:
         """The network, ready to be measured.
 
         Args:
             images: ``[1,...]`` or more, that it takes.
+            device: where it runs; on the run's own if None.
 
         Raises:
             NetworkError: it is another one here.
@@ -115,7 +117,8 @@ class Recipe:
                 f"{self.versions[1]}; scores are the same where the releases are: install the same"
             )
         declare(*self.operators)
-        known = self._opened()
+        place = device or self.device
+        known = self._opened(place)
         network = known.module
         if network_digest(network) != self.digest:
             raise NetworkError(
@@ -132,7 +135,7 @@ class Recipe:
         )  # fmt: skip
         classifier = Classifier(
             network,
-            torch.device(self.device),
+            torch.device(place),
             score=target if is_callable(target) else None,
             precision=self.precision,
             reading=self.reading,
@@ -142,11 +145,11 @@ class Recipe:
             network, known, layers, target, self.seed, classifier, self.fusion, reading=self.reading
         )
 
-    def _opened(self) -> NamedNetwork:
+    def _opened(self, device: str) -> NamedNetwork:
         if isinstance(self.network, str):
-            return on_device(open_network(self.network), self.device)
+            return on_device(open_network(self.network), device)
         module: nn.Module = unpickled(self.network)
-        return replace(open_network(module), module=module.to(self.device))
+        return replace(open_network(module), module=module.to(device))
 
 
 def _wherever(source: str) -> str:

@@ -43,7 +43,7 @@ class _Bench:
     def put(self, shard: str, data: bytes) -> None:
         """Take a shard in; with the first the network is made."""
         if self._explained is None:
-            self._explained = self._recipe.made(images_of(data))
+            self._explained = self._recipe.made(images_of(data), *_device)
         self._shards[shard] = opened_shard(data, self._explained)
 
     def scorer(self, order: Order) -> Scorer:
@@ -62,8 +62,14 @@ class _Bench:
 
 
 _benches: dict[str, _Bench] = {}
+_device: list[str] = []  # of this process, where it is not the run's
 _MOST = 2  # recipes: a run's own, and the same network in another precision
 _one_at_a_time = threading.RLock()  # an executor may be of threads
+
+
+def compute_on(device: str) -> None:
+    """Compute on a device of this process's own, whichever the run's is."""
+    _device[:] = [device]
 
 
 def perform(order: Order, attached: Mapping[str, bytes]) -> Answer:

@@ -23,6 +23,7 @@ from torch import nn
 
 import sycam
 import sycam.workers.team as team_room
+import sycam.workers.worker as worker_room
 from sycam.errors import NetworkError, OptionError
 
 
@@ -99,6 +100,27 @@ def test_a_factory_that_makes_another_network_each_time_is_refused(tmp_path, sea
     )
     with pytest.raises(NetworkError, match="the same network each time"):
         searched("run", network=f"{file}:make", executor=apart)
+
+
+def test_a_worker_computes_on_its_own_device(searched, apart, monkeypatch):
+    monkeypatch.setattr(worker_room, "_device", [])
+    worker_room.compute_on("cuda:99")
+    with pytest.raises(OptionError, match="device 'cuda:99' cannot be used"):
+        searched("run", executor=apart)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cpu,", "names a device between each two commas"),
+        ("cpu,tpu", "'tpu' cannot be used"),
+        ("cpu,cuda:99", "'cuda:99' cannot be used"),
+        ("cpu,meta", "several kinds"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(searched, device, said):
+    with pytest.raises(OptionError, match=said):
+        searched("run", device=device)
 
 
 # --- real processes ---------------------------------------------------------------------------
@@ -217,6 +239,12 @@ def _children(pid: int) -> list[int]:
     if not tasks.exists():
         pytest.skip("whose children processes are is told by /proc on Linux alone")
     return [int(child) for child in tasks.read_text().split()]
+
+
+@pytest.mark.slow
+def test_devices_share_what_one_would_do(searched, content, apart):
+    expected = content(searched("apart", executor=apart))
+    assert content(searched("devices", device="cpu,cpu")) == expected
 
 
 # --- executors of others ------------------------------------------------------------------------

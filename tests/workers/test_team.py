@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from sycam.events import Note
 from sycam.scoring.scorer import Raw
 from sycam.workers.hiring import scoring_by
 from sycam.workers.orders import Done, Failed, Missing, Order, Parcel
-from sycam.workers.pools import checked_workers
+from sycam.workers.pools import checked_workers, next_device
 from sycam.workers.team import BARREN, LOST, Job, Team
 
 
@@ -193,6 +194,33 @@ def test_an_error_that_cannot_be_sent_is_told_by_its_traceback(jobs):
 def test_a_number_of_workers_that_is_none_is_refused(given):
     with pytest.raises(OptionError, match="workers must be a number from 1 on"):
         checked_workers(given)
+
+
+@pytest.mark.parametrize(
+    ("workers", "devices", "count"), [(None, 2, 2), ("auto", 3, 3), (4, 2, 4), ("5", 5, 5)]
+)
+def test_each_device_has_a_worker(workers, devices, count):
+    assert checked_workers(workers, devices) == count
+
+
+def test_fewer_workers_than_devices_are_refused():
+    with pytest.raises(OptionError, match="workers=1 is fewer than the 2 devices"):
+        checked_workers(1, 2)
+
+
+def test_processes_take_the_devices_in_turn():
+    begun = multiprocessing.Value("l", 0)
+    taken = [next_device(begun, ("cuda:0", "cuda:2")) for _ in range(5)]
+    assert taken == ["cuda:0", "cuda:2", "cuda:0", "cuda:2", "cuda:0"]
+
+
+@pytest.mark.parametrize("given", [("ray", None), (None, Fickle())])
+def test_several_devices_are_of_processes_of_this_machine(given):
+    with (
+        pytest.raises(OptionError, match="whoever places the workers says"),
+        scoring_by(*given, devices=("cpu", "cpu")),
+    ):
+        pass
 
 
 def test_workers_and_executor_exclude_each_other():

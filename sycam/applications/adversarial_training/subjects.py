@@ -22,7 +22,7 @@ from sycam.networks import NamedNetwork, Reshape
 from sycam.networks.output_forms import LOGITS
 from sycam.networks.readings import PROBES
 from sycam.networks.untouched import copied, device_of, dtype_of, moved, untouched
-from sycam.problem.explained_network import device_for
+from sycam.problem.devices import device_for
 from sycam.problem.images import Images, Labels, demo_images, read_images, sample
 from sycam.support.arguments import argument
 

@@ -21,7 +21,7 @@ from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
 from sycam.inference import sharing_cores
 from sycam.networks import NamedNetwork, open_network
-from sycam.problem.explained_network import on_device
+from sycam.problem.devices import on_device
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided

@@ -31,7 +31,7 @@ from sycam.errors import DataError, RunError
 from sycam.networks import LIBRARIES, NamedNetwork, open_network
 from sycam.networks.layouts.reshaping import CHANNELS_LAST, TOKENS
 from sycam.networks.untouched import copied, device_of, moved
-from sycam.problem.explained_network import device_for
+from sycam.problem.devices import device_for
 from sycam.scoring.statistics import Interval
 from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import TABLE, write_whole

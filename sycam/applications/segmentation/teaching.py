@@ -32,7 +32,7 @@ from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import AUTO, Layers
 from sycam.networks import NamedNetwork, Reshape, open_network
 from sycam.networks.untouched import copied, device_of, moved, seeded
-from sycam.problem.explained_network import device_for
+from sycam.problem.devices import device_for
 from sycam.problem.images import Images, Labels
 from sycam.report.progress import Watcher, console_of
 from sycam.support.content_digest import network_digest

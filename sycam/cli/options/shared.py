@@ -87,6 +87,14 @@ Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, cuda:1, …; CUDA where there is one", rich_help_panel=DEVICE),
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        help="cpu, cuda, cuda:1, …; CUDA where there is one; several of this machine, as "
+        "cuda:0,cuda:1, have a worker each, or share the workers",
+        rich_help_panel=DEVICE,
+    ),
+]
 Workers = Annotated[
     str | None,
     typer.Option(
