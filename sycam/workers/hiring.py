@@ -62,7 +62,9 @@ def scoring_by(
             yield IN_PROCESS
             return
         if workers == RAY:
-            team = Team(RayExecutor, notify=notify)
+            cluster = RayExecutor(gpus=_on_gpu(devices[0]))
+            stack.callback(cluster.shutdown)
+            team = Team(cluster, notify=notify)
         elif executor is None:
             count = checked_workers(workers, len(devices))
             team = Team(processes(count, several), owned=True, notify=notify)
@@ -73,3 +75,10 @@ def scoring_by(
         stack.enter_context(one_thread())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sycam-workers-"))
         yield RemoteScoring(team, Path(folder))
+
+
+def _on_gpu(device: str | torch.device | None) -> bool:
+    """Whether a run computes on CUDA, as far as it is said before the network is there."""
+    if device is None:
+        return torch.cuda.is_available()
+    return str(device).startswith("cuda")

@@ -284,18 +284,6 @@ def test_dask(searched, content, apart, tmp_path):
     assert found == expected
 
 
-@pytest.mark.slow
-def test_ray(searched, content, apart, monkeypatch):
-    installed("ray", "pip install 'sycam[ray]'")
-    import ray
-
-    expected = content(searched("apart", executor=apart))
-    try:
-        assert content(searched("ray", workers="ray")) == expected
-    finally:
-        ray.shutdown()
-
-
 MPI = """
 import sys, torch, sycam
 from mpi4py.futures import MPIPoolExecutor
