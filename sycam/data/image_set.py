@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sycam.data.near_copies import look_of
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.streamed import StreamedImages
 from sycam.errors import DataError
 
 
@@ -58,12 +59,16 @@ class ImageSet:
     @cached_property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of each image's float32 values, as hexadecimal text."""
+        if isinstance(self.images, StreamedImages):
+            return self.images.digests
         return tuple(map(image_digest, self.images))
 
     @cached_property
     def looks(self) -> np.ndarray:
         """``[N,8,8]`` (``[N,8,8,8]`` of volumes) by which near copies are told: see
         :mod:`sycam.data.near_copies`."""
+        if isinstance(self.images, StreamedImages):
+            return self.images.looks
         if not len(self):
             return np.zeros((0, *(8,) * (len(self.shape) - 1)), np.float32)
         return np.stack([look_of(image) for image in self.images])

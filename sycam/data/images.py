@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from sycam.data.image_set import ImageSet
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.reader import Reader
 from sycam.data.readers.archive import ArchiveReader, archive_reader, names_unused
 from sycam.data.readers.datasets import open_dataset
 from sycam.data.readers.folder import FileReader, files_reader, folder_reader, table_reader
 from sycam.data.readers.volumes import VolumeReader
-from sycam.data.source import ImageSource, Reader
+from sycam.data.source import ImageSource
 from sycam.data.splits import choose, split
 from sycam.data.tables import listed
 from sycam.errors import DataError, OptionError

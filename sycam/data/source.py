@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 from sycam.data.image_set import ImageSet, image_digest
 from sycam.data.near_copies import look_of
 from sycam.data.pictures import UnreadablePictureError
-from sycam.data.preprocessing import Preprocessing
+from sycam.data.reader import Frame, Reader
+from sycam.data.streamed import Streamed, StreamedImages
 from sycam.data.tables import listed
 from sycam.errors import DataError
 from sycam.support.arguments import argument
@@ -25,78 +25,6 @@ from sycam.support.cores import cores
 from sycam.support.mapped_tensor import blank
 
 AT_ONCE = 32  # images that are decoded before the first of them is handed on
-THREADS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One image as it was read.
-
-    Attributes:
-        image: float32 ``[C, H, W]``, or a volume ``[C, D, H, W]``, in the network's input scale.
-        size: width and height of the original; depth, height and width of a volume.
-        label: its class, or None.
-        mask: bool ``[H, W]`` (``[D, H, W]``), or None.
-        boxes: ``[n, 4]`` that the mask is the union of, or None.
-    """
-
-    image: Tensor
-    size: tuple[int, ...]
-    label: int | None = None
-    mask: np.ndarray | Tensor | None = None
-    boxes: np.ndarray | None = None
-
-
-class Reader(ABC):
-    """Reads images one by one.
-
-    Attributes:
-        place: where they are, for messages.
-        names: of all images, readable or not.
-        reading: how pictures become the network's input.
-        threads: how many images may be read at a time.
-        has_labels: whether each image must have a label.
-        has_masks: whether each image must have a mask.
-        groups: see :class:`~sycam.data.image_set.ImageSet`; of all images.
-    """
-
-    place: str
-    names: tuple[str, ...]
-    reading: Preprocessing
-    threads: int = THREADS
-    has_labels: bool = False
-    has_masks: bool = False
-    groups: Sequence[str] | None = None
-
-    @abstractmethod
-    def read(self, i: int) -> Frame:
-        """Image ``i``.
-
-        Raises:
-            UnreadablePictureError: it cannot be read, and is left out.
-            DataError: something else is wrong with it.
-        """
-
-    def without_label(self, names: Sequence[str], count: int) -> str:
-        """The message where some of ``count`` images have a label and these do not."""
-        return f"{len(names)} of {count} images in {self.place} have no label: {listed(names)}"
-
-    def without_mask(self, names: Sequence[str], count: int) -> str:
-        """The message where some of ``count`` images have a mask and these do not."""
-        return f"{len(names)} of {count} images in {self.place} have no mask: {listed(names)}"
-
-    def scaled(self, pixels: np.ndarray) -> Tensor:
-        """Pixels uint8 ``[H, W, C]`` in the network's input scale."""
-        centre, spread = self.reading.scale(pixels.shape[2])
-        image = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
-        image = image.to(torch.float32).div_(255)
-        return image.sub_(torch.tensor(centre)[:, None, None]).div_(
-            torch.tensor(spread)[:, None, None]
-        )
-
-    def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and std that take images back into 0..1, to draw them."""
-        return self.reading.scale(images.shape[1])
 
 
 class ImageSource:
@@ -112,6 +40,9 @@ class ImageSource:
         notes: see :class:`~sycam.data.image_set.ImageSet`.
         class_names: see there.
         progress: called with the numbers of images looked at and of all.
+
+    Attributes:
+        stays: whether images that were chosen are read only when they are looked at, each time.
     """
 
     def __init__(
@@ -124,6 +55,7 @@ class ImageSource:
     ):
         self.reader, self.origin, self.notes = reader, origin, tuple(notes)
         self.class_names, self.progress = class_names, progress
+        self.stays = False
         self._known: _Known | None = None
         self._kept: list[int] | None = None  # of those that can be read
         self._left_out: tuple[str, ...] = ()
@@ -180,10 +112,23 @@ class ImageSource:
 
     def only(self, indices: Sequence[int], note: str) -> ImageSource:
         """The source without the other images; a line says what was left out."""
-        source = ImageSource(self.reader, self.origin, self.notes, self.class_names, self.progress)
+        source = self._again()
         source._known = self._all
         source._kept = [self._indices[i] for i in indices]
         source._left_out = (*self._left_out, note)
+        return source
+
+    def staying(self) -> ImageSource:
+        """The same images, of which none is kept that was chosen, where they are of one scale that
+        is known beforehand."""
+        source = self._again()
+        source._known, source._kept, source._left_out = self._known, self._kept, self._left_out
+        source.stays = type(self.reader).drawn is Reader.drawn
+        return source
+
+    def _again(self) -> ImageSource:
+        source = ImageSource(self.reader, self.origin, self.notes, self.class_names, self.progress)
+        source.stays = self.stays
         return source
 
     def subset(self, indices: Iterable[int]) -> ImageSet:
@@ -193,6 +138,10 @@ class ImageSource:
             DataError: an image is not what it was when it was looked at first.
         """
         wanted = [self._indices[int(i)] for i in indices]
+        return self._streamed(wanted) if self.stays else self._all_of(wanted)
+
+    def _all_of(self, wanted: Sequence[int]) -> ImageSet:
+        """Read the images at some places of all that can be read."""
         known = self._all
         gathered, changed = _Gathering(self.reader, len(wanted)), []
         frames = _frames(self.reader, [known.indices[i] for i in wanted])
@@ -210,12 +159,39 @@ class ImageSource:
 
     def whole(self) -> ImageSet:
         """Read all images, in one pass; large ones lie on disk."""
-        if self._known is not None:
+        if self._known is not None or self.stays:
             return self.subset(range(len(self)))
         gathered = _Gathering(self.reader, len(self.reader.names))
         for i, frame in _frames(self.reader, range(len(self.reader.names)), self.progress):
             gathered.add(i, frame)
         return gathered.whole(self.origin, self.notes, self.class_names)
+
+    def _streamed(self, wanted: list[int]) -> ImageSet:
+        """The images at some places of all that can be read, none of them read yet."""
+        known, reader = self._all, self.reader
+        images = Streamed(lambda at: self._all_of(at).images, wanted, known.shape, torch.float32)
+        masks = Streamed(
+            lambda at: cast(Tensor, self._all_of(at).masks), wanted, known.shape[1:], torch.bool
+        )
+        digests = [known.digests[i] for i in wanted]
+        seen = StreamedImages(images, digests, np.stack(known.looks)[wanted])
+        mean, std = reader.drawn(images[:1])
+        labels, groups = known.labels, reader.groups
+        names = [known.indices[i] for i in wanted]
+        return ImageSet(
+            images=cast(Tensor, seen),
+            labels=None if labels is None else torch.tensor([labels[i] for i in wanted]),
+            masks=None if known.marked is None else cast(Tensor, masks),
+            names=tuple(reader.names[i] for i in names),
+            mean=mean,
+            std=std,
+            skipped=self.skipped,
+            origin=self.origin,
+            notes=self.notes,
+            class_names=self.class_names,
+            groups=None if groups is None else tuple(groups[i] for i in names),
+            boxes=None if known.boxes is None else tuple(known.boxes[i] for i in wanted),
+        )
 
     @property
     def _indices(self) -> Sequence[int]:
@@ -244,6 +220,7 @@ class _Known:
     looks: list[np.ndarray]
     labels: list[int | None] | None
     marked: list[bool | None] | None
+    boxes: list[np.ndarray | None] | None
     skipped: tuple[str, ...]
     shape: tuple[int, ...]
 
@@ -310,6 +287,7 @@ class _Gathering:
             looks,
             self.labels if self.reader.has_labels else None,
             self.marked if self.reader.has_masks else None,
+            self._boxes(),
             tuple(self.skipped),
             tuple(self.first.image.shape),
         )
@@ -329,7 +307,7 @@ class _Gathering:
             images=images,
             labels=torch.tensor(self.labels) if self.reader.has_labels else None,
             masks=self.masks[:count] if self.reader.has_masks else None,
-            boxes=tuple(self.boxes) if any(one is not None for one in self.boxes) else None,
+            boxes=None if self._boxes() is None else tuple(self.boxes),
             names=tuple(self.reader.names[i] for i in self.indices),
             mean=mean,
             std=std,
@@ -339,6 +317,9 @@ class _Gathering:
             class_names=class_names,
             groups=None if groups is None else tuple(groups[i] for i in self.indices),
         )
+
+    def _boxes(self) -> list[np.ndarray | None] | None:
+        return self.boxes if any(one is not None for one in self.boxes) else None
 
     def _check(self) -> None:
         """Refuse sets of which nothing, or not everything that is needed, could be read."""

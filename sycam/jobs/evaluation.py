@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from sycam.data.names import DEMO
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
@@ -18,7 +20,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.networks import NamedNetwork, open_network
 from sycam.problem.devices import devices_of, on_device
 from sycam.problem.explained_network import ExplainedNetwork, check_scorable, check_volumes
-from sycam.problem.images import Images
+from sycam.problem.images import Images, read_images, staying
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided
 from sycam.report.progress import Watcher, console_of
@@ -26,7 +28,7 @@ from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.options import with_keywords
 from sycam.support.text.html_table import html_table
 from sycam.support.text.table import as_frame
-from sycam.workers.hiring import scoring_by
+from sycam.workers.hiring import by_workers, scoring_by
 from sycam.workers.pools import Executor
 
 COLUMNS = ("method", "metric", "mean", "low", "high", "higher_is_better", "flat", "images")
@@ -216,10 +218,13 @@ def evaluate(  # noqa: PLR0913 (public)
         methods = [m for m in shown_methods() if m.has_weights or not of_weights]
     compared = {m.name: m for m in map(find_method, methods)}
     devices = devices_of(device)
-    with Watcher(console_of(progress)) as watch:
+    with Watcher(console_of(progress)) as watch, ExitStack() as stack:
         notify = each(watch, notify)
+        scoring = stack.enter_context(scoring_by(workers, executor, notify, devices))
         known = on_device(open_network(network), devices[0])
         masked = any(m.needs_masks for m in chosen.values())
+        if by_workers(workers, executor, devices):
+            images, data = _staying(images, data, known, notify)
         image_set = read_undivided(images, data, known, count, seed, explain.output, masked, notify)
         for metric in chosen.values():
             check_volumes(metric, image_set)
@@ -229,22 +234,21 @@ def evaluate(  # noqa: PLR0913 (public)
         )
         notify(Stage("Measuring activations and gradients", len(image_set)))
         leaves = frozenset().union(*(one.leaves for one in (*compared.values(), *chosen.values())))
-        evidence, context = explained.measure(image_set, notify, leaves, gradients=False)
+        evidence, context = scoring.measure(explained, image_set, notify, leaves, gradients=False)
         for metric in chosen.values():
             metric.check(context)
         cells, scores, degenerate = {}, {}, {}
         under = list(chosen.values())
-        with scoring_by(workers, executor, notify, devices) as scoring:
-            scorer = scoring.scorer(under[0], evidence, context)
-            notify(Stage("Preparing the network"))
-            scorer.prepare(len(compared), under)
-            notify(Stage("Scoring", len(compared)))
-            for done, (name, method) in enumerate(compared.items(), 1):
-                for metric, score in zip(under, scorer.score_under(under, method), strict=True):
-                    scores[name, asked[metric.text]] = metric.per_image(score.values)
-                    cells[name, asked[metric.text]] = interval(score.values, metric, seed)
-                    degenerate[name] = score.degenerate
-                notify(Step(done))
+        scorer = scoring.scorer(under[0], evidence, context)
+        notify(Stage("Preparing the network"))
+        scorer.prepare(len(compared), under)
+        notify(Stage("Scoring", len(compared)))
+        for done, (name, method) in enumerate(compared.items(), 1):
+            for metric, score in zip(under, scorer.score_under(under, method), strict=True):
+                scores[name, asked[metric.text]] = metric.per_image(score.values)
+                cells[name, asked[metric.text]] = interval(score.values, metric, seed)
+                degenerate[name] = score.degenerate
+            notify(Step(done))
         if said := caution(list(scores.values())):
             notify(Note(said))
     return Table(
@@ -256,3 +260,13 @@ def evaluate(  # noqa: PLR0913 (public)
         directions=_Named({asked[t]: m.higher_is_better for t, m in chosen.items()}, asked),
         images=len(image_set),
     )
+
+
+def _staying(
+    images: Images, data: DataOptions, known: NamedNetwork, notify: Notify
+) -> tuple[Images, DataOptions]:
+    """Images that stay where they lie, and what else is said of them; embedded ones as they are."""
+    if isinstance(images, str) and images == DEMO:
+        return images, data
+    given = staying(read_images(images, data.labels, data.masks, known, notify))
+    return given, replace(data, labels=None, masks=None)

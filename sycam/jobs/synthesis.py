@@ -41,7 +41,7 @@ from sycam.search.run import run_search
 from sycam.support.options import with_keywords
 from sycam.validation.measures import budgeted
 from sycam.validation.validate import Validated
-from sycam.workers.hiring import scoring_by
+from sycam.workers.hiring import by_workers, scoring_by
 from sycam.workers.pools import Executor
 
 
@@ -129,7 +129,7 @@ def synthesize(  # noqa: PLR0913 (public)
     devices = devices_of(device)
     asked = Request(
         network, layer, images, metric, grammar, require, data, explain, search.guessed, seed,
-        devices[0], search.adapt,
+        devices[0], search.adapt, by_workers(workers, executor, devices),
     )  # fmt: skip
     validated: list[Validated] = []
 
@@ -172,8 +172,7 @@ def _derived(
             notify(Validated(question.explained, question.unseen, finished.validation))
         return finished
     require_same(folder, question, search)
-    problem = Problem.measured(question, asked.guesses, notify)
-    problem.scoring = scoring
+    problem = Problem.measured(question, asked.guesses, notify, scoring)
     open_folder(folder)  # nothing is written before
     write_down(folder, question, search)
     search = budgeted(search, budget, problem)

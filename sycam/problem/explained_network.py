@@ -204,25 +204,44 @@ class ExplainedNetwork:
         evidence = stacked(self._measure(examples, notify, leaves, cache), self.fusion)
         if cache.trouble:
             notify(Note(cache.trouble))
-        self._say(evidence, images, notify)
-        explained = resolve(self.target, evidence.outputs, len(images), images.labels)
         # By the same fast copy that sees the perturbed images.
         clean = self.classifier.probability(pixels, evidence.targets)
+        masks = None if images.masks is None else images.masks.to(pixels.device)
+        return evidence, self.context(pixels, masks, images, evidence, clean, notify)
+
+    def context(
+        self,
+        pixels: Tensor,
+        masks: Tensor | None,
+        images: ImageSet,
+        evidence: Evidence | Stack,
+        clean: Tensor,
+        notify: Notify = ignore,
+    ) -> Context:
+        """The context of images that are measured; a note where something is strange about them.
+
+        Args:
+            pixels, masks: those of the images, on the classifier's device.
+            images: what else is known of them.
+            evidence: measurements on them.
+            clean: ``[N]`` probability of the class explained.
+            notify: is told what a user should know.
+        """
+        self._say(evidence, images, notify)
         self._say_saturated(pixels, evidence, clean, notify)
-        context = Context(
+        return Context(
             images=pixels,
             targets=evidence.targets,
             clean=clean,
             classifier=self.classifier,
             digests=images.digests,
-            masks=None if images.masks is None else images.masks.to(pixels.device),
+            masks=masks,
             seed=self.seed,
-            explained=explained,
+            explained=resolve(self.target, evidence.outputs, len(images), images.labels),
             outputs=evidence.outputs,
             source=self,
             scale=self._scale(pixels, evidence.targets, clean),
         )
-        return evidence, context
 
     def _say_saturated(
         self, images: Tensor, evidence: Evidence | Stack, clean: Tensor, notify: Notify

@@ -73,6 +73,11 @@ def read_images(
     return opened
 
 
+def staying(images: ImageSet | ImageSource) -> ImageSet | ImageSource:
+    """The images; those that lie elsewhere stay there, where workers read what they score."""
+    return images.staying() if isinstance(images, ImageSource) else images
+
+
 def _noted(pictures: ImageSource, own: Preprocessing | None) -> ImageSource:
     """Pictures in memory with whose preprocessing it is."""
     whose = "the network's own preprocessing"

@@ -32,6 +32,7 @@ from sycam.problem.images import (
     divide,
     read_images,
     sample,
+    staying,
     with_masks,
 )
 from sycam.problem.options import DataOptions
@@ -173,7 +174,11 @@ class Problem(Question):
 
     @classmethod
     def measured(
-        cls, asked: Question, guesses: Sequence[Expression] = (), notify: Notify = ignore
+        cls,
+        asked: Question,
+        guesses: Sequence[Expression] = (),
+        notify: Notify = ignore,
+        scoring: Scoring = IN_PROCESS,
     ) -> Problem:
         """Measure the search images.
 
@@ -181,6 +186,7 @@ class Problem(Question):
             asked: with network and images at hand.
             guesses: expressions whose leaves are measured as well.
             notify: watches the progress.
+            scoring: who measures, and scores.
 
         Raises:
             SycamError: a metric is not defined for these images, or the precision does not do.
@@ -190,7 +196,9 @@ class Problem(Question):
         notify(Stage("Measuring activations and gradients", len(searched)))
         watched = (metric, *(r.metric for r in asked.requirements))
         leaves = frozenset().union(*(one.leaves for one in (grammar, *watched, *guesses)))
-        evidence, context = explained.measure(searched, notify, leaves)
+        # To verify a precision, this process scores as well.
+        measuring = scoring if asked.precision == FLOAT32 else IN_PROCESS
+        evidence, context = measuring.measure(explained, searched, notify, leaves)
         for one in watched:
             one.check(context)
         shown = [m for m in asked.shown if m.has_weights or not metric.of_weights]
@@ -199,7 +207,7 @@ class Problem(Question):
             scorer = Scorer(metric, evidence, context)
             context = _in_precision(asked.precision, explained, scorer, shown)
         parts = {field.name: getattr(asked, field.name) for field in fields(asked)}
-        return cls(**parts, evidence=evidence, context=context, known=shown)
+        return cls(**parts, evidence=evidence, context=context, known=shown, scoring=scoring)
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -234,12 +242,14 @@ def read_and_divide(
         check_groups_of_scenes(data.groups)
     else:
         images = read_images(images, data.labels, data.masks, known, notify, data.groups)
+        images = staying(images) if asked.streams else images
         for one in watched:
             check_volumes(one, images)
     if heldout is not None and not isinstance(heldout, int):
         column = isinstance(data.groups, str) and isinstance(heldout, str | Path)
         groups = data.groups if column else None
         heldout = read_images(heldout, network=known, notify=notify, groups=groups)
+        heldout = staying(heldout) if asked.streams else heldout
     only = known.module if data.correct_only else None
     masked = any(one.needs_masks for one in watched)
     searched, unseen = divide(

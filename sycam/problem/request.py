@@ -32,6 +32,7 @@ class Request:
         explain: what of the network.
         guesses: expressions whose leaves must be measured beside those of the grammar.
         adapt: of how many formulas one is chosen image by image, which not every metric can do.
+        streams: whether images that lie elsewhere stay there, as workers read what they score.
     """
 
     network: nn.Module | str | NamedNetwork
@@ -46,6 +47,7 @@ class Request:
     seed: int = 0
     device: str | torch.device | None = None
     adapt: int | None = None
+    streams: bool = False
 
     def space(self, volumes: bool = False) -> Grammar:
         """The grammar; where none is given, formulas of the whole network if its layers are sought,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection
+from typing import Any, Protocol
 
+from sycam.data.images import ImageSet
+from sycam.events import Notify
 from sycam.evidence import Evidence, Stack
 from sycam.metrics import Context, Metric
 from sycam.scoring.scorer import Scorer
@@ -11,8 +14,40 @@ from sycam.scoring.scorer import Scorer
 WHOLE = slice(None)
 
 
+class Measures(Protocol):
+    """A network that is explained, to be measured at its layers."""
+
+    def measure(
+        self,
+        images: ImageSet,
+        notify: Notify,
+        leaves: Collection[str],
+        cache: Any = None,
+        gradients: bool = True,
+    ) -> tuple[Evidence | Stack, Context]:
+        """Evidence and metric context of images."""
+
+
 class Scoring(Protocol):
-    """Makes scorers of images."""
+    """Measures images and makes scorers of them."""
+
+    def measure(
+        self,
+        explained: Measures,
+        images: ImageSet,
+        notify: Notify,
+        leaves: Collection[str],
+        gradients: bool = True,
+    ) -> tuple[Evidence | Stack, Context]:
+        """Evidence and metric context of images.
+
+        Args:
+            explained: the network, an :class:`~sycam.problem.explained_network.ExplainedNetwork`.
+            images: any number.
+            notify: watches the progress.
+            leaves: to measure beside activations and gradients.
+            gradients: measure them even where ``leaves`` does not name them.
+        """
 
     def scorer(
         self,
@@ -34,7 +69,18 @@ class Scoring(Protocol):
 
 
 class InProcess:
-    """This process scores."""
+    """This process measures and scores."""
+
+    def measure(
+        self,
+        explained: Measures,
+        images: ImageSet,
+        notify: Notify,
+        leaves: Collection[str],
+        gradients: bool = True,
+    ) -> tuple[Evidence | Stack, Context]:
+        """See :meth:`Scoring.measure`."""
+        return explained.measure(images, notify, leaves, gradients=gradients)
 
     def scorer(
         self,

@@ -53,8 +53,14 @@ def memory() -> int:
     return machine
 
 
-def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
-    """A tensor to be filled; on the CPU and above :func:`limit` it lies in a file.
+def blank(
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    most: int | None = None,
+) -> Tensor:
+    """A tensor to be filled; on the CPU and above ``most`` bytes, :func:`limit` if None, it lies in
+    a file.
 
     The file is in the folder for temporary files (``$TMPDIR``) and has no name, so that it goes
     with the tensor; the system writes and reads its pages as memory allows.
@@ -63,7 +69,9 @@ def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str =
         DataError: there is no room for it on that disk.
     """
     size = math.prod(shape)
-    if torch.device(device).type != "cpu" or size * dtype.itemsize <= limit():
+    if torch.device(device).type != "cpu" or size * dtype.itemsize <= (
+        limit() if most is None else most
+    ):
         return torch.empty(tuple(shape), dtype=dtype, device=device)
     handle, path = tempfile.mkstemp(prefix="sycam-")
     try:

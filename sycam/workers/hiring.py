@@ -22,6 +22,13 @@ from sycam.workers.team import Team
 from sycam.workers.worker import one_thread
 
 
+def by_workers(
+    workers: int | str | None, executor: Any, devices: Sequence[str | torch.device | None]
+) -> bool:
+    """Whether others score than the run's own process."""
+    return workers is not None or executor is not None or len(devices) > 1
+
+
 @contextmanager
 def scoring_by(
     workers: int | str | None,
@@ -57,7 +64,7 @@ def scoring_by(
     if said := unlike(several):
         notify(Note(said))
     with ExitStack() as stack:
-        if workers is None and executor is None and not several:
+        if not by_workers(workers, executor, devices):
             stack.enter_context(sharing_cores(lambda text: notify(Note(text))))
             yield IN_PROCESS
             return

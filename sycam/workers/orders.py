@@ -1,54 +1,26 @@
-"""What passes between a run and its workers: contents by their digests, orders, and answers."""
+"""What passes between a run and its workers: orders, and answers."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from sycam.metrics.context import Scale
 from sycam.scoring.scorer import Raw
+from sycam.workers.parcels import Parcel
 from sycam.workers.portable import Portable
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """Content that many orders need: in a file, where workers see the same disk.
-
-    Attributes:
-        digest: SHA-256 of the bytes.
-        path: of the file.
-    """
-
-    digest: str
-    path: str
-
-    @classmethod
-    def put(cls, data: bytes, folder: Path) -> Parcel:
-        """Content in a file of a folder that is this user's alone."""
-        digest = hashlib.sha256(data).hexdigest()
-        path = folder / digest
-        if not path.exists():
-            path.write_bytes(data)
-        return cls(digest, str(path))
-
-    def content(self) -> bytes | None:
-        """The bytes; None where this process does not see the file."""
-        try:
-            data = Path(self.path).read_bytes()
-        except OSError:
-            return None
-        return data if hashlib.sha256(data).hexdigest() == self.digest else None
+from sycam.workers.unmeasured import Unmeasured
 
 
 @dataclass(frozen=True)
 class Order:
-    """Candidates to be scored on some images.
+    """Candidates to be scored on some images; or, without metrics, the images to be measured.
 
     Attributes:
         recipe: of the network.
-        shard: measurements on images.
+        shard: measurements on images, or images that the worker measures itself.
+        seed, scale: of the context.
         start, stop: which of the shard's images.
         share: of the memory for kept values.
         expressions: texts of candidates that are scored together; or
@@ -58,14 +30,31 @@ class Order:
     """
 
     recipe: Parcel
-    shard: Parcel
+    shard: Parcel | Unmeasured
     start: int
     stop: int
-    share: float
-    expressions: tuple[str, ...]
-    method: Portable | None
-    metrics: tuple[Portable, ...]
-    levels: np.ndarray | None
+    share: float = 1.0
+    expressions: tuple[str, ...] = ()
+    method: Portable | None = None
+    metrics: tuple[Portable, ...] = ()
+    levels: np.ndarray | None = None
+    seed: int = 0
+    scale: Scale = field(default_factory=Scale)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run knows of images that workers measured.
+
+    Attributes:
+        targets: ``[n]`` class explained.
+        clean: ``[n]`` its probability.
+        outputs: ``[n,classes]`` class scores; None where there are none.
+    """
+
+    targets: np.ndarray
+    clean: np.ndarray
+    outputs: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -73,12 +62,14 @@ class Done:
     """An order that was carried out.
 
     Attributes:
-        raw: scores.
+        raw: scores; None where there was nothing to be scored.
         passes: forward passes that it took.
+        facts: of the images, where they were to be measured.
     """
 
-    raw: Raw
+    raw: Raw | None
     passes: int
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True)

@@ -57,15 +57,24 @@ class Recipe:
     operators: tuple[tuple[str, ...], bytes | None]
 
     @classmethod
-    def of(cls, context: Context) -> Recipe:
+    def of_context(cls, context: Context) -> Recipe:
         """The recipe of the network that a context's source explains, as its classifier runs it.
 
         Raises:
             OptionError: something of the user's cannot be sent.
         """
-        explained, classifier = context.source, context.classifier
+        explained = context.source
         if not isinstance(explained, ExplainedNetwork):
             raise OptionError("workers score what sycam.synthesize and sycam.evaluate measure")
+        return cls.of(explained, context.classifier)
+
+    @classmethod
+    def of(cls, explained: ExplainedNetwork, classifier: Classifier) -> Recipe:
+        """The recipe of a network, as a classifier of it runs it.
+
+        Raises:
+            OptionError: something of the user's cannot be sent.
+        """
         own = {
             "target": explained.target,
             "reshapes": [_sent(layer) for layer in explained.layers],

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from sycam.data.image_set import ImageSet
+from sycam.events import Notify
 from sycam.evidence import Evidence, Stack
 from sycam.language import Expression
-from sycam.methods import Method
+from sycam.methods import ALWAYS, Method
 from sycam.metrics import Context, Metric
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Raw, Scorer
-from sycam.scoring.scoring import WHOLE
-from sycam.workers.orders import Order, Parcel
+from sycam.scoring.scoring import WHOLE, Measures
+from sycam.workers.orders import Order
+from sycam.workers.parcels import Parcel
 from sycam.workers.portable import Portable, method_for_workers, metric_for_workers
 from sycam.workers.recipe import Recipe
 from sycam.workers.shards import shard_bytes
+from sycam.workers.streaming import (
+    SHARD,
+    StreamedContext,
+    StreamedEvidence,
+    StreamedShards,
+    parts_of,
+)
 from sycam.workers.team import Job, Team
 
-SHARD = 8  # images
 _SHARE = 0.25  # of the memory that one process would keep values in
 
 
 class _Shared:
-    """Images whose measurements workers can have.
+    """Images that this process measured, and whose measurements workers can have.
 
     Args:
         evidence: measurements on N images.
@@ -34,7 +45,7 @@ class _Shared:
 
     def __init__(self, evidence: Evidence | Stack, context: Context, folder: Path):
         self.evidence, self.context, self._folder = evidence, context, folder
-        self.recipe = Parcel.put(Recipe.of(context).to_bytes(), folder)
+        self.recipe = Parcel.put(Recipe.of_context(context).to_bytes(), folder)
         self._shards: dict[int, Parcel] = {}
 
     def shard(self, number: int) -> Parcel:
@@ -45,19 +56,29 @@ class _Shared:
             self._shards[number] = Parcel.put(data, self._folder)
         return self._shards[number]
 
+    def part(self, part: slice) -> tuple[Evidence | Stack, Context]:
+        """What a scorer of some of the images holds."""
+        return self.evidence.subset(part), self.context.subset(part)
 
-def parts_of(first: int, last: int) -> Iterator[tuple[int, int, int, slice]]:
-    """Images ``first`` to ``last`` in the parts that they have in shards, which begin where they
-    do whatever is asked for: the number of the shard, from and to which of its images, and their
-    places among those asked for."""
-    for number in range(first // SHARD, -(-last // SHARD)):
-        start, stop = max(first, number * SHARD), min(last, (number + 1) * SHARD)
-        places = slice(start - first, stop - first)
-        yield number, start - number * SHARD, stop - number * SHARD, places
+
+class _Streamed:
+    """Images that workers measure.
+
+    Args:
+        evidence, context: what stands for that of the images.
+    """
+
+    def __init__(self, evidence: StreamedEvidence, context: StreamedContext):
+        self.evidence, self.context = evidence, context
+        self.recipe, self.shard = evidence.shards.recipe, evidence.shards.shard
+
+    def part(self, part: slice) -> tuple[Evidence | Stack, Context]:
+        """What stands for some of the images."""
+        return cast(Evidence, self.evidence.view(part)), self.context.view(part)
 
 
 class RemoteScoring:
-    """Workers score.
+    """Workers measure and score.
 
     Args:
         team: of workers.
@@ -66,7 +87,27 @@ class RemoteScoring:
 
     def __init__(self, team: Team, folder: Path):
         self.team, self._folder = team, folder
-        self._shared: list[_Shared] = []
+        self._shared: list[_Shared | _Streamed] = []
+
+    def measure(
+        self,
+        explained: Measures,
+        images: ImageSet,
+        notify: Notify,
+        leaves: Collection[str],
+        gradients: bool = True,
+    ) -> tuple[Evidence | Stack, Context]:
+        """See :meth:`sycam.scoring.scoring.Scoring.measure`.
+
+        What comes with one pass workers measure, each the images that it scores. Leaves that take
+        passes of their own are measured here, once.
+        """
+        if not isinstance(explained, ExplainedNetwork) or not set(leaves) <= ALWAYS:
+            return explained.measure(images, notify, leaves, gradients=gradients)
+        shards = StreamedShards(explained, images, leaves, gradients, self._folder)
+        facts = shards.surveyed(self.team, notify)
+        evidence = StreamedEvidence(shards, facts, range(len(images)))
+        return cast(Evidence, evidence), StreamedContext.of(evidence, notify)
 
     def scorer(
         self,
@@ -79,11 +120,14 @@ class RemoteScoring:
         """See :meth:`sycam.scoring.scoring.Scoring.scorer`."""
         return RemoteScorer(metric, self._of(evidence, context), part, share, self.team)
 
-    def _of(self, evidence: Evidence | Stack, context: Context) -> _Shared:
+    def _of(self, evidence: Evidence | Stack, context: Context) -> _Shared | _Streamed:
         for shared in self._shared:
             if shared.evidence is evidence and shared.context is context:
                 return shared
-        self._shared.append(_Shared(evidence, context, self._folder))
+        if isinstance(evidence, StreamedEvidence) and isinstance(context, StreamedContext):
+            self._shared.append(_Streamed(evidence, context))
+        else:
+            self._shared.append(_Shared(evidence, context, self._folder))
         return self._shared[-1]
 
 
@@ -98,11 +142,18 @@ class RemoteScorer(Scorer):
         team: of workers.
     """
 
-    def __init__(self, metric: Metric, shared: _Shared, part: slice, share: float, team: Team):
-        super().__init__(metric, shared.evidence.subset(part), shared.context.subset(part))
+    def __init__(
+        self,
+        metric: Metric,
+        shared: _Shared | _Streamed,
+        part: slice,
+        share: float,
+        team: Team,
+    ):
+        super().__init__(metric, *shared.part(part))
         self._shared, self._team = shared, team
         first, last, _ = part.indices(len(shared.context))
-        self._parts = list(parts_of(first, last))
+        self._parts = parts_of(first, last)
         self._share_of_part = _SHARE * share / len(self._parts)
         self._foreseen: dict[tuple, list[Job]] = {}
         self._metrics: dict[int, tuple[Metric, Portable]] = {}
@@ -166,6 +217,8 @@ class RemoteScorer(Scorer):
                     method=sent,
                     metrics=under,
                     levels=None if which is None else which[places],
+                    seed=self.context.seed,
+                    scale=self.context.scale,
                 )
             )
             for number, start, stop, places in self._parts
@@ -180,7 +233,7 @@ class RemoteScorer(Scorer):
     def _answer(self, jobs: Sequence[Job]) -> Raw:
         done = self._team.results(jobs)
         self.context.classifier.passes += sum(one.passes for one in done)
-        return Raw.joined([one.raw for one in done])
+        return Raw.joined([one.raw for one in done if one.raw is not None])
 
 
 def _key(batch: Sequence[Expression], which: np.ndarray | None) -> tuple:

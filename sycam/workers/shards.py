@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
@@ -16,7 +17,7 @@ from sycam.problem.explained_network import ExplainedNetwork
 from sycam.targets.class_targets import ClassTarget
 from sycam.targets.resolve import Target, is_callable, resolve
 
-_FACTS = "facts"
+FACTS = "facts"
 
 
 def shard_bytes(evidence: Evidence | Stack, context: Context) -> bytes:
@@ -40,13 +41,13 @@ def shard_bytes(evidence: Evidence | Stack, context: Context) -> bytes:
     }
     # Of a part of a tensor only the part.
     kept = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items() if t is not None}
-    return save(kept, {_FACTS: json.dumps(facts, sort_keys=True)})
+    return save(kept, {FACTS: json.dumps(facts, sort_keys=True)})
 
 
 def facts_of(data: bytes) -> dict:
     """What is said beside the tensors."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_FACTS])
+    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"][FACTS])
 
 
 def images_of(data: bytes) -> Tensor:
@@ -56,8 +57,20 @@ def images_of(data: bytes) -> Tensor:
 
 def opened_shard(data: bytes, explained: ExplainedNetwork) -> tuple[Evidence | Stack, Context]:
     """The measurements and the context of :func:`shard_bytes`, with a network that is here."""
-    facts, classifier = facts_of(data), explained.classifier
-    tensors = {name: tensor.to(classifier.device) for name, tensor in load(data).items()}
+    return opened_shards([data], explained)
+
+
+def opened_shards(
+    several: Sequence[bytes], explained: ExplainedNetwork
+) -> tuple[Evidence | Stack, Context]:
+    """The same of several shards, one after another."""
+    classifier = explained.classifier
+    loaded = [load(data) for data in several]
+    facts = facts_of(several[0])
+    tensors = {
+        name: torch.cat([one[name] for one in loaded]).to(classifier.device) for name in loaded[0]
+    }
+    digests = [digest for data in several for digest in facts_of(data)["digests"]]
     outputs, targets = tensors.get("outputs"), tensors["targets"]
     layers = []
     for place, layer in enumerate(facts["layers"]):
@@ -78,7 +91,7 @@ def opened_shard(data: bytes, explained: ExplainedNetwork) -> tuple[Evidence | S
         targets=targets,
         clean=tensors["clean"],
         classifier=classifier,
-        digests=facts["digests"],
+        digests=digests,
         masks=tensors.get("masks"),
         seed=facts["seed"],
         explained=resolved,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -16,16 +18,22 @@ from sycam.evidence import Evidence, Stack
 from sycam.metrics import Context
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Scorer
-from sycam.workers.orders import Answer, Done, Failed, Missing, Order, Parcel
+from sycam.support.cores import cores
+from sycam.support.mapped_tensor import VARIABLE, limit, memory
+from sycam.workers.orders import Answer, Done, Facts, Failed, Missing, Order
+from sycam.workers.parcels import Parcel
 from sycam.workers.portable import expression_of, method_of, metric_of
 from sycam.workers.recipe import Recipe
 from sycam.workers.shards import images_of, opened_shard
+from sycam.workers.unmeasured import Unmeasured, measured_bytes
 
 _Images = tuple[Evidence | Stack, Context]
 
 
 class _Bench:
     """What this process has made of one recipe.
+
+    Shards are kept while there is room, those that were wanted last.
 
     Args:
         recipe: of the network.
@@ -34,33 +42,55 @@ class _Bench:
     def __init__(self, recipe: Recipe):
         self._recipe = recipe
         self._explained: ExplainedNetwork | None = None
-        self._shards: dict[str, _Images] = {}
-        self._scorers: dict[tuple[str, int, int], Scorer] = {}
+        self._shards: dict[str, tuple[_Images, int]] = {}  # with their bytes
+        self._scorers: dict[tuple, Scorer] = {}
 
     def has(self, shard: str) -> bool:
         return shard in self._shards
 
     def put(self, shard: str, data: bytes) -> None:
-        """Take a shard in; with the first the network is made."""
+        """Take a shard in, and measure it if need be; with the first the network is made."""
         if self._explained is None:
             self._explained = self._recipe.made(images_of(data), *_device)
-        self._shards[shard] = opened_shard(data, self._explained)
+        data = measured_bytes(data, self._explained)
+        room = _room(self._explained.classifier.device) - len(data)
+        while self._shards and sum(size for _, size in self._shards.values()) > room:
+            oldest = next(iter(self._shards))
+            del self._shards[oldest]
+            self._scorers = {k: v for k, v in self._scorers.items() if k[0] != oldest}
+        self._shards[shard] = opened_shard(data, self._explained), len(data)
+
+    def images(self, shard: str) -> _Images:
+        """A shard that is here."""
+        self._shards[shard] = kept = self._shards.pop(shard)  # the last that was wanted
+        return kept[0]
 
     def scorer(self, order: Order) -> Scorer:
         """Of the images of an order; kept, with what is drawn or measured for them once."""
-        key = order.shard.digest, order.start, order.stop
+        evidence, context = self.images(order.shard.digest)
+        key = order.shard.digest, order.start, order.stop, order.seed, order.scale
         if key not in self._scorers:
-            evidence, context = self._shards[order.shard.digest]
             part = slice(order.start, order.stop)
             self._scorers[key] = Scorer(
                 metric_of(order.metrics[0]),
                 evidence.subset(part),
-                context.subset(part),
+                replace(context.subset(part), seed=order.seed, scale=order.scale),
                 order.share,
             )
         return self._scorers[key]
 
 
+def _room(device: torch.device) -> int:
+    """Bytes for shards: of the memory a quarter, shared with as many workers as there are cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // _PART
+    if VARIABLE in os.environ:
+        return limit()
+    return max(memory() // (_PART * cores()), _LEAST)
+
+
+_PART = 4
+_LEAST = 2**28
 _benches: dict[str, _Bench] = {}
 _device: list[str] = []  # of this process, where it is not the run's
 _MOST = 2  # recipes: a run's own, and the same network in another precision
@@ -94,7 +124,7 @@ def perform(order: Order, attached: Mapping[str, bytes]) -> Answer:
 
 def _performed(order: Order, attached: Mapping[str, bytes]) -> Answer:
     bench = _benches.get(order.recipe.digest)
-    wanted = [] if bench else [order.recipe]
+    wanted: list[Parcel | Unmeasured] = [] if bench else [order.recipe]
     if bench is None or not bench.has(order.shard.digest):
         wanted.append(order.shard)
     contents = {one.digest: _content(one, attached) for one in wanted}
@@ -107,6 +137,11 @@ def _performed(order: Order, attached: Mapping[str, bytes]) -> Answer:
         _benches[order.recipe.digest] = bench
     if (data := contents.get(order.shard.digest)) is not None:
         bench.put(order.shard.digest, data)
+    if not order.metrics:
+        evidence, context = bench.images(order.shard.digest)
+        outputs = None if evidence.outputs is None else evidence.outputs.cpu().numpy()
+        facts = Facts(context.targets.cpu().numpy(), context.clean.cpu().numpy(), outputs)
+        return Done(None, len(context), facts)
     scorer = bench.scorer(order)
     metrics, before = [metric_of(one) for one in order.metrics], scorer.context.classifier.passes
     if order.method is not None:
@@ -116,7 +151,7 @@ def _performed(order: Order, attached: Mapping[str, bytes]) -> Answer:
     return Done(raw, scorer.context.classifier.passes - before)
 
 
-def _content(parcel: Parcel, attached: Mapping[str, bytes]) -> bytes | None:
+def _content(parcel: Parcel | Unmeasured, attached: Mapping[str, bytes]) -> bytes | None:
     return attached.get(parcel.digest) or parcel.content()
 
 

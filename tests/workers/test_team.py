@@ -19,7 +19,8 @@ from sycam.errors import DataError, OptionError, RunError
 from sycam.events import Note
 from sycam.scoring.scorer import Raw
 from sycam.workers.hiring import scoring_by
-from sycam.workers.orders import Done, Failed, Missing, Order, Parcel
+from sycam.workers.orders import Done, Failed, Missing, Order
+from sycam.workers.parcels import Parcel
 from sycam.workers.pools import checked_workers, next_device
 from sycam.workers.team import BARREN, LOST, Job, Team
 

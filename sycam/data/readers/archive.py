@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.reader import Frame, Reader
 from sycam.data.readers.volumes import VolumeReader
-from sycam.data.source import Frame, Reader
 from sycam.errors import DataError
 from sycam.support import mapped_tensor
 from sycam.support.files import NotPlainError, open_plain
@@ -56,7 +56,7 @@ class ArchiveReader(Reader):
         self.names = self.ids or tuple(f"npz[{i}]" for i in range(len(self.pixels)))
 
     def read(self, i: int) -> Frame:
-        """Image ``i``, see :class:`~sycam.data.source.Reader`."""
+        """Image ``i``, see :class:`~sycam.data.reader.Reader`."""
         height, width, channels = self.pixels.shape[1:]
         geometry = self.reading.geometry(width, height)
         pixels = np.asarray(self.pixels[i])

@@ -23,7 +23,8 @@ from torch.utils.data import (
 from sycam.data.image_set import ImageSet, drawing_range, groups_of
 from sycam.data.pictures import flattened
 from sycam.data.preprocessing import Preprocessing
-from sycam.data.source import Frame, ImageSource, Reader
+from sycam.data.reader import Frame, Reader
+from sycam.data.source import ImageSource
 from sycam.errors import DataError, SycamError
 
 EXPECTED = (
@@ -62,7 +63,7 @@ class DatasetReader(Reader):
         self.has_labels, self.has_masks = first.label is not None, first.mask is not None
 
     def read(self, i: int) -> Frame:
-        """Image ``i``, see :class:`~sycam.data.source.Reader`."""
+        """Image ``i``, see :class:`~sycam.data.reader.Reader`."""
         try:
             item = self.dataset[i]
         except Exception as error:
@@ -96,7 +97,7 @@ class DatasetReader(Reader):
         )
 
     def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """See :class:`~sycam.data.source.Reader`."""
+        """See :class:`~sycam.data.reader.Reader`."""
         if self.reading == Preprocessing():
             return drawing_range(images)
         return self.reading.scale(images.shape[1])

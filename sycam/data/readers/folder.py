@@ -11,6 +11,7 @@ import numpy as np
 
 from sycam.data.pictures import flattened, read_picture
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.reader import Frame, Reader
 from sycam.data.readers.class_folders import labels_of_folders
 from sycam.data.readers.medical import (
     AXES,
@@ -32,7 +33,6 @@ from sycam.data.readers.truth import (
     truth_of_masks,
 )
 from sycam.data.readers.volumes import VolumeReader
-from sycam.data.source import Frame, Reader
 from sycam.data.tables import boxes_of, key_of, label_of, match, read_labels, rows
 from sycam.errors import DataError, OptionError
 from sycam.support.arguments import argument
@@ -63,7 +63,7 @@ class FileReader(Reader):
     groups: Sequence[str] | None = None
 
     def read(self, i: int) -> Frame:
-        """Image ``i``, see :class:`~sycam.data.source.Reader`."""
+        """Image ``i``, see :class:`~sycam.data.reader.Reader`."""
         channels = self.reading.wanted_channels
         if is_dicom(self.files[i]):
             picture = read_slice(self.files[i], self.reading.window)
@@ -94,11 +94,11 @@ class FileReader(Reader):
         return self.truth is not None
 
     def without_label(self, names: Sequence[str], count: int) -> str:
-        """See :class:`~sycam.data.source.Reader`."""
+        """See :class:`~sycam.data.reader.Reader`."""
         return no_row(self.label_table, names, count)
 
     def without_mask(self, names: Sequence[str], count: int) -> str:
-        """See :class:`~sycam.data.source.Reader`."""
+        """See :class:`~sycam.data.reader.Reader`."""
         return self.truth.complaint(names, count)
 
 

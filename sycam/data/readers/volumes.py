@@ -13,8 +13,8 @@ from torch import Tensor
 from sycam.data.image_set import drawing_range
 from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
+from sycam.data.reader import Frame, Reader
 from sycam.data.readers.truth import no_row
-from sycam.data.source import Frame, Reader
 from sycam.errors import DataError, OptionError
 from sycam.support.arguments import argument
 
@@ -59,7 +59,7 @@ class VolumeReader(Reader):
             )
 
     def read(self, i: int) -> Frame:
-        """Volume ``i``, see :class:`~sycam.data.source.Reader`."""
+        """Volume ``i``, see :class:`~sycam.data.reader.Reader`."""
         values = np.asarray(self.volume(i))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise UnreadablePictureError("NaN or infinite values")
@@ -93,13 +93,13 @@ class VolumeReader(Reader):
         return self.mask is not None
 
     def without_label(self, names: Sequence[str], count: int) -> str:
-        """See :class:`~sycam.data.source.Reader`."""
+        """See :class:`~sycam.data.reader.Reader`."""
         if self.label_table is None:
             return super().without_label(names, count)
         return no_row(self.label_table, names, count)
 
     def without_mask(self, names: Sequence[str], count: int) -> str:
-        """See :class:`~sycam.data.source.Reader`."""
+        """See :class:`~sycam.data.reader.Reader`."""
         if self.complaint is None:
             return super().without_mask(names, count)
         return self.complaint(names, count)

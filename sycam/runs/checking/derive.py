@@ -62,7 +62,7 @@ def derived(
     leaves = problem.grammar.leaves.union(
         problem.metric.leaves, *(g.leaves for g in search.guessed)
     )
-    measured = explained.measure(unseen, notify, leaves)
+    measured = conduct.scoring.measure(explained, unseen, notify, leaves)
     # The rest of the rows leaves time for what was asked for.
     of_rows = replace(conduct, left=lambda: conduct.left() - conduct.reserved)
     validation = _validate(problem, found, measured, notify, of_rows)
