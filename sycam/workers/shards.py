@@ -70,7 +70,7 @@ def opened_shards(
     tensors = {
         name: torch.cat([one[name] for one in loaded]).to(classifier.device) for name in loaded[0]
     }
-    digests = [digest for data in several for digest in facts_of(data)["digests"]]
+    digests = tuple(digest for data in several for digest in facts_of(data)["digests"])
     outputs, targets = tensors.get("outputs"), tensors["targets"]
     layers = []
     for place, layer in enumerate(facts["layers"]):

@@ -76,7 +76,11 @@ def searched(
     """Searches with few candidates; the run's folder."""
     monkeypatch.setenv("SYCAM_CACHE", str(tmp_path / "cache"))
 
-    def search(name: str, network: Any = None, layer: str = "4", **options: Any) -> Path:
+    images = pictures
+
+    def search(
+        name: str, network: Any = None, layer: str = "4", pictures: Any = images, **options: Any
+    ) -> Path:
         given = {
             "metric": "road:percentiles=30+70", "budget": 16, "search_images": 20, "heldout": 10,
         }  # fmt: skip
