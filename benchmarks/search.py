@@ -393,7 +393,7 @@ def report(scores: Table | Live, found: Mapping[str, Curves]) -> str:
             f"{mean[n - 1]:.4f} ± {half[n - 1]:.4f}" if n <= len(mean) else "" for n in shown
         )
         goals = (top - 0.01 * abs(top), top - 1e-9)
-        reached = " | ".join(_needed(curves.best, goal) for goal in goals)
+        reached = " | ".join(needed(curves.best, goal) for goal in goals)
         lines.append(
             f"| {name} | {len(curves.best)} | {figures} | {reached} | {curves.milliseconds:.0f} |"
         )
@@ -420,7 +420,7 @@ def draw(scores: Table | Live, found: Mapping[str, Curves], image: Path) -> None
     figure.savefig(image, dpi=90, bbox_inches="tight")
 
 
-def _needed(curves: np.ndarray, goal: float) -> str:
+def needed(curves: np.ndarray, goal: float) -> str:
     """Median and largest number of candidates to a goal, over seeds."""
     reached = np.where((curves >= goal).any(1), (curves >= goal).argmax(1) + 1.0, np.inf)
     median, most = np.median(reached), reached.max()

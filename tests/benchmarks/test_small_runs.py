@@ -117,6 +117,10 @@ RUNS = {
         ["--tables", "tiny", "--splits", "2", "--cache"],
         ["| tiny | ", "| mean rank (1 rows) | ", "milliseconds a choice"],
     ),
+    "streaming": (
+        ["--images", "12", "--in-process", "4"],
+        ["| 12 | workers, simulated |", "| 4 | this process |"],
+    ),
     "surrogate": (
         ["--sizes", "8", "--rounds", "1", "--places", "12"],
         ["       8          ours", "       8  scikit-learn"],
@@ -133,7 +137,7 @@ def test_every_benchmark_is_run_by_a_test():
     scripts = {path.stem for path in FOLDER.glob("*.py") if "argparse" in path.read_text()}
     own = {name for name in scripts if Path(__file__).with_name(f"test_{name}.py").exists()}
     assert scripts == own | set(RUNS)
-    assert own == {"ablation", "architectures", "claims", "search", "transfer"}
+    assert own == {"ablation", "architectures", "claims", "search", "shared_storage", "transfer"}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from sycam.search.selection.select import Candidate
 
 SAME = 1e-4  # heatmaps that differ by no more anywhere are the same
 _PART = 32  # images whose heatmaps are compared at once
+_KEPT = 256  # images, the first, on which those of the known are kept
 
 
 class Rediscovery:
@@ -40,6 +41,8 @@ class Rediscovery:
         return True
 
     def _of(self, known: Method, part: slice) -> Tensor:
+        if part.start >= _KEPT:
+            return self._heatmaps(known, part)
         key = (known.name, part.start)
         if key not in self._maps:
             self._maps[key] = self._heatmaps(known, part)
