@@ -1,1 +1,1 @@
-"""Measuring and scoring by other processes: on this machine, or wherever an executor of the user's has them."""
+"""Measuring and scoring by other processes: of this machine, or wherever an executor has them."""

@@ -23,7 +23,7 @@ from sycam.workers.worker import one_thread
 
 
 def by_workers(
-    workers: int | str | None, executor: Any, devices: Sequence[str | torch.device | None]
+    workers: int | str | None, executor: object, devices: Sequence[str | torch.device | None]
 ) -> bool:
     """Whether others score than the run's own process."""
     return workers is not None or executor is not None or len(devices) > 1
