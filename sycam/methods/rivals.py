@@ -30,10 +30,16 @@ def best_rival(rows: Iterable[Row], figure: Callable[[Row], float]) -> Row | Non
     Args:
         rows: methods of any kind, in any order, which does not matter.
         figure: of a row, higher is better; one that is not defined is below all. Equal ones are
-            taken by their names.
+            taken by their names, the shortest first.
     """
     rivals = [row for row in rows if row.kind in RIVALS]
-    return min(rivals, key=lambda row: (descending(figure(row)), row.name), default=None)
+    return min(rivals, key=lambda row: (descending(figure(row)), *plainest(row.name)), default=None)
+
+
+def plainest(name: str) -> tuple[int, str]:
+    """A key to sort methods by that show the same: the shortest name first, so that a formula that
+    two papers have goes by its plain name."""
+    return len(name), name
 
 
 def descending(figure: float) -> float:

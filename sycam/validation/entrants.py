@@ -8,7 +8,7 @@ from typing import Any
 
 from sycam.methods import Method, is_habit
 from sycam.methods.method import BLURRED, CONTROL, RIVALS
-from sycam.methods.rivals import descending
+from sycam.methods.rivals import descending, plainest
 from sycam.metrics import Metric
 
 WINNER = "winner"
@@ -48,7 +48,7 @@ def by_importance(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
         kinds = (WINNER, NEW)
         group = kinds.index(entrant.kind) if entrant.kind in kinds else 2
         figure = metric.oriented(entrant.search)
-        return group, entrant.kind not in RIVALS, descending(figure), entrant.method.name
+        return group, entrant.kind not in RIVALS, descending(figure), *plainest(entrant.method.name)
 
     order = sorted(range(len(entrants)), key=key)
     simple = [i for i in order if entrants[i].kind == SIMPLEST]

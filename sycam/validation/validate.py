@@ -13,7 +13,7 @@ from sycam.errors import unknown_name
 from sycam.events import Event, Notify, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods.method import BLURRED, RIVALS
-from sycam.methods.rivals import best_rival, descending
+from sycam.methods.rivals import best_rival, descending, plainest
 from sycam.metrics import Context, Metric
 from sycam.metrics.robustness.sanity import INSENSITIVE
 from sycam.problem.explained_network import ExplainedNetwork
@@ -220,7 +220,9 @@ class Validation:
         for goal in self.goals:
             sign = 1 if self.directions[goal] else -1
             rivals = [r for r in self.rows if r.kind in RIVALS and r.against is not None]
-            rivals.sort(key=lambda r: (descending(sign * r.under(goal).heldout.mean), r.name))
+            rivals.sort(
+                key=lambda r: (descending(sign * r.under(goal).heldout.mean), *plainest(r.name))
+            )
             chosen = next((r for r in rivals if r.name == self.chosen_published), None)
             if chosen is not None:
                 best = rivals[0]
