@@ -47,6 +47,7 @@ def test_most_pages_have_examples():
     }
 
 
+@pytest.mark.timeout(600)  # 100 s of CPU
 def test_the_commands_of_the_first_five_minutes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "start.md").read_text(encoding="utf-8")
