@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sycam.cli.options.shared import AsJson, Csv, Operators
-from sycam.cli.printing.answers import keep_tables, shown_again
+from sycam.cli.printing.answers import shown_again
 from sycam.support.text.terminal import json_text, open_console, shown
 
 
@@ -31,13 +31,14 @@ def show(
         import sycam
         from sycam.cli.options.inputs import declare_operators
         from sycam.cli.printing.results import tell, write_candidates
+        from sycam.report.keeping import keep_answer
 
         declare_operators(operators)
         result = sycam.load(run)
         write_candidates(result, csv)
         tell(result, as_json)
-        if not operators and not as_json:
-            keep_tables(result)
+        if not operators:
+            keep_answer(result)
         run = result.path or run
     if not as_json:
         open_console().print(f"\nKept in [bold]{shown(str(run))}[/]", soft_wrap=True)

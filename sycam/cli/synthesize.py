@@ -31,7 +31,7 @@ from sycam.cli.options.shared import (
     Source,
     Workers,
 )
-from sycam.cli.printing.answers import Asked, keep_answer, told_again
+from sycam.cli.printing.answers import Asked, keep_asked, told_again
 from sycam.cli.printing.watching import (
     INTERRUPTED,
     RESUMES,
@@ -186,4 +186,4 @@ def synthesize(
     if interrupts:
         raise typer.Exit(INTERRUPTED)
     if result.path is not None and settled(result.path, search) is not None:
-        keep_answer(result, asked, closing)
+        keep_asked(result, asked, closing)

@@ -20,7 +20,7 @@ from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import Problem, Question
 from sycam.problem.request import Request
-from sycam.report.keeping import keep_pictures
+from sycam.report.keeping import keep_answer, keep_pictures
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.checking.derive import derived, undecided
 from sycam.runs.events import Failed, Finished, Opened
@@ -146,6 +146,7 @@ def synthesize(  # noqa: PLR0913 (public)
                 tell_all(Stage("Drawing pictures and writing the page"))
                 base = suggested_base(result)
                 keep_pictures(result, validated[0], budget, base, warnings.warn)
+            keep_answer(result)
         except BaseException as error:
             notify(Failed(error))
             raise

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from sycam.report.formula_table import FormulaTable
 from sycam.report.keeping import where_kept
+from sycam.report.printed import flat
 from sycam.report.tables import result_tables
 from sycam.runs.result import Result
 from sycam.support.text.html_table import html_table
@@ -30,7 +31,7 @@ def text(result: Result) -> str:
 
 def html(result: Result) -> str:
     """The same for a notebook, with tables that it sets itself."""
-    parts = [*_parts(result_tables(result)), *where_kept(result)]
+    parts = [*flat(result_tables(result)), *where_kept(result)]
     return f'<div class="sycam-result">{"".join(map(_html, parts))}</div>'
 
 
@@ -40,15 +41,6 @@ def _console(width: int | None = None) -> Console:
         file=io.StringIO(), width=width, no_color=True, force_terminal=False, force_jupyter=False,
         highlight=False, emoji=False,
     )  # fmt: skip
-
-
-def _parts(shown: RenderableType) -> Iterator[RenderableType]:
-    """What a group holds, whatever groups are in it."""
-    if isinstance(shown, Group):
-        for part in shown.renderables:
-            yield from _parts(part)
-    else:
-        yield shown
 
 
 def _html(part: RenderableType) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from sycam.report.plain_table import plain_table
+from sycam.support.schema import Bounds
 from sycam.support.text.shortening import PARTS, apart
 from sycam.support.text.terminal import printable
 
@@ -18,6 +21,45 @@ _PROSE = re.compile(
     r"(?<=\s)\([\w.+-]+|" + PARTS.pattern, re.DOTALL
 )  # a bracket stays with its word
 _LEAST = 17  # columns that a formula and its mark get, however narrow the console
+
+
+@dataclass(frozen=True)
+class RowText:
+    """A row of a :class:`FormulaTable`.
+
+    Attributes:
+        formula: as it is, without markup.
+        cells: of the other columns, in markup.
+        mark: what stands behind the formula, never shortened.
+        style: of the row.
+    """
+
+    formula: str
+    cells: tuple[str, ...]
+    mark: str = ""
+    style: str | None = None
+
+
+@dataclass(frozen=True)
+class TableText:
+    """A :class:`FormulaTable` as plain data; its texts are in markup.
+
+    Attributes:
+        columns: title and ``"left"`` or ``"right"`` of each but that of the formulas.
+        heading: of the column of formulas.
+        rows: from above.
+        title, caption: of the table.
+        first: whether formulas come first, or last.
+        below: whether the formulas that were shortened follow in full.
+    """
+
+    columns: tuple[Annotated[tuple[str, ...], Bounds(2, 2)], ...]
+    heading: str
+    rows: tuple[RowText, ...]
+    title: str | None = None
+    caption: str | None = None
+    first: bool = False
+    below: bool = True
 
 
 class FormulaTable:
@@ -35,11 +77,9 @@ class FormulaTable:
 
     def __init__(self, table: Table, title: str, *, first: bool = False, below: bool = True):
         self._table, self._title, self._first, self._below = table, title, first, below
-        self._rows: list[tuple[str, str, list[str], StyleType | None]] = []
+        self._rows: list[tuple[str, str, list[str], str | None]] = []
 
-    def add_row(
-        self, formula: str, *cells: str, mark: str = "", style: StyleType | None = None
-    ) -> None:
+    def add_row(self, formula: str, *cells: str, mark: str = "", style: str | None = None) -> None:
         """Add a row.
 
         Args:
@@ -49,6 +89,33 @@ class FormulaTable:
             style: of the row.
         """
         self._rows.append((printable(formula), mark and f" {mark}", list(cells), style))
+
+    @property
+    def plain(self) -> TableText:
+        """All of it, however wide the console."""
+        like = self._table
+        return TableText(
+            columns=tuple((str(c.header), c.justify) for c in like.columns),
+            heading=self._title,
+            rows=tuple(RowText(f, tuple(c), mark[1:], style) for f, mark, c, style in self._rows),
+            title=None if like.title is None else str(like.title),
+            caption=None if like.caption is None else str(like.caption),
+            first=self._first,
+            below=self._below,
+        )
+
+    @classmethod
+    def of(cls, plain: TableText) -> FormulaTable:
+        """The table that was made plain."""
+        table = plain_table(plain.title, plain.caption)
+        for title, justify in plain.columns:
+            table.add_column(title, justify="left" if justify == "left" else "right")
+        made = cls(table, plain.heading, first=plain.first, below=plain.below)
+        count = len(plain.columns)
+        for row in plain.rows:
+            cells = [*row.cells, *[""] * count][:count]
+            made.add_row(row.formula, *cells, mark=row.mark, style=row.style)
+        return made
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         others, count = 0, len(self._table.columns)
@@ -71,7 +138,7 @@ class FormulaTable:
                     continue
                 for line in wrapped(f"{short} = {formula}", options.max_width, "    "):
                     yield Text(line, style="dim", overflow="fold")
-        if tight:
+        if tight or self._table.caption:  # else the edge of the table stands there
             yield ""
 
     def whole(self) -> Table:

@@ -1,16 +1,20 @@
-"""What lies in a run's folder beside its result: pictures and one page, written and named."""
+"""What lies in a run's folder beside its result: pictures, one page, and what is printed of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sycam.errors import SycamError
 from sycam.report.html import keep_curves, keep_gallery, write_report
 from sycam.report.pictures.explain import OVERVIEW, overview
+from sycam.report.printed import page_of
+from sycam.report.tables import result_tables
 from sycam.runs.file_names import REPORT_FILE
 from sycam.runs.pictures import AGREEMENT_FILE, FRONT_FILE, draw_front, draw_heldout
 from sycam.runs.result import Result
+from sycam.runs.resuming.answer import Answer, code_digest, kept_answer, result_files
 from sycam.search.budget import Budget
+from sycam.support.schema import to_plain
 from sycam.support.text.terminal import shown
 from sycam.validation.validate import Validated
 
@@ -82,3 +86,33 @@ def where_kept(result: Result) -> list[str]:
         if (result.path / name).is_file():
             lines.append(f"  {shown(str(result.path / name))}   {said}")
     return lines
+
+
+def keep_answer(
+    result: Result,
+    question: str | None = None,
+    network: str | None = None,
+    closing: Sequence[str] = (),
+) -> None:
+    """Keep what is printed of a result, for whoever asks for it again; that of a command that asked
+    just this stays.
+
+    Args:
+        result: of the run, in whose folder it is kept.
+        question: of the command, as in an :class:`~sycam.runs.resuming.answer.Answer`.
+        network: digest of the network, where it must be built to know that it is the same.
+        closing: lines below the tables, in rich's markup.
+    """
+    folder = result.path
+    if folder is None or not code_digest() or (question is None and kept_answer(folder)):
+        return
+    Answer(
+        code=code_digest(),
+        files=result_files(folder),
+        folder=str(folder),
+        created=result.record.created,
+        page=to_plain(page_of(result_tables(result))),
+        question=question,
+        network=network,
+        closing=tuple(closing),
+    ).keep(folder)

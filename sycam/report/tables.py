@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.text import Text
+from rich.console import Group, RenderableType
 
-from sycam.report.formula_table import FormulaTable, wrapped
+from sycam.report.formula_table import FormulaTable
 from sycam.report.front_tables import (
     adaptive_table,
     adaptive_text,
@@ -15,6 +14,7 @@ from sycam.report.front_tables import (
     p_text,
 )
 from sycam.report.plain_table import plain_table
+from sycam.report.printed import ForCopying, Formulas
 from sycam.report.progress import duration
 from sycam.report.verdict import BAD, GOOD, PLAIN, POOR, lacking, sentences, simplest
 from sycam.runs.result import Result
@@ -22,7 +22,6 @@ from sycam.support.text.terminal import printable, shown
 from sycam.validation.validate import Row, Validation
 
 _TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red", PLAIN: "bold"}
-_LABEL = len("Winner   ")
 _ROWS = 24  # methods of a table on a terminal, at most
 _STYLES = {"winner": "bold green", "new": "green", "simplest": "green", "control": "dim"}
 
@@ -47,8 +46,7 @@ def result_tables(result: Result) -> RenderableType:
         parts += ["", Formulas(f"Winner   {result.best.expression}{name}", "bold green")]
         if result.best.known_as and result.best_new:
             parts.append(Formulas(f"Best new {result.best_new.expression}"))
-        # For a copy: a terminal breaks it where it must.
-        parts.append(Text(f"LaTeX    {printable(result.best.heatmap_latex)}", overflow="fold"))
+        parts.append(ForCopying(f"LaTeX    {result.best.heatmap_latex}"))
         parts += map(Formulas, _confidence(result))
     if result.validation.rows:
         parts += ["", *(_heldout_table(result, goal) for goal in result.validation.goals)]
@@ -75,25 +73,6 @@ def result_tables(result: Result) -> RenderableType:
     return Group(*parts)
 
 
-class Formulas:
-    """A line of words and formulas, which wraps between names.
-
-    Args:
-        text: without markup.
-        style: of what follows the first nine columns, where the label stands.
-    """
-
-    def __init__(self, text: str, style: str = ""):
-        self._text, self._style = printable(text), style
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for i, line in enumerate(wrapped(self._text, options.max_width, " " * _LABEL)):
-            said = Text(line, no_wrap=True, overflow="ignore")
-            if self._style:
-                said.stylize(self._style, _LABEL if i == 0 else 0)
-            yield said
-
-
 def _confidence(result: Result) -> list[str]:
     """How far the search images bear the choice; nothing where it is not on record."""
     stability, resolution = result.record.stability, result.record.resolution
@@ -116,13 +95,15 @@ def _confidence(result: Result) -> list[str]:
     return [again, told]
 
 
-def _heldout_table(result: Result, goal: str) -> RenderableType:
+def _heldout_table(result: Result, goal: str) -> FormulaTable:
     validation, first = result.validation, goal == result.metric
+    rows, more = shown_rows(result)
     several = " over all goals" if len(validation.goals) > 1 else ""
     table = plain_table(
         title=f"{shown(goal)} on {validation.images} held-out images ({_better(result, goal)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
         f"Holm-corrected{several}; flat: images on which the map ranks nothing"
+        + (f"; {more} more methods are in report.html" if more else "")
         if first
         else None,
     )
@@ -133,7 +114,7 @@ def _heldout_table(result: Result, goal: str) -> RenderableType:
     table.add_column("p", justify="right", no_wrap=True)
     if first:
         table.add_column("flat", justify="right", no_wrap=True)
-    listed, (rows, more) = FormulaTable(table, "method", first=True), shown_rows(result)
+    listed = FormulaTable(table, "method", first=True)
     for row in rows:
         found, against = row.under(goal), ("", "")
         interval = f"{found.heldout.mean:.4f} [{found.heldout.low:.3f}, {found.heldout.high:.3f}]"
@@ -143,7 +124,7 @@ def _heldout_table(result: Result, goal: str) -> RenderableType:
         if first:
             cells = [f"{row.search:.4f}", *cells, str(row.degenerate)]
         listed.add_row(row.name, *cells, mark=_mark(row), style=_STYLES.get(row.kind))
-    return Group(listed, f"[dim]and {more} more in report.html[/]\n") if more else listed
+    return listed
 
 
 def shown_rows(result: Result) -> tuple[list[Row], int]:

@@ -9,32 +9,28 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
-from rich.errors import StyleSyntaxError
-from rich.segment import Segment, Segments
-from rich.style import Style
 
 from sycam.data.names import DEMO
 from sycam.errors import SycamError
+from sycam.report.printed import Page, Words, laid_out
 from sycam.runs.file_names import REPORT_FILE, RESULT_FILE
 from sycam.runs.resuming.answer import (
     ANSWER_FILE,
     Answer,
-    Printed,
-    code_digest,
     kept_answer,
-    result_files,
     said_again,
 )
 from sycam.runs.resuming.file_states import SETTLED, FileStates, states_of
 from sycam.support.bounded_json import SchemaError, parse_json
 from sycam.support.files import read_plain
-from sycam.support.text.terminal import json_text, open_console, printable, shown
+from sycam.support.schema import from_plain
+from sycam.support.text.terminal import json_text, open_console, shown
 
 if TYPE_CHECKING:
     from sycam.runs.result import Result
@@ -120,6 +116,7 @@ def told_again(asked: Asked, out: Path | None, as_json: bool, quiet: bool) -> bo
         if (
             answer is None
             or answer.question != asked.question
+            or answer.folder != str(folder)
             or not (folder / REPORT_FILE).exists()
         ):
             continue
@@ -131,7 +128,8 @@ def told_again(asked: Asked, out: Path | None, as_json: bool, quiet: bool) -> bo
             note.print(f"[dim]·[/] {shown(said_again(folder, answer.created))}")
         _print(printed)
         if not quiet and not as_json:
-            _print(_segments(answer.closing))
+            closing = [Words(line) for line in answer.closing]
+            _print(laid_out(closing, open_console(), wrap=False))
         return True
     return False
 
@@ -153,7 +151,7 @@ def shown_again(run: Path, as_json: bool) -> bool:
     return True
 
 
-def keep_answer(result: Result, asked: Asked | None, closing: list[str]) -> None:
+def keep_asked(result: Result, asked: Asked | None, closing: Sequence[str]) -> None:
     """Keep what a finished command printed, for whoever types it again.
 
     Args:
@@ -161,65 +159,20 @@ def keep_answer(result: Result, asked: Asked | None, closing: list[str]) -> None
         asked: the command; None where the same text may ask something else next time.
         closing: lines below the tables, in rich's markup.
     """
-    folder = result.path
-    if folder is None or not code_digest():
-        return
-    console = open_console()
-    whole = console.options.update(no_wrap=True, overflow="ignore")
-    segments = [s for line in closing for s in console.render(console.render_str(line), whole)]
-    answer = Answer(
-        code=code_digest(),
-        files=result_files(folder),
-        folder=str(folder),
-        created=result.record.created,
-        question=asked.question if asked is not None and asked.settled else None,
-        network=None if asked is None or asked.network == DEMO else result.record.network.digest,
-        closing=_parts(segments),
-    )
-    keep_tables(result, answer)
+    from sycam.report.keeping import keep_answer
 
-
-def keep_tables(result: Result, answer: Answer | None = None) -> None:
-    """Keep the tables of a result in the form of this terminal, where an answer is kept.
-
-    Args:
-        result: of the run.
-        answer: that is to be kept; the one in the run's folder if None.
-    """
-    from sycam.report.tables import result_tables
-
-    answer = answer or (result.path and kept_answer(result.path)) or None
-    if answer is None or result.path is None:
-        return
-    console = open_console()
-    printed = _parts(console.render(result_tables(result)))
-    answer.with_tables(_form(console), printed).keep(result.path)
-
-
-def _form(console: Console) -> str:
-    return f"{console.width} {console.encoding} {console.legacy_windows}"
-
-
-def _parts(segments: Any) -> Printed:
-    simple = Segment.simplify(s for s in segments if not s.control)
-    return tuple((s.text, str(s.style) if s.style else "") for s in simple)
-
-
-def _segments(printed: Printed) -> Segments | None:
-    """None where a folder from elsewhere holds what no table does."""
-    try:
-        styles = [Style.parse(style) for _, style in printed]
-    except StyleSyntaxError:
-        return None
-    if any(style.link for style in styles):
-        return None
-    texts = [printable(text, lines=True) for text, _ in printed]
-    return Segments([Segment(t, s) for t, s in zip(texts, styles, strict=True)])
+    question = asked.question if asked is not None and asked.settled else None
+    demo = asked is None or asked.network == DEMO
+    keep_answer(result, question, None if demo else result.record.network.digest, closing)
 
 
 def _tables(answer: Answer, console: Console) -> RenderableType | None:
-    printed = answer.tables.get(_form(console))
-    return None if printed is None else _segments(printed)
+    """None where a folder from elsewhere holds what no table does."""
+    try:
+        page = from_plain(Page, list(answer.page), "page")
+    except SchemaError:
+        return None
+    return laid_out(page, console)
 
 
 def _as_json(folder: Path) -> str | None:

@@ -9,26 +9,22 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import sycam
 from sycam.runs.file_names import CANDIDATES_FILE, RESULT_FILE
 from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, read_json
 from sycam.support.files import MEBIBYTE, read_plain, write_whole
-from sycam.support.schema import Bounds, from_plain, to_plain
+from sycam.support.schema import from_plain, to_plain
 from sycam.support.text.terminal import json_text
 
 ANSWER_FILE = "answer.json"
 _ANSWERED = (RESULT_FILE, CANDIDATES_FILE)  # that a whole result consists of
 _LARGEST = 1 << 28  # bytes of these
-_WIDTHS = 8  # of terminals for which tables are kept
-
-Printed = tuple[Annotated[tuple[str, ...], Bounds(2, 2)], ...]
-"""Parts of text, each with its style."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +36,21 @@ class Answer:
         files: SHA-256 of the files that the result consists of.
         folder: of the run, as it was named.
         created: date of the run.
+        page: all that is printed of the result, as plain data for any width of console.
         question: digest of the command and of the state of all files that it read; None where these
-            cannot be told.
+            cannot be told, or no command asked.
         network: digest of the network, where it must be built to know that it is the same.
-        tables: as printed, by the form of the terminal.
-        closing: lines below them: where all is kept.
+        closing: lines below the page, in rich's markup: where all is kept.
     """
 
     code: str
     files: Mapping[str, str]
     folder: str
     created: str
+    page: tuple[Any, ...]
     question: str | None = None
     network: str | None = None
-    tables: Mapping[str, Printed] = field(default_factory=dict)
-    closing: Printed = ()
-
-    def with_tables(self, form: str, printed: Printed) -> Answer:
-        """The same with tables of one more form of terminal; the oldest make room."""
-        kept = dict(list(self.tables.items())[1 - _WIDTHS :])
-        return replace(self, tables={**kept, form: printed})
+    closing: tuple[str, ...] = ()
 
     def keep(self, folder: Path) -> None:
         """Write it into the run's folder, unless that cannot be written."""
@@ -69,7 +60,7 @@ class Answer:
 
 def kept_answer(folder: Path) -> Answer | None:
     """The answer in a run's folder; None where there is none, or it is of other files than lie
-    there, of another folder, or of another version of SyCAM.
+    there, or of another version of SyCAM.
 
     Args:
         folder: of the run.
@@ -78,8 +69,7 @@ def kept_answer(folder: Path) -> Answer | None:
         answer = from_plain(Answer, read_json(folder / ANSWER_FILE, 8 * MEBIBYTE), "answer")
     except (OSError, SchemaError):
         return None
-    current = answer.code == code_digest() and answer.folder == str(folder)
-    current = current and answer.files == result_files(folder)
+    current = answer.code == code_digest() and answer.files == result_files(folder)
     return answer if current and answer.files else None
 
 
