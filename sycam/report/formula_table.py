@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from sycam.support.text.terminal import printable
 _PROSE = re.compile(
     r"(?<=\s)\([\w.+-]+|" + PARTS.pattern, re.DOTALL
 )  # a bracket stays with its word
+_TITLE = re.compile(r"[^\s:=-]+[:=-]?(?:\s+[↑↓])?\s*|.", re.DOTALL)
 _LEAST = 17  # columns that a formula and its mark get, however narrow the console
 
 
@@ -118,20 +119,30 @@ class FormulaTable:
         return made
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        others, count = 0, len(self._table.columns)
-        for i, column in enumerate(self._table.columns):
-            texts = [str(column.header), *(cells[i] for _, _, cells, _ in self._rows)]
-            others += max(Text.from_markup(text).cell_len for text in texts)
+        width, count = options.max_width, len(self._table.columns)
         longest = max((cell_len(name + mark) for name, mark, _, _ in self._rows), default=0)
-        room, tight = options.max_width - others - 3 * count - 4, False
+        heads = [str(column.header) for column in self._table.columns]
+        room, tight = width - sum(self._widths(heads)) - 3 * count - 4, False
         if longest > room:  # narrow gaps come before shortened formulas
-            room, tight = max(_LEAST, options.max_width - others - 2 * count), True
+            room, tight = width - sum(self._widths(heads)) - 2 * count, True
+        if longest > room:  # so do titles of several lines
+            heads = [_folded(head, cells) for head, cells in zip(heads, self._cells(), strict=True)]
+        groups = [list(range(count))]
+        if tight:  # and figures are never cut
+            room = max(_LEAST, width - sum(self._widths(heads)) - 2 * count)
+            groups = _groups([2 + cells for cells in self._widths(heads)], width - room)
+            most = max(sum(2 + self._widths(heads)[i] for i in group) for group in groups)
+            room = max(_LEAST, width - most)
         widths: dict[str, int] = {}
         for formula, mark, *_ in self._rows:
             least = min(room - cell_len(mark), widths.get(formula, room))
             widths[formula] = least
         short_of = apart(widths)
-        yield self._filled(self._empty(tight), short_of)
+        for group in groups:
+            like = self._table
+            title = like.title if group == groups[0] else None
+            table = self._empty(tight, title, like.caption if group == groups[-1] else None)
+            yield self._filled(table, [(i, heads[i]) for i in group], short_of)
         if self._below:
             for formula, short in short_of.items():
                 if short == formula:
@@ -143,30 +154,53 @@ class FormulaTable:
 
     def whole(self) -> Table:
         """The table with all formulas in full, however wide it gets."""
-        return self._filled(self._empty(False))
+        like = self._table
+        heads = [(i, str(column.header)) for i, column in enumerate(like.columns)]
+        return self._filled(self._empty(False, like.title, like.caption), heads)
 
-    def _filled(self, table: Table, short_of: Mapping[str, str] | None = None) -> Table:
-        """With all columns and rows; formulas as they are shortened, if they are."""
+    def _cells(self) -> list[list[str]]:
+        """Of each column but that of the formulas, in markup."""
+        return [[row[2][i] for row in self._rows] for i in range(len(self._table.columns))]
+
+    def _widths(self, heads: Sequence[str]) -> list[int]:
+        """Of the columns but that of the formulas, under such titles."""
+        return [
+            max(_width(text) for text in (head, *cells))
+            for head, cells in zip(heads, self._cells(), strict=True)
+        ]
+
+    def _filled(
+        self,
+        table: Table,
+        heads: Sequence[tuple[int, str]],
+        short_of: Mapping[str, str] | None = None,
+    ) -> Table:
+        """With some columns by their places and titles, and all rows; formulas as they are
+        shortened, if they are."""
         if self._first:
-            table.add_column(self._title, no_wrap=True)
-        for column in self._table.columns:
-            table.add_column(column.header, justify=column.justify, no_wrap=True)
+            table.add_column(self._title, no_wrap=True, vertical="bottom")
+        for place, head in heads:
+            like = self._table.columns[place]
+            table.add_column(head, justify=like.justify, no_wrap=True, vertical="bottom")
         if not self._first:
-            table.add_column(self._title, no_wrap=True)
+            table.add_column(self._title, no_wrap=True, vertical="bottom")
         for formula, mark, cells, style in self._rows:
             name = Text(formula if short_of is None else short_of[formula]).append(
                 mark, style="dim" if style is None else ""
             )
-            row: list[RenderableType] = [name, *cells] if self._first else [*cells, name]
+            figures = [cells[place] for place, _ in heads]
+            row: list[RenderableType] = [name, *figures] if self._first else [*figures, name]
             table.add_row(*row, style=style)
         return table
 
-    def _empty(self, tight: bool) -> Table:
+    def _empty(
+        self, tight: bool, title: RenderableType | None, caption: RenderableType | None
+    ) -> Table:
         """Without columns; with narrow gaps and no margin if `tight`."""
         like = self._table
         return Table(
-            title=like.title,
-            caption=like.caption,
+            title=title,
+            caption=caption,
             box=like.box,
             title_justify=like.title_justify,
             caption_justify=like.caption_justify,
@@ -176,8 +210,32 @@ class FormulaTable:
         )
 
 
+def _width(markup: str) -> int:
+    """Columns of the longest line."""
+    return max(cell_len(line) for line in Text.from_markup(markup).plain.split("\n"))
+
+
+def _folded(head: str, cells: Sequence[str]) -> str:
+    """A title in two lines, where that makes its column narrower."""
+    words = _TITLE.findall(head)
+    least = max((_width(text) for text in cells), default=0)
+    folds = [("".join(words[:i]).strip(), "".join(words[i:]).strip()) for i in range(len(words))]
+    return "\n".join(min(folds, key=lambda lines: max(least, *map(_width, lines)))).strip()
+
+
+def _groups(widths: Sequence[int], most: int) -> list[list[int]]:
+    """Places of columns that stand beside each other, in several tables if they must."""
+    groups: list[list[int]] = [[]]
+    for place, width in enumerate(widths):
+        if groups[-1] and sum(widths[i] for i in groups[-1]) + width > most:
+            groups.append([])
+        groups[-1].append(place)
+    return groups
+
+
 def wrapped(text: str, width: int, indent: str = "") -> Sequence[str]:
-    """Lines of a text with formulas, which end between names; one that is wider stays whole.
+    """Lines of a text with formulas, which end between words, within a formula between names; a
+    name that is wider stays whole.
 
     Args:
         text: in words and formulas.
@@ -185,10 +243,22 @@ def wrapped(text: str, width: int, indent: str = "") -> Sequence[str]:
         indent: of the lines after the first.
     """
     lines, line = [], ""
-    for part in _PROSE.findall(text):
-        if line.strip() and cell_len(line) + cell_len(part) > width:
+    for part in _pieces(text, width - len(indent)):
+        if line.strip() and cell_len(line) + cell_len(part.rstrip()) > width:
             lines.append(line.rstrip())
             line = indent + part.lstrip()
         else:
             line += part
     return [*lines, line.rstrip()]
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    """What is not broken: words, formulas that fit into a line, and the names of those that do
+    not."""
+    depth, start = 0, 0
+    for place, character in enumerate([*text, " "]):
+        depth = max(0, depth + (character in "([{") - (character in ")]}"))
+        if place == len(text) or (character == " " and not depth):
+            word = text[start : place + 1]
+            yield from [word] if cell_len(word.rstrip()) <= width else _PROSE.findall(word)
+            start = place + 1

@@ -224,7 +224,11 @@ def duration(seconds: float) -> str:
 
     >>> duration(75)
     '1 min 15 s'
+    >>> duration(0.3)
+    '0.3 s'
     """
+    if 0 < seconds < 0.95:
+        return f"{max(0.1, seconds):.1f} s"
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

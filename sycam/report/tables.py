@@ -98,11 +98,13 @@ def _confidence(result: Result) -> list[str]:
 def _heldout_table(result: Result, goal: str) -> FormulaTable:
     validation, first = result.validation, goal == result.metric
     rows, more = shown_rows(result)
+    flat = first and any(row.degenerate for row in rows)
     several = " over all goals" if len(validation.goals) > 1 else ""
     table = plain_table(
         title=f"{shown(goal)} on {validation.images} held-out images ({_better(result, goal)})",
         caption="Δ: winner minus method, positive favours the winner; p: paired sign-flip test, "
-        f"Holm-corrected{several}; flat: images on which the map ranks nothing"
+        f"Holm-corrected{several}"
+        + ("; flat: images on which the map ranks nothing" if flat else "")
         + (f"; {more} more methods are in report.html" if more else "")
         if first
         else None,
@@ -112,7 +114,7 @@ def _heldout_table(result: Result, goal: str) -> FormulaTable:
     table.add_column("held-out [95 %]", justify="right", no_wrap=True)
     table.add_column("Δ", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
-    if first:
+    if flat:
         table.add_column("flat", justify="right", no_wrap=True)
     listed = FormulaTable(table, "method", first=True)
     for row in rows:
@@ -122,7 +124,9 @@ def _heldout_table(result: Result, goal: str) -> FormulaTable:
             against = (f"{found.against.difference.mean:+.4f}", p_text(found.against.p_holm))
         cells = [shown(interval), *against]
         if first:
-            cells = [f"{row.search:.4f}", *cells, str(row.degenerate)]
+            cells = [f"{row.search:.4f}", *cells]
+        if flat:
+            cells.append(str(row.degenerate))
         listed.add_row(row.name, *cells, mark=_mark(row), style=_STYLES.get(row.kind))
     return listed
 

@@ -56,16 +56,18 @@ def tell(result: SearchResult, problem: Problem, search: SearchOptions, notify: 
         some = ", ".join(f"{r.expression} ({r.figure:.3f})" for r in insensitive[:_SAID])
         notify(
             Note(
-                f"{some}{_more(len(insensitive))} might have won, but hardly change with the class "
-                f"explained, by {GUARD.metric.text} on search images; {allow}"
+                f"{some}{_more(len(insensitive))} might have won, but hardly "
+                f"{'changes' if len(insensitive) == 1 else 'change'} with the class explained, "
+                f"by {GUARD.metric.text} on search images; {allow}"
             )
         )
     if result.agnostic:
         some = ", ".join(result.agnostic[:_SAID])
         notify(
             Note(
-                f"{some}{_more(len(result.agnostic))} might have won, but show the same whatever "
-                f"is explained; {allow}"
+                f"{some}{_more(len(result.agnostic))} might have won, but "
+                f"{'shows' if len(result.agnostic) == 1 else 'show'} the same whatever is "
+                f"explained; {allow}"
             )
         )
     if result.whole is not None and result.new is not None:

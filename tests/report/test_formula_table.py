@@ -65,3 +65,35 @@ def test_lines_end_between_names(width):
     lines = wrapped(f"Winner   {LONG}", width, "         ")
     assert re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", f"Winner{LONG}")
     assert {name for line in lines for name in re.findall(r"[\w.]+", line)} == NAMES | {"Winner"}
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_formula_that_fits_into_a_line_is_not_broken(width):
+    formula = "cam[features](sum(relu(G) / (2 + sum(A) * G)))"
+    text = f"Images   8 search images cannot tell {formula} from 5 of its 5 next rivals ({formula})"
+    lines = wrapped(text, width, "         ")
+    assert max(map(len, lines)) <= width
+    assert sum(formula in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_no_figure_is_cut_however_many_columns_there_are(width, count):
+    names = ["energy-pointing-game", "road:imputer=blur", "class-sensitivity", "iou"]
+    table = plain_table("Title", "what the columns are")
+    for place in range(count):
+        table.add_column(f"{names[place % 4]} ↑", justify="right")
+    listed = FormulaTable(table, "method", first=True)
+    for row in range(3):
+        cells = [f"0.{place:02}{row}1" for place in range(count)]
+        listed.add_row(f"{LONG} * {row}", *cells, mark="winner" if row == 0 else "")
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(listed)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for place in range(count):
+        assert all(f"0.{place:02}{row}1" in text for row in range(3))
+    assert (text.count("Title"), text.count("what the columns are")) == (1, 1)
+    for words in ("pointing-game ↑", "sensitivity ↑")[: count // 2]:
+        assert words in text
+    assert FormulaTable.of(listed.plain).plain == listed.plain

@@ -69,22 +69,24 @@ class KnownMethods:
             ends = self.budget.for_search(self.board.image_pace)
             return begun + _FOR_KNOWN * (ends - begun) - self.budget.elapsed
 
+        def foretell() -> None:
+            self.board.rehearse_whole(methods[0])
+            self.progress.forecast(len(methods))
+
         def done(count: int) -> None:
             nonlocal told
             self.notify(Step(count))
-            spent, ends = self.budget.elapsed - begun, count == len(methods)
-            if count < TIMED or not self.board.pace or told:
-                return
-            if ends or spent > _PATIENCE:
+            enough = count >= TIMED and self.board.pace
+            if enough and not told and self.budget.elapsed - begun > _PATIENCE:
                 told = True
-                self.progress.forecast(len(methods))
+                foretell()
 
         counts = None
         if self.script is not None:
             counts = self.script.known or (len(methods),) * len(self.board.stages)
         found = score_known(methods, self.board, left, counts, done)
         if not told and self.board.pace:
-            self.progress.forecast(len(methods))
+            foretell()
         return found
 
     def answers(self) -> list[Candidate]:
