@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from sycam.report.plain_table import plain_table
 from sycam.support.schema import Bounds
 from sycam.support.text.shortening import PARTS, apart
-from sycam.support.text.terminal import printable
+from sycam.support.text.terminal import printable, shown
 
 _PROSE = re.compile(
     r"(?<=\s)\([\w.+-]+|" + PARTS.pattern, re.DOTALL
@@ -119,30 +119,18 @@ class FormulaTable:
         return made
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, count = options.max_width, len(self._table.columns)
-        longest = max((cell_len(name + mark) for name, mark, _, _ in self._rows), default=0)
-        heads = [str(column.header) for column in self._table.columns]
-        room, tight = width - sum(self._widths(heads)) - 3 * count - 4, False
-        if longest > room:  # narrow gaps come before shortened formulas
-            room, tight = width - sum(self._widths(heads)) - 2 * count, True
-        if longest > room:  # so do titles of several lines
-            heads = [_folded(head, cells) for head, cells in zip(heads, self._cells(), strict=True)]
-        groups = [list(range(count))]
-        if tight:  # and figures are never cut
-            room = max(_LEAST, width - sum(self._widths(heads)) - 2 * count)
-            groups = _groups([2 + cells for cells in self._widths(heads)], width - room)
-            most = max(sum(2 + self._widths(heads)[i] for i in group) for group in groups)
-            room = max(_LEAST, width - most)
+        tight, groups, room = self._layout(options.max_width)
         widths: dict[str, int] = {}
         for formula, mark, *_ in self._rows:
             least = min(room - cell_len(mark), widths.get(formula, room))
             widths[formula] = least
-        short_of = apart(widths)
-        for group in groups:
-            like = self._table
-            title = like.title if group == groups[0] else None
-            table = self._empty(tight, title, like.caption if group == groups[-1] else None)
-            yield self._filled(table, [(i, heads[i]) for i in group], short_of)
+        short_of, like = apart(widths), self._table
+        for number, group in enumerate(groups):
+            if number:
+                yield ""
+            title = None if number else like.title
+            caption = like.caption if number == len(groups) - 1 else None
+            yield self._filled(self._empty(tight, title, caption), group, short_of)
         if self._below:
             for formula, short in short_of.items():
                 if short == formula:
@@ -151,6 +139,36 @@ class FormulaTable:
                     yield Text(line, style="dim", overflow="fold")
         if tight or self._table.caption:  # else the edge of the table stands there
             yield ""
+
+    def _layout(self, width: int) -> tuple[bool, list[list[tuple[int, str]]], int]:
+        """Whether gaps are narrow, which columns stand beside each other by their places and
+        titles, in one table or in several, and the room of formulas."""
+        count = len(self._table.columns)
+        longest = max((cell_len(name + mark) for name, mark, _, _ in self._rows), default=0)
+        titles = [str(column.header) for column in self._table.columns]
+        wide = self._widths(titles)
+        room = width - sum(wide) - 3 * count - 4
+        if longest <= room:
+            return False, [list(enumerate(titles))], room
+        # Narrow gaps come before shortened formulas, and so do titles of two lines.
+        room = width - sum(wide) - 2 * count
+        if longest <= room:
+            return True, [list(enumerate(titles))], room
+        folds = [_folded(title, cells) for title, cells in zip(titles, self._cells(), strict=True)]
+        narrow = self._widths(folds)
+        room = width - sum(narrow) - 2 * count
+        if room >= _LEAST:
+            return True, [list(enumerate(folds))], room
+        # Figures are never cut.
+        groups = _groups([2 + columns for columns in narrow], width - _LEAST)
+        room = width - max(sum(2 + narrow[i] for i in group) for group in groups)
+        room = max(_LEAST, min(room, longest))
+        heads = [
+            [(i, (titles if sum(2 + wide[j] for j in group) + room <= width else folds)[i])
+             for i in group]
+            for group in groups
+        ]  # fmt: skip
+        return True, heads, room
 
     def whole(self) -> Table:
         """The table with all formulas in full, however wide it gets."""
@@ -193,9 +211,7 @@ class FormulaTable:
             table.add_row(*row, style=style)
         return table
 
-    def _empty(
-        self, tight: bool, title: RenderableType | None, caption: RenderableType | None
-    ) -> Table:
+    def _empty(self, tight: bool, title: str | Text | None, caption: str | Text | None) -> Table:
         """Without columns; with narrow gaps and no margin if `tight`."""
         like = self._table
         return Table(
@@ -208,6 +224,17 @@ class FormulaTable:
             pad_edge=not tight,
             padding=(0, 1, 0, 0) if tight else (0, 1),
         )
+
+
+def text_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> FormulaTable:
+    """A table of texts as they stand, whose first column names its rows; others are figures."""
+    table = plain_table(shown(title))
+    for name in head[1:]:
+        table.add_column(name, justify="right")
+    listed = FormulaTable(table, head[0], first=True)
+    for name, *figures in rows:
+        listed.add_row(name, *map(shown, figures))
+    return listed
 
 
 def _width(markup: str) -> int:

@@ -62,24 +62,29 @@ def classes_table(
     """
     rows = sorted(classes.classes, key=lambda r: (r.p is None, -r.heldout_images))
     left_out = len(rows) - _SHOWN_CLASSES
+    compared = any(row.gain or row.p_holm is not None for row in rows[:_SHOWN_CLASSES])
+    told = [
+        "gain: over the winner of all, positive favours the class's own; p: paired sign-flip test, "
+        "Holm-corrected"
+    ] * compared
+    told += ["*: the winner of all stands in"] * (not all(r.own for r in rows[:_SHOWN_CLASSES]))
+    told += [f"{left_out} more classes in result.json"] * (left_out > 0)
     table = plain_table(
         title=f"Best formula of each class, {shown(classes.metric)} on held-out images ({better})",
-        caption="gain: over the winner of all, positive favours the class's own; p: paired "
-        "sign-flip test, Holm-corrected; *: the winner of all stands in"
-        + (f"; {left_out} more classes in result.json" if left_out > 0 else ""),
+        caption="; ".join(told) or None,
     )
-    for title in ("class", "images", "held-out", "of all", "gain", "p"):
+    for title in ("class", "images", "held-out", "of all", *(("gain", "p") if compared else ())):
         table.add_column(title, justify="right", no_wrap=True)
     listed = FormulaTable(table, "formula")
     for row in rows[:_SHOWN_CLASSES]:
+        gain, p = f"{row.gain.mean:+.4f}" if row.gain else "", row.p_holm
         listed.add_row(
             row.expression or "none",
             shown(names[row.label]) if names else str(row.label),
             str(row.heldout_images),
             _figure(row.heldout),
             _figure(row.heldout_overall),
-            f"{row.gain.mean:+.4f}" if row.gain else "",
-            "" if row.p_holm is None else p_text(row.p_holm),
+            *((gain, "" if p is None else p_text(p)) if compared else ()),
             mark="" if row.own else "*",
         )
     return listed

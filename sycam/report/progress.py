@@ -84,7 +84,7 @@ class Watcher:
         elif isinstance(event, Plan):
             self.console.print(plan_table(event))
         elif isinstance(event, Forecast):
-            self.console.print(f"[dim]·[/] {shown(forecast_text(event))}", soft_wrap=True)
+            self.console.print(f"[dim]·[/] {shown(forecast_text(event))}")
         elif isinstance(event, Scored):
             self._scored(event)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from sycam.report.front_tables import p_text
 from sycam.report.plain_table import plain_table
 from sycam.runs.summary import FINISHED, RunComparison, RunSummary
 from sycam.support.text.shortening import apart
-from sycam.support.text.terminal import shown
+from sycam.support.text.terminal import printable, shown
 
 _LONGEST = 60  # characters of a setting's value
+_BREAKS = re.compile(r"(?<=[ ,])(?=\S)|(?<=[.:=_/&-])(?=[A-Za-z])")
+_OF_METRIC = ("settings.metrics", "settings.metric_options.", "settings.needs_masks")
 _LEAST = 16  # columns that names and winners get in a list, however narrow the console
 _ENDLESS = 10_000  # columns
 _FRAME = 7  # columns around and between three columns
@@ -123,9 +126,10 @@ def comparison_tables(compared: RunComparison) -> RenderableType:
         f"[bold]{name}[/]  {shown(one.folder)}" + _state(one)
         for name, one in zip(names, runs, strict=True)
     ]
-    rows = [(name, [_value(name, v) for v in row]) for name, row in compared.differing.items()]
-    parts.append(_side_by_side("Settings that differ", names, rows))
-    if not rows:
+    rows = [(n, [_value(n, v) for v in row]) for n, row in _telling(compared.differing)]
+    if rows:
+        parts.append(_SideBySide("Settings that differ", names, rows))
+    else:
         parts.append("All settings are the same.")
     outcome = [
         ("winner", [_winner(one) for one in runs]),
@@ -134,7 +138,7 @@ def comparison_tables(compared: RunComparison) -> RenderableType:
         ("published rival", [one.rival or "" for one in runs]),
         ("gain, p", [_gain(one) for one in runs]),
     ]
-    parts.append(_side_by_side("Outcome", names, outcome))
+    parts.append(_SideBySide("Outcome", names, outcome))
     parts.append(_agreement(compared))
     if not compared.same_figures:
         parts.append(
@@ -144,16 +148,52 @@ def comparison_tables(compared: RunComparison) -> RenderableType:
     return Group(*parts)
 
 
-def _side_by_side(
-    title: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]
-) -> RenderableType:
-    table = plain_table(title=title)
-    table.add_column("", overflow="fold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for name, cells in rows:
-        table.add_row(shown(name), *map(shown, cells))
-    return table if rows else ""
+def _telling(differing: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Without what follows from another difference: metrics by name say what their options are."""
+    named = "settings.metric" in differing
+    for name, row in differing.items():
+        if not (named and name.startswith(_OF_METRIC)):
+            yield name, row
+
+
+class _SideBySide:
+    """A column per run, as wide as the console at most; what is longer goes on in further lines,
+    from between words.
+
+    Args:
+        title: of the table.
+        names: of the runs.
+        rows: what they are compared in, with a cell per run.
+    """
+
+    def __init__(self, title: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]):
+        self._title, self._names, self._rows = title, names, rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        count = len(self._names)
+        room = options.max_width - 3 * count - 4
+        first = min(max(cell_len(name) for name, _ in self._rows), max(_LEAST, 2 * room // 5))
+        each = max(8, (room - first) // count)
+        table = plain_table(title=self._title)
+        for name in ("", *self._names):
+            table.add_column(name, no_wrap=True)
+        for name, cells in self._rows:
+            lines = [_in_lines(name, first), *(_in_lines(cell, each) for cell in cells)]
+            table.add_row(*(shown(text, lines=True) for text in lines))
+        yield table
+
+
+def _in_lines(text: str, width: int) -> str:
+    """In so many columns, broken behind spaces and marks."""
+    lines = [""]
+    for word in _BREAKS.split(printable(text)):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(word.rstrip()) > width:
+            lines.append("")
+        while cell_len(word.rstrip()) > width:  # one word that is longer than all the room
+            lines[-1], word = word[:width], word[width:]
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _agreement(compared: RunComparison) -> str:
@@ -187,7 +227,11 @@ def _state(one: RunSummary) -> str:
 
 def _interval(one: RunSummary) -> str:
     found = one.heldout
-    return "" if found is None else f"{found.mean:.4f} [{found.low:.3f}, {found.high:.3f}]"
+    return (
+        ""
+        if found is None
+        else f"{found.mean:.4f} [{found.low:.3f},\N{NO-BREAK SPACE}{found.high:.3f}]"
+    )
 
 
 def _figure(value: float | None) -> str:

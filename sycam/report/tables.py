@@ -62,11 +62,12 @@ def result_tables(result: Result) -> RenderableType:
         parts += [
             classes_table(classes, _better(result), result.record.network.class_names),
             gain_text(classes),
+            "",
         ]
     if adaptive := result.record.adaptive:
         if adaptive.rows:
             parts.append(adaptive_table(adaptive, result.metric, _better(result)))
-        parts += map(shown, adaptive_text(adaptive))
+        parts += [*map(shown, adaptive_text(adaptive)), ""]
     parts.append(verdict(result))
     if said := lacking(result.validation):
         parts.append(f"[bold yellow]Incomplete[/]: {shown(said)}.")

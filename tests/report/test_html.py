@@ -178,6 +178,18 @@ def test_a_run_that_loses_has_no_winner_or_no_rival_says_so(run, tmp_path):
     assert "keeps no removal curves" in text
 
 
+LOST_TABLES = """
+[...document.querySelectorAll('table')].filter(table => {
+  const box = table.closest('.scroll'), name = table.querySelector('tbody tr > :first-child');
+  const within = box && box.getBoundingClientRect().right <= 400;
+  box.scrollLeft = 10000;
+  const stays = name.getBoundingClientRect().left >= box.getBoundingClientRect().left - 1;
+  const opaque = !getComputedStyle(name).backgroundColor.endsWith(', 0)');
+  return !(within && stays && opaque && (table.offsetWidth <= box.clientWidth || box.scrollLeft));
+}).map(table => table.outerHTML.slice(0, 200))
+"""
+
+
 def test_in_a_browser(run, tmp_path):
     with browser(tmp_path / "profile") as page:
         page.width(390)
@@ -188,6 +200,14 @@ def test_in_a_browser(run, tmp_path):
             wide = "[...document.querySelectorAll('.panels, .chart, .key, .board')]"
             assert page.js(f"{wide}.length") >= 5
             assert page.js(f"{wide}.filter(e => e.scrollWidth > e.clientWidth).length") == 0, width
+        for scheme in ("light", "dark"):
+            scheme_is = [{"name": "prefers-color-scheme", "value": scheme}]
+            page.do("Emulation.setEmulatedMedia", features=scheme_is)
+            page.width(400)
+            assert page.js("document.documentElement.scrollWidth") <= 400
+            assert page.js("document.querySelectorAll('table').length") >= 4
+            # Wide ones are scrolled in a box of their own, where names of rows stay in sight.
+            assert page.js(LOST_TABLES) == [], scheme
         sorted_by = "document.querySelector('table.sortable thead').querySelectorAll('th')"
         page.js(f"{sorted_by}[2].querySelector('button').click()")
         assert page.js(f"{sorted_by}[2].getAttribute('aria-sort')") == "descending"

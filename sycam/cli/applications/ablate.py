@@ -95,7 +95,7 @@ def ablate(
     from sycam.applications.hot_spots.result import COLUMNS, PICTURES
     from sycam.applications.hot_spots.study import USUAL
     from sycam.cli.options.inputs import layer_of, open_inputs
-    from sycam.report.plain_table import text_table
+    from sycam.report.formula_table import text_table
 
     console = console_for(as_json)
     check_csv(csv)

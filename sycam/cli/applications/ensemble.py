@@ -108,7 +108,7 @@ def ensemble(
     from sycam.applications import ensemble as found_in
     from sycam.applications.ensembles.result import COLUMNS, PICTURE_FILE
     from sycam.cli.options.inputs import layer_of, open_inputs
-    from sycam.report.plain_table import text_table
+    from sycam.report.formula_table import text_table
 
     console = console_for(as_json)
     check_csv(csv)

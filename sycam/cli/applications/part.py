@@ -300,7 +300,7 @@ def evaluate(
 
 
 def _show(result: object, as_json: bool, out: Path | None, quiet: bool) -> None:
-    from sycam.report.plain_table import text_table
+    from sycam.report.formula_table import text_table
 
     console = console_for(as_json)
     if as_json:

@@ -94,7 +94,7 @@ def robustness(
     from sycam.applications import robustness as found_in
     from sycam.applications.noise_study.result import COLUMNS
     from sycam.cli.options.inputs import layer_of, open_inputs
-    from sycam.report.plain_table import text_table
+    from sycam.report.formula_table import text_table
 
     console = console_for(as_json)
     check_csv(csv)

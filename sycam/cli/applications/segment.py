@@ -312,7 +312,7 @@ def _images(source: str, known: Any, notify: Any, files: FileOptions) -> Any:
 def _show(
     result: Any, as_json: bool, quiet: bool, out: Path | None, remarks: tuple[str, ...] = ()
 ) -> None:
-    from sycam.report.plain_table import text_table
+    from sycam.report.formula_table import text_table
 
     if as_json:
         print(json_text(result.to_dict()))

@@ -9,12 +9,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sycam.jobs.evaluation import Table
+from sycam.report.formula_table import FormulaTable
 from sycam.report.plain_table import plain_table
 from sycam.report.recommended import Recommendation
 from sycam.runs.checking.verify import Verification
 from sycam.support.text.terminal import shown
 
-_WORDS = ("method", "layer")  # columns of them
 _LONGEST = 28  # characters of a name before it is folded
 
 
@@ -92,17 +92,16 @@ def _blocks(
 def recommendation_table(found: Recommendation) -> RenderableType:
     """What to use, the ranking that says so, and what the budget cut of it."""
     table = plain_table(shown(found.title))
-    for title in found.head:
-        words = title in _WORDS
-        table.add_column(
-            title, overflow="fold", justify="left" if words else "right", no_wrap=not words
-        )
+    method, layer, *figures = found.head
+    for title in figures:
+        table.add_column(shown(title), justify="right")
+    listed = FormulaTable(table, f"{method}@{layer}", first=True)
     best = (found.best.name, found.best.layer or "all")
     for line in found.lines():
-        style = "bold" if line[:2] == best else None
-        table.add_row(*map(shown, line), style=style)
+        name = f"{line[0]}@{line[1]}" if line[1] != "all" else line[0]
+        listed.add_row(name, *map(shown, line[2:]), style="bold" if line[:2] == best else None)
     cut = [f"Cut by the budget: {shown(said)}." for said in found.cut]
-    return Group(f"[bold]{shown(found.verdict)}[/]", "", table, *cut)
+    return Group(f"[bold]{shown(found.verdict)}[/]", "", listed, *cut)
 
 
 def verification_table(done: Verification) -> RenderableType:
