@@ -29,7 +29,8 @@ ROWS = [
 @given(st.permutations(ROWS))
 def test_the_best_rival_is_the_same_in_whatever_order_they_come(rows):
     best = best_rival(rows, lambda row: row.mean)
-    assert best.name == "layer-cam@a"  # neither a winner nor a control; the shortest name, then the first
+    # Neither a winner nor a control; of equal ones the shortest name, then the first.
+    assert best.name == "layer-cam@a"
 
 
 def test_what_has_no_figure_is_chosen_last():
