@@ -242,7 +242,7 @@ class Claim:
 
 CLAIMS = {
     "finer": Claim(
-        finer, "finer_cam.md", ("demo", "resnet20", "resnet20-layer2"),
+        finer, "finer_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet", "lite0"),
         ("network, layer", "images", "method", "class alone", "contrast, 0.6", "gain",
          "nearest class, 1.0", "gain"),
     ),
