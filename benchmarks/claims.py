@@ -247,11 +247,11 @@ CLAIMS = {
          "nearest class, 1.0", "gain"),
     ),
     "axioms": Claim(
-        axioms, "xgrad_cam.md", ("demo", "resnet20-fc", "resnet20"),
+        axioms, "xgrad_cam.md", ("demo", "resnet20-fc", "resnet20", "squeezenet"),
         ("network", "images", "method", "sensitivity ↓", "conservation ↓"),
     ),
     "counterfactual": Claim(
-        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2"),
+        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet"),
         ("network, layer", "images", "removed", "method", "points lost", "elsewhere",
          "more than elsewhere", "MI-CAM's less that"),
     ),
