@@ -251,7 +251,7 @@ CLAIMS = {
         ("network", "images", "method", "sensitivity ↓", "conservation ↓"),
     ),
     "counterfactual": Claim(
-        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet"),
+        counterfactual, "mi_cam.md", ("demo", "resnet20", "resnet20-layer2", "squeezenet", "lite0"),
         ("network, layer", "images", "removed", "method", "points lost", "elsewhere",
          "more than elsewhere", "MI-CAM's less that"),
     ),
