@@ -247,7 +247,7 @@ CLAIMS = {
          "nearest class, 1.0", "gain"),
     ),
     "axioms": Claim(
-        axioms, "xgrad_cam.md", ("demo", "resnet20-fc", "resnet20", "squeezenet"),
+        axioms, "xgrad_cam.md", ("demo", "resnet20-fc", "resnet20", "squeezenet", "lite0"),
         ("network", "images", "method", "sensitivity ↓", "conservation ↓"),
     ),
     "counterfactual": Claim(
