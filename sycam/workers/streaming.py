@@ -91,7 +91,7 @@ class StreamedShards:
                 if facts.outputs is not None:
                     if outputs is None:
                         shape = count, *facts.outputs.shape[1:]
-                        dtype = torch.from_numpy(facts.outputs).dtype
+                        dtype = torch.from_numpy(facts.outputs[:0].copy()).dtype
                         outputs = blank(shape, dtype, most=_ON_DISK).numpy()
                     outputs[place] = facts.outputs
                 self.explained.classifier.passes += done.passes

@@ -78,14 +78,12 @@ def test_a_cluster_without_gpus_is_refused_where_the_run_has_one(ray):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_actors_find_what_one_process_would_though_some_are_killed(ray, searched, content, apart):
-    given = {"budget": 100}
+    given = {"budget": 60}
     expected = content(searched("apart", executor=apart, **given))
-    assert content(searched("ray", workers="ray", **given)) == expected
-    assert not _actors(), "actors outlive the run"
     killed, over = [], threading.Event()
 
     def kill() -> None:
-        while len(killed) < 3 and not over.wait(4.0):
+        while len(killed) < 2 and not over.wait(4.0):
             for pid in _actors()[:1]:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -99,6 +97,11 @@ def test_actors_find_what_one_process_would_though_some_are_killed(ray, searched
         over.set()
         thread.join()
     assert killed
+    for _ in range(100):
+        if not _actors():
+            break
+        time.sleep(0.1)
+    assert not _actors(), "actors outlive the run"
 
 
 DRIVER = """
@@ -107,7 +110,7 @@ if __name__ == "__main__":
     network, out, pictures = sys.argv[1:]
     sycam.synthesize(
         network, "4", torch.load(pictures), out=out, metric="road:percentiles=30+70",
-        budget=100, search_images=20, heldout=10, workers="ray", report=False,
+        budget=60, search_images=20, heldout=10, workers="ray", report=False,
     )
 """
 
@@ -118,7 +121,7 @@ if __name__ == "__main__":
 def test_a_cluster_is_joined_by_its_address_and_token(
     searched, content, apart, factory, pictures, tmp_path
 ):
-    expected = content(searched("apart", executor=apart, budget=100))
+    expected = content(searched("apart", executor=apart, budget=60))
     script, images, out = tmp_path / "run.py", tmp_path / "images.pt", tmp_path / "run"
     script.write_text(DRIVER)
     torch.save(pictures, images)
@@ -133,7 +136,7 @@ def test_a_cluster_is_joined_by_its_address_and_token(
         # SIGTERM, by which Slurm, Kubernetes and docker end a process: Ray makes it an exit.
         driver = subprocess.Popen(command, env=here)
         journal = out / "scores.jsonl"
-        while driver.poll() is None and not (journal.exists() and journal.stat().st_size > 20_000):
+        while driver.poll() is None and not (journal.exists() and journal.stat().st_size > 8_000):
             time.sleep(0.05)
         driver.send_signal(signal.SIGTERM)
         assert driver.wait(60) == signal.SIGTERM
