@@ -6,7 +6,8 @@
 Scores are those of a table of `search.py`, so that no network runs. All count the candidates
 scored, by both runs where there are two, and a candidate twice that both score. Two runs go on in
 step: each asks for 8 expressions before it hears of the 8 that the other is at, as on two machines
-that are equally fast. The storage is a database of SQLite.
+that are equally fast. The storage is in memory, or with `--sqlite` a database in a file, which
+takes its time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from optuna.storages import BaseStorage, InMemoryStorage
 from search import BATCH, SHOWN, Curves, Table, needed
 
 from sycam.language import Expression
@@ -34,7 +36,7 @@ class Runs:
         shared: the storage of all, or None.
     """
 
-    def __init__(self, table: Table, seeds: Sequence[int], shared: str | None):
+    def __init__(self, table: Table, seeds: Sequence[int], shared: str | BaseStorage | None):
         self.table = table
         self.guides = [
             Guide(table.fresh(), "grammar", seed, shared, shared=shared is not None)
@@ -64,7 +66,9 @@ class Runs:
         return 1 - len(self.scored) / self.scored.total()
 
 
-def contest(table: Table, seeds: int, count: int) -> dict[str, tuple[Curves, float]]:
+def contest(
+    table: Table, seeds: int, count: int, sqlite: bool = False
+) -> dict[str, tuple[Curves, float]]:
     """The best found, and the share scored twice, by kind of runs."""
     found = {}
     for name, runs, sharing in (
@@ -75,7 +79,9 @@ def contest(table: Table, seeds: int, count: int) -> dict[str, tuple[Curves, flo
         started, curves, twice = time.perf_counter(), [], []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
-                storage = f"sqlite:///{folder}/study.db" if sharing else None
+                storage: str | BaseStorage | None = None
+                if sharing:
+                    storage = f"sqlite:///{folder}/study.db" if sqlite else InMemoryStorage()
                 made = Runs(table, [seed + 1000 * run for run in range(runs)], storage)
                 curves.append(made.curve(count))
                 twice.append(made.twice)
@@ -116,13 +122,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", default="iou")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--candidates", type=int, default=400)
+    parser.add_argument("--sqlite", action="store_true")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = make_parser().parse_args(arguments)
     table = Table(asked.table, asked.subject, asked.metric)
-    print(report(table, contest(table, asked.seeds, asked.candidates)))
+    print(report(table, contest(table, asked.seeds, asked.candidates, asked.sqlite)))
 
 
 if __name__ == "__main__":
