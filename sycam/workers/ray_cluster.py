@@ -52,7 +52,8 @@ class RayExecutor(Executor):
         except Exception as error:  # whatever Ray says of a cluster that is not there
             raise OptionError(
                 f"Ray cannot be had: {type(error).__name__}: {error}; RAY_ADDRESS names a cluster, "
-                "without it Ray starts on this machine"
+                "and RAY_AUTH_MODE=token with RAY_AUTH_TOKEN its token if it asks for one; without "
+                "an address Ray starts on this machine"
             ) from error
         if not there:
             what = "GPU, and the run computes on one" if gpus else "core"

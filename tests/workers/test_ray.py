@@ -180,19 +180,17 @@ def _cluster(folder: Path) -> Iterator[dict[str, str]]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ADDRESS": f"127.0.0.1:{port}",
     }
-    started = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    head = subprocess.Popen(
-        [*started, "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2",
-         "--include-dashboard=false"],
-        env={k: v for k, v in env.items() if k != "RAY_ADDRESS"},
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    told = folder / "head.txt"
+    with told.open("w") as out:
+        head = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+             f"--port={port}", "--num-cpus=2", "--include-dashboard=false"],
+            env={k: v for k, v in env.items() if k != "RAY_ADDRESS"}, stdout=out, stderr=out,
+        )  # fmt: skip
     try:
-        for _ in range(600):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.1)
-        time.sleep(5)  # the port is there before the node is
+        while "Ray runtime started" not in told.read_text():
+            assert head.poll() is None, told.read_text()
+            time.sleep(0.2)
         yield env
     finally:
         head.terminate()
