@@ -137,16 +137,18 @@ class RayExecutor(Executor):
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Leave this process's own handler of SIGTERM where it has one: Ray puts another in its place.
+    """Let SIGTERM do what this process wants; where it wants nothing, let it end in order.
 
-    Where it has none, Ray's stays, by which the process ends in order and Ray with it.
+    Ray sets a handler of Python's that exits, and then, in its core, another over it that aborts
+    the process at once.
     """
     mine = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        if callable(mine) and current_thread() is main_thread():
-            signal.signal(signal.SIGTERM, mine)
+        handler = mine if callable(mine) else signal.getsignal(signal.SIGTERM)
+        if callable(handler) and current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class _Actor:
