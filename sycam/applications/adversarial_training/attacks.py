@@ -1,4 +1,4 @@
-"""Projected gradient descent (PGD) within a budget per pixel, and where it starts."""
+"""Attacks by steps of the gradient's sign within a budget per pixel, and where they start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sycam.applications.adversarial_training.pixels import Box
 
+TARGETS = 3  # false classes that :func:`minimum_margin` aims at
 Loss = Callable[[Tensor], Tensor]
 """Images ``[N,C,H,W]`` to one number, the sum over images of what the attack makes large."""
 
@@ -65,6 +66,54 @@ def pgd(loss: Loss, start: Tensor, box: Box, steps: int, step: Tensor) -> Tensor
             (gradient,) = torch.autograd.grad(loss(current), current)
         current = box.clamped(current.detach() + step * gradient.sign())
     return current
+
+
+def minimum_margin(
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    start: Tensor,
+    box: Box,
+    steps: int,
+    step: Tensor,
+) -> Tensor:
+    """Images in the box at which the label leads by least, or is behind by most.
+
+    The minimum-margin attack (Gao et al., ICML 2022), as the authors of PART test by it: from one
+    start PGD towards each of the false classes that are likeliest on the clean image, by the
+    target's logit less the label's; per image the outcome with the least margin to any class.
+
+    Args:
+        network: images to logits ``[N,classes]``.
+        images: ``[N,C,H,W]``, clean.
+        labels: ``[N]``.
+        start, box, steps, step: see :func:`pgd`.
+
+    Returns:
+        ``[N,C,H,W]``, without a graph.
+    """
+    with torch.no_grad():
+        others = network(images).scatter(1, labels[:, None], -torch.inf)
+    found, least = start.detach(), torch.full(labels.shape, torch.inf, device=images.device)
+    for target in others.topk(min(TARGETS, others.shape[1] - 1)).indices.T:
+
+        def lead(current: Tensor, target: Tensor = target) -> Tensor:
+            logits = network(current)
+            return (logits.gather(1, target[:, None]) - logits.gather(1, labels[:, None])).sum()
+
+        moved = pgd(lead, start, box, steps, step)
+        with torch.no_grad():
+            margins = margins_of(network(moved), labels)
+        nearer = margins < least
+        least = torch.where(nearer, margins, least)
+        found = torch.where(nearer[:, None, None, None], moved, found)
+    return found
+
+
+def margins_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """``[N]`` by how much the label's logit leads the highest other one."""
+    labels = labels[:, None]
+    return logits.gather(1, labels)[:, 0] - logits.scatter(1, labels, -torch.inf).amax(1)
 
 
 def wrongness(logits: Tensor, labels: Tensor) -> Tensor:

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sycam.applications.adversarial_training.accuracy import NATURAL, RobustAccuracy, row_of
-from sycam.applications.adversarial_training.attacks import generator_of, pgd, starts, wrongness
+from sycam.applications.adversarial_training.attacks import (
+    generator_of,
+    minimum_margin,
+    pgd,
+    starts,
+    wrongness,
+)
 from sycam.applications.adversarial_training.options import (
     AUTOATTACK,
     PGD,
@@ -20,7 +26,7 @@ from sycam.applications.adversarial_training.options import (
     BudgetOptions,
     check_attacks,
 )
-from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.adversarial_training.pixels import Box, PixelScale
 from sycam.applications.adversarial_training.subjects import Subject, subject_of
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, Step, each, ignore
@@ -59,11 +65,12 @@ def robust_accuracy(  # noqa: PLR0913 (public)
         network, images, count, seed, device, progress, notify: as for :func:`sycam.evaluate`. The
             images need labels; ``"demo"`` is 256 held-out scenes.
         attacks: ``"pgd"``, projected gradient descent on the cross-entropy with a random start per
-            image (Madry et al., 2018); ``"autoattack"``, the standard ensemble of Croce and Hein
-            (2020), which needs ``pip install 'sycam[autoattack]'``; or both.
+            image (Madry et al., 2018); ``"mma"``, the minimum-margin attack (Gao et al., 2022), the
+            same towards each of three false classes; ``"autoattack"``, the standard ensemble of
+            Croce and Hein (2020), which needs ``pip install 'sycam[autoattack]'``; or several.
         labels: ``[N]`` beside images that are a tensor.
         budget: of which ``eps`` counts.
-        how: steps and restarts of PGD.
+        how: steps and restarts of PGD and of the minimum-margin attack.
         batch: images of a pass.
         out: a folder for ``robust_accuracy.json`` and ``.csv``; nothing is written if None.
         options: single options by their names: ``eps=4/255``, ``steps=50``.
@@ -113,8 +120,8 @@ def accuracy_of(
             notify(Stage("AutoAttack", len(subject.images)))
             withstood[name] = _by_autoattack(subject, eps, batch, seed)
         else:
-            withstood[title_of(how)] = _by_pgd(
-                subject, eps, how, batch, seed, withstood[NATURAL], notify
+            withstood[title_of(how, name)] = _by_steps(
+                subject, name, eps, how, batch, seed, withstood[NATURAL], notify
             )
     return RobustAccuracy(
         network=subject.name,
@@ -125,9 +132,9 @@ def accuracy_of(
     )
 
 
-def title_of(how: AttackOptions) -> str:
+def title_of(how: AttackOptions, name: str = PGD) -> str:
     """``pgd-20``; with restarts ``pgd-20x5``."""
-    return f"{PGD}-{how.steps}" + (f"x{how.restarts}" if how.restarts > 1 else "")
+    return f"{name}-{how.steps}" + (f"x{how.restarts}" if how.restarts > 1 else "")
 
 
 def _natural(subject: Subject, batch: int, notify: Notify) -> np.ndarray:
@@ -172,17 +179,45 @@ def attacked_images(
         how: the attack.
         draws: a generator per image, of its random start.
     """
-    box, away = scale.box(images, budget), scale.distance(budget, images)
-    step = scale.distance(how.step(eps), images)
+    start, box, step = _begun(scale, images, budget, eps, how, draws)
 
     def loss(current: Tensor) -> Tensor:
         return wrongness(network(current), labels)
 
-    return pgd(loss, starts(images, away, box, draws), box, how.steps, step)
+    return pgd(loss, start, box, how.steps, step)
 
 
-def _by_pgd(
+def _by_margin(
+    network: nn.Module,
+    scale: PixelScale,
+    images: Tensor,
+    labels: Tensor,
+    budget: float | Tensor,
+    eps: float,
+    how: AttackOptions,
+    draws: Sequence[torch.Generator],
+) -> Tensor:
+    """A batch moved by the minimum-margin attack; arguments as for :func:`attacked_images`."""
+    start, box, step = _begun(scale, images, budget, eps, how, draws)
+    return minimum_margin(network, images, labels, start, box, how.steps, step)
+
+
+def _begun(
+    scale: PixelScale,
+    images: Tensor,
+    budget: float | Tensor,
+    eps: float,
+    how: AttackOptions,
+    draws: Sequence[torch.Generator],
+) -> tuple[Tensor, Box, Tensor]:
+    """Where an attack by steps starts, where it may go, and how far in a step."""
+    box, away = scale.box(images, budget), scale.distance(budget, images)
+    return starts(images, away, box, draws), box, scale.distance(how.step(eps), images)
+
+
+def _by_steps(
     subject: Subject,
+    attack: str,
     eps: float,
     how: AttackOptions,
     batch: int,
@@ -194,7 +229,8 @@ def _by_pgd(
     withstood = natural.copy()  # what is wrong before an attack needs none
     device, digests = device_of(subject.network), subject.images.digests
     left = np.flatnonzero(withstood)
-    notify(Stage(f"{title_of(how)} within {eps:.4g}", how.restarts * len(left)))
+    move = attacked_images if attack == PGD else _by_margin
+    notify(Stage(f"{title_of(how, attack)} within {eps:.4g}", how.restarts * len(left)))
     done = 0
     for restart in range(how.restarts):
         left = np.flatnonzero(withstood)
@@ -203,9 +239,7 @@ def _by_pgd(
             part = subject.images.subset(chosen)
             images, labels = part.images.to(device), part.labels.to(device)
             draws = [generator_of("start", restart, seed, digests[i]) for i in chosen]
-            moved = attacked_images(
-                subject.network, subject.scale, images, labels, eps, eps, how, draws
-            )
+            moved = move(subject.network, subject.scale, images, labels, eps, eps, how, draws)
             withstood[chosen] = right(subject.network, moved, labels)
             done += len(chosen)
             notify(Step(done))

@@ -15,8 +15,8 @@ from sycam.support.options import option
 
 # As losses.py and evaluating.py have them, which help does not import.
 OBJECTIVES = ("at", "trades", "mart")
-PGD, AUTOATTACK = "pgd", "autoattack"
-ATTACKS = (PGD, AUTOATTACK)
+PGD, MMA, AUTOATTACK = "pgd", "mma", "autoattack"
+ATTACKS = (PGD, MMA, AUTOATTACK)
 STEPS_PER_EPS = 4  # 2/255 where eps is 8/255, as PART's code has it
 LOW_PER_EPS = 7 / 8  # 7/255 there
 
@@ -108,7 +108,7 @@ class BudgetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackOptions:
-    """Projected gradient descent (PGD) against a trained network.
+    """An attack by steps (PGD or the minimum-margin attack) against a trained network.
 
     Attributes:
         steps: how many.

@@ -243,8 +243,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--attack",
-            help="pgd, or autoattack (an extra: pip install 'sycam[autoattack]'); repeatable; pgd "
-            "if none",
+            help="pgd, mma or autoattack (an extra: pip install 'sycam[autoattack]'); repeatable; "
+            "by default pgd",
             rich_help_panel=SEARCH,
         ),
     ] = None,

@@ -125,6 +125,32 @@ def test_a_row_has_wilsons_interval():
     assert (row.low, row.high) == pytest.approx((centre - half, centre + half))
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_minimum_margin_attack_beats_linear_networks_where_that_can_be_done(classes):
+    """By its closed form: what the label leads by, less eps times the weights' distance in l1."""
+    torch.manual_seed(classes)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, classes))
+    pixels = torch.rand(40, 3, 4, 4) * 0.6 + 0.2  # no pixel meets the range's ends
+    with torch.no_grad():
+        logits = network(pixels)
+        labels, weights = logits.argmax(1), network[1].weight
+        apart = (weights[labels][:, None] - weights[None]).abs().sum(-1)
+        lead = logits.gather(1, labels[:, None]) - logits
+        needed = (lead / apart).nan_to_num(torch.inf).amin(1)
+        eps = 1.01 * float(needed.median())  # enough for half of them
+        left = lead - eps * apart
+        # Of more than three false classes the likeliest three are tried.
+        others = logits.scatter(1, labels[:, None], -torch.inf)
+        tried = others.topk(min(3, classes - 1)).indices
+        stands = (left.gather(1, tried) > 0).all(1)
+    assert 0 < stands.sum() < 40
+    found = robust_accuracy(
+        network, pixels, ["pgd", "mma"], labels=labels, eps=eps, steps=40, progress=False
+    )
+    assert found.correct["mma-40"].tolist() == stands.tolist()
+    assert (found.correct["pgd-40"] >= found.correct["mma-40"]).all()
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_autoattack_leaves_no_more_than_pgd(classes, make_images):
     pytest.importorskip("pyautoattack")
