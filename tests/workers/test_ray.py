@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -166,8 +168,10 @@ def test_a_handler_of_sigterm_that_was_there_stays(tmp_path):
         "signal.raise_signal(signal.SIGTERM)\n"
         "assert got == [1]\n"
     )
-    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"HOME": str(tmp_path)}
-    subprocess.run([sys.executable, str(script)], env=env, check=True, timeout=300)
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    with tempfile.TemporaryDirectory(prefix="ray") as place:
+        env |= {"HOME": str(tmp_path), "RAY_TMPDIR": place}
+        subprocess.run([sys.executable, str(script)], env=env, check=True, timeout=300)
 
 
 @contextmanager
@@ -178,6 +182,8 @@ def _cluster(folder: Path) -> Iterator[dict[str, str]]:
         port = free.getsockname()[1]
     env = os.environ | {
         "HOME": str(folder),
+        # What a cluster that has ended leaves there, others would try to join. A short path.
+        "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray"),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ADDRESS": f"127.0.0.1:{port}",
@@ -200,6 +206,7 @@ def _cluster(folder: Path) -> Iterator[dict[str, str]]:
             head.wait(60)
         except subprocess.TimeoutExpired:
             head.kill()
+        shutil.rmtree(env["RAY_TMPDIR"], ignore_errors=True)
 
 
 def _actors() -> list[int]:
