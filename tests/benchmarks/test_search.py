@@ -75,7 +75,7 @@ def test_samplers_run_on_a_table_that_was_filled_before(search, tmp_path, monkey
 
 def test_needed_candidates_are_counted_from_one(search):
     curves = np.array([[0.1, 0.3, 0.3], [0.1, 0.1, 0.1], [0.3, 0.3, 0.3]])
-    assert search._needed(curves, 0.3) == "2 to never"
+    assert search.needed(curves, 0.3) == "2 to never"
 
 
 @pytest.mark.data

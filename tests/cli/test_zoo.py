@@ -25,7 +25,7 @@ def test_all_formulas_with_rivals_and_the_warning():
         assert entry.name in done.output
         assert entry.formula in " ".join(done.output.split())
         assert entry.hardest.difference.text("+") in done.output
-    assert "47 of 72 cells" in " ".join(done.output.split())
+    assert "47 of 72 cases" in " ".join(done.output.split())
 
 
 def test_one_formula_and_the_commands_that_use_it():
@@ -37,7 +37,7 @@ def test_one_formula_and_the_commands_that_use_it():
         'sycam.CAM(network, "LAYER", "zoo:busi-road-30-70")',
         "sycam evaluate zoo:busi-road-30-70 grad-cam --metric road:percentiles=30+70",
         "sycam synthesize --guess zoo:busi-road-30-70",
-        "47 of 72 cells",
+        "47 of 72 cases",
     ):
         assert part in said
     assert 'sycam.CAM(network, "zoo:demo-road")' in ask("zoo:demo-road").output  # names its layer
