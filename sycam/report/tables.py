@@ -92,7 +92,8 @@ def _confidence(result: Result) -> list[str]:
     else:
         told = f"Images   {resolution.warning}"
     if resolution.alike:
-        told += f"; {len(resolution.alike)} of the leaders score nearly the same as it"
+        alike = len(resolution.alike)
+        told += f"; {alike} of the leaders score{'s' * (alike == 1)} nearly the same as it"
     return [again, told]
 
 
