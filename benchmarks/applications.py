@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from gallery import DEMO, GRAINY, MOBILENET, ROOT, photographs, rows_of, small
+from gallery import DEMO, GRAINY, MOBILENET, drawn, parser_of, photographs, rows_of, small
 from hot_spots import with_imagenet_names
 from torch import Tensor
 
@@ -117,22 +117,11 @@ PARTS = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
-    return parser
+    return parser_of(PARTS, __doc__.splitlines()[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
-    parser = make_parser()
-    given = parser.parse_args(arguments)
-    if unknown := set(given.names) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")
-    given.out.mkdir(parents=True, exist_ok=True)
-    paths = [PARTS[name](given.out) for name in given.names or PARTS]
-    for path in paths:
-        print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
-    return paths
+    return drawn(PARTS, make_parser(), arguments)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -265,24 +265,36 @@ PARTS = {
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="PART", help=", ".join(PARTS))
+def parser_of(parts: Iterable[str], description: str) -> argparse.ArgumentParser:
+    """The options of a command that draws parts of the documentation's pictures."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("names", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     return parser
 
 
-def main(arguments: list[str] | None = None) -> list[Path]:
-    parser = make_parser()
+def drawn(
+    parts: Mapping[str, Callable[[Path], Path]],
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+) -> list[Path]:
+    """The pictures of the parts that are asked for, all if none is named."""
     given = parser.parse_args(arguments)
-    unknown = set(given.names) - set(PARTS)
-    if unknown:
-        parser.error(f"no part {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")
+    if unknown := set(given.names) - set(parts):
+        parser.error(f"no part {', '.join(sorted(unknown))}; expected {', '.join(parts)}")
     given.out.mkdir(parents=True, exist_ok=True)
-    paths = [PARTS[name](given.out) for name in given.names or PARTS]
+    paths = [parts[name](given.out) for name in given.names or parts]
     for path in paths:
         print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
     return paths
+
+
+def make_parser() -> argparse.ArgumentParser:
+    return parser_of(PARTS, __doc__.splitlines()[0])
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Path]:
+    return drawn(PARTS, make_parser(), arguments)
 
 
 if __name__ == "__main__":

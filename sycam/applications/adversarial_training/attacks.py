@@ -74,8 +74,8 @@ def minimum_margin(
     labels: Tensor,
     start: Tensor,
     box: Box,
-    steps: int,
     step: Tensor,
+    steps: int,
 ) -> Tensor:
     """Images in the box at which the label leads by least, or is behind by most.
 
@@ -87,7 +87,7 @@ def minimum_margin(
         network: images to logits ``[N,classes]``.
         images: ``[N,C,H,W]``, clean.
         labels: ``[N]``.
-        start, box, steps, step: see :func:`pgd`.
+        start, box, step, steps: see :func:`pgd`.
 
     Returns:
         ``[N,C,H,W]``, without a graph.

@@ -21,6 +21,7 @@ from sycam.applications.adversarial_training.attacks import (
 )
 from sycam.applications.adversarial_training.options import (
     AUTOATTACK,
+    MMA,
     PGD,
     AttackOptions,
     BudgetOptions,
@@ -187,21 +188,6 @@ def attacked_images(
     return pgd(loss, start, box, how.steps, step)
 
 
-def _by_margin(
-    network: nn.Module,
-    scale: PixelScale,
-    images: Tensor,
-    labels: Tensor,
-    budget: float | Tensor,
-    eps: float,
-    how: AttackOptions,
-    draws: Sequence[torch.Generator],
-) -> Tensor:
-    """A batch moved by the minimum-margin attack; arguments as for :func:`attacked_images`."""
-    start, box, step = _begun(scale, images, budget, eps, how, draws)
-    return minimum_margin(network, images, labels, start, box, how.steps, step)
-
-
 def _begun(
     scale: PixelScale,
     images: Tensor,
@@ -229,7 +215,6 @@ def _by_steps(
     withstood = natural.copy()  # what is wrong before an attack needs none
     device, digests = device_of(subject.network), subject.images.digests
     left = np.flatnonzero(withstood)
-    move = attacked_images if attack == PGD else _by_margin
     notify(Stage(f"{title_of(how, attack)} within {eps:.4g}", how.restarts * len(left)))
     done = 0
     for restart in range(how.restarts):
@@ -239,7 +224,13 @@ def _by_steps(
             part = subject.images.subset(chosen)
             images, labels = part.images.to(device), part.labels.to(device)
             draws = [generator_of("start", restart, seed, digests[i]) for i in chosen]
-            moved = move(subject.network, subject.scale, images, labels, eps, eps, how, draws)
+            if attack == MMA:
+                begun = _begun(subject.scale, images, eps, eps, how, draws)
+                moved = minimum_margin(subject.network, images, labels, *begun, how.steps)
+            else:
+                moved = attacked_images(
+                    subject.network, subject.scale, images, labels, eps, eps, how, draws
+                )
             withstood[chosen] = right(subject.network, moved, labels)
             done += len(chosen)
             notify(Step(done))
