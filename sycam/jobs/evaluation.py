@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from sycam.data.names import DEMO
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
@@ -20,9 +19,10 @@ from sycam.metrics import Metric, find_metric
 from sycam.networks import NamedNetwork, open_network
 from sycam.problem.devices import devices_of, on_device
 from sycam.problem.explained_network import ExplainedNetwork, check_scorable, check_volumes
-from sycam.problem.images import Images, read_images, staying
+from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided
+from sycam.problem.request import Request
 from sycam.report.progress import Watcher, console_of
 from sycam.scoring.statistics import Interval, caution, interval
 from sycam.support.options import with_keywords
@@ -223,9 +223,11 @@ def evaluate(  # noqa: PLR0913 (public)
         scoring = stack.enter_context(scoring_by(workers, executor, notify, devices))
         known = on_device(open_network(network), devices[0])
         masked = any(m.needs_masks for m in chosen.values())
-        if by_workers(workers, executor, devices):
-            images, data = _staying(images, data, known, notify)
-        image_set = read_undivided(images, data, known, count, seed, explain.output, masked, notify)
+        request = Request(
+            known, layer, images, data=data, explain=explain, seed=seed,
+            streams=by_workers(workers, executor, devices),
+        )  # fmt: skip
+        image_set = read_undivided(request, known, count, masked, notify)
         for metric in chosen.values():
             check_volumes(metric, image_set)
             check_scorable(metric, compared.values())
@@ -260,13 +262,3 @@ def evaluate(  # noqa: PLR0913 (public)
         directions=_Named({asked[t]: m.higher_is_better for t, m in chosen.items()}, asked),
         images=len(image_set),
     )
-
-
-def _staying(
-    images: Images, data: DataOptions, known: NamedNetwork, notify: Notify
-) -> tuple[Images, DataOptions]:
-    """Images that stay where they lie, and what else is said of them; embedded ones as they are."""
-    if isinstance(images, str) and images == DEMO:
-        return images, data
-    given = staying(read_images(images, data.labels, data.masks, known, notify))
-    return given, replace(data, labels=None, masks=None)

@@ -26,7 +26,6 @@ from sycam.problem.devices import on_device
 from sycam.problem.explained_network import ExplainedNetwork, check_volumes
 from sycam.problem.identity import identity_of
 from sycam.problem.images import (
-    Images,
     check_groups_of_scenes,
     demo_images,
     divide,
@@ -35,7 +34,6 @@ from sycam.problem.images import (
     staying,
     with_masks,
 )
-from sycam.problem.options import DataOptions
 from sycam.problem.request import Request
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
@@ -262,36 +260,28 @@ def read_and_divide(
 
 
 def read_undivided(
-    images: Images,
-    data: DataOptions,
-    known: NamedNetwork,
-    count: int | None,
-    seed: int,
-    output: str,
-    masked: bool,
-    notify: Notify,
+    asked: Request, known: NamedNetwork, count: int | None, masked: bool, notify: Notify
 ) -> ImageSet:
     """All the images given or a sample of them; of ``"demo"`` 64 held-out scenes.
 
     Args:
-        images, data: which.
+        asked: which images.
         known: the network, whose preprocessing files are read with.
         count: how many, drawn by the seed; all if None.
-        seed: of the sample.
-        output: what the network returns, to tell which images it classifies correctly.
         masked: whether masks are needed.
         notify: is told what was left out, and of the progress.
 
     Raises:
         SycamError: images that cannot be read.
     """
-    given = (
-        demo_images("heldout", 64, seed)
-        if isinstance(images, str) and images == DEMO
-        else read_images(images, data.labels, data.masks, known, notify)
-    )
+    data, given = asked.data, asked.images
+    if isinstance(given, str) and given == DEMO:
+        given = demo_images("heldout", 64, asked.seed)
+    else:
+        given = read_images(given, data.labels, data.masks, known, notify)
+        given = staying(given) if asked.streams else given
     only = known.module if data.correct_only else None
-    found = sample(with_masks(given, masked), count, seed, only, output)
+    found = sample(with_masks(given, masked), count, asked.seed, only, asked.explain.output)
     for line in (*found.notes, *found.skipped):
         notify(Note(line))
     return found

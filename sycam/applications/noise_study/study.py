@@ -25,6 +25,7 @@ from sycam.problem.explained_network import check_volumes
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided
+from sycam.problem.request import Request
 from sycam.report.progress import Watcher, console_of
 from sycam.runs.recording import images_digest
 from sycam.scoring.scorer import Scorer
@@ -87,7 +88,8 @@ def robustness(  # noqa: PLR0913 (public)
     with Watcher(console_of(progress)) as watch:
         notify = each(watch, notify)
         known = on_device(open_network(network), device)
-        found = read_undivided(images, data, known, count, seed, explain.output, False, notify)
+        request = Request(known, layer, images, data=data, explain=explain, seed=seed)
+        found = read_undivided(request, known, count, False, notify)
         check_volumes(metric, found)
         setting = Setting(known, layer, explain, seed, device)
         explained, (compared,) = setting.placed([[one.method for one in asked]], found, notify)
