@@ -104,6 +104,8 @@ def minimum_margin(
         moved = pgd(lead, start, box, steps, step)
         with torch.no_grad():
             margins = margins_of(network(moved), labels)
+        # What the network answers with no number counts as lost, as it does elsewhere.
+        margins = torch.where(margins.isnan(), -torch.inf, margins)
         nearer = margins < least
         least = torch.where(nearer, margins, least)
         found = torch.where(nearer[:, None, None, None], moved, found)

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sycam.applications import adversarial_images
-from sycam.applications.adversarial_training.attacks import generator_of, pgd, starts, wrongness
+from sycam.applications.adversarial_training.attacks import (
+    generator_of,
+    minimum_margin,
+    pgd,
+    starts,
+    wrongness,
+)
 from sycam.applications.adversarial_training.budgets import budget_map, marked_pixels
 from sycam.applications.adversarial_training.options import BudgetOptions
 from sycam.applications.adversarial_training.pixels import PixelScale
@@ -77,6 +83,20 @@ def test_of_a_linear_network_the_attack_is_the_best_one():
         images, box, 8, scale.distance(0.05, images),
     )  # fmt: skip
     np.testing.assert_allclose(scale.pixels(moved).numpy(), best, atol=1e-6)
+
+
+def test_an_image_for_which_the_network_has_no_number_is_lost_by_margins_as_well():
+    """Where a step leads to logits that are no numbers, that is what the attack returns."""
+    weights = torch.tensor([[1.0], [-1.0], [0.0]])
+
+    def network(x):
+        logits = x.flatten(1) @ weights.T
+        return torch.where(x.flatten(1) < 0.45, torch.nan, logits)
+
+    images, labels = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
+    box = PixelScale((0.0,), (1.0,)).box(images, 0.1)
+    moved = minimum_margin(network, images, labels, images, box, torch.tensor(0.1), 1)
+    assert network(moved).isnan().all()
 
 
 def test_as_another_library_attacks(network_of):
