@@ -23,9 +23,9 @@ from sycam.heatmaps.pairs import of_images, paired, pairs_of
 from sycam.heatmaps.program import Program
 from sycam.heatmaps.sites import check_measured, sited_heatmaps
 from sycam.language import Expression
-from sycam.language.computing import of_user
 from sycam.language.expression import unnamed
 from sycam.language.signatures import Operator
+from sycam.language.sources import is_declared
 from sycam.language.symbolic import leaf
 from sycam.support.caches import keep_compiled_private
 
@@ -133,7 +133,7 @@ def compiled_maps(expression: Expression, compile: bool = True) -> CompiledMaps:
 def _declared(expression: Expression) -> bool:
     """Whether it holds operators of a user's: a graph does not watch what they do, so that the
     expression is first computed without one."""
-    return any(map(of_user, expression.nodes()))
+    return any(is_declared(node.operator) for node in expression.nodes())
 
 
 def _run(program: Program, compile: bool) -> Callable[..., Finished]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from sycam.errors import ExpressionError, SycamError
 from sycam.language.expression import Expression
 from sycam.language.signatures import SORT_SHAPES
+from sycam.language.sources import is_declared
 
 # Functions of users that left copies of their arguments alone; of later calls it is told by
 # torch's own count of changes, which costs nothing.
@@ -32,7 +33,7 @@ def compute(
         ExpressionError: a user's operator failed, changed its arguments, or returned something
             else than its typing says.
     """
-    if not of_user(node):
+    if not is_declared(node.operator):
         return node.overload.compute(arguments, activations, depth)
     function = node.overload.function
     first = function not in _harmless
@@ -62,12 +63,6 @@ def compute(
             f"{SORT_SHAPES[node.sort]} with three trailing dimensions",
         )
     return value
-
-
-def of_user(node: Expression) -> bool:
-    """Whether a user declared the operator of a node."""
-    own = node.operator.is_leaf or node.overload.function.__module__.startswith("sycam.language.")
-    return not own
 
 
 def _changes(tensor: Tensor) -> int:

@@ -170,6 +170,42 @@ def sum_channels(t: Tensor) -> Tensor:
     return total.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
+def principal(t: Tensor) -> Tensor:
+    """Scores of the places on the first principal axis of their channels, as a heat.
+
+    Each place is a point with K coordinates, centred over places. The score of largest magnitude
+    is positive, as an axis has no direction of its own. Of two axes whose variances differ by less
+    than some 1e-4 it may be a mixture.
+    """
+    largest = t.abs().amax((-3, -2, -1), keepdim=True)
+    scale = torch.where(largest > 0, largest, torch.ones_like(largest))
+    unit = (t / scale).double()
+    unit = unit - unit[..., :1, :1]  # exactly 0 in a constant channel
+    centred = unit - unit.mean((-2, -1), keepdim=True)
+    # Where nothing exceeds the rounding errors of constants there is no axis.
+    spread = centred.abs().amax((-3, -2, -1), keepdim=True)
+    points = torch.where(spread > 1e-6, centred, torch.zeros_like(centred)).flatten(-2)
+    # The smaller of the two Gram matrices; its powers tend to the leading eigenvector's.
+    few = points.shape[-2] <= points.shape[-1]
+    gram = points @ points.mT if few else points.mT @ points
+    for _ in range(10):
+        gram = gram @ gram
+        peak = gram.abs().amax((-2, -1), keepdim=True)
+        gram = gram / torch.where(peak > 0, peak, torch.ones_like(peak))
+    start = gram.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    axis = gram.gather(-1, start[..., None, None].expand(*gram.shape[:-1], 1))
+    for _ in range(32):
+        axis = torch.nn.functional.normalize(gram @ axis, dim=-2)
+    if not few:
+        axis = torch.nn.functional.normalize(points @ axis, dim=-2)
+    scores = axis.mT @ points
+    peak = scores.gather(-1, scores.abs().argmax(-1, keepdim=True))
+    signed = torch.where(peak < 0, -scores, scores).unflatten(-1, t.shape[-2:])
+    # Beside a place that overflowed nothing can be told; like any overflow it becomes inf.
+    found = signed.to(t.dtype) * scale
+    return found.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
 def smooth(t: Tensor, depth: int = 1) -> Tensor:
     """Blur each map by [1 2 1] / 4 along each side; at the border the weights inside sum to 1."""
     grid = t.unflatten(-2, (depth, -1))

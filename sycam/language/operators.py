@@ -259,6 +259,16 @@ _TABLE = (
         phrase="the sum over channels of {0}",
     ),
     Operator(
+        "principal",
+        (Overload((MAP,), HEAT, numerics.principal),),
+        r"\operatorname{{PC}}_1\left({0}\right)",
+        "first principal component over places: each place's score on the axis along which the "
+        "channels vary most, the largest in magnitude positive",
+        laws=frozenset({EVEN, HOMOGENEOUS}),
+        bracketing=frozenset({CLOSED, DELIMITED}),
+        phrase="the first principal component over places of {0}",
+    ),
+    Operator(
         "smooth",
         (
             Overload((WEIGHT,), HEAT, numerics.smooth_weighted, weighs=True, neighbours=True),

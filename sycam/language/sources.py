@@ -7,18 +7,19 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 
 from sycam.errors import OptionError
-from sycam.language import numerics
 from sycam.language.signatures import Operator
 from sycam.support.content_digest import function_text, globals_read, version_digest
 
+_HERE = f"{__package__}."
 _PLAIN = (int, float, bool, str, type(None))
 _PACKAGES = ("torch", "math")  # what an exported module may import
 
 
 def is_declared(operator: Operator) -> bool:
     """Whether a user added the operator to the table."""
-    # Users declare no leaves, and what the table's operators compute stands in one module.
-    return not operator.is_leaf and operator.overloads[0].function.__module__ != numerics.__name__
+    # Users declare no leaves, and what the table's operators compute stands in this package.
+    ours = operator.is_leaf or operator.overloads[0].function.__module__.startswith(_HERE)
+    return not ours
 
 
 def version_text(operator: Operator) -> str:

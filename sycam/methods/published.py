@@ -13,7 +13,7 @@ from sycam.evidence import MEASURED, ignores_target
 from sycam.language import Expression, parse_weights
 from sycam.language.operators import LEAVES
 from sycam.language.parsing import FOREIGN_SIGNS
-from sycam.methods import controls, fused, libraries, principal
+from sycam.methods import controls, fused, kernel_component, libraries
 from sycam.methods.fullgrad import fullgrad
 from sycam.methods.group import group_cam
 from sycam.methods.method import BASELINE, BLURRED, CONTROL, OWN, PUBLISHED, VARIANT, Direct, Method
@@ -201,43 +201,31 @@ _TABLE = (
         "of one place at a time, without the Gaussian that may spread it; explains the "
         "probability of the class, whatever else of the class is explained",
     ),
-    _computed(
+    _published(
         "eigen-cam",
-        BASELINE,
-        principal.eigen_cam,
-        [A],
-        "first principal component over places of A",
-        r"\operatorname{PC}_1(A)",
+        "principal(A)",
         "Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, "
         "IJCNN 2020",
         "ignores the class; centred over places as in the grad-cam package; the value of largest "
         "magnitude is positive, where the package leaves the sign to the decomposition",
     ),
-    _computed(
+    _published(
         "eigen-grad-cam",
-        BASELINE,
-        principal.eigen_grad_cam,
-        [A, G],
-        "first principal component over places of G * A",
-        r"\operatorname{PC}_1(G \cdot A)",
+        "principal(G * A)",
         "pytorch-grad-cam 1.5 (EigenGradCAM); no paper",
         "centred and signed as eigen-cam",
     ),
-    _computed(
+    _published(
         "seg-eigen-cam",
-        BASELINE,
-        principal.seg_eigen_cam,
-        [A, G],
-        "first principal component over places of |G| * A",
-        r"\operatorname{PC}_1(|G| \cdot A)",
+        "principal(abs(G) * A)",
         "Chung and Ying, Seg-Eigen-CAM, Applied Sciences 15(13), 2025",
-        "centred and signed as eigen-cam, whose sign is this paper's",
+        "centred and signed as eigen-cam, whose sign is this paper's (equation 13)",
     ),
     replace(
         _computed(
             "kpca-cam",
             BASELINE,
-            principal.kpca_cam,
+            kernel_component.kpca_cam,
             [A],
             "first kernel principal component over places of A, sigmoid kernel",
             r"\operatorname{KPC}_1(A),\ \kappa(a, b) = \tanh(\langle a, b \rangle / K + 1)",

@@ -28,7 +28,7 @@ from sycam.testing import isolated_operators
 EXPLAINED = [0, 1, 2, 3, 4, 0, 1]
 # Formulas of the recorded leaves A and G, of all sorts, and of each leaf that is measured besides.
 RECORDED = ["mean(G)", "mean(relu(G)) * max(A)", "relu(G)", "smooth(G)", "channelsum(relu(G * A))",
-            "sum(G * A) / sum(A)", "max(A)"]  # fmt: skip
+            "sum(G * A) / sum(A)", "max(A)", "smooth(principal(abs(G) * A))"]  # fmt: skip
 MEASURED = ["p * G + mean(A) / y", "softmax(S)", "D", "mean(G) * normalize(MI)", "mean(G - 0.5*H)"]
 FORMULAS = RECORDED + MEASURED
 

@@ -71,7 +71,7 @@ def volume_network() -> nn.Module:
         "exp(mean(G)) / (1 + min(A))", "smooth(relu(G))", "channelsum(relu(G * A))",
         "smooth(smooth(max(G)))", "sign(G) * cube(A) + square(symlog(G))", "abs(neg(G))",
         "mean(G - 0.5 * H)", "p * G + mean(A) / y",
-        "softmax(S)", "D", "mean(G) * normalize(MI)", "S * D + MI",
+        "softmax(S)", "D", "mean(G) * normalize(MI)", "S * D + MI", "principal(G * A)",
     ],
 )  # fmt: skip
 def test_every_kind_of_expression_agrees_with_the_engine(

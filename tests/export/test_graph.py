@@ -76,6 +76,7 @@ def written(tmp_path, network, text, base="torch-export", **run):
         ("smooth(above(A, 1.7))", {"layers": ("inner",)}),
         ("mean(A) * p + C / y", {}),
         ("C", {"target": "2"}),
+        ("principal(A)", {"layers": ("inner",)}),
         ("channelsum(symlog(A))", {"layers": ("inner", "last"), "fusion": "max"}),
     ],
 )

@@ -377,7 +377,7 @@ graph_winner = partial(winner_of, layers=["last"], shape=(3, 17, 14))
 GRAPHS = [
     "cam[fine](mean(A) * p) * smooth(cam[last](y * A))",
     "maximum(cam[side](A), 0.5 * cam[deep.0](smooth(max(A)))) + cam[side](channelsum(A))",
-    "top(cam[fine](A), 20) + cam[last](A)",
+    "top(cam[fine](A), 20) + cam[last](principal(A))",
 ]
 
 

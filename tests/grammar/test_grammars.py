@@ -45,6 +45,9 @@ PUBLISHED = {
     "MI-CAM": "MI",
     "MI-Grad-CAM": "mean(G) * normalize(MI)",
     "FEM": "mean(above(A, 2))",
+    "Eigen-CAM": "principal(A)",
+    "Eigen-Grad-CAM": "principal(G * A)",
+    "Seg-Eigen-CAM": "principal(abs(G) * A)",
 }
 # Leaves of users' own grammars.
 TO_ADD = {"noisy_gradients", "path_gradients", "fitted_weights", "place_scores"}

@@ -42,7 +42,7 @@ def test_eager_graphs_agree_with_the_evaluator(name, random_leaves):
 
 def test_volumes_agree_with_the_evaluator(random_leaves):
     leaves = random_leaves(12, 5)
-    for text in ("mean(G)", "smooth(relu(G))", "channelsum(G * A)", "softmax(S) * y"):
+    for text in ("mean(G)", "smooth(relu(G))", "principal(G * A)", "softmax(S) * y"):
         found = compiled_heatmaps(parse(text), compile=False)(leaves, (6, 9, 11), depth=3).maps[0]
         expected = heatmaps([parse(text)], leaves, (6, 9, 11), depth=3).maps[0]
         assert found.shape == (3, 6, 9, 11)

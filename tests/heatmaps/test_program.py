@@ -79,7 +79,7 @@ TEXTS = [
     "A", "C", "channelsum(relu(G * A))", "smooth(smooth(softmax(S)))", "y * p * D + MI",
     "mean(G - 0.5 * H)", "mean(above(A, 1 + p)) * (1 + 2)", "2 * G + 2 * A",
     "0.37 * mean(G) + max(A) / 3", "above(A, 1.7) * G - 0.37 * A", "-0.37 * G + (0.37 * p + 1e-3)",
-    "smooth(2.5e6 * G)", "0 * G + A",
+    "smooth(2.5e6 * G)", "0 * G + A", "smooth(principal(relu(G) * A))",
 ]  # fmt: skip
 
 

@@ -58,11 +58,11 @@ def test_the_best_known_is_what_the_search_images_choose_computed_directly_or_no
     assert found.name == result.validation.chosen_published
     assert found.heldout == best.heldout
     assert found.layers == result.record.network.layers
-    direct = result.known("eigen-cam")
+    direct = result.known("kpca-cam")
     assert direct.expression is None
     network = sycam.networks.open_network("demo").module
     images = demo_images("heldout", 2, 0).images
-    theirs = sycam.CAM(network, found.layers[0], "eigen-cam")(images)
+    theirs = sycam.CAM(network, found.layers[0], "kpca-cam")(images)
     assert torch.equal(direct.cam(network)(images), theirs)
     with pytest.raises(UnknownNameError, match="did you mean 'eigen-cam'"):
         result.known("eigen-cma")
@@ -71,11 +71,11 @@ def test_the_best_known_is_what_the_search_images_choose_computed_directly_or_no
 def test_a_baseline_that_leads_on_the_search_images_is_named(known):
     result, _ = known
     search = result.record.search
-    ahead = [replace(k, score=0.9) if k.name == "eigen-cam" else k for k in search.known]
+    ahead = [replace(k, score=0.9) if k.name == "kpca-cam" else k for k in search.known]
     led = replace(result, record=replace(result.record, search=replace(search, known=tuple(ahead))))
-    assert led.best_known.name == "eigen-cam"
+    assert led.best_known.name == "kpca-cam"
     said = " ".join(verdict(led).split())
-    assert "eigen-cam, computed directly, has the best mean on the search images, 0.9000" in said
+    assert "kpca-cam, computed directly, has the best mean on the search images, 0.9000" in said
 
 
 def test_the_answer_has_the_figures_of_the_published_cam_and_the_new_formula_stands_beside(known):

@@ -115,8 +115,8 @@ def test_the_best_known_is_told_with_its_layer(run):
     assert run.known("layer-cam@4").place == "layer-cam at 4"
     assert run.known("fullgrad").place == "fullgrad at 7, 4, 1"
     shown = images(2).images
-    theirs = sycam.CAM(network(), "4", "eigen-cam")(shown)
-    assert torch.equal(run.known("eigen-cam@4").cam(network())(shown), theirs)
+    theirs = sycam.CAM(network(), "4", "kpca-cam")(shown)
+    assert torch.equal(run.known("kpca-cam@4").cam(network())(shown), theirs)
 
 
 def test_every_candidate_names_its_layer_and_the_winner_can_be_used(run):

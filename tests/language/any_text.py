@@ -39,6 +39,7 @@ SEEDS = (
     "channelsum(relu(G * A))",
     "smooth(smooth(-G - 0.5 * H))",
     "normalize(MI) * C + y / p",
+    "smooth(principal(abs(G) * A))",
 )
 TOKENS = (
     *LEAVES, *(name for name, op in OPERATORS.items() if not op.is_leaf),

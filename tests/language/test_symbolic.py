@@ -143,6 +143,7 @@ def test_a_tree_too_deep_is_refused():
         ("softmax(S) + softmax(S)", "2*softmax(S)"),
         ("exp(G) * exp(A)", "exp(A + G)"),
         ("channelsum(relu(G * A))", "channelsum(Max(0, A*G))"),
+        ("principal(G * A)", "principal(A*G)"),
         ("0.37 * mean(G) + max(A)", "max(A) + 0.37*mean(G)"),
         ("0.1 * G + 0.2 * G", "0.3*G"),
     ],

@@ -226,7 +226,7 @@ def test_a_compiled_cam_agrees(small_network, small_images):
     found = CAM(small_network, layers, formula, compile=True)(small_images)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     with pytest.raises(ExpressionError, match="there is nothing to compile"):
-        CAM(small_network, "3", "eigen-cam", compile=True)
+        CAM(small_network, "3", "kpca-cam", compile=True)
 
 
 @pytest.mark.parametrize(

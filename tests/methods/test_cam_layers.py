@@ -55,11 +55,11 @@ def test_fusions_by_their_definition(small_network, small_images):
 
 
 def test_direct_methods_fuse_too(small_network, small_images):
-    cam = CAM(small_network, ["1", "3"], "eigen-cam", fusion="max")
-    one, two = (CAM(small_network, name, "eigen-cam")(small_images) for name in ("1", "3"))
+    cam = CAM(small_network, ["1", "3"], "kpca-cam", fusion="max")
+    one, two = (CAM(small_network, name, "kpca-cam")(small_images) for name in ("1", "3"))
     torch.testing.assert_close(cam(small_images), norm01(torch.maximum(one, two)))
     assert cam.expression is None
-    assert repr(cam) == "CAM(Sequential, '1 + 3', 'eigen-cam')"
+    assert repr(cam) == "CAM(Sequential, '1 + 3', 'kpca-cam')"
 
 
 class Transformer(nn.Module):

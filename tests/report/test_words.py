@@ -34,6 +34,11 @@ PART = "the positive part at {}, scaled to a maximum of 1, of "
             "activations",
         ),
         (
+            "principal(abs(G) * A)",
+            "the positive part of the first principal component over places of the product of the "
+            "magnitude of the gradients and the activations",
+        ),
+        (
             "smooth(mean(G))",
             f"the positive part of the blur of {SUM}, each channel weighted by the average over "
             "places of the gradients",

@@ -49,7 +49,9 @@ def test_scores_are_those_of_one_process(problem, scoring, name):
         assert theirs.degenerate == own.degenerate
 
 
-@pytest.mark.parametrize("name", ["grad-cam", "eigen-cam", "fullgrad", "mean(G) * max(A)"])
+@pytest.mark.parametrize(
+    "name", ["grad-cam", "eigen-cam", "kpca-cam", "fullgrad", "mean(G) * max(A)"]
+)
 def test_methods_are_scored_as_by_one_process(problem, scoring, name):
     method, metrics = find_method(name), [find_metric("road"), find_metric("insertion")]
     whole = problem.evidence, problem.context

@@ -59,12 +59,12 @@ def test_votes_by_hand():
 
 def test_an_ensemble_is_made_of_the_heatmaps_of_its_cams(small_network, small_images):
     evidence, context = measured(small_network, small_images)
-    found = members("grad-cam", "layer-cam", "eigen-cam").vote(Vote((0, 1, 2), 25.0))
+    found = members("grad-cam", "layer-cam", "kpca-cam").vote(Vote((0, 1, 2), 25.0))
     maps = found.heatmaps(evidence, context).maps[0].numpy()
     # The method by name: sycam.CAM makes its heatmaps by its own way.
     parts = [CAM(small_network, "3", n)(small_images) for n in ("grad-cam", "layer-cam")]
-    eigen = find_method("eigen-cam").heatmaps(evidence, context).maps[0]
-    for i, one in enumerate(zip(*parts, eigen, strict=True)):
+    kernel = find_method("kpca-cam").heatmaps(evidence, context).maps[0]
+    for i, one in enumerate(zip(*parts, kernel, strict=True)):
         votes, heat = np.zeros((16, 16)), np.zeros((16, 16))
         for heatmap in (h.numpy() for h in one):
             held = (heatmap >= np.sort(heatmap.ravel())[-64]) & (heatmap > 0)
@@ -99,7 +99,7 @@ def test_the_formula_is_the_ensemble_where_the_layer_is_as_fine_as_the_image(
         here = some.vote(vote).heatmaps(evidence, context).maps
         there = formula.heatmaps(evidence, context).maps
         assert torch.allclose(here, norm01(there, 2), atol=2e-6)
-    assert members("eigen-cam", "grad-cam").expression(Vote((0, 1), 30.0)) is None
+    assert members("kpca-cam", "grad-cam").expression(Vote((0, 1), 30.0)) is None
 
 
 def test_heatmaps_do_not_depend_on_what_else_is_made(small_network, small_images):
