@@ -64,6 +64,8 @@ def _said(phrase: str, op: Operator) -> Operator:
 
 
 _WRITTEN_AS_CALL = (CLOSED, DELIMITED)
+# Of a saliency map they keep the order of the places, and change how much of it is high.
+RESHAPED = (WEIGHT, MAP, SALIENCY)
 
 
 def _unary(
@@ -351,6 +353,7 @@ _TABLE = (
         r"{0}^{{2}}",
         "square",
         EVEN,
+        sorts=RESHAPED,
         algebra=lambda sympy, t: t**2,
         degree=2,
     ),
@@ -376,6 +379,7 @@ _TABLE = (
             r"\operatorname{{symsqrt}}({0})",
             "sign(t) sqrt|t|",
             ODD,
+            sorts=RESHAPED,
             bracketing=_WRITTEN_AS_CALL,
             degree=0.5,
         ),

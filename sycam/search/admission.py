@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from sycam.evidence import ignores_target
+from sycam.grammar import Grammar
 from sycam.methods import find_method
 from sycam.methods.method import ANSWERS
+from sycam.search.options import CLASS_AGNOSTIC, SearchOptions
 from sycam.search.selection.rediscovery import Rediscovery
 from sycam.search.selection.requirements import Gate
 from sycam.search.selection.select import Candidate
 from sycam.search.selection.sensitivity import SensitivityGuard
+
+
+def may_ignore_target(options: SearchOptions, grammar: Grammar) -> bool:
+    """Whether formulas may win that show the same whatever is explained: where they are allowed,
+    and where the grammar has no others."""
+    return CLASS_AGNOSTIC in options.allow or ignores_target(grammar.leaves)
 
 
 class Admission:

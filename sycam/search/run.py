@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, ignore
-from sycam.evidence import ignores_target
 from sycam.language import Expression
 from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives
@@ -18,10 +17,10 @@ from sycam.problem.problem import Problem, Question
 from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks, level_blocks
 from sycam.scoring.journal import JOURNAL_FILE, Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
-from sycam.search.admission import Admission
+from sycam.search.admission import Admission, may_ignore_target
 from sycam.search.choice import Chooser, Confidence, contenders, published_name
 from sycam.search.enumeration.enumerator import Enumerator, Level
-from sycam.search.options import BEST_PUBLISHED, CLASS_AGNOSTIC, EXACT, PER_CLASS, SearchOptions
+from sycam.search.options import BEST_PUBLISHED, EXACT, PER_CLASS, SearchOptions
 from sycam.search.outcome import Outcome, Script
 from sycam.search.phases.engine import Search
 from sycam.search.proposals.derivations import deepest
@@ -164,7 +163,7 @@ def _guard(
     problem: Problem, options: SearchOptions, folder: Path, writes: bool
 ) -> SensitivityGuard | None:
     """That against what hardly changes with the class; None where that may win."""
-    if CLASS_AGNOSTIC in options.allow or ignores_target(problem.grammar.leaves):
+    if may_ignore_target(options, problem.grammar):
         return None
     count = min(GUARDED_IMAGES, len(problem.context))
     first, block = slice(0, count), (ImageBlock(0, count, count),)

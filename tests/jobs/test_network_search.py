@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import re
 from dataclasses import replace
@@ -34,6 +35,25 @@ def network():
 def images(count=24):
     generator = torch.Generator().manual_seed(0)
     return ImageSet.from_arrays(torch.randn(count, 3, 16, 16, generator=generator))
+
+
+@pytest.mark.parametrize(("metric", "tried"), [("iou", True), ("road", False)])
+def test_regions_of_other_sizes_are_tried_where_the_metric_sees_them(tmp_path, metric, tried):
+    """They order the places alike, which is all that ROAD sees."""
+    shown = images(16)
+    masks = torch.zeros(16, 16, 16, dtype=torch.bool)
+    masks[:, 2:14, 1:15] = True
+    found = sycam.synthesize(
+        network(), "auto", ImageSet.from_arrays(shown.images, masks=masks), metric, budget=40,
+        search_images=8, heldout=8, report=False, out=tmp_path,
+    )  # fmt: skip
+    with (tmp_path / "candidates.csv").open() as file:
+        first = [row for row in csv.DictReader(file) if row["phase"] == "combined"]
+    reshaped = [row["expression"].startswith(("symsqrt(", "square(")) for row in first]
+    assert any(reshaped) is tried
+    if tried:
+        assert found.best.score == max(f.score for f in found.hall)
+        assert found.best.expression.startswith("symsqrt(")
 
 
 def test_the_layers_of_a_network_are_found_one_per_resolution():

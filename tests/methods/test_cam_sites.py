@@ -40,6 +40,15 @@ def test_a_product_of_two_layers_by_hand(small_network, small_images):
     assert cam.layer == "1 + 3"
 
 
+@pytest.mark.parametrize(("name", "power"), [("symsqrt", 0.5), ("square", 2)])
+def test_a_region_grows_and_shrinks_by_a_power_of_the_map(small_network, small_images, name, power):
+    """At a layer with the images' own grid, where nothing is interpolated."""
+    heat = by_hand(small_network, small_images, "1", lambda g: g.clamp(min=0))
+    expected = norm01(heat**power)
+    cam = CAM(small_network, f"{name}(cam[1](relu(G)))")
+    torch.testing.assert_close(cam(small_images, 2), expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("formula", ["relu(G)", "mean(G)", "smooth(G)"])
 def test_one_layer_named_is_the_formula_there(small_network, small_images, formula):
     named = CAM(small_network, f"cam[3]({formula})")(small_images)

@@ -9,6 +9,7 @@ from itertools import chain
 from sycam.events import Interrupted, Note, Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import Method
+from sycam.search.admission import may_ignore_target
 from sycam.search.enumeration.enumerator import Enumerator, Level
 from sycam.search.options import EXACT, SearchOptions
 from sycam.search.outcome import EXHAUSTIVE, GUESSES, GUIDED, Outcome, Script
@@ -60,6 +61,7 @@ class Search:
         self.make_guide, self._threshold = guide, threshold
         # In exact mode every formula is scored, so that the best new one is exact as well.
         self.leads = options.mode != EXACT and OUTPERFORMED in race.dropping
+        self.agnostic = may_ignore_target(options, enumerator.grammar)
         self.combines = guide is not None and len(enumerator.grammar.sites) > 1
         self.allowance = Allowance(race, options, script, self.combines)
         self.outcome = outcome = Outcome(phases=self.allowance.entered)
@@ -119,7 +121,7 @@ class Search:
         try:
             self.entrance.enter_batches(guesses, GUESSES)
             if self.combines:
-                combine(self.known.answers(), self.enumerator.grammar, self.entrance)
+                combine(self.known.answers(), self.enumerator.grammar, self.entrance, self.agnostic)
             self._exhaustive()
         except StoppedError as reason:
             # Of what was combined there are simpler forms that were not enumerated.

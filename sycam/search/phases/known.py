@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from sycam.events import Note, Notify, Stage, Step
+from sycam.evidence import ignores_target
 from sycam.grammar import Grammar
+from sycam.language import Expression
 from sycam.methods import Method
+from sycam.metrics import RANKING
 from sycam.scoring.journaled_scorer import recorded_name
 from sycam.search.outcome import COMBINED, Outcome
 from sycam.search.phases.allowance import Allowance
@@ -19,6 +23,7 @@ from sycam.search.selection.select import Candidate
 
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
 _PATIENCE = 3.0  # seconds in which more of them are timed: some are far more expensive than most
+_RESHAPED = 2  # times that the best is given wider and narrower regions once more
 _FOR_KNOWN = 0.5  # of the search's seconds, at most
 
 
@@ -96,23 +101,58 @@ class KnownMethods:
         return sorted(able, key=lambda c: (-oriented(c.mean), c.require_expression().sort_key()))
 
 
-def combine(leading: Sequence[Candidate], grammar: Grammar, entrance: Entrance) -> None:
+def combine(
+    leading: Sequence[Candidate], grammar: Grammar, entrance: Entrance, agnostic: bool = False
+) -> None:
     """Score what combines the published CAMs that lead at each two layers, then the best of it with
-    the leader of each further one: where time is short, nothing is more likely to win.
+    the leader of each further one: where time is short, nothing is more likely to win. Where the
+    metric sees more than the order of the places, all of these also get wider and narrower regions.
+
+    Of two leaders that ignore the class nothing is made that may win; what leads at one of their
+    layers of those that see it stands in.
 
     Args:
         leading: published CAMs, the best first.
         grammar: of several layers.
         entrance: where formulas enter the race.
+        agnostic: whether formulas that ignore the class may win.
 
     Raises:
         StoppedError: as for :meth:`Entrance.enter`.
     """
     combinations = Combinations(Derivations(grammar, deepest(grammar)))
-    leaders = combinations.leaders(c.require_expression() for c in leading)
-    heads = {layer: best[:1] for layer, best in leaders.items()}
-    entrance.enter_all(combinations.pairs(heads), COMBINED)
-    pairs = [s for s in entrance.race.standings.values() if len(s.expression.sites) == 2]
-    pairs = [s for s in pairs if s.dropped is None]
-    pairs.sort(key=lambda s: (-s.mean, s.expression.sort_key()))
-    entrance.enter_all(combinations.extended([s.expression for s in pairs[:1]], heads), COMBINED)
+
+    def hopeful(expression: Expression) -> bool:
+        return agnostic or not ignores_target(expression.leaves)
+
+    formulas = [c.require_expression() for c in leading]
+    heads = {layer: best[:1] for layer, best in combinations.leaders(formulas).items()}
+    able = combinations.leaders(e for e in formulas if hopeful(e))
+    able = {layer: best[:1] for layer, best in able.items()}
+
+    def best(*of_layers: int) -> list[Expression]:
+        """The best that reads so many layers, of what may win and is still in the race."""
+        there = [
+            s
+            for s in entrance.race.standings.values()
+            if s.dropped is None and len(s.expression.sites) in of_layers and hopeful(s.expression)
+        ]
+        there.sort(key=lambda s: (-s.mean, s.expression.sort_key()))
+        return [s.expression for s in there[:1]]
+
+    pairs: list[Expression] = []
+    for layers in itertools.combinations(heads, 2):
+        two = {layer: heads[layer] for layer in layers}
+        if not any(hopeful(e) for (e,) in two.values()):
+            worse = max(two, key=lambda layer: formulas.index(two[layer][0]))
+            two[worse] = able.get(worse, [])
+        pairs += combinations.pairs(two)
+    entrance.enter_all(pairs, COMBINED)
+    entrance.enter_all(combinations.extended(best(2), heads), COMBINED)
+    metric = entrance.race.metric
+    if metric.rewards_blur or metric.invariance == RANKING:  # what removes pixels goes by the order
+        return
+    leads = [e for one in able.values() for e in one]
+    entrance.enter_all(combinations.reshaped([*best(2, 3), *leads]), COMBINED)
+    for _ in range(_RESHAPED):
+        entrance.enter_all(combinations.reshaped(best(1, 2, 3)), COMBINED)

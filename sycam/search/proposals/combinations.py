@@ -10,6 +10,7 @@ from sycam.language.sites import cam_at
 from sycam.search.proposals.derivations import Derivations
 
 LEADERS = 8  # formulas of a layer that are combined with those of another
+RESHAPING = ("symsqrt", "square")  # wider and narrower regions of the same order of places
 EXTENDED = 3  # combinations that a further layer is added to
 COMBINED_BY = ("mul", "add")  # on real networks products won more often than sums
 
@@ -110,6 +111,14 @@ class Combinations:
         ]
         ranked.sort(key=lambda triple: triple[0])
         return list(self._within(apply(name, whole, one) for _, name, whole, one in ranked))
+
+    def reshaped(self, those: Iterable[Expression]) -> list[Expression]:
+        """Saliency maps with wider and with narrower regions, of the same order of places.
+
+        A metric that sees the order alone cannot tell them apart, and an overlap at a threshold
+        may depend on little else.
+        """
+        return list(self._within(apply(name, one) for one in those for name in RESHAPING))
 
     def _within(self, made: Iterable[Expression]) -> Iterator[Expression]:
         d = self.derivations

@@ -248,7 +248,9 @@ def test_combinations_stay_in_the_grammar_and_under_the_cost():
     leaders = combinations.leaders(ranked)
     pairs = combinations.pairs(leaders)
     assert pairs
-    for expression in (*pairs, *combinations.extended(pairs, leaders)):
+    reshaped = combinations.reshaped(pairs)
+    assert parse("symsqrt(cam[deep](G))") in combinations.reshaped([parse("cam[deep](G)")])
+    for expression in (*pairs, *combinations.extended(pairs, leaders), *reshaped):
         assert expression in LAYERED.grammar
         assert expression.cost <= 12
 
