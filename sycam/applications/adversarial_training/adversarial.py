@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.pixels import PixelScale
 from sycam.applications.tables import as_text
 from sycam.data.images import ImageSet
 from sycam.drawing.overlays import shortened

@@ -9,16 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from sycam.applications.adversarial_training.adversarial import AdversarialImages, AttackedRow
-from sycam.applications.adversarial_training.attacks import generator_of
 from sycam.applications.adversarial_training.evaluating import (
     BATCH,
     attacked_images,
     check_batch,
     title_of,
 )
-from sycam.applications.adversarial_training.options import AttackOptions, BudgetOptions
+from sycam.applications.adversarial_training.options import (
+    PGD,
+    AttackOptions,
+    BudgetOptions,
+    check_by_steps,
+)
 from sycam.applications.adversarial_training.subjects import cam_budgets, subject_of
 from sycam.applications.cams import Given
+from sycam.applications.randomness import generator_of
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
@@ -37,6 +42,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
     *,
     layer: Layers = "auto",
     labels: Labels | None = None,
+    attack: str = PGD,
     budget: BudgetOptions = BudgetOptions(),
     how: AttackOptions = AttackOptions(),
     reshape: Reshape = None,
@@ -49,7 +55,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
     notify: Notify = ignore,
     **options: Any,
 ) -> AdversarialImages:
-    """Images moved by projected gradient descent (Madry et al., 2018) within budgets per pixel.
+    """Images moved by an attack within budgets per pixel.
 
     Args:
         network, images, labels, count, seed, device, progress, notify: as for
@@ -58,6 +64,8 @@ def adversarial_images(  # noqa: PLR0913 (public)
             is ``eps_low``, as in PART (see :func:`sycam.applications.part`); everywhere ``eps`` if
             None.
         layer, reshape: of the CAM, as there.
+        attack: ``"pgd"``, projected gradient descent on the cross-entropy (Madry et al., 2018), or
+            ``"mma"``, the minimum-margin attack (Gao et al., 2022).
         budget: how far pixels may be moved.
         how: steps of the attack, which starts once.
         batch: images of a pass.
@@ -72,6 +80,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
     """
     budget, how = with_keywords(options, budget, how)
     check_batch(batch)
+    check_by_steps(attack)
     if how.restarts > 1:
         raise OptionError(
             f"{argument('restarts')} is {how.restarts}, and one attacked image is made of each "
@@ -84,7 +93,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
         subject = subject_of(known, images, labels, count, seed, device, "heldout", notify)
         given, device_used = subject.images, device_of(subject.network)
         budgets = None if cam is None else cam_budgets(subject, cam, layer, reshape, budget)
-        notify(Stage(f"{title_of(how)} within {eps:.4g}", len(given)))
+        notify(Stage(f"{title_of(how, attack)} within {eps:.4g}", len(given)))
         parts: list[tuple[Tensor, ...]] = []
         for start in range(0, len(given), batch):
             one = given.subset(range(start, min(start + batch, len(given))))
@@ -95,9 +104,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
                 marked = budgets.marked(pixels)
                 allowed = budgets.map(marked)
             draws = [generator_of("start", 0, seed, digest) for digest in one.digests]
-            moved = attacked_images(
-                subject.network, subject.scale, pixels, wanted, allowed, eps, how, draws
-            )
+            moved = attacked_images(subject, attack, pixels, wanted, allowed, eps, how, draws)
             with torch.no_grad():
                 before, after = (subject.network(x).argmax(1) for x in (pixels, moved))
             away = (subject.scale.pixels(moved) - subject.scale.pixels(pixels)).abs()
@@ -112,7 +119,7 @@ def adversarial_images(  # noqa: PLR0913 (public)
     )
     result = AdversarialImages(
         network=subject.name,
-        attack=title_of(how),
+        attack=title_of(how, attack),
         cam=None if budgets is None else budgets.cam.method.name,
         layer=None if budgets is None else budgets.cam.layer,
         eps=eps,

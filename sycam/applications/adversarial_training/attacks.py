@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sycam.applications.adversarial_training.pixels import Box
+from sycam.applications.adversarial_training.options import MMA
+from sycam.applications.pixels import Box
 
 TARGETS = 3  # false classes that :func:`minimum_margin` aims at
 Loss = Callable[[Tensor], Tensor]
 """Images ``[N,C,H,W]`` to one number, the sum over images of what the attack makes large."""
-
-
-def generator_of(*parts: object) -> torch.Generator:
-    """A CPU generator seeded by what it is for."""
-    text = "/".join(map(str, parts))
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(number)
 
 
 def starts(
@@ -68,6 +61,30 @@ def pgd(loss: Loss, start: Tensor, box: Box, steps: int, step: Tensor) -> Tensor
     return current
 
 
+def attacked_by(
+    attack: str,
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    start: Tensor,
+    box: Box,
+    step: Tensor,
+    steps: int,
+) -> Tensor:
+    """Images in the box that an attack by its name found.
+
+    Args:
+        attack: ``"mma"`` for :func:`minimum_margin`, else :func:`pgd` on the cross-entropy.
+        network, images, labels, start, box, step, steps: see :func:`minimum_margin`.
+
+    Returns:
+        ``[N,C,H,W]``, without a graph.
+    """
+    if attack == MMA:
+        return minimum_margin(network, images, labels, start, box, step, steps)
+    return pgd(lambda x: wrongness(network(x), labels), start, box, steps, step)
+
+
 def minimum_margin(
     network: Callable[[Tensor], Tensor],
     images: Tensor,
@@ -79,9 +96,9 @@ def minimum_margin(
 ) -> Tensor:
     """Images in the box at which the label leads by least, or is behind by most.
 
-    The minimum-margin attack (Gao et al., ICML 2022), as the authors of PART test by it: from one
-    start PGD towards each of the false classes that are likeliest on the clean image, by the
-    target's logit less the label's; per image the outcome with the least margin to any class.
+    The minimum-margin attack (Gao et al., ICML 2022), as the authors of PART train and test by it:
+    from one start PGD towards each of the false classes that are likeliest on the clean image, by
+    the target's logit less the label's; per image the outcome with the least margin to any class.
 
     Args:
         network: images to logits ``[N,classes]``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.pixels import PixelScale
 
 _PART = 8  # images are shifted by up to this part of each side
 

@@ -9,18 +9,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sycam.applications.adversarial_training.attacks import (
-    divergence,
-    generator_of,
-    pgd,
-    starts,
-    wrongness,
-)
+from sycam.applications.adversarial_training.attacks import attacked_by, divergence, pgd, starts
 from sycam.applications.adversarial_training.augmentation import shifted_and_flipped
 from sycam.applications.adversarial_training.budgets import CamBudgets
 from sycam.applications.adversarial_training.losses import OBJECTIVES
 from sycam.applications.adversarial_training.options import BudgetOptions, TrainingOptions
-from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.pixels import PixelScale
+from sycam.applications.randomness import generator_of
 from sycam.data.images import ImageSet
 from sycam.errors import NetworkError
 from sycam.inference.precisions import FLOAT32
@@ -167,19 +162,15 @@ class Epochs:
             budget = self.budgets.map(marked)
         budget = budget.to(self.device)
         box, away = self.scale.box(images, budget), self.scale.distance(budget, images)
-        if OBJECTIVES[self.how.objective].diverging:
-            with torch.no_grad():
-                natural = self._logits(images)
-
-            def loss(current: Tensor) -> Tensor:
-                return divergence(self._logits(current), natural)
-        else:
-
-            def loss(current: Tensor) -> Tensor:
-                return wrongness(self._logits(current), labels)
-
-        step = self.scale.distance(self.how.step(self.budget.full), images)
-        return pgd(loss, starts(images, away, box, generator), box, self.how.steps, step)
+        start = starts(images, away, box, generator)
+        step, steps = self.scale.distance(self.how.step(self.budget.full), images), self.how.steps
+        if not OBJECTIVES[self.how.objective].diverging:
+            return attacked_by(
+                self.how.attack, self._logits, images, labels, start, box, step, steps
+            )
+        with torch.no_grad():
+            natural = self._logits(images)
+        return pgd(lambda x: divergence(self._logits(x), natural), start, box, steps, step)
 
     def _logits(self, images: Tensor) -> Tensor:
         with self._mixed():

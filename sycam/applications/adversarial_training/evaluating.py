@@ -12,23 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from sycam.applications.adversarial_training.accuracy import NATURAL, RobustAccuracy, row_of
-from sycam.applications.adversarial_training.attacks import (
-    generator_of,
-    minimum_margin,
-    pgd,
-    starts,
-    wrongness,
-)
+from sycam.applications.adversarial_training.attacks import attacked_by, starts
 from sycam.applications.adversarial_training.options import (
     AUTOATTACK,
-    MMA,
     PGD,
     AttackOptions,
     BudgetOptions,
     check_attacks,
 )
-from sycam.applications.adversarial_training.pixels import Box, PixelScale
 from sycam.applications.adversarial_training.subjects import Subject, subject_of
+from sycam.applications.randomness import generator_of
 from sycam.errors import OptionError
 from sycam.events import Notify, Stage, Step, each, ignore
 from sycam.networks import NamedNetwork, open_network
@@ -159,8 +152,8 @@ def right(network: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:
 
 
 def attacked_images(
-    network: nn.Module,
-    scale: PixelScale,
+    subject: Subject,
+    attack: str,
     images: Tensor,
     labels: Tensor,
     budget: float | Tensor,
@@ -168,11 +161,11 @@ def attacked_images(
     how: AttackOptions,
     draws: Sequence[torch.Generator],
 ) -> Tensor:
-    """A batch moved by PGD on the cross-entropy.
+    """A batch moved by an attack by steps.
 
     Args:
-        network: in evaluation mode.
-        scale: of the images.
+        subject: whose network, in evaluation mode, is attacked, in the scale of its images.
+        attack: its name, ``"pgd"`` or ``"mma"``.
         images: ``[N,C,H,W]``, on the network's device.
         labels: ``[N]``, there as well.
         budget: one number or ``[N,H,W]``, see :meth:`PixelScale.box`.
@@ -180,25 +173,10 @@ def attacked_images(
         how: the attack.
         draws: a generator per image, of its random start.
     """
-    start, box, step = _begun(scale, images, budget, eps, how, draws)
-
-    def loss(current: Tensor) -> Tensor:
-        return wrongness(network(current), labels)
-
-    return pgd(loss, start, box, how.steps, step)
-
-
-def _begun(
-    scale: PixelScale,
-    images: Tensor,
-    budget: float | Tensor,
-    eps: float,
-    how: AttackOptions,
-    draws: Sequence[torch.Generator],
-) -> tuple[Tensor, Box, Tensor]:
-    """Where an attack by steps starts, where it may go, and how far in a step."""
+    scale = subject.scale
     box, away = scale.box(images, budget), scale.distance(budget, images)
-    return starts(images, away, box, draws), box, scale.distance(how.step(eps), images)
+    start, step = starts(images, away, box, draws), scale.distance(how.step(eps), images)
+    return attacked_by(attack, subject.network, images, labels, start, box, step, how.steps)
 
 
 def _by_steps(
@@ -224,13 +202,7 @@ def _by_steps(
             part = subject.images.subset(chosen)
             images, labels = part.images.to(device), part.labels.to(device)
             draws = [generator_of("start", restart, seed, digests[i]) for i in chosen]
-            if attack == MMA:
-                begun = _begun(subject.scale, images, eps, eps, how, draws)
-                moved = minimum_margin(subject.network, images, labels, *begun, how.steps)
-            else:
-                moved = attacked_images(
-                    subject.network, subject.scale, images, labels, eps, eps, how, draws
-                )
+            moved = attacked_images(subject, attack, images, labels, eps, eps, how, draws)
             withstood[chosen] = right(subject.network, moved, labels)
             done += len(chosen)
             notify(Step(done))

@@ -14,9 +14,10 @@ from sycam.support.arguments import argument
 from sycam.support.options import option
 
 # As losses.py and evaluating.py have them, which help does not import.
-OBJECTIVES = ("at", "trades", "mart")
-PGD, MMA, AUTOATTACK = "pgd", "mma", "autoattack"
-ATTACKS = (PGD, MMA, AUTOATTACK)
+AT, TRADES, MART = OBJECTIVES = ("at", "trades", "mart")
+PGD, MMA = BY_STEPS = ("pgd", "mma")  # attacks that move images, in training as well
+AUTOATTACK = "autoattack"
+ATTACKS = (*BY_STEPS, AUTOATTACK)
 STEPS_PER_EPS = 4  # 2/255 where eps is 8/255, as PART's code has it
 LOW_PER_EPS = 7 / 8  # 7/255 there
 
@@ -161,6 +162,9 @@ class TrainingOptions:
             (Zhang et al., 2019); ``"mart"`` (Wang et al., 2020). With a CAM they are PART, PART-T
             and PART-M (Zhang et al., 2024).
         beta: weight of the second term of ``"trades"`` and ``"mart"``.
+        attack: that makes the images to train on: ``"pgd"`` (Madry et al., 2018), or ``"mma"``, the
+            minimum-margin attack (Gao et al., 2022) within the same budgets, which takes three
+            times as long. ``"trades"`` trains by an attack of its own and takes ``"pgd"`` alone.
         epochs: how many in all.
         warm_up: of these, how many at first in which every pixel has the full budget.
         refresh: the heatmaps are made anew every so many epochs.
@@ -179,6 +183,7 @@ class TrainingOptions:
         OBJECTIVES[0], "at (cross-entropy), trades or mart: with a CAM PART, PART-T and PART-M"
     )
     beta: float = option(6.0, "weight of the second term of trades and mart")
+    attack: str = option(PGD, "that makes the images to train on: pgd, or mma (minimum margin)")
     epochs: int = option(100, "epochs in all")
     warm_up: int = option(20, "epochs at first in which every pixel has the full budget")
     refresh: int = option(1, "heatmaps are made anew every so many epochs")
@@ -202,6 +207,14 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise unknown_name("objective", str(self.objective), OBJECTIVES)
+        check_by_steps(self.attack)
+        if self.attack == MMA and self.objective == TRADES:
+            raise OptionError(
+                f"{argument('attack', MMA)} seeks the least margin of a label, and "
+                f"{argument('objective', TRADES)} trains on images where the prediction has moved "
+                f"furthest, whatever the label; take {argument('attack', PGD)}, or "
+                f"{argument('objective', AT)} or {argument('objective', MART)}"
+            )
         for name, least in (("epochs", 1), ("warm_up", 0), ("refresh", 1), ("steps", 1)):
             _whole(name, getattr(self, name), least)
         _whole("batch", self.batch, 1)
@@ -241,6 +254,12 @@ class TrainingOptions:
         """The learning rate of an epoch, counted from 0."""
         passed = sum(epoch >= part * self.epochs for part in (0.75, 0.9))
         return self.learning_rate * 0.1**passed
+
+
+def check_by_steps(attack: str) -> None:
+    """UnknownNameError where it is no attack that moves images step by step."""
+    if attack not in BY_STEPS:
+        raise unknown_name("attack", str(attack), BY_STEPS)
 
 
 def check_attacks(attacks: str | Sequence[str]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sycam.applications.adversarial_training.budgets import CamBudgets
 from sycam.applications.adversarial_training.options import BudgetOptions
-from sycam.applications.adversarial_training.pixels import PixelScale
 from sycam.applications.cams import Given, named
+from sycam.applications.pixels import PixelScale
 from sycam.data.images import ImageSet
 from sycam.data.names import DEMO
 from sycam.errors import DataError, NetworkError, OptionError

@@ -16,6 +16,7 @@ from sycam.applications.adversarial_training.epochs import Epochs
 from sycam.applications.adversarial_training.evaluating import BATCH, accuracy_of
 from sycam.applications.adversarial_training.losses import OBJECTIVES
 from sycam.applications.adversarial_training.options import (
+    MMA,
     PGD,
     AttackOptions,
     BudgetOptions,
@@ -75,8 +76,9 @@ def part(  # noqa: PLR0913 (public)
         cam: a name of ``sycam methods``, a formula, the folder of a run or its result, whose
             winner is meant; None for plain adversarial training.
         layer: the target layer; not read where the CAM names its own.
-        test: images on which the natural accuracy and that under PGD of 20 steps are measured in
-            the end; those that are trained on are left out.
+        test: images on which the natural accuracy and that under PGD of 20 steps, and under the
+            attack that was trained by, are measured in the end; those that are trained on are left
+            out.
         labels: ``[N]`` beside images that are a tensor.
         budget: how far pixels may be moved.
         how: the training.
@@ -131,7 +133,7 @@ def part(  # noqa: PLR0913 (public)
                 keep(folder, epochs, settings)
         if folder is not None:
             keep_weights(folder, epochs)
-        accuracy = _tested(subject, tested, budget, seed, notify)
+        accuracy = _tested(subject, tested, budget, how.attack, seed, notify)
     result = PartResult(
         title, subject.name, name, where, len(subject.images), settings, tuple(epochs.history),
         accuracy, subject.network.eval(), folder,
@@ -142,7 +144,9 @@ def part(  # noqa: PLR0913 (public)
 
 
 def _title(how: TrainingOptions, cam: str | None) -> str:
-    return PLAIN[how.objective] if cam is None else f"{OBJECTIVES[how.objective].title} with {cam}"
+    title = OBJECTIVES[how.objective].title
+    told = PLAIN[how.objective] if cam is None else f"{title} with {cam}"
+    return f"{told}, minimum-margin attack" if how.attack == MMA else told
 
 
 def _settings(
@@ -171,11 +175,17 @@ def _settings(
 
 
 def _tested(
-    trained: Subject, tested: Subject | None, budget: BudgetOptions, seed: int, notify: Notify
+    trained: Subject,
+    tested: Subject | None,
+    budget: BudgetOptions,
+    attack: str,
+    seed: int,
+    notify: Notify,
 ) -> RobustAccuracy | None:
     if tested is None:
         return None
     # In the scale of the images trained on, as bare pixels of one set say nothing of another's.
     images = apart_from(tested.images, trained.images, notify)
     subject = replace(trained, network=trained.network.eval(), images=images)
-    return accuracy_of(subject, [PGD], budget.full, AttackOptions(), BATCH, seed, notify)
+    attacks = dict.fromkeys((PGD, attack))
+    return accuracy_of(subject, list(attacks), budget.full, AttackOptions(), BATCH, seed, notify)

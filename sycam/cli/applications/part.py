@@ -112,8 +112,8 @@ def train(
 ) -> None:
     """Train a network adversarially, pixels that a CAM marks with the larger budget.
 
-    PART, and with --objective trades and mart PART-T and PART-M (Zhang et al., 2024). The trained
-    weights are OUT/weights.safetensors, which --checkpoint takes.
+    PART, and with --objective trades and mart PART-T and PART-M (Zhang et al., 2024). The attack
+    is PGD, or with --attack mma the minimum-margin attack. The trained weights are OUT/weights.safetensors, which --checkpoint takes.
 
     Examples:
 
@@ -172,6 +172,10 @@ def attack(
     images: Source = DEMO,
     count: Count = None,
     files: Annotated[FileOptions, IMAGES],
+    attack: Annotated[
+        str,
+        typer.Option("--attack", help="pgd, or mma (minimum margin)", rich_help_panel=SEARCH),
+    ] = PGD,
     budget: Annotated[BudgetOptions, SEARCH],
     how: Annotated[AttackOptions, SEARCH],
     seed: Seed = 0,
@@ -189,7 +193,7 @@ def attack(
     device: Device = None,
     batch: Batch = 256,
 ) -> None:
-    """Move images by projected gradient descent until the network misses their labels.
+    """Move images, step by step within budgets, until the network misses their labels.
 
     OUT/adversarial.npz has the attacked images, which --images takes.
 
@@ -213,6 +217,7 @@ def attack(
             image_set_of(images, known, notify, **files.given(without=UNREAD)),
             None if cam == NONE else cam,
             layer=layer or layer_of(network),
+            attack=attack,
             budget=budget,
             how=how,
             reshape=reshape,

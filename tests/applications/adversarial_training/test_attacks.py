@@ -11,15 +11,16 @@ from torch import nn
 
 from sycam.applications import adversarial_images
 from sycam.applications.adversarial_training.attacks import (
-    generator_of,
+    attacked_by,
     minimum_margin,
     pgd,
     starts,
     wrongness,
 )
 from sycam.applications.adversarial_training.budgets import budget_map, marked_pixels
-from sycam.applications.adversarial_training.options import BudgetOptions
-from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.adversarial_training.options import BY_STEPS, BudgetOptions
+from sycam.applications.pixels import PixelScale
+from sycam.applications.randomness import generator_of
 from sycam.data.images import ImageSet
 
 MEAN, STD = (0.4, 0.6), (0.2, 0.3)
@@ -30,8 +31,9 @@ MEAN, STD = (0.4, 0.6), (0.2, 0.3)
     eps=st.floats(0.001, 1.0),
     share=st.floats(0.0, 1.0),
     steps=st.integers(1, 4),
+    attack=st.sampled_from(BY_STEPS),
 )
-def test_no_pixel_leaves_its_budget(network_of, seed, eps, share, steps):
+def test_no_pixel_leaves_its_budget(network_of, seed, eps, share, steps, attack):
     """Nor the range of pixels; where the budget is 0 every bit stays."""
     generator = torch.Generator().manual_seed(seed)
     scale = PixelScale(MEAN, STD)
@@ -44,10 +46,8 @@ def test_no_pixel_leaves_its_budget(network_of, seed, eps, share, steps):
     box = scale.box(images, budget)
     start = starts(images, scale.distance(budget, images), box, generator)
     labels = torch.tensor([0, 2])
-    moved = pgd(
-        lambda x: wrongness(network_of(x), labels), start, box, steps,
-        scale.distance(eps, images),
-    )  # fmt: skip
+    step = scale.distance(eps, images)
+    moved = attacked_by(attack, network_of, images, labels, start, box, step, steps)
     for found in (start, moved):
         away = (scale.pixels(found) - scale.pixels(images)).abs()
         assert (away <= budget[:, None] + 1e-6).all()
@@ -133,14 +133,15 @@ def test_marked_are_the_pixels_whose_z_score_is_above_the_threshold():
         assert found[1].all()  # flat: nothing is said of it, and all of it keeps the full budget
 
 
+@pytest.mark.parametrize("attack", BY_STEPS)
 @pytest.mark.parametrize("scaled", [False, True])
-def test_equal_budgets_are_plain_pgd_bit_for_bit(network, images, scaled):
+def test_equal_budgets_attack_as_without_a_cam_bit_for_bit(network, images, scaled, attack):
     pixels, labels = images
     given = ImageSet.from_arrays(pixels, labels)
     if scaled:
         inputs = PixelScale(MEAN, STD).inputs(pixels)
         given = ImageSet.from_arrays(inputs, labels, mean=MEAN, std=STD)
-    how = {"eps": 0.1, "steps": 5, "layer": "4", "progress": False}
+    how = {"eps": 0.1, "steps": 5, "layer": "4", "attack": attack, "progress": False}
     plain = adversarial_images(network, given, None, **how)
     same = adversarial_images(network, given, "grad-cam", eps_low=0.1, **how)
     assert same.marked.float().mean() < 0.9
@@ -151,6 +152,7 @@ def test_equal_budgets_are_plain_pgd_bit_for_bit(network, images, scaled):
     assert not torch.equal(low.adversarial, given.images)
     assert max(row.largest for row in low.rows) <= 0.1 + 1e-6
     assert plain.robust <= low.robust <= low.natural
+    assert plain.attack == f"{attack}-5"
 
 
 def test_attacked_images_are_the_same_whatever_the_batch(network, images):

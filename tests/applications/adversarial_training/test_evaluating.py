@@ -76,6 +76,37 @@ def test_train_attack_and_evaluate_as_commands(folder):
     assert all(row["largest"] <= 0.1 + 1e-6 for row in attacked["rows"])
 
 
+def test_training_by_the_minimum_margin_attack_as_a_command(folder):
+    """Tested by PGD and by the attack that was trained by, as evaluating and attacking say."""
+    network = ["--network", "nets.py:digits"]
+    train = ["train", "grad-cam", *network, "--layer", "6", "--images", "train.npz", "--test",
+             "test.npz", "--eps", "0.1", "--attack", "mma", "--epochs", "6", "--warm-up", "2",
+             "--steps", "3", "--batch", "32", "--learning-rate", "0.05", "--out",
+             "out"]  # fmt: skip
+    shown = CliRunner().invoke(app, ["part", *train])
+    assert shown.exit_code == 0, shown.output
+    assert "PART with grad-cam, minimum-margin attack" in shown.output
+    kept = json.loads((folder / "out/training.json").read_text())
+    assert kept["settings"]["attack"] == "mma"
+    rows = kept["accuracy"]["rows"]
+    assert [row["attack"] for row in rows] == ["natural", "pgd-20", "mma-20"]
+    for row in rows:
+        assert f"{row['accuracy']:.3f}" in shown.output
+    given = [*network, "--images", "test.npz", "--eps", "0.1", "--json", "--quiet"]
+    both = ["evaluate", *given, "--attack", "pgd", "--attack", "mma"]
+    trained = ["--checkpoint", "out/weights.safetensors"]
+    assert invoked(*both, *trained)["rows"] == rows
+    for before, after in zip(invoked(*both)["rows"], rows, strict=True):
+        assert after["accuracy"] > before["accuracy"] + 0.3
+    attacked = invoked("attack", *given, *trained, "--attack", "mma")
+    assert (attacked["attack"], attacked["robust"]) == ("mma-20", rows[2]["accuracy"])
+
+    shown = CliRunner().invoke(app, ["part", *train, "--attack", "pgd"])
+    assert 'differs in attack (there "mma", now "pgd")' in str(shown.exception)
+    shown = CliRunner().invoke(app, ["part", *train, "--objective", "trades"])
+    assert "--objective trades trains on images where" in str(shown.exception)
+
+
 def test_a_training_that_is_interrupted_says_what_is_kept(folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -11,10 +11,17 @@ from torch import nn
 
 import sycam
 from sycam.applications import part, robust_accuracy
+from sycam.applications.adversarial_training.attacks import attacked_by, starts
 from sycam.applications.adversarial_training.augmentation import shifted_and_flipped
+from sycam.applications.adversarial_training.budgets import CamBudgets
 from sycam.applications.adversarial_training.epochs import Epochs
-from sycam.applications.adversarial_training.options import BudgetOptions, TrainingOptions
-from sycam.applications.adversarial_training.pixels import PixelScale
+from sycam.applications.adversarial_training.options import (
+    BY_STEPS,
+    BudgetOptions,
+    TrainingOptions,
+)
+from sycam.applications.pixels import PixelScale
+from sycam.applications.randomness import generator_of
 from sycam.data.images import ImageSet
 from sycam.errors import DataError, NetworkError, OptionError, RunError, UnknownNameError
 from sycam.events import Stage
@@ -35,8 +42,8 @@ def assert_equal_weights(one, other) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    [{}, {"refresh": 2, "epochs": 4}, {"augment": True}, {"objective": "mart"}],
-    ids=["plain", "kept masks", "augmented", "mart"],
+    [{}, {"refresh": 2, "epochs": 4}, {"augment": True}, {"objective": "mart"}, {"attack": "mma"}],
+    ids=["plain", "kept masks", "augmented", "mart", "minimum margin"],
 )
 @pytest.mark.parametrize("after", [1, 2])
 def test_an_interrupted_training_ends_with_the_same_weights(
@@ -62,9 +69,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         part(network, images[0], "grad-cam", **given, beta=1, out=tmp_path)
 
 
-@pytest.mark.parametrize("objective", ["at", "trades", "mart"])
-def test_equal_budgets_train_as_without_a_cam_bit_for_bit(network, images, objective):
-    given = {**QUICK, "labels": images[1], "objective": objective}
+@pytest.mark.parametrize(
+    ("objective", "attack"),
+    [("at", "pgd"), ("trades", "pgd"), ("mart", "pgd"), ("at", "mma"), ("mart", "mma")],
+)
+def test_equal_budgets_train_as_without_a_cam_bit_for_bit(network, images, objective, attack):
+    given = {**QUICK, "labels": images[1], "objective": objective, "attack": attack}
     plain = part(network, images[0], None, **given)
     same = part(network, images[0], "grad-cam", eps_low=0.1, **given)
     other = part(network, images[0], "grad-cam", eps_low=0.0, **given)
@@ -73,6 +83,35 @@ def test_equal_budgets_train_as_without_a_cam_bit_for_bit(network, images, objec
     assert [row.marked for row in plain.epochs] == [1, 1, 1]
     assert other.epochs[0].marked == 1  # the warm-up
     assert 0 < other.epochs[1].marked < 0.9
+
+
+@pytest.mark.parametrize("objective", ["at", "mart"])
+def test_what_is_trained_on_stays_within_its_budgets_and_is_what_the_attack_finds(
+    network, images, objective
+):
+    """Of pixels, on every channel; where the lower budget is 0 every bit stays."""
+    pixels, labels = images
+    scale, budget = PixelScale((0, 0), (1, 1)), BudgetOptions(eps=0.1, eps_low=0)
+    marked = torch.rand(24, 8, 8, generator=torch.Generator().manual_seed(5)) < 0.4
+    found = {}
+    for attack in BY_STEPS:
+        epochs = Epochs(
+            network, ImageSet.from_arrays(pixels, labels), scale, budget,
+            TrainingOptions(objective=objective, attack=attack, steps=3), CamBudgets(None, budget),
+            0,
+        )  # fmt: skip
+        moved = epochs._attacked(pixels, labels, marked, generator_of("test"))
+        allowed = 0.1 * marked[:, None].float()
+        assert ((moved - pixels).abs() <= allowed + 1e-6).all()
+        rest = ~marked[:, None].expand_as(pixels)
+        assert torch.equal(moved[rest], pixels[rest])
+        box = scale.box(pixels, allowed[:, 0])
+        start = starts(pixels, scale.distance(allowed[:, 0], pixels), box, generator_of("test"))
+        step = scale.distance(0.1 / 4, pixels)
+        by_name = attacked_by(attack, network, pixels, labels, start, box, step, 3)
+        assert torch.equal(moved, by_name)
+        found[attack] = moved
+    assert not torch.equal(*found.values())
 
 
 def test_the_users_network_stays_as_it_was(network, images):
@@ -222,6 +261,8 @@ def test_shifts_and_flips_keep_the_pixels_and_bring_black_in():
         ({"eps": "4/255", "eps_low": "5/255"}, OptionError, "between 0 and eps"),
         ({"threshold": float("nan")}, OptionError, "threshold must be a number"),
         ({"objective": "trade"}, UnknownNameError, "trades"),
+        ({"attack": "autoattack"}, UnknownNameError, "known: pgd, mma"),
+        ({"attack": "mma", "objective": "trades"}, OptionError, "take attack='pgd', or objective"),
         ({"steps": 0}, OptionError, "steps must be a whole number of at least 1"),
         ({"step_size": -1}, OptionError, "step_size must be above 0"),
         ({"learning_rate": 0}, OptionError, "learning_rate must be above 0"),
