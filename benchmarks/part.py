@@ -2,6 +2,7 @@
 
     python benchmarks/part.py                            # a table for RESULTS.md
     python benchmarks/part.py --seeds 0 --epochs 10 --arms at grad-cam
+    python benchmarks/part.py --arms at at-mma grad-cam grad-cam-mma --attack mma
 
 scikit-learn's digits, 8x8 pixels from 0 to 1: 1,200 to train on, 597 to test on. For each seed
 every arm trains the same network from the same weights in the same order. Budgets of the arms:
@@ -14,7 +15,9 @@ every arm trains the same network from the same weights in the same order. Budge
     random map     PART with a random map per image, a control
     random-weights PART with random weights of the channels, a control
 
-``--attack autoattack`` measures by AutoAttack as well, on the first --strong test images.
+at-mma and grad-cam-mma are at and grad-cam trained by the minimum-margin attack. ``--attack mma``
+measures under that attack as well, ``--attack autoattack`` by AutoAttack, on the first --strong
+test images.
 """
 
 from __future__ import annotations
@@ -37,10 +40,11 @@ from sycam.heatmaps import Heatmaps
 from sycam.methods.method import CONTROL, Method, from_maps
 
 LAYER, SEARCHED = "4", 128
-AT, MEAN, GRAD, OURS, RANDOM, WEIGHTS = (
+AT, MEAN, GRAD, OURS, RANDOM, WEIGHTS = USUAL = (
     "at", "at-mean", "grad-cam", "synthesised", "random map", "random-weights",
 )  # fmt: skip
-ARMS = (AT, MEAN, GRAD, OURS, RANDOM, WEIGHTS)
+BY_MARGIN = "-mma"  # ends the name of an arm that is trained so
+ARMS = (*USUAL, f"{AT}{BY_MARGIN}", f"{GRAD}{BY_MARGIN}")
 
 
 def images(train: int, test: int) -> tuple[ImageSet, ImageSet]:
@@ -105,10 +109,12 @@ def trained(
         share = float(np.mean([row.marked for row in rows]))
         eps = low + (eps - low) * share
         low = eps
+    attack = "mma" if arm.endswith(BY_MARGIN) else "pgd"
     return part(
-        network(seed), train, cams[arm], layer=LAYER, eps=eps, eps_low=min(low, eps),
-        step_size=options.eps / 4, objective=options.objective, epochs=options.epochs,
-        warm_up=options.epochs // 4, batch=100, learning_rate=0.05, seed=seed, progress=False,
+        network(seed), train, cams[arm.removesuffix(BY_MARGIN)], layer=LAYER, attack=attack,
+        eps=eps, eps_low=min(low, eps), step_size=options.eps / 4, objective=options.objective,
+        epochs=options.epochs, warm_up=options.epochs // 4, batch=100, learning_rate=0.05,
+        seed=seed, progress=False,
     )  # fmt: skip
 
 
@@ -133,7 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
+    parser.add_argument("--arms", nargs="+", default=USUAL, choices=ARMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--eps", type=float, default=0.2)
     parser.add_argument("--eps-low", type=float, default=0.175)
@@ -144,7 +150,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", default="road", help="of the search")
     parser.add_argument("--budget", default="300", help="of the search, in candidates or time")
     parser.add_argument("--formula", help="in place of a search")
-    parser.add_argument("--attack", default="pgd", choices=("pgd", "autoattack"))
+    parser.add_argument("--attack", default="pgd", choices=("pgd", "mma", "autoattack"))
     parser.add_argument("--strong", type=int, default=200)
     return parser
 
@@ -159,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[tuple[str, int], PartResult] = {}
     seconds: dict[str, float] = dict.fromkeys(arms, 0.0)
     lines: dict[str, str] = {}
-    for arm in sorted(arms, key=(AT, GRAD, MEAN, OURS, RANDOM, WEIGHTS).index):
+    attacks = ("pgd", "mma") if options.attack == "mma" else ("pgd",)
+    for arm in sorted(arms, key=lambda one: one == MEAN):  # it needs what came of GRAD
         if arm == OURS and options.formula is None:
             base = found.get((AT, 0)) or trained(AT, 0, train, options, found)
             options.formula = synthesised(base.module, train, options)
@@ -170,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds[arm] += time.process_time() - started
         results = [found[arm, seed] for seed in options.seeds]
         measured = [
-            robust_accuracy(r.module, test, eps=options.eps, progress=False) for r in results
+            robust_accuracy(r.module, test, attacks, eps=options.eps, progress=False)
+            for r in results
         ]
         each = seconds[arm] / options.epochs / len(options.seeds)
         lines[arm] = line(arm, results, measured, each)
@@ -182,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ]
             lines[arm] += f" {shown([one.accuracy('autoattack') for one in strong])} |"
         print(lines[arm], flush=True)
-    head = "| arm | full budget | natural | PGD-20 | CPU seconds an epoch |"
+    steps = " | ".join(f"{attack.upper()}-20" for attack in attacks)
+    head = f"| arm | full budget | natural | {steps} | CPU seconds an epoch |"
     if options.attack == "autoattack":
         head += f" AutoAttack, {min(options.strong, len(test))} images |"
     print(

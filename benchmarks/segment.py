@@ -1,7 +1,8 @@
 """Masks from image labels alone (AME-CAM): what attention over exits adds, on unseen images.
 
-    python benchmarks/segment.py [NAME ...] [--images N] [--heldout N] [--epochs N]
-        [--attention-epochs N] [--seeds 3] [--threshold 0.5] [--cams A,B] [--out FOLDER]
+    python benchmarks/segment.py [NAME ...] [--images N] [--heldout N] [--simclr-epochs N]
+        [--epochs N] [--attention-epochs N] [--seeds 3] [--threshold 0.5] [--cams A,B]
+        [--out FOLDER]
 
 For each seed an encoder gets exits, is trained on labels (object or none), and its attended map is
 judged by true masks, beside single exits, their mean, and CAMs of the same classifier. The seed
@@ -97,8 +98,9 @@ def judged(name: str, seed: int, options: argparse.Namespace) -> SegmentationSco
 
 
 def _given(options: argparse.Namespace) -> dict[str, int]:
-    both = {"epochs": options.epochs, "attention_epochs": options.attention_epochs}
-    return {name: number for name, number in both.items() if number is not None}
+    names = ("simclr_epochs", "epochs", "attention_epochs")
+    given = {name: getattr(options, name) for name in names}
+    return {name: number for name, number in given.items() if number is not None}
 
 
 def lines(name: str, results: Sequence[SegmentationScores]) -> list[str]:
@@ -143,6 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--heldout", type=int, default=None)
+    parser.add_argument("--simclr-epochs", type=int, default=None)
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--attention-epochs", type=int, default=None)
     parser.add_argument("--seeds", type=int, default=3)

@@ -91,9 +91,17 @@ RUNS = {
     "part": (
         [
             *("--seeds", "0", "--epochs", "2", "--train", "40", "--test", "10"),
-            *("--formula", "mean(relu(G))"),
+            *("--formula", "mean(relu(G))", "--attack", "mma", "--arms", "at", "at-mma"),
+            *("grad-cam", "at-mean", "synthesised", "random map"),
         ],
-        ["| at | 100% | ", "| at-mean | ", "| synthesised | ", "| random map | "],
+        [
+            "PGD-20 | MMA-20",
+            "| at | 100% | ",
+            "| at-mma | 100% | ",
+            "| at-mean | ",
+            "| synthesised | ",
+            "| random map | ",
+        ],
     ),
     "race": (["tiny", "--images", "40", "--orders", "1", "--cache"], ["| tiny | "]),
     "robustness": (
@@ -110,6 +118,7 @@ RUNS = {
         [
             *("demo", "--images", "16", "--heldout", "8", "--epochs", "1"),
             *("--attention-epochs", "1", "--seeds", "2", "--cams", "layer-cam@features.5"),
+            *("--simclr-epochs", "1"),
         ],
         ["demo, seed 1", "| demo | AME-CAM |", "| demo | layer-cam@features.5 |"],
     ),

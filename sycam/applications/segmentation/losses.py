@@ -1,5 +1,5 @@
-"""What the two phases make small: weighted cross-entropy of the exits, contrast of fore- and
-background."""
+"""What the phases of the training make small: contrast of images, weighted cross-entropy of the
+exits, contrast of fore- and background."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LEAST = 1e-6  # of what a logarithm is taken
+
+
+def nt_xent(vectors: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The loss of SimCLR, and how many views are known again (Chen et al., 2020, equation 1).
+
+    The mean over all views i, with j the other view of i's image, of
+    ``- log(exp(s_ij / t) / sum_{k != i} exp(s_ik / t))``, ``s`` the cosine.
+
+    Args:
+        vectors: ``[2N,D]`` of views; those of the second half are of the same images, in the same
+            order, as those of the first.
+        temperature: t, above 0.
+
+    Returns:
+        The loss, and the number of views to which no view is more alike than their other one.
+    """
+    count = len(vectors)
+    vectors = F.normalize(vectors, dim=1)
+    own = torch.eye(count, dtype=torch.bool, device=vectors.device)
+    logits = (vectors @ vectors.T / temperature).masked_fill(own, -torch.inf)
+    other = torch.arange(count, device=vectors.device).roll(count // 2)
+    return F.cross_entropy(logits, other), (logits.argmax(1) == other).sum()
 
 
 def exit_weights(exits: int) -> Tensor:

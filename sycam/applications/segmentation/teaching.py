@@ -26,7 +26,7 @@ from sycam.applications.segmentation.subjects import (
     images_of,
     present_in,
 )
-from sycam.applications.segmentation.training import ATTENTION, EpochRow, Network, Phases
+from sycam.applications.segmentation.training import SIMCLR, EpochRow, Network, Phases
 from sycam.data.images import ImageSet
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import AUTO, Layers
@@ -66,7 +66,9 @@ def train_segmenter(  # noqa: PLR0913 (public)
     a logit for the object. All exits are trained together as classifiers, the deeper the heavier;
     then the classifier is frozen, and attention over the exits' maps learns from images with the
     object to keep foregrounds alike, backgrounds alike, and both apart. Which side is the object
-    is told by the classifier. No mask is looked at.
+    is told by the classifier. No mask is looked at. With ``simclr_epochs`` the encoder is first
+    pre-trained on the same images, without their labels, by SimCLR (Chen et al., 2020): by knowing
+    two random views of an image again among those of others.
 
     Args:
         network: the encoder, as for :func:`sycam.synthesize`; a copy is trained, from the weights
@@ -81,7 +83,7 @@ def train_segmenter(  # noqa: PLR0913 (public)
         how: the training.
         reshape: layout of the layers, as text; told by a pass if None.
         count: how many of the images, drawn by the seed; all if None.
-        seed: decides the exits' first weights, order, flips and the sample.
+        seed: decides the exits' first weights, order, flips, views and the sample.
         device: where to train; CUDA where there is one if None.
         out: a folder for the state after each epoch, and for ``segmenter.safetensors``,
             ``segmenter.json`` and ``epochs.csv``. A training that was interrupted goes on there,
@@ -109,7 +111,7 @@ def train_segmenter(  # noqa: PLR0913 (public)
             made = assembled(encoder, places, found.shape[0])
         moved(made, device_of(encoder)).eval()
         settings = _settings(how, seed, found, present.tolist(), made.exits, before)
-        phases = Phases(made, found.images, present, how, seed)
+        phases = Phases(made, found, present, how, seed)
         state = None if folder is None else folder / STATE_FILE
         if state is not None:
             _take_up(state, phases, settings, notify)
@@ -147,6 +149,8 @@ def _settings(
         "layers": [place.layer for place in exits.places],
         "seed": seed,
         "images": content.hexdigest(),
+        "mean": list(images.mean),
+        "std": list(images.std),
         "network": encoder,
     }
 
@@ -161,16 +165,16 @@ def _take_up(state: Path, phases: Phases, settings: dict[str, Any], notify: Noti
         phases.refill(tensors, list(history))
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise broken(state, error) from None
-    total = phases.how.epochs + phases.how.attention_epochs
+    total = sum(phases.epochs.values())
     notify(Note(f"{len(history)} of {total} epochs were done before"))
 
 
 def _train(phases: Phases, state: Path | None, settings: dict[str, Any], notify: Notify) -> None:
     while not phases.done:
-        phase, how = phases.phase, phases.how
-        epochs = how.attention_epochs if phase == ATTENTION else how.epochs
-        title = f"Training the {phase}, epoch {phases.number + 1} of {epochs}"
-        notify(Stage(title, len(phases.chosen)))
+        phase = phases.phase
+        epochs = phases.epochs[phase]
+        title = "Pre-training by SimCLR" if phase == SIMCLR else f"Training the {phase}"
+        notify(Stage(f"{title}, epoch {phases.number + 1} of {epochs}", len(phases.chosen)))
         row = phases.next(lambda done: notify(Step(done)))
         notify(Note(f"{phase}, epoch {row.epoch} of {epochs}: loss {row.loss:.4f}, "
                     f"accuracy {row.accuracy:.3f}"))  # fmt: skip

@@ -117,6 +117,7 @@ def train(
 
     AME-CAM (Chen et al., 2023): a classifier with an exit after several layers, then attention
     over the exits' maps by contrast of foreground and background. No mask is looked at.
+    --simclr-epochs pre-trains the encoder on the same images, without their labels.
 
     Examples:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,39 @@ from sycam.applications.segmentation.losses import (
     exit_weights,
     exits_loss,
     ground_vectors,
+    nt_xent,
 )
+
+
+def test_the_loss_of_simclr_by_hand():
+    """Two images, each with two equal views, at right angles to the other's: for each view one
+    exponential of 1 over the temperature against two of 0."""
+    vectors = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 3.0]])
+    for temperature in (1.0, 0.5):
+        loss, known = nt_xent(vectors, temperature)
+        assert float(loss) == pytest.approx(math.log(1 + 2 * math.exp(-1 / temperature)), rel=1e-6)
+        assert int(known) == 4
+    loss, known = nt_xent(vectors.roll(1, 0), 1.0)  # now their halves pair with the wrong image's
+    assert int(known) == 4
+    loss, known = nt_xent(vectors[[0, 1, 3, 2]], 1.0)
+    assert float(loss) == pytest.approx(math.log(2 + math.e), rel=1e-6)
+    assert int(known) == 0
+
+
+def test_the_loss_of_simclr_is_the_papers_equation():
+    """Equation 1 of Chen et al., 2020, view by view, in double precision."""
+    vectors = np.random.default_rng(0).normal(size=(10, 4))
+    total = 0.0
+    for i in range(10):
+        j = (i + 5) % 10
+
+        def s(k: int, i: int = i) -> float:
+            return vectors[i] @ vectors[k] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[k])
+
+        below = sum(math.exp(s(k) / 0.3) for k in range(10) if k != i)
+        total -= math.log(math.exp(s(j) / 0.3) / below)
+    loss, _ = nt_xent(torch.from_numpy(vectors), 0.3)
+    assert float(loss) == pytest.approx(total / 10, rel=1e-12)
 
 
 def test_four_exits_weigh_as_in_the_paper():

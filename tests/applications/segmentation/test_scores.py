@@ -151,7 +151,9 @@ def test_the_commands_train_predict_and_evaluate(tmp_path):
 
     folder = str(tmp_path / "digits")
     trained = run("train", "--count", "24", "--epochs", "1", "--attention-epochs", "1",
-                  "--no-fine-tune", "--out", folder)  # fmt: skip
+                  "--simclr-epochs", "1", "--no-fine-tune", "--out", folder)  # fmt: skip
+    assert [row["phase"] for row in trained["epochs"]] == ["simclr", "exits", "attention"]
+    assert trained["settings"]["simclr_epochs"] == 1
     assert trained["layers"] == ["features.1", "features.5", "features"]
     assert (trained["images"], trained["shown"]) == (24, 12)
     found = run("predict", folder, "--count", "4", "--out", str(tmp_path / "found"))

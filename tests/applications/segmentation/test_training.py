@@ -70,9 +70,11 @@ class StopError(Exception):
     """Whoever watches loses patience."""
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_an_interrupted_training_goes_on_bit_for_bit(encoder, images, tmp_path, epochs):
-    whole = train_segmenter(encoder, images, **SHORT)
+@pytest.mark.parametrize(("simclr", "epochs"), [(0, 1), (0, 2), (0, 3), (2, 1), (2, 2), (2, 3)])
+def test_an_interrupted_training_goes_on_bit_for_bit(encoder, images, tmp_path, simclr, epochs):
+    """In whichever phase, and between phases."""
+    how = {**SHORT, "simclr_epochs": simclr, "simclr_batch": 8}
+    whole = train_segmenter(encoder, images, **how)
     done = []
 
     def impatient(event) -> None:
@@ -82,12 +84,33 @@ def test_an_interrupted_training_goes_on_bit_for_bit(encoder, images, tmp_path, 
             done.append(event)
 
     with pytest.raises(StopError):
-        train_segmenter(encoder, images, out=tmp_path, notify=impatient, **SHORT)
+        train_segmenter(encoder, images, out=tmp_path, notify=impatient, **how)
     told = []
-    resumed = train_segmenter(encoder, images, out=tmp_path, notify=told.append, **SHORT)
-    assert Note(f"{epochs} of 4 epochs were done before") in told
+    resumed = train_segmenter(encoder, images, out=tmp_path, notify=told.append, **how)
+    assert Note(f"{epochs} of {simclr + 4} epochs were done before") in told
     assert same(weights_of(whole), weights_of(resumed))
     assert whole.facts == resumed.facts
+
+
+def test_simclr_learns_to_know_images_again_whatever_their_labels(encoder, images):
+    """And then what is trained on labels starts from it."""
+    alone = {"layer": LAYERS, "simclr_epochs": 12, "simclr_batch": 24, "epochs": 0,
+             "attention_epochs": 0, "simclr_learning_rate": 0.01}  # fmt: skip
+    learned = train_segmenter(encoder, images, **alone)
+    rows = learned.facts.epochs
+    assert [row.phase for row in rows] == ["simclr"] * 12
+    assert rows[0].loss == pytest.approx(np.log(47), abs=0.5)  # 47 others, told apart by chance
+    assert rows[-1].loss < rows[0].loss - 0.3
+    assert rows[-1].accuracy > rows[0].accuracy
+    others = replace(images, labels=1 - images.labels)
+    without = train_segmenter(encoder, others, **alone).network.exits
+    known = learned.network.exits
+    assert same(known.encoder.state_dict(), without.encoder.state_dict())
+    assert not same(known.encoder.state_dict(), encoder.state_dict())
+    frozen = {**alone, "attention_epochs": 1, "epochs": 1, "fine_tune": False}
+    after = train_segmenter(encoder, images, **frozen).network.exits
+    assert same(known.encoder.state_dict(), after.encoder.state_dict())
+    assert not same(known.exits.state_dict(), after.exits.state_dict())
 
 
 def test_another_training_or_a_broken_state_is_refused(encoder, images, tmp_path):
@@ -163,7 +186,7 @@ def test_exits_are_joined_with_the_object_hot_whatever_the_sign_of_their_maps(tr
     with torch.no_grad():
         for one in negated.exits.exits[0].parameters():
             one.neg_()
-    phases = Phases(negated, images.images, images.labels == 1, SegmentOptions(epochs=0), 0)
+    phases = Phases(negated, images, images.labels == 1, SegmentOptions(epochs=0), 0)
     phases.orient()
     assert (negated.signs * trained.network.signs).tolist() == [-1, 1]
     before, after = (
@@ -231,6 +254,9 @@ def test_classes_are_named_or_numbered(encoder, images):
     [
         ({"epochs": -1}, "epochs must be a whole number of at least 0"),
         ({"batch": 1}, "batch must"),
+        ({"simclr_epochs": 1.5}, "simclr_epochs must be a whole number of at least 0"),
+        ({"simclr_batch": 1}, "simclr_batch must"),
+        ({"temperature": 0}, "temperature must be a number above 0"),
         ({"learning_rate": 0}, "learning_rate must be a number above 0"),
         ({"rank_decay": float("nan")}, "rank_decay must"),
     ],
