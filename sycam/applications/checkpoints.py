@@ -17,6 +17,7 @@ from sycam.support.files import open_plain, place_of, write_whole
 from sycam.support.text.terminal import json_text
 
 _FACTS, _ASKED = "facts", "asked"
+NETWORK = "network"  # of what is asked: digest of the network that a training starts from
 
 
 def keep_state(
@@ -117,15 +118,17 @@ def _check_same(folder: Path, before: Any, now: Mapping[str, Any]) -> None:
     if before == now:
         return
     known = before if isinstance(before, dict) else {}
-    apart = [
-        f"{name} (there {_short(known.get(name))}, now {_short(now.get(name))})"
-        for name in dict.fromkeys((*now, *known))
-        if known.get(name) != now.get(name)
-    ]
-    raise RunError(
-        f"'{folder}' holds another training: it differs in {', '.join(apart)}; name another "
-        "folder, or train as before"
+    apart = [n for n in dict.fromkeys((*now, *known)) if known.get(n) != now.get(n)]
+    listed = ", ".join(
+        f"{name} (there {_short(known.get(name))}, now {_short(now.get(name))})" for name in apart
     )
+    mend = "name another folder, or train as before"
+    if NETWORK in apart:
+        mend += (
+            "; a network without trained weights must be made with the same ones each time: "
+            "torch.manual_seed(0) where it is made"
+        )
+    raise RunError(f"'{folder}' holds another training: it differs in {listed}; {mend}")
 
 
 def _short(value: Any) -> str:

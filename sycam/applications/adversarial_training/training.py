@@ -30,6 +30,7 @@ from sycam.applications.adversarial_training.subjects import (
     subject_of,
 )
 from sycam.applications.cams import Given
+from sycam.applications.checkpoints import NETWORK
 from sycam.errors import DataError
 from sycam.events import Note, Notify, Stage, Step, each, ignore
 from sycam.evidence import Layers
@@ -170,7 +171,7 @@ def _settings(
         "mean": list(subject.scale.mean),
         "std": list(subject.scale.std),
         "images": images.hexdigest(),
-        "network": network_digest(subject.network),
+        NETWORK: network_digest(subject.network),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sycam.applications.checkpoints import broken, keep_state, take_up_state
+from sycam.applications.checkpoints import NETWORK, broken, keep_state, take_up_state
 from sycam.applications.segmentation.exits import MultiExit
 from sycam.applications.segmentation.options import SegmentOptions
 from sycam.applications.segmentation.polarity import class_evidence, polarity_of
@@ -151,7 +151,7 @@ def _settings(
         "images": content.hexdigest(),
         "mean": list(images.mean),
         "std": list(images.std),
-        "network": encoder,
+        NETWORK: encoder,
     }
 
 

@@ -67,6 +67,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert json.loads((tmp_path / "training.json").read_text())["settings"]["seed"] == 0
     with pytest.raises(RunError, match=r"another training: it differs in beta \(there 6.0, now 1"):
         part(network, images[0], "grad-cam", **given, beta=1, out=tmp_path)
+    with pytest.raises(RunError, match=r"differs in network .*torch.manual_seed\(0\) where it is"):
+        part(make_network(seed=1), images[0], "grad-cam", **given, out=tmp_path)
 
 
 @pytest.mark.parametrize(
