@@ -113,7 +113,8 @@ def train(
     """Train a network adversarially, pixels that a CAM marks with the larger budget.
 
     PART, and with --objective trades and mart PART-T and PART-M (Zhang et al., 2024). The attack
-    is PGD, or with --attack mma the minimum-margin attack. The trained weights are OUT/weights.safetensors, which --checkpoint takes.
+    is PGD, or with --attack mma the minimum-margin attack. The trained weights are
+    OUT/weights.safetensors, which --checkpoint takes.
 
     Examples:
 
