@@ -52,3 +52,17 @@ def each(*watchers: Notify) -> Notify:
             watch(event)
 
     return notify
+
+
+def once(notify: Notify) -> Notify:
+    """The same watcher, told each note but once, for work that comes upon it several times."""
+    said: set[str] = set()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Note):
+            if event.text in said:
+                return
+            said.add(event.text)
+        notify(event)
+
+    return tell

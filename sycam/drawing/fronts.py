@@ -98,7 +98,8 @@ def draw_cost_front(
     axis.set_xlim(min(costs) - 0.3, last + 0.3)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(axis, "cost of the expression", better(goal, higher_is_better))
-    return _finished(figure, title, {axis: labels})
+    lines = [mark.figures[0] for mark in known if mark.cost is None]
+    return _finished(figure, title, {axis: labels}, lines)
 
 
 def draw_goals(
@@ -317,10 +318,15 @@ def _edge(points: np.ndarray, directions: Sequence[bool]) -> np.ndarray:
     return edge[np.argsort(edge[:, 0], kind="stable")]
 
 
-def _finished(figure: Figure, title: str, labels: Mapping[Axes, Sequence[Label]]) -> Figure:
+def _finished(
+    figure: Figure,
+    title: str,
+    labels: Mapping[Axes, Sequence[Label]],
+    lines: Sequence[float] = (),
+) -> Figure:
     entitle(figure, title)
     figure.draw_without_rendering()  # where points lie is known only then
     figure.set_layout_engine("none")  # and stays so, which also takes half the time
     for axis, texts in labels.items():
-        place_labels(axis, texts)
+        place_labels(axis, texts, lines)
     return figure

@@ -1,4 +1,4 @@
-"""Short texts beside points, placed so that none overprints another or a point."""
+"""Short texts beside points, placed so that none overprints another, a point or a line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 SIZE = 7.0  # of the texts, in points, as are all lengths here
 _WIDE = 0.62  # of a character, as a part of the size
 _ALIKE = 2.0  # points nearer than this have one label together
+_LINE = 1.0  # half the width that is kept free for a line across
 _NEAR = (9.0, 13.0, 19.0, 27.0, 38.0)  # how far a label may stand from its point
 _FAR = 19.0  # from here on a line leads to it
 _ANGLES = np.deg2rad((45, 135, 315, 225, 0, 90, 180, 270))
@@ -34,7 +35,7 @@ class Label:
     half: float = 3.5
 
 
-def place_labels(axis: Axes, labels: Sequence[Label]) -> None:
+def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[float] = ()) -> None:
     """Write labels beside their points; the first ones have the first choice of a place.
 
     Points of one colour that lie on one another share a label. Call it last: the places hold for
@@ -43,6 +44,8 @@ def place_labels(axis: Axes, labels: Sequence[Label]) -> None:
     Args:
         axis: of a figure that is laid out.
         labels: of all points, those without a text, too, since no label may cover them.
+        lines: heights of lines across the axis, in its units, which labels leave free where they
+            can.
     """
     if not labels:
         return
@@ -52,6 +55,10 @@ def place_labels(axis: Axes, labels: Sequence[Label]) -> None:
     obstacles = [
         np.concatenate([p - one.half, p + one.half]) for p, one in zip(points, labels, strict=True)
     ]
+    left, right = frame[:, 0]
+    for line in lines:
+        height = axis.transData.transform((labels[0].x, line))[1] * scale
+        obstacles.append(np.array([left, height - _LINE, right, height + _LINE]))
     for text, colour, place in _together(labels, points):
         at = points[place]
         half = np.array([_WIDE * SIZE * len(text), SIZE]) / 2 + 0.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
+from sycam.data.images import ImageSet
 from sycam.errors import OptionError
-from sycam.events import Note, Notify, Stage, Step, each, ignore
+from sycam.events import Note, Notify, Stage, Step, each, ignore, once
 from sycam.evidence import AUTO, Evidence, Layers, Stack, as_layers
 from sycam.inference import sharing_cores
 from sycam.methods import Method, find_method, is_habit, shown_methods
@@ -28,7 +29,7 @@ from sycam.problem.problem import Question
 from sycam.problem.request import NETWORK, Request
 from sycam.report.progress import Watcher, console_of
 from sycam.report.recommended import Ranked, Recommendation
-from sycam.scoring.blocks import ImageBlock, cell_blocks, image_blocks
+from sycam.scoring.blocks import FIRST, ImageBlock, cell_blocks, image_blocks
 from sycam.scoring.journal import Journal
 from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.budget import Budget
@@ -44,6 +45,13 @@ _KEPT = 0.4  # of the time, for the images that decide nothing
 _BEGINNING = 0.5  # of the time for ranking, that the first look at all methods may take
 _FINALISTS = 8  # methods that there should be time for to see as much as any
 _TIMED = 3  # methods that tell how long the others take
+_GLANCE = 4  # images that tell how long one takes, and the fewest that rank a method
+# Where there is no time for all, those that come first: what the cells of benchmarks/RESULTS.md
+# choose most often on real networks, and with them as many kinds of methods as possible.
+_FIRST = (
+    "grad-cam", "layer-cam", "hirescam", "blurred-layer-cam", "blurred-hirescam", "fem",
+    "eigen-cam", "grad-cam++", "zoom-cam", "refine-cam",
+)  # fmt: skip
 _SURE = 0.8  # of the time left that the images which decide nothing are planned to take
 _LEAST_IMAGES = 8  # on which the first is measured, however short the time
 _BESIDE = 2  # of the best that are measured beside the first
@@ -103,7 +111,7 @@ def recommend(  # noqa: PLR0913 (public)
         device=device,
     )  # fmt: skip
     with Watcher(console_of(progress)) as watch, sharing_cores(lambda text: tell(Note(text))):
-        tell = each(watch, notify)
+        tell = once(each(watch, notify))
         return _Comparison.of(asked, beside, clock, tell).recommendation()
 
 
@@ -118,6 +126,49 @@ def _clock(budget: Budget | str | None) -> Budget:
             "methods there are is known"
         )
     return limit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is time for.
+
+    Attributes:
+        images: that rank.
+        first: of them, that each method sees first.
+        methods: that see those.
+        finalists: that there should be time for to see as much as any.
+    """
+
+    images: int
+    first: int
+    methods: int
+    finalists: int = _FINALISTS
+
+    @classmethod
+    def within(
+        cls, seconds: float, pace: float, measuring: float, methods: int, images: int
+    ) -> Plan:
+        """As many methods as possible at a first look, and more images for the best of them.
+
+        Args:
+            seconds: for all.
+            pace: seconds of a method on an image, or in a cell.
+            measuring: seconds of an image before any method sees it.
+            methods, images: how many there are.
+        """
+        cells = _BEGINNING * seconds / max(pace, 1e-9)
+        first = min(images, max(_GLANCE, min(FIRST, int(cells / methods))))
+        seen = max(LEAST, min(methods, int(cells / first)))
+        finalists = max(LEAST, min(_FINALISTS, seen // 4))
+        rest = max(0.0, seconds - seen * first * pace - first * measuring)
+        more = int(rest / max(finalists * pace + measuring, 1e-9))
+        return cls(min(images, first + more), first, seen, finalists)
+
+
+def _turn(method: Method) -> int:
+    """When a method's turn comes."""
+    name = method.name.partition("@")[0]
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 
 def _up_to(stages: Sequence[ImageBlock], each: float) -> tuple[ImageBlock, ...]:
@@ -139,6 +190,8 @@ class _Comparison:
         clock: of the budget.
         notify: watches the progress.
         pace: measured seconds of a method on an image.
+        measuring: measured seconds of an image before any method sees it.
+        levels_seen: of the metric's levels, on a ranking image by the methods that saw most.
     """
 
     question: Question
@@ -148,6 +201,8 @@ class _Comparison:
     clock: Budget
     notify: Notify
     pace: float = 0.0
+    measuring: float = 0.0
+    levels_seen: float = 1.0
 
     @classmethod
     def of(
@@ -159,7 +214,7 @@ class _Comparison:
         shown = shown_methods(question.grammar.leaves, sites, metric.rewards_blur)
         named = [m.at(site) for m in beside for site in sites] if sites else beside
         # What is asked for is scored next to what everybody uses, however short the time.
-        first, *others = in_order(shown)
+        first, *others = sorted(in_order(shown), key=_turn)
         methods = list({m.name: m for m in [first, *named, *others]}.values())
         methods = [m for m in methods if m.has_weights or not metric.of_weights]
         asked_for = frozenset(m.name for m in named)
@@ -168,16 +223,13 @@ class _Comparison:
     def recommendation(self) -> Recommendation:
         """Rank all, then measure the first and what stands beside it."""
         question, metric = self.question, self.question.metric
-        leaves = metric.leaves.union(*(m.leaves for m in self.methods))
-        began = time.monotonic()
-        evidence, context = question.explained.measure(question.searched, self.notify, leaves)
-        metric.check(context)
-        self.methods = [m for m in self.methods if m.name in self.named or m.is_cheap(evidence)]
-        each_image = (time.monotonic() - began) / len(context)
         with TemporaryDirectory() as folder:
-            ranked, partly = self._ranking(Path(folder) / "scores.jsonl", evidence, context)
+            plan = self._plan(Path(folder))
+            ranking = question.searched.subset(range(plan.images))
+            evidence, context = self._evidence(ranking, self.notify)
+            ranked, partly = self._ranking(Path(folder), evidence, context, plan)
         entrants = self._entrants(ranked)
-        count = self._unseen(entrants, each_image)
+        count = self._unseen(entrants)
         validation = self._measured(entrants, count)
         scored = {c.name for c in (*ranked, *partly)}
         return Recommendation(
@@ -186,6 +238,9 @@ class _Comparison:
             network=question.explained.name,
             layers=tuple(one.name for one in question.explained.layers),
             ranking_images=len(context),
+            searched_images=len(question.searched),
+            levels_seen=self.levels_seen,
+            levels=metric.levels,
             rows=self._rows(ranked, partly, validation),
             validation=validation,
             not_scored=tuple(m.name for m in self.methods if m.name not in scored),
@@ -194,27 +249,64 @@ class _Comparison:
             unseen=question.unseen,
         )
 
+    def _evidence(self, images: ImageSet, notify: Notify) -> tuple[Evidence | Stack, Context]:
+        """What is measured of images that rank, before any method sees them."""
+        metric, began = self.question.metric, time.monotonic()
+        leaves = metric.leaves.union(*(m.leaves for m in self.methods))
+        evidence, context = self.question.explained.measure(images, notify, leaves)
+        metric.check(context)
+        self.methods = [m for m in self.methods if m.name in self.named or m.is_cheap(evidence)]
+        self.measuring = (time.monotonic() - began) / len(context)
+        return evidence, context
+
+    def _plan(self, folder: Path) -> Plan:
+        """How many images rank how many methods, by the time that the first of them take on a few
+        images; all where the time is not limited, or passes of the network do not take it."""
+        metric, there = self.question.metric, self.question.searched
+        whole = Plan(len(there), min(FIRST, len(there)), len(self.methods))
+        # Where the figure is no mean over images, few of them say nothing.
+        if not self.limited or metric.components or not (metric.passes or metric.measurements):
+            return whole
+        few = there.subset(range(min(_GLANCE, len(there))))
+        evidence, context = self._evidence(few, ignore)  # of so few images notes say nothing
+        with self._board(folder / "glance.jsonl", evidence, context, FIRST) as board:
+            for method in self.methods[:_TIMED]:
+                board.score_method(method, 0)
+        left, count = self._left(), len(self.methods)
+        return Plan.within(left, board.pace, self.measuring, count, len(there))
+
+    @contextmanager
+    def _board(
+        self, file: Path, evidence: Evidence | Stack, context: Context, first: int
+    ) -> Iterator[JournaledScorer]:
+        """Scores of methods on images, the first of which all methods see first."""
+        metric = self.question.metric
+        # Where the figure is no mean, all images are seen at once.
+        stages = (image_blocks if metric.components else cell_blocks)(len(context), metric, first)
+        with closing(Journal(file, "recommendation", metric, stages)) as journal:
+            yield JournaledScorer(metric, evidence, context, journal, stages)
+
     def _ranking(
-        self, file: Path, evidence: Evidence | Stack, context: Context
+        self, folder: Path, evidence: Evidence | Stack, context: Context, plan: Plan
     ) -> tuple[list[Candidate], list[Candidate]]:
         """Those that came to the end, the best first, and those that fell behind: what is best on
         few images sees more of them, as in a race."""
-        metric, methods = self.question.metric, list(self.methods)
-        # Where the figure is no mean, all images are seen at once.
-        stages = (image_blocks if metric.components else cell_blocks)(len(context), metric)
-        with closing(Journal(file, "recommendation", metric, stages)) as journal:
-            board = JournaledScorer(metric, evidence, context, journal, stages)
+        methods = list(self.methods)
+        with self._board(folder / "scores.jsonl", evidence, context, plan.first) as board:
+            stages = board.stages
             self.notify(Stage("Preparing the network"))
-            cells = stages[0 if self.limited else -1].end
-            board.prepare(len(methods) * -(-cells // stages[0].levels))
+            more = plan.finalists * (plan.images - stages[0].stop) if self.limited else 0
+            cells = plan.methods * stages[0 if self.limited else -1].end + more
+            board.prepare(-(-cells // stages[0].levels))
             if self.limited:
                 for method in methods[:_TIMED]:
                     board.score_method(method, 0)
                 cells = int(self._left() / max(board.pace, 1e-9))  # that there is time for
                 methods = methods[: max(LEAST, int(_BEGINNING * cells / stages[0].cells))]
-                each = (cells - len(methods) * stages[0].cells) / _FINALISTS
+                each = (cells - len(methods) * stages[0].cells) / plan.finalists
                 stages = _up_to(stages, each)
-                board = JournaledScorer(metric, evidence, context, journal, stages)
+                board = JournaledScorer(board.metric, evidence, context, board.journal, stages)
+            self.levels_seen = stages[-1].end / stages[-1].stop
             self.notify(Stage("Ranking published CAMs", len(methods)))
             known = score_known(methods, board, self._left, done=lambda n: self.notify(Step(n)))
             self.pace = board.pace * stages[0].levels
@@ -274,13 +366,12 @@ class _Comparison:
         sites = next(m for m in self.methods if m.name == candidate.name).sites
         return sites[0] if sites else self._names[0] if len(self._names) == 1 else ""
 
-    def _unseen(self, entrants: Sequence[Entrant], measuring: float) -> int:
-        """How many of the other images there is time for, where measuring one takes so many
-        seconds."""
+    def _unseen(self, entrants: Sequence[Entrant]) -> int:
+        """How many of the other images there is time for."""
         there = len(self.question.unseen)
         if not self.limited:
             return there
-        each = measuring + self.pace * len(entrants)
+        each = self.measuring + self.pace * len(entrants)
         return min(there, max(_LEAST_IMAGES, int(_SURE * self.clock.left / max(each, 1e-9))))
 
     def _measured(self, entrants: Sequence[Entrant], count: int) -> Validation:

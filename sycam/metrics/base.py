@@ -142,6 +142,11 @@ class Metric(ABC):
         return signature(cls).parameters
 
     @property
+    def span(self) -> float:
+        """How far apart two scores of an image can be, where a class is explained."""
+        return self.range[1] - self.range[0]
+
+    @property
     def of_weights(self) -> bool:
         """Whether it is defined only for weights and maps of the language."""
         return self.invariance == WEIGHTS
@@ -157,7 +162,9 @@ class Metric(ABC):
         options that are not at their defaults."""
         own, usual = self.options, self.usual_options()
         said = [
-            f"{name}={written(own[name])}" for name in self.parameters() if own[name] != usual[name]
+            f"{name}={written(own[name], parameter.annotation)}"
+            for name, parameter in self.parameters().items()
+            if own[name] != usual[name]
         ]
         return (self.origin or self.name) + (":" + ",".join(said) if said else "")
 

@@ -29,8 +29,16 @@ class _MisfitError(Exception):
     """Text that is no value of a type."""
 
 
-def written(value: object) -> str:
-    """A value as :func:`read_option` reads it."""
+def written(value: object, kind: object = inspect.Parameter.empty) -> str:
+    """A value as :func:`read_option` reads it.
+
+    Args:
+        value: of an option.
+        kind: the option's type; without one, the text says what of it is several.
+
+    >>> written((50.0,)), written((50.0,), Sequence[float]), written((30.0, 70.0))
+    ('50+', '50', '30+70')
+    """
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Integral):
@@ -40,9 +48,9 @@ def written(value: object) -> str:
     if isinstance(value, str):
         return quoted(value) if value.lower() in ("none", *_TRUTH) else bare_or_quoted(value, _WORD)
     if isinstance(value, Iterable):
-        # The sign at the end tells a list of one from what it holds.
         items = [written(item) for item in value]
-        return "+".join(items) + ("+" if len(items) == 1 else "")
+        # The sign at the end tells a list of one from what it holds, where it may be either.
+        return "+".join(items) + ("+" if len(items) == 1 and not _is_list(kind) else "")
     return bare_or_quoted(str(value), _WORD)
 
 
@@ -100,14 +108,18 @@ def _fitted(text: str, kind: object) -> object:
     if origin is typing.Literal:
         values = [value for value in arms if written(value) == text]
         return values[0] if values else _misfit()
-    held = origin or kind
-    if isinstance(held, type) and issubclass(held, Collection) and held is not str:
-        return _several(text, held, arms)
+    if _is_list(kind):
+        return _several(text, origin or kind, arms)
     if kind in _WORDS:
         return _one(text, kind)
     if isinstance(kind, type) and kind is not inspect.Parameter.empty:
         raise _MisfitError  # nothing that text can say
     return _guess(text)
+
+
+def _is_list(kind: object) -> bool:
+    held = typing.get_origin(kind) or kind
+    return isinstance(held, type) and issubclass(held, Collection) and held is not str
 
 
 def _several(text: str, held: type, arms: tuple) -> object:
@@ -161,7 +173,6 @@ def expectation(kind: object) -> str:
         return " or ".join(map(expectation, arms))
     if origin is typing.Literal:
         return " or ".join(map(written, arms))
-    held = origin or kind
-    if isinstance(held, type) and issubclass(held, Collection) and held is not str:
+    if _is_list(kind):
         return f"{expectation(arms[0]) if arms else 'a value'}, or several joined by +"
     return _WORDS.get(kind, "a value that only Python can give")

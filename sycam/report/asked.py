@@ -130,7 +130,7 @@ def _flags(kind: type, given: Mapping[str, Any]) -> Iterator[str]:
             continue
         several = value if isinstance(value, list | tuple) else [value]
         for one in several:
-            yield from (flag, str(one).removesuffix(" candidates"))
+            yield from (flag, str(one).partition(" candidate")[0])
 
 
 def _place(origin: Mapping[str, Any] | None) -> str:

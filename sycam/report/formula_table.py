@@ -122,9 +122,13 @@ class FormulaTable:
         tight, groups, room = self._layout(options.max_width)
         widths: dict[str, int] = {}
         for formula, mark, *_ in self._rows:
-            least = min(room - cell_len(mark), widths.get(formula, room))
-            widths[formula] = least
-        short_of, like = apart(widths), self._table
+            text = _without_echo(formula, mark, room)
+            widths[text] = min(room - cell_len(mark), widths.get(text, room))
+        shorts, like = apart(widths), self._table
+        short_of = {
+            (formula, mark): shorts[_without_echo(formula, mark, room)]
+            for formula, mark, *_ in self._rows
+        }
         for number, group in enumerate(groups):
             if number:
                 yield ""
@@ -132,7 +136,7 @@ class FormulaTable:
             caption = like.caption if number == len(groups) - 1 else None
             yield self._filled(self._empty(tight, title, caption), group, short_of)
         if self._below:
-            for formula, short in short_of.items():
+            for formula, short in shorts.items():
                 if short == formula:
                     continue
                 for line in wrapped(f"{short} = {formula}", options.max_width, "    "):
@@ -191,7 +195,7 @@ class FormulaTable:
         self,
         table: Table,
         heads: Sequence[tuple[int, str]],
-        short_of: Mapping[str, str] | None = None,
+        short_of: Mapping[tuple[str, str], str] | None = None,
     ) -> Table:
         """With some columns by their places and titles, and all rows; formulas as they are
         shortened, if they are."""
@@ -203,7 +207,7 @@ class FormulaTable:
         if not self._first:
             table.add_column(self._title, no_wrap=True, vertical="bottom")
         for formula, mark, cells, style in self._rows:
-            name = Text(formula if short_of is None else short_of[formula]).append(
+            name = Text(formula if short_of is None else short_of[formula, mark]).append(
                 mark, style="dim" if style is None else ""
             )
             figures = [cells[place] for place, _ in heads]
@@ -248,6 +252,14 @@ def _folded(head: str, cells: Sequence[str]) -> str:
     least = max((_width(text) for text in cells), default=0)
     folds = [("".join(words[:i]).strip(), "".join(words[i:]).strip()) for i in range(len(words))]
     return "\n".join(min(folds, key=lambda lines: max(least, *map(_width, lines)))).strip()
+
+
+def _without_echo(formula: str, mark: str, room: int) -> str:
+    """A method's name, where there is no room for it without the beginning that the mark behind it
+    says as well: ``blurred-hirescam blurred``."""
+    if cell_len(formula + mark) <= room:
+        return formula
+    return formula.removeprefix(f"{mark.strip()}-")
 
 
 def _groups(widths: Sequence[int], most: int) -> list[list[int]]:

@@ -19,6 +19,7 @@ from sycam.metrics import Metric, find_metric
 from sycam.report.formula_table import FormulaTable
 from sycam.report.plain_table import plain_table
 from sycam.search.events import Forecast, Plan, Scored
+from sycam.support.text.counting import counted
 from sycam.support.text.terminal import open_console, shown
 
 _EVERY = 10.0  # seconds between lines where the output is no terminal
@@ -101,7 +102,7 @@ class Watcher:
             self._progress.update(self._task, **fields)
 
     def _scored(self, event: Scored) -> None:
-        detail = f"{event.scored} candidates, {event.dropped} dropped, cost {event.cost}"
+        detail = f"{counted(event.scored, 'candidate')}, {event.dropped} dropped, cost {event.cost}"
         if event.rate:
             detail += f", {event.rate:.1f}/s"
         if event.resumed:
@@ -156,7 +157,7 @@ def plan_table(plan: Plan) -> RenderableType:
             distinct = f"{level.candidates:,}" + ("" if level.complete else " or more")
         table.add_row(str(cost), f"{trees:,}", distinct)
     seconds = plan.reachable * plan.seconds
-    work = [f"{plan.reachable:,} candidates × {plan.images} images"]
+    work = [f"{counted(plan.reachable, 'candidate')} × {counted(plan.images, 'image')}"]
     for each, said in (
         (plan.passes, "forward passes"),
         (plan.measurements, "forward and backward passes"),

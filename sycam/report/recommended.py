@@ -103,6 +103,9 @@ class Recommendation:
         network: its name.
         layers: names of those that were compared, the deepest first.
         ranking_images: number of images that decided.
+        searched_images: how many could have, of which the time may have allowed few.
+        levels_seen: at how many of the metric's ``levels`` a ranking image was seen by the methods
+            that saw most; 1 of 1 where the metric has none.
         rows: the ranking, the best first; then those that did not see all ranking images.
         validation: figures and tests on the other images, which decided nothing.
         not_scored: names of methods that there was no time for.
@@ -115,6 +118,9 @@ class Recommendation:
     network: str
     layers: tuple[str, ...]
     ranking_images: int
+    searched_images: int
+    levels_seen: float
+    levels: int
     rows: tuple[Ranked, ...] = field(repr=False)
     validation: Validation = field(repr=False)
     not_scored: tuple[str, ...] = field(repr=False)
@@ -185,6 +191,17 @@ class Recommendation:
     def cut(self) -> tuple[str, ...]:
         """What the budget cut, in sentences."""
         said, longer = [], f"a longer {argument('budget')}"
+        if self.ranking_images < self.searched_images:
+            said.append(
+                f"{self.ranking_images} of {self.searched_images} ranking images were used; "
+                f"{longer} takes more"
+            )
+        if self.levels_seen < self.levels:
+            said.append(
+                f"the methods that saw most were scored at {self.levels_seen:.2g} of the "
+                f"{self.levels} levels of {self.metric} on a ranking image, on the mean; all on "
+                "the others"
+            )
         partly = sum(row.place is None for row in self.rows)
         if self.not_scored:
             there = len(self.rows) + len(self.not_scored)

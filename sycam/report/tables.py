@@ -18,6 +18,7 @@ from sycam.report.printed import ForCopying, Formulas
 from sycam.report.progress import duration
 from sycam.report.verdict import BAD, GOOD, PLAIN, POOR, lacking, sentences, simplest
 from sycam.runs.result import Result
+from sycam.support.text.counting import counted
 from sycam.support.text.terminal import printable, shown
 from sycam.validation.validate import Row, Validation
 
@@ -31,7 +32,7 @@ def result_tables(result: Result) -> RenderableType:
     parts: list[RenderableType] = []
     search = result.record.search
     parts.append(
-        f"\n[bold]{search.candidates:,} distinct candidates scored[/] in "
+        f"\n[bold]{counted(search.candidates, 'distinct candidate')} scored[/] in "
         f"{duration(search.seconds)}; complete up to cost {shown(search.complete_cost)} "
         f"of grammar {shown(repr(result.record.grammar.name))} "
         f"(stopped by the {shown(search.stopped)})"

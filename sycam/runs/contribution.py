@@ -133,7 +133,7 @@ def _command(record: RunRecord, network: str) -> str:
     for option, value in _changed(SearchOptions, asked.search):
         several = option in ("guess", "allow")
         for one in value if several else [value]:
-            say(option, str(one).removesuffix(" candidates") if option == "budget" else one)
+            say(option, str(one).partition(" candidate")[0] if option == "budget" else one)
     return shlex.join(["sycam", "synthesize", *words])
 
 

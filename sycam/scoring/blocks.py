@@ -53,9 +53,14 @@ class ImageBlock:
         return (place + self.seen + np.arange(self.added)) % self.levels
 
 
-def image_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
+def image_blocks(count: int, metric: Metric, first: int = FIRST) -> tuple[ImageBlock, ...]:
     """Stages that end at 16, 24, 36, … images, half as many more each time, the last at all; one
     alone where the metric's figure is no mean over images, so that a part of them says little.
+
+    Args:
+        count: of images.
+        metric: under which they are seen.
+        first: images of the first stage, at least 2.
 
     Twice as many each time needed 38 % of ROAD's scores on the demo where this needs 35 %
     (``benchmarks/race.py``), a quarter more 34 %.
@@ -64,7 +69,7 @@ def image_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     >>> [s.stop for s in image_blocks(100, find_metric("road"))]
     [16, 24, 36, 54, 100]
     """
-    ends = [*(() if metric.components else _looks(count)), count]
+    ends = [*(() if metric.components else _looks(count, first)), count]
     return tuple(ImageBlock(a, b, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
 
@@ -82,12 +87,14 @@ def level_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     )
 
 
-def cell_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
+def cell_blocks(count: int, metric: Metric, first: int = FIRST) -> tuple[ImageBlock, ...]:
     """Stages in which a candidate sees each image at one level first, as many images as in
     :func:`image_blocks`; then half of them, and all, at a second one; and so on, half as many
     levels more each time. (A third as many take 16 % of ROAD's passes on the demo for 17, and lead
     more often with another best within the tolerance.) Where the metric has no levels, stages of
     images.
+
+    ``count``, ``metric`` and ``first`` are those of :func:`image_blocks`.
 
     Cells of one image are alike: 36 of as many images say nearly as much as 36 images, at a ninth
     of the price where there are nine levels.
@@ -98,8 +105,8 @@ def cell_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     """
     levels = metric.levels
     if levels < 2 or metric.components or count < 2:
-        return image_blocks(count, metric)
-    ends, half, blocks = [*_looks(count), count], count // 2, []
+        return image_blocks(count, metric, first)
+    ends, half, blocks = [*_looks(count, first), count], count // 2, []
     for start, stop in zip([0, *ends[:-1]], ends, strict=True):
         blocks.append(ImageBlock(start, stop, stop, levels))
     for start, stop in ((0, half), (half, count)):
@@ -112,9 +119,9 @@ def cell_blocks(count: int, metric: Metric) -> tuple[ImageBlock, ...]:
     return tuple(blocks)
 
 
-def _looks(count: int) -> list[int]:
+def _looks(count: int, first: int) -> list[int]:
     """Numbers of images that are looked at before all are."""
-    ends, end = [], FIRST
+    ends, end = [], first
     while count - end > end / 4:
         ends.append(end)
         end += end // 2

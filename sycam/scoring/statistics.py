@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def compared(
     differences: Sequence[np.ndarray],
     seed: int = 0,
     known: Sequence[float | None] | None = None,
+    spans: Sequence[float] | None = None,
 ) -> list[Comparison]:
     """Tests of one family, in the order given.
 
@@ -60,14 +62,16 @@ def compared(
         differences: winner minus other on each image, higher being better.
         seed: of bootstrap and sign flips.
         known: p values found otherwise, by :func:`swap_p`; None where signs are flipped.
+        spans: how far apart two scores can be; any distance if None.
     """
     known = known or [None] * len(differences)
+    spans = spans or [math.inf] * len(differences)
     raw = [
         sign_flip_p(d, seed) if p is None else p for d, p in zip(differences, known, strict=True)
     ]
     return [
-        Comparison(mean_interval(d, seed), p, p_holm, wilcoxon_p(d))
-        for d, p, p_holm in zip(differences, raw, holm(raw), strict=True)
+        Comparison(_possible(mean_interval(d, seed), d, -span, span), p, p_holm, wilcoxon_p(d))
+        for d, p, p_holm, span in zip(differences, raw, holm(raw), spans, strict=True)
     ]
 
 
@@ -76,18 +80,29 @@ def interval(values: np.ndarray, metric: Metric, seed: int = 0, fitted: Any = No
 
     Args:
         values: ``[N]`` or ``[N,c]`` of one candidate.
-        metric: reduces them. Of means it is a bootstrap-t interval, of others by percentiles.
+        metric: reduces them. Of means it is a bootstrap-t interval, which ends where the metric's
+            range does, of others by percentiles.
         seed: of the resampling.
         fitted: what other images decided, see :meth:`sycam.metrics.Metric.fit`.
     """
     if not metric.components:
-        return mean_interval(values, seed)
+        return _possible(mean_interval(values, seed), values, *metric.range)
     figure, count = float(metric.reduce(values, fitted)), len(values)
     rng = np.random.default_rng(seed)
     figures = [
         metric.reduce(values[rng.integers(count, size=(part, count))], fitted) for part in _PARTS
     ]
     return percentile_interval(figure, np.concatenate(figures))
+
+
+def _possible(found: Interval, values: np.ndarray, low: float, high: float) -> Interval:
+    """The part of a mean's interval in which the mean can lie, which of few images it may leave;
+    the interval as it is where values lie outside, too, as a callable target's may."""
+    if not (np.all(values >= low) and np.all(values <= high)):
+        return found
+    return replace(
+        found, low=max(found.low, min(low, found.mean)), high=min(found.high, max(high, found.mean))
+    )
 
 
 def percentile_interval(figure: float, resampled: np.ndarray) -> Interval:

@@ -55,12 +55,12 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | int) -> Budget:
-        """``"90s"``, ``"5m"``, ``"2h"``, or a number of candidates.
+        """``"90s"``, ``"5m"``, ``"2h"``, or a number of candidates; what ``str`` makes of one, too.
 
         >>> Budget.parse("5m").seconds
         300.0
         """
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)(?:\s*([smh])| candidates?)?\s*", str(text))
         if not match or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
             raise OptionError(
                 f"{argument('budget')} {text!r} is not understood; expected a time like 90s, 20m "
@@ -102,4 +102,4 @@ class Budget:
     def __str__(self) -> str:
         if self.seconds is not None:
             return f"{self.seconds:g}s"
-        return f"{self.candidates} candidates"
+        return f"{self.candidates} candidate{'' if self.candidates == 1 else 's'}"

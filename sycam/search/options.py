@@ -231,7 +231,7 @@ class SearchOptions:
     def from_dict(cls, data: Mapping[str, Any]) -> SearchOptions:
         """What :meth:`to_dict` wrote."""
         guesses = tuple(map(language.parse_weights, data["guesses"]))
-        budget = Budget.parse(str(data["budget"]).removesuffix(" candidates"))
+        budget = Budget.parse(data["budget"])
         return cls(**{**data, "guesses": guesses, "budget": budget})
 
 

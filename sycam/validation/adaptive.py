@@ -219,7 +219,7 @@ def _rows(
         rows.append(_choice(PUBLISHED_CHOICE, contest.published, metric, scores))
     ours = rows[0][2]
     differences = [metric.oriented(ours) - metric.oriented(judged) for _, _, judged, _ in rows[1:]]
-    against = [None, *compared(differences, seed)]
+    against = [None, *compared(differences, seed, spans=[metric.span] * len(differences))]
     return [
         AdaptiveRow(kind, name, interval(judged, metric, seed), comparison, taken)
         for (kind, name, judged, taken), comparison in zip(rows, against, strict=True)

@@ -462,7 +462,8 @@ def _compare(
     raw = [
         swap_p(one, other, seed) if swappable(one, other) else None for one, other in pairs.values()
     ]
-    return dict(zip(pairs, compared(differences, seed, raw), strict=True))
+    spans = [one.metric.span for one, _ in pairs.values()]
+    return dict(zip(pairs, compared(differences, seed, raw, spans), strict=True))
 
 
 def _beats(against: Comparison | None) -> bool:

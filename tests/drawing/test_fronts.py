@@ -78,6 +78,16 @@ def test_no_number_overprints_another():
             assert not one.overlaps(other)
 
 
+def test_no_letter_stands_on_a_line_across():
+    lines = [Mark(name, (figure,)) for name, figure in (("x", 0.31), ("y", 0.34), ("z", 0.47))]
+    axis = draw_cost_front(FRONT, lines, "road", True).axes[0]
+    heights = [axis.transData.transform((1, mark.figures[0]))[1] for mark in lines]
+    letters = [note for note in axis.texts if note.get_text() in "abc"]
+    assert len(letters) == 3
+    for box in map(Text.get_window_extent, letters):
+        assert not any(box.y0 <= height <= box.y1 for height in heights)
+
+
 def test_the_winner_is_ringed():
     for figure in (
         draw_cost_front(FRONT, KNOWN, "road", True, winner="G"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import runpy
 from dataclasses import replace
@@ -16,6 +17,7 @@ from sycam.cli import app
 from sycam.data import demo
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
+from sycam.jobs.recommendation import Plan
 from sycam.methods.method import CONTROL
 from sycam.problem.images import demo_images
 from sycam.report.recommended import PYTORCH_GRAD_CAM
@@ -96,15 +98,40 @@ def test_a_method_that_ignores_what_is_explained_is_said_to(found, name):
 
 def test_what_a_budget_cuts_is_said():
     asked = "mean(A) * max(G)"  # however short the time
-    hurried = recommend("demo", "demo", "road", LAYERS, [asked], budget="0.01s", heldout=64)
+    hurried = recommend(
+        "demo", "demo", "road", LAYERS, [asked], budget="0.01s", search_images=16, heldout=64
+    )
     assert asked in [row.name for row in hurried.rows]
     assert hurried.best.heldout is not None
     assert hurried.not_scored
     assert any(f"{len(hurried.not_scored)} of " in said for said in hurried.cut)
     assert hurried.validation.images < hurried.unseen_images == 64
     assert any("of 64 other images were measured" in said for said in hurried.cut)
+    assert any(said.startswith("4 of 16 ranking images were used") for said in hurried.cut)
     with pytest.raises(OptionError, match="budget is a time here, like 90s or 5m"):
         recommend("demo", "demo", "road", budget="500")
+
+
+@pytest.mark.parametrize("images", [4, 20, 200])
+@pytest.mark.parametrize("methods", [3, 40, 120])
+def test_a_plan_fits_into_the_time_that_more_of_fills_better(methods, images):
+    pace, measuring = 0.07, 0.1
+    plans = [Plan.within(s, pace, measuring, methods, images) for s in (0.1, 5, 25, 100, 10_000)]
+    assert plans[-1] == Plan(images, min(16, images), methods, max(2, min(8, methods // 4)))
+    for less, more in itertools.pairwise(plans):
+        assert less.methods <= more.methods
+        assert less.images <= more.images
+    for seconds, plan in zip((25, 100), plans[2:4], strict=True):
+        taken = plan.methods * plan.first * pace + plan.images * measuring
+        taken += plan.finalists * (plan.images - plan.first) * pace
+        assert taken <= seconds
+
+
+def test_a_short_time_ranks_many_methods_on_few_images():
+    """All 64 images left time for five methods of 117."""
+    plan = Plan.within(25, 0.07, 0.1, 117, 64)
+    assert plan.methods >= 40
+    assert plan.first < plan.images < 64
 
 
 def test_the_command_says_what_python_says_and_draws_it(found, tmp_path):

@@ -52,12 +52,33 @@ def test_rows_at_several_layers_remain_distinct(width):
     for layer in layers:
         for method in ("blurred-layer-cam", "blurred-grad-cam++", "layer-cam"):
             cells = ("0.4123", r"0.4123 \[0.401, 0.423]", "+0.1234", "< 0.001", "0")
-            listed.add_row(f"{method}@{layer}", *cells, mark="blurred")
+            kind = "blurred" if method.startswith("blurred") else "published"
+            listed.add_row(f"{method}@{layer}", *cells, mark=kind)
     console = Console(width=width, file=io.StringIO(), color_system=None)
     console.print(listed)
-    rows = [line.split()[0] for line in console.file.getvalue().splitlines() if "0.4123" in line]
+    lines = [line for line in console.file.getvalue().splitlines() if "0.4123" in line]
+    rows = [tuple(line.split()[:2]) for line in lines]  # the name and its kind
     assert len(set(rows)) == 3 * len(layers)
-    assert all(("…" in row and row[-2:] in ("15", "16")) or "…1" in row for row in rows)
+    names = [name for name, _ in rows]
+    assert all(("…" in row and row[-2:] in ("15", "16")) or "…1" in row for row in names)
+
+
+def test_a_name_does_not_say_again_what_its_kind_says_where_there_is_no_room():
+    """``blurred-hirescam@bn4_relu blurred`` read ``blurre…1am``."""
+    for width, shown in ((80, "hirescam@bn4_relu blurred"), (140, "blurred-hirescam@bn4_relu ")):
+        table = plain_table()
+        for title in ("search", "held-out [95 %]", "Δ", "p"):
+            table.add_column(title, justify="right")
+        listed = FormulaTable(table, "method", first=True)
+        for name, kind in (("blurred-hirescam@bn4_relu", "blurred"), ("hirescam@bn4_relu", "")):
+            cells = ("0.4123", r"0.4123 \[0.401, 0.423]", "+0.1234", "0.001")
+            listed.add_row(name, *cells, mark=kind)
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        console.print(listed)
+        text = console.file.getvalue()
+        assert shown in text
+        assert "…" not in text
+        assert "=" not in text
 
 
 @pytest.mark.parametrize("width", [20, 40, 80])

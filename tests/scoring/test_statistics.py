@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sycam.metrics import find_metric
 from sycam.scoring import statistics
-from sycam.scoring.statistics import caution, mean_interval
+from sycam.scoring.statistics import caution, compared, interval, mean_interval
 
 TRIALS = 250
 DRAWN = {
@@ -53,3 +56,29 @@ def test_few_images_are_warned_of_and_their_number_is_said():
     assert caution([scores[:31]]).startswith("31 images are few")
     assert caution([scores[:32]]) is None
     assert caution([]) is None
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=6).map(np.array),
+    st.sampled_from(["road", "iou"]),
+)
+def test_a_mean_of_few_images_cannot_leave_the_metrics_range(places, name):
+    """ROAD of five images was printed with [-2.35, 2.06]."""
+    metric = find_metric(name)
+    low, high = metric.range
+    values = low + places * (high - low)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 99)
+        found, free = interval(values, metric), mean_interval(values)
+        (against,) = compared([values], spans=[metric.span])
+    slack = 1e-12  # of the mean of equal values
+    assert low - slack <= found.low <= found.mean <= found.high <= high + slack
+    assert low >= free.low or found.low == free.low
+    assert high <= free.high or found.high == free.high
+    assert against.difference.high <= metric.span + slack
+
+
+def test_an_interval_stays_as_it_is_where_scores_leave_the_metrics_range():
+    """Those of a callable target."""
+    values = np.array([0.2, 5.0, -7.0, 0.1])
+    assert interval(values, find_metric("road")) == mean_interval(values)

@@ -23,7 +23,16 @@ def test_times_are_read(text, seconds):
     assert Budget.parse(text).seconds == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0s", "-5m", "5 parsecs", "1.5", "nan s"])
+@pytest.mark.parametrize(("count", "text"), [(1, "1 candidate"), (500, "500 candidates")])
+def test_numbers_of_candidates_are_written_and_read_again(count, text):
+    budget = Budget.parse(count)
+    assert str(budget) == text
+    assert Budget.parse(text).candidates == budget.candidates == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0s", "-5m", "5 parsecs", "1.5", "nan s", "5m candidates", "1.5 candidates"]
+)
 def test_what_is_no_budget_is_refused(text):
     with pytest.raises(OptionError, match="not understood"):
         Budget.parse(text)

@@ -71,7 +71,7 @@ class BudgetOptions:
         "8/255", "how far a pixel may be moved, as a share of the pixels' range", text=str
     )
     eps_low: float | str | None = option(
-        None, "the same of pixels that the heatmap does not mark; 7/8 of EPS if none",
+        None, "the same of pixels that the heatmap does not mark; by default 7/8 of EPS",
         text=str | None,
     )  # fmt: skip
     threshold: float = option(
@@ -122,7 +122,7 @@ class AttackOptions:
 
     steps: int = option(20, "steps of the attack")
     step_size: float | str | None = option(
-        None, "of each step, a share of the pixels' range; a quarter of EPS if none",
+        None, "of each step, a share of the pixels' range; by default a quarter of EPS",
         text=str | None,
     )  # fmt: skip
     restarts: int = option(
@@ -189,7 +189,7 @@ class TrainingOptions:
     refresh: int = option(1, "heatmaps are made anew every so many epochs")
     steps: int = option(10, "steps of the attack while training")
     step_size: float | str | None = option(
-        None, "of each step, a share of the pixels' range; a quarter of EPS if none",
+        None, "of each step, a share of the pixels' range; by default a quarter of EPS",
         text=str | None,
     )  # fmt: skip
     batch: int = option(128, "images of a batch")

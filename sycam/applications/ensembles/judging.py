@@ -69,6 +69,7 @@ def judged(
         [ours.oriented - other.oriented for other in others],
         seed,
         [swap_p(ours, other, seed) if swappable(ours, other) else None for other in others],
+        [metric.span] * len(others),
     )
     rows = [
         EnsembleRow(
@@ -146,7 +147,8 @@ def thresholds(
         taken = best_member(metric.oriented(choice))
         by_image = judgement[taken, np.arange(len(taken))]
         found.append((single, judgement[percents.index(single.percent)], by_image, taken))
-    gains = compared([metric.oriented(a) - metric.oriented(f) for _, f, a, _ in found], seed)
+    differences = [metric.oriented(a) - metric.oriented(f) for _, f, a, _ in found]
+    gains = compared(differences, seed, spans=[metric.span] * len(differences))
     judged = tuple(
         ChosenThreshold(
             members.names[single.places[0]],

@@ -39,7 +39,7 @@ class AblationOptions:
         0.1, "percent of the image: connected regions that are smaller are left out"
     )
     most: int | None = option(
-        None, "how many regions of an image count, those with the most heat; all if none"
+        None, "how many regions of an image count, those with the most heat; by default all"
     )
     allowed: bool = option(
         False, "keep of the regions only what the masks (or boxes) mark: objects that may be told"

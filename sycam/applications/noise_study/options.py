@@ -42,7 +42,7 @@ class RobustnessOptions:
     levels: str | Sequence[float] = option(
         "",
         "levels of the kinds that name none, separated by commas: shares of an image's range or, "
-        "of blur, of its shorter side; those of the metric rm if none",
+        "of blur, of its shorter side; by default those of the metric rm",
         text=str,
     )
     persistence: float = option(

@@ -46,8 +46,8 @@ def ablate(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="names, METHOD@LAYER, expressions or folders of runs; grad-cam, layer-cam and, as "
-            "a control, random-weights if none",
+            help="names, METHOD@LAYER, expressions or folders of runs; by default grad-cam, "
+            "layer-cam and, as a control, random-weights",
             autocompletion=completion.methods,
         ),
     ] = None,

@@ -54,8 +54,8 @@ def ensemble(
         typer.Option(
             "--member",
             help="what may vote: a method, METHOD@LAYER, a formula, the folder of a run, or eleven "
-            "(those that MetaCAM combines); repeatable; those of the eleven without passes of "
-            "their own if none",
+            "(those that MetaCAM combines); repeatable; by default those of the eleven without "
+            "passes of their own",
             autocompletion=completion.methods,
             rich_help_panel=WHAT,
         ),

@@ -46,8 +46,8 @@ def robustness(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="names, METHOD@LAYER, expressions or folders of runs; all methods without "
-            "expensive leaves if none",
+            help="names, METHOD@LAYER, expressions or folders of runs; by default all methods "
+            "without expensive leaves",
             autocompletion=completion.methods,
         ),
     ] = None,

@@ -72,8 +72,8 @@ def train(
         list[str] | None,
         typer.Option(
             "--layer",
-            help="after which an exit stands; repeat for several; the deepest layers that a "
-            "search of the whole network would look at if none",
+            help="after which an exit stands; repeat for several; by default the deepest "
+            "layers that a search of the whole network would look at",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -82,15 +82,15 @@ def train(
         str | None,
         typer.Option(
             help="layout of the layers: channels-first, channels-last, tokens:prefix=1,grid=8x16; "
-            "told by a pass if none",
+            "by default told by a pass",
             rich_help_panel=WHAT,
         ),
     ] = None,
     foreground: Annotated[
         str | None,
         typer.Option(
-            help="classes that show the object, names or numbers, separated by commas; 1 where "
-            "labels are 0 and 1, if none",
+            help="classes that show the object, names or numbers, separated by commas; by "
+            "default 1 where labels are 0 and 1",
             rich_help_panel=IMAGES,
         ),
     ] = None,
@@ -233,7 +233,7 @@ def evaluate(
         typer.Option(
             "--cam",
             help="a CAM of the trained classifier to compare with: a name, METHOD@LAYER, an "
-            "expression, the folder of a run; repeatable; grad-cam and layer-cam if none",
+            "expression, the folder of a run; repeatable; by default grad-cam and layer-cam",
             autocompletion=completion.methods,
             rich_help_panel=WHAT,
         ),

@@ -225,8 +225,8 @@ def _options(metric: Metric) -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "value": written(metric.options[name]),
-            "default": written(usual[name]),
+            "value": written(metric.options[name], parameter.annotation),
+            "default": written(usual[name], parameter.annotation),
             "meaning": meanings.get(name) or expectation(parameter.annotation),
         }
         for name, parameter in parameters.items()

@@ -16,6 +16,7 @@ from sycam.runs.resuming.folder import check_folder
 from sycam.search import SearchOptions
 from sycam.support.arguments import argument
 from sycam.support.schema import to_plain
+from sycam.support.text.counting import counted
 from sycam.validation.heldout_scores import INTERRUPT
 from sycam.version import __version__
 
@@ -84,8 +85,8 @@ def save_unless_larger(folder: Path, result: Result, notify: Notify = ignore) ->
     notify(
         Note(
             f"{folder} holds the result of a larger search, of "
-            f"{earlier.record.search.candidates} candidates; it stays, and that of these "
-            f"{result.record.search.candidates} is not kept: choose another folder by "
+            f"{counted(earlier.record.search.candidates, 'candidate')}; it stays, and that of "
+            f"these {result.record.search.candidates:,} is not kept: choose another folder by "
             f"{argument('out')} to have it"
         )
     )
