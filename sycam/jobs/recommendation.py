@@ -48,7 +48,7 @@ _TIMED = 3  # methods that tell how long the others take
 _GLANCE = 4  # images that tell how long one takes, and the fewest that rank a method
 # Where there is no time for all, those that come first: what the cells of benchmarks/RESULTS.md
 # choose most often on real networks, and with them as many kinds of methods as possible.
-_FIRST = (
+_IN_TURN = (
     "grad-cam", "layer-cam", "hirescam", "blurred-layer-cam", "blurred-hirescam", "fem",
     "eigen-cam", "grad-cam++", "zoom-cam", "refine-cam",
 )  # fmt: skip
@@ -129,7 +129,7 @@ def _clock(budget: Budget | str | None) -> Budget:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Extent:
     """What there is time for.
 
     Attributes:
@@ -147,7 +147,7 @@ class Plan:
     @classmethod
     def within(
         cls, seconds: float, pace: float, measuring: float, methods: int, images: int
-    ) -> Plan:
+    ) -> Extent:
         """As many methods as possible at a first look, and more images for the best of them.
 
         Args:
@@ -168,7 +168,7 @@ class Plan:
 def _turn(method: Method) -> int:
     """When a method's turn comes."""
     name = method.name.partition("@")[0]
-    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+    return _IN_TURN.index(name) if name in _IN_TURN else len(_IN_TURN)
 
 
 def _up_to(stages: Sequence[ImageBlock], each: float) -> tuple[ImageBlock, ...]:
@@ -224,10 +224,10 @@ class _Comparison:
         """Rank all, then measure the first and what stands beside it."""
         question, metric = self.question, self.question.metric
         with TemporaryDirectory() as folder:
-            plan = self._plan(Path(folder))
-            ranking = question.searched.subset(range(plan.images))
+            extent = self._extent(Path(folder))
+            ranking = question.searched.subset(range(extent.images))
             evidence, context = self._evidence(ranking, self.notify)
-            ranked, partly = self._ranking(Path(folder), evidence, context, plan)
+            ranked, partly = self._ranking(Path(folder), evidence, context, extent)
         entrants = self._entrants(ranked)
         count = self._unseen(entrants)
         validation = self._measured(entrants, count)
@@ -259,11 +259,11 @@ class _Comparison:
         self.measuring = (time.monotonic() - began) / len(context)
         return evidence, context
 
-    def _plan(self, folder: Path) -> Plan:
+    def _extent(self, folder: Path) -> Extent:
         """How many images rank how many methods, by the time that the first of them take on a few
         images; all where the time is not limited, or passes of the network do not take it."""
         metric, there = self.question.metric, self.question.searched
-        whole = Plan(len(there), min(FIRST, len(there)), len(self.methods))
+        whole = Extent(len(there), min(FIRST, len(there)), len(self.methods))
         # Where the figure is no mean over images, few of them say nothing.
         if not self.limited or metric.components or not (metric.passes or metric.measurements):
             return whole
@@ -273,7 +273,7 @@ class _Comparison:
             for method in self.methods[:_TIMED]:
                 board.score_method(method, 0)
         left, count = self._left(), len(self.methods)
-        return Plan.within(left, board.pace, self.measuring, count, len(there))
+        return Extent.within(left, board.pace, self.measuring, count, len(there))
 
     @contextmanager
     def _board(
@@ -287,26 +287,27 @@ class _Comparison:
             yield JournaledScorer(metric, evidence, context, journal, stages)
 
     def _ranking(
-        self, folder: Path, evidence: Evidence | Stack, context: Context, plan: Plan
+        self, folder: Path, evidence: Evidence | Stack, context: Context, extent: Extent
     ) -> tuple[list[Candidate], list[Candidate]]:
         """Those that came to the end, the best first, and those that fell behind: what is best on
         few images sees more of them, as in a race."""
         methods = list(self.methods)
-        with self._board(folder / "scores.jsonl", evidence, context, plan.first) as board:
+        with self._board(folder / "scores.jsonl", evidence, context, extent.first) as board:
             stages = board.stages
             self.notify(Stage("Preparing the network"))
-            more = plan.finalists * (plan.images - stages[0].stop) if self.limited else 0
-            cells = plan.methods * stages[0 if self.limited else -1].end + more
+            more = extent.finalists * (extent.images - stages[0].stop) if self.limited else 0
+            cells = extent.methods * stages[0 if self.limited else -1].end + more
             board.prepare(-(-cells // stages[0].levels))
             if self.limited:
                 for method in methods[:_TIMED]:
                     board.score_method(method, 0)
                 cells = int(self._left() / max(board.pace, 1e-9))  # that there is time for
                 methods = methods[: max(LEAST, int(_BEGINNING * cells / stages[0].cells))]
-                each = (cells - len(methods) * stages[0].cells) / plan.finalists
+                each = (cells - len(methods) * stages[0].cells) / extent.finalists
                 stages = _up_to(stages, each)
                 board = JournaledScorer(board.metric, evidence, context, board.journal, stages)
-            self.levels_seen = stages[-1].end / stages[-1].stop
+            last = stages[-1]
+            self.levels_seen = last.end / last.stop if last.levels > 1 else board.metric.levels
             self.notify(Stage("Ranking published CAMs", len(methods)))
             known = score_known(methods, board, self._left, done=lambda n: self.notify(Step(n)))
             self.pace = board.pace * stages[0].levels

@@ -50,7 +50,7 @@ def written(value: object, kind: object = inspect.Parameter.empty) -> str:
     if isinstance(value, Iterable):
         items = [written(item) for item in value]
         # The sign at the end tells a list of one from what it holds, where it may be either.
-        return "+".join(items) + ("+" if len(items) == 1 and not _is_list(kind) else "")
+        return "+".join(items) + ("+" if len(items) == 1 and _list_of(kind) is None else "")
     return bare_or_quoted(str(value), _WORD)
 
 
@@ -108,8 +108,9 @@ def _fitted(text: str, kind: object) -> object:
     if origin is typing.Literal:
         values = [value for value in arms if written(value) == text]
         return values[0] if values else _misfit()
-    if _is_list(kind):
-        return _several(text, origin or kind, arms)
+    held = _list_of(kind)
+    if held is not None:
+        return _several(text, held, arms)
     if kind in _WORDS:
         return _one(text, kind)
     if isinstance(kind, type) and kind is not inspect.Parameter.empty:
@@ -117,9 +118,12 @@ def _fitted(text: str, kind: object) -> object:
     return _guess(text)
 
 
-def _is_list(kind: object) -> bool:
+def _list_of(kind: object) -> type | None:
+    """The kind of list that a type is; None if it is none, or may be something else, too."""
     held = typing.get_origin(kind) or kind
-    return isinstance(held, type) and issubclass(held, Collection) and held is not str
+    if isinstance(held, type) and issubclass(held, Collection) and held is not str:
+        return held
+    return None
 
 
 def _several(text: str, held: type, arms: tuple) -> object:
@@ -173,6 +177,6 @@ def expectation(kind: object) -> str:
         return " or ".join(map(expectation, arms))
     if origin is typing.Literal:
         return " or ".join(map(written, arms))
-    if _is_list(kind):
+    if _list_of(kind) is not None:
         return f"{expectation(arms[0]) if arms else 'a value'}, or several joined by +"
     return _WORDS.get(kind, "a value that only Python can give")

@@ -198,9 +198,8 @@ class Recommendation:
             )
         if self.levels_seen < self.levels:
             said.append(
-                f"the methods that saw most were scored at {self.levels_seen:.2g} of the "
-                f"{self.levels} levels of {self.metric} on a ranking image, on the mean; all on "
-                "the others"
+                f"ranking images were shown at {self.levels_seen:.2g} of the {self.levels} levels "
+                f"of {self.metric} on average, the others at all; {longer} shows more"
             )
         partly = sum(row.place is None for row in self.rows)
         if self.not_scored:

@@ -17,7 +17,7 @@ from sycam.cli import app
 from sycam.data import demo
 from sycam.data.images import ImageSet
 from sycam.errors import OptionError
-from sycam.jobs.recommendation import Plan
+from sycam.jobs.recommendation import Extent
 from sycam.methods.method import CONTROL
 from sycam.problem.images import demo_images
 from sycam.report.recommended import PYTORCH_GRAD_CAM
@@ -114,24 +114,26 @@ def test_what_a_budget_cuts_is_said():
 
 @pytest.mark.parametrize("images", [4, 20, 200])
 @pytest.mark.parametrize("methods", [3, 40, 120])
-def test_a_plan_fits_into_the_time_that_more_of_fills_better(methods, images):
+def test_an_extent_fits_into_the_time_that_more_of_fills_better(methods, images):
     pace, measuring = 0.07, 0.1
-    plans = [Plan.within(s, pace, measuring, methods, images) for s in (0.1, 5, 25, 100, 10_000)]
-    assert plans[-1] == Plan(images, min(16, images), methods, max(2, min(8, methods // 4)))
-    for less, more in itertools.pairwise(plans):
+    extents = [
+        Extent.within(s, pace, measuring, methods, images) for s in (0.1, 5, 25, 100, 10_000)
+    ]
+    assert extents[-1] == Extent(images, min(16, images), methods, max(2, min(8, methods // 4)))
+    for less, more in itertools.pairwise(extents):
         assert less.methods <= more.methods
         assert less.images <= more.images
-    for seconds, plan in zip((25, 100), plans[2:4], strict=True):
-        taken = plan.methods * plan.first * pace + plan.images * measuring
-        taken += plan.finalists * (plan.images - plan.first) * pace
+    for seconds, extent in zip((25, 100), extents[2:4], strict=True):
+        taken = extent.methods * extent.first * pace + extent.images * measuring
+        taken += extent.finalists * (extent.images - extent.first) * pace
         assert taken <= seconds
 
 
 def test_a_short_time_ranks_many_methods_on_few_images():
     """All 64 images left time for five methods of 117."""
-    plan = Plan.within(25, 0.07, 0.1, 117, 64)
-    assert plan.methods >= 40
-    assert plan.first < plan.images < 64
+    extent = Extent.within(25, 0.07, 0.1, 117, 64)
+    assert extent.methods >= 40
+    assert extent.first < extent.images < 64
 
 
 def test_the_command_says_what_python_says_and_draws_it(found, tmp_path):
