@@ -13,6 +13,7 @@ from sycam.problem.images import DEMO
 from sycam.problem.options import ExplainOptions, FileOptions
 from sycam.runs.record import DEMO_ORIGIN, RunRecord
 from sycam.search import SearchOptions
+from sycam.search.budget import Budget
 from sycam.support.options import declared
 
 _SCALED = ("mean", "std", "size", "resize", "interpolation")  # options of preprocessing
@@ -130,7 +131,7 @@ def _flags(kind: type, given: Mapping[str, Any]) -> Iterator[str]:
             continue
         several = value if isinstance(value, list | tuple) else [value]
         for one in several:
-            yield from (flag, str(one).partition(" candidate")[0])
+            yield from (flag, Budget.parse(one).given if name == "budget" else str(one))
 
 
 def _place(origin: Mapping[str, Any] | None) -> str:

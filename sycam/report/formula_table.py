@@ -257,7 +257,7 @@ def _folded(head: str, cells: Sequence[str]) -> str:
 def _without_echo(formula: str, mark: str, room: int) -> str:
     """A method's name, where there is no room for it without the beginning that the mark behind it
     says as well: ``blurred-hirescam blurred``."""
-    if cell_len(formula + mark) <= room:
+    if not mark or cell_len(formula + mark) <= room:
         return formula
     return formula.removeprefix(f"{mark.strip()}-")
 

@@ -15,6 +15,7 @@ from sycam.problem.options import FileOptions
 from sycam.runs.record import RunRecord
 from sycam.runs.result import Result
 from sycam.scoring.statistics import Interval
+from sycam.search.budget import Budget
 from sycam.search.options import SearchOptions
 from sycam.support.arguments import argument
 from sycam.support.options import declared
@@ -133,7 +134,7 @@ def _command(record: RunRecord, network: str) -> str:
     for option, value in _changed(SearchOptions, asked.search):
         several = option in ("guess", "allow")
         for one in value if several else [value]:
-            say(option, str(one).partition(" candidate")[0] if option == "budget" else one)
+            say(option, Budget.parse(one).given if option == "budget" else one)
     return shlex.join(["sycam", "synthesize", *words])
 
 

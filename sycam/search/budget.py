@@ -70,6 +70,11 @@ class Budget:
             return cls(seconds=float(match[1]) * _UNITS[match[2]])
         return cls(candidates=int(match[1]))
 
+    @property
+    def given(self) -> str:
+        """As a user writes it: ``500``, ``90s``."""
+        return str(self).partition(" ")[0]
+
     def started(self) -> Budget:
         """The budget with a clock that starts now."""
         return replace(self, _start=time.monotonic())
