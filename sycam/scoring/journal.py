@@ -7,7 +7,7 @@ import os
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +20,9 @@ from sycam.scoring.blocks import ImageBlock
 from sycam.scoring.scorer import Score
 from sycam.support.arguments import argument
 from sycam.support.bounded_json import SchemaError, parse_json
-from sycam.support.files import open_plain, read_plain
+from sycam.support.files import open_plain
 from sycam.support.schema import Count, absent, from_plain
+from sycam.support.shelf import Shelf
 
 JOURNAL_FILE = "scores.jsonl"  # of a run's folder
 LOCK_SUFFIX = ".lock"  # of the file beside it: on Windows, what is locked cannot be read
@@ -71,7 +72,7 @@ class Journal:
         replaces: whether a file of another identity is begun anew, instead of being refused.
 
     Attributes:
-        known: scores by name and number of the stage.
+        known: scores by name and number of the stage; of many images they lie in files.
         damaged: lines passed over.
 
     Raises:
@@ -91,19 +92,19 @@ class Journal:
         self.metrics = (metric,) * len(stages) if isinstance(metric, Metric) else tuple(metric)
         self.known: dict[tuple[str, int], Score] = {}
         self.damaged = 0
+        self._shelf = Shelf()
         self._file: BinaryIO | None = None
         self._lock_file: BinaryIO | None = None
         header = {"version": VERSION, "identity": identity, "stages": [s.end for s in stages]}
         try:
             if not writable:
-                self._replay(self._content(), header)
+                self._replay(header)
                 return
             # Unbuffered: a line goes out in one call, which no Ctrl-C can cut in two.
             self._file = open_plain(path, "ab", within=path.parent)
             self._lock()
-            content = self._content()
-            good = self._replay(content, header)
-            if good < len(content):
+            good = self._replay(header)
+            if good < os.fstat(self._file.fileno()).st_size:
                 self._file.truncate(good)
             if good == 0:
                 self._write(header)
@@ -123,17 +124,32 @@ class Journal:
                 f"choose another folder by {argument('out')}"
             )
 
-    def _content(self) -> bytes:
-        return read_plain(self.path, _LARGEST, within=self.path.parent)
-
-    def _replay(self, content: bytes, header: dict) -> int:
+    def _replay(self, header: dict) -> int:
         """Read the records; return where the last whole line ends."""
-        *lines, torn = content.split(b"\n")
-        if not lines:
-            return 0
-        first = _decode(lines[0])
+        with open_plain(self.path, within=self.path.parent, limit=_LARGEST) as file:
+            first = next(file, b"")
+            if not first.endswith(b"\n") or not self._is_this(_decode(first[:-1]), header):
+                return 0
+            good = len(first)
+            for text in file:
+                if not text.endswith(b"\n"):
+                    break
+                good += len(text)
+                line = self._line(text[:-1])
+                if line is None:
+                    self.damaged += 1
+                else:
+                    self._take(line)
+            return good
+
+    def _is_this(self, first: dict | None, header: dict) -> bool:
+        """Whether the first line is this journal's own; False for one that is to be replaced.
+
+        Raises:
+            RunError: it is another's.
+        """
         if first != header and self._replaces:
-            return 0
+            return False
         if first is None:
             raise RunError(
                 f"journal '{self.path}' is damaged in its first line, so that it cannot be told "
@@ -145,22 +161,26 @@ class Journal:
                 f"'{self.path.parent}' holds another run (other network, images, metric, grammar "
                 f"or options, or another version's); choose another folder by {argument('out')}"
             )
-        for text in lines[1:]:
-            line = self._line(text)
-            if line is None:
-                self.damaged += 1
-                continue
-            for one in line.candidates:
-                values = np.array(one.scores, float)
-                self.known[one.name, line.stage] = Score.of_stage(
-                    self.metrics[line.stage],
-                    values,
-                    one.degenerate,
-                    one.finite,
-                    self.stages[line.stage].levels,
-                    _mask(one, len(values)),
-                )
-        return len(content) - len(torn)
+        return True
+
+    def _take(self, line: Line) -> None:
+        """Scores that are on record."""
+        for one in line.candidates:
+            values = np.array(one.scores, float)
+            score = Score.of_stage(
+                self.metrics[line.stage],
+                values,
+                one.degenerate,
+                one.finite,
+                self.stages[line.stage].levels,
+                _mask(one, len(values)),
+            )
+            self._know(one.name, line.stage, score)
+
+    def _know(self, name: str, stage: int, score: Score) -> None:
+        flat = None if score.flat is None else self._shelf.put(score.flat)
+        kept = replace(score, values=self._shelf.put(score.values), flat=flat)
+        self.known[name, stage] = kept
 
     def _line(self, text: bytes) -> Line | None:
         """Scores of a stage's images, where the line holds any: a checksum says only that it is
@@ -203,7 +223,8 @@ class Journal:
             for name, score in zip(names, scores, strict=True)
         ]
         self._write({"time": round(time.time(), 3), "stage": stage, "candidates": entries})
-        self.known.update(((n, stage), s) for n, s in zip(names, scores, strict=True))
+        for name, score in zip(names, scores, strict=True):
+            self._know(name, stage, score)
 
     def _write(self, record: dict) -> None:
         line = checked_line(record)

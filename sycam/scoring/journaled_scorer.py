@@ -19,6 +19,7 @@ from sycam.scoring.blocks import ImageBlock, by_image
 from sycam.scoring.journal import Journal
 from sycam.scoring.scorer import DIGITS, Score
 from sycam.scoring.scoring import IN_PROCESS, Scoring
+from sycam.support.shelf import Shelf
 
 RECENT = 16  # measurements that tell the pace
 _MOMENT = 0.5  # seconds
@@ -68,6 +69,8 @@ class JournaledScorer:
             for start, stop in parts
         }
         self._scorers = [by_part[stage.start, stage.stop] for stage in stages]
+        self._whole: dict[str, Score] = {}  # of those that have seen all images
+        self._shelf = Shelf()
 
     @property
     def images(self) -> int:
@@ -86,6 +89,8 @@ class JournaledScorer:
     def of(self, name: str, stage: int) -> Score:
         """The scores of a candidate up to the end of a stage, all of them on record. Images that
         were seen at some levels only count as if the others were alike."""
+        if name in self._whole and stage == len(self.stages) - 1:
+            return self._whole[name]
         parts = [self.journal.known[name, i] for i in range(stage + 1)]
         if self.stages[0].levels > 1:
             values = by_image(self.cells(name, stage), self.stages[: stage + 1])
@@ -94,12 +99,16 @@ class JournaledScorer:
             return parts[0]
         else:
             values = np.concatenate([part.values for part in parts])
-        return Score.of(
+        whole = stage == len(self.stages) - 1
+        score = Score.of(
             self.metric,
-            values,
+            self._shelf.put(values) if whole else values,
             sum(part.degenerate for part in parts),
             all(part.finite for part in parts),
         )
+        if whole:
+            self._whole[name] = score
+        return score
 
     def cells(self, name: str, stage: int) -> np.ndarray:
         """``[N,L]`` what each image at each of the metric's levels adds to its score, NaN where

@@ -73,7 +73,11 @@ def open_plain(
 def read_plain(path: str | Path, limit: int, *, within: Path | None = None) -> bytes:
     """The content of a plain file; arguments and errors as for :func:`open_plain`."""
     with open_plain(path, within=within, limit=limit) as file:
-        content = file.read(limit + 1)  # which may have grown, or say that it is empty (/proc)
+        # By its size, as Python takes the room for all bytes that are asked for beforehand.
+        content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
+        # It may have grown, or say that it is empty (/proc).
+        while content and len(content) <= limit and (more := file.read(MEBIBYTE)):
+            content += more
     if len(content) > limit:
         raise _too_large(path, limit)
     return content

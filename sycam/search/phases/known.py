@@ -20,6 +20,7 @@ from sycam.search.proposals.combinations import Combinations
 from sycam.search.proposals.derivations import Derivations, deepest
 from sycam.search.racing.known import Known, answers, in_order, score_known
 from sycam.search.selection.select import Candidate
+from sycam.support.shelf import Shelf
 
 TIMED = 4  # known methods whose scoring tells what the command will take; the first is slow
 _PATIENCE = 3.0  # seconds in which more of them are timed: some are far more expensive than most
@@ -58,10 +59,10 @@ class KnownMethods:
                     f"all would take longer than the budget of {self.budget}"
                 )
             )
-        metric = self.race.metric
+        metric, shelf = self.race.metric, Shelf()
         names, last = {m.name: recorded_name(m) for m in known}, len(self.board.stages) - 1
         self.race.known = [
-            metric.oriented(self.board.cells(names[c.name], last))
+            shelf.put(metric.oriented(self.board.cells(names[c.name], last)))
             for c in self.outcome.known
             if c.score.finite and not metric.components
         ]

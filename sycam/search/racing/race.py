@@ -15,6 +15,7 @@ from sycam.scoring.journaled_scorer import JournaledScorer
 from sycam.search.selection.pareto import oriented_figures
 from sycam.search.selection.rules import leaders_average
 from sycam.search.selection.select import DEGENERATE_SHARE, Candidate, select
+from sycam.support.shelf import stacked
 
 BATCH = 8  # candidates scored together; fixed, so that a resumed run forms the same batches
 PEERS = 48  # of the finished
@@ -276,10 +277,10 @@ class Race:
             first = [c for c in self.finished[: self._situation[1]] if c.eligible]
             oriented = self.metric.oriented
             best = sorted(first, key=lambda c: oriented(c.mean))
-            scores = np.stack([self._cells(c.name) for c in best or [self._lead]])
-            peers = np.concatenate(
-                [np.reshape(self.known, (-1, *scores.shape[1:])), scores[-PEERS:]]
-            )
+            those = best or [self._lead]
+            scores = stacked((self._cells(c.name) for c in those), len(those))
+            ahead = scores[-PEERS:]
+            peers = stacked((*self.known, *ahead), len(self.known) + len(ahead))
             average = leaders_average(scores.reshape(len(scores), -1)).reshape(scores.shape[1:])
             self._peers_of = self._situation, (peers, average)
         return self._peers_of[1]

@@ -56,6 +56,7 @@ import numpy as np
 from scipy import stats
 
 from sycam.search.selection.rules import allowance
+from sycam.support.shelf import IN_MEMORY, Shelf, blocks, room_for, stacked
 
 LIKE_LEADERS = 2  # peers whose differences to the others count as well as the leader's
 PARTS = 200  # random orders of the images that peers are seen in
@@ -96,21 +97,29 @@ class _Predictor:
         design: ``[N,L,q]`` ones and control variates.
         levels: ``[L,L]`` covariance of the peers' residuals.
         sampled: the cells seen.
+        shelf: where what is said of each image is kept.
 
     Attributes:
         freedom: degrees of freedom of the residuals.
     """
 
-    def __init__(self, design: np.ndarray, levels: np.ndarray, sampled: Sampled):
+    def __init__(
+        self,
+        design: np.ndarray,
+        levels: np.ndarray,
+        sampled: Sampled,
+        shelf: Shelf | None = None,
+    ):
         images, _, width = design.shape
+        shelf = shelf or Shelf()
         self.design, self.sampled, self.images = design, sampled, images
         self.freedom = sampled.cells - width
         kinds = sampled.kinds
         self.precision = np.zeros((len(kinds), *levels.shape))  # of the levels seen, by kind
         self.gains = np.zeros(kinds.shape)  # what a cell seen adds to the prediction of its image
         self.left = np.zeros(len(kinds))  # variance of what an image's cells not seen add up to
-        self.unseen = np.zeros((len(kinds), images, width))  # design of what is still predicted
-        self.squares = np.zeros((len(kinds), images, width, width))
+        self.unseen = shelf.zeros((len(kinds), images, width))  # design of what is still predicted
+        self.squares = shelf.zeros((len(kinds), images, width, width))
         for t, seen in enumerate(kinds):
             across = np.zeros(seen.sum())
             if seen.any():
@@ -125,13 +134,15 @@ class _Predictor:
             )
             self.squares[t] = np.einsum("nlq,lm,nmr->nqr", design, self.precision[t], design)
         kind, each = sampled.kind, np.arange(images)
-        self._precision = self.precision[kind]
-        self._weighted = np.einsum("nlm,nmq->nlq", self._precision, design)
+        self._precision = shelf.zeros((images, *levels.shape))
+        np.take(self.precision, kind, axis=0, out=self._precision)
+        self._weighted = shelf.put(np.einsum("nlm,nmq->nlq", self._precision, design))
         self._inverse = np.linalg.pinv(self.squares[kind, each].sum(0), hermitian=True)
         unseen, self._left = self.unseen[kind, each].sum(0), self.left[kind].sum()
         spread = unseen @ self._inverse @ unseen + self._left
         self._error = math.sqrt(max(0.0, spread)) / images
-        self._weights = (self.gains[kind] + self._weighted @ (self._inverse @ unseen)) / images
+        weights = (self.gains[kind] + self._weighted @ (self._inverse @ unseen)) / images
+        self._weights = shelf.put(weights)
 
     def estimate(self, gaps: np.ndarray) -> tuple[float, float]:
         """Predicted mean over all images of ``[N,L]`` differences, of which only those seen are
@@ -150,6 +161,11 @@ class _Predictor:
         Args:
             orders: ``[N,B]`` the place that each image has.
         """
+        parts = blocks(orders.shape[1], self.images)
+        return np.concatenate([self._figures(gaps, orders[:, part]) for part in parts], 1)
+
+    def _figures(self, gaps: np.ndarray, orders: np.ndarray) -> np.ndarray:
+        """The same of so few orders that arrays ``[N,B]`` have room."""
         kinds = self.sampled.kind[orders]
         images, width, count = self.images, self.design.shape[2], len(gaps)
         squares: np.ndarray = np.zeros((orders.shape[1], width, width))
@@ -157,17 +173,21 @@ class _Predictor:
         products: np.ndarray = np.zeros((orders.shape[1], count, width))
         rest: np.ndarray = np.zeros((orders.shape[1], count))
         means: np.ndarray = np.zeros((orders.shape[1], count))
+        parts = blocks(count, images * self.design.shape[1])
         for t, precision in enumerate(self.precision):
             here = (kinds == t).T.astype(float)  # [B,N]
             unseen += here @ self.unseen[t]
             if not self.sampled.kinds[t].any():
                 continue
             squares += (here @ self.squares[t].reshape(images, -1)).reshape(squares.shape)
-            weighted = gaps @ precision  # [D,N,L]
-            each = np.einsum("dnl,nlq->ndq", weighted, self.design).reshape(images, -1)
-            products += (here @ each).reshape(products.shape)
-            rest += here @ np.einsum("dnl,dnl->nd", weighted, gaps)
-            means += here @ (gaps @ self.gains[t]).T
+            for part in parts:
+                some = gaps[part]
+                weighted = some @ precision  # [D,N,L]
+                each = np.einsum("dnl,nlq->ndq", weighted, self.design).reshape(images, -1)
+                products[:, part] += (here @ each).reshape(-1, len(some), width)
+                rest[:, part] += here @ np.einsum("dnl,dnl->nd", weighted, some)
+                means[:, part] += here @ (some @ self.gains[t]).T
+        largest = max(float(np.abs(gaps[part]).max()) for part in parts)
         inverse = np.linalg.pinv(squares, hermitian=True)
         weights = np.einsum("bij,bdj->bdi", inverse, products)
         rest = (rest - (weights * products).sum(-1)).clip(0)
@@ -175,7 +195,7 @@ class _Predictor:
         spread = np.einsum("bi,bij,bj->b", unseen, inverse, unseen) + self._left
         error = np.sqrt(variance * spread.clip(0)[:, None]) / images
         means = (means + np.einsum("bi,bdi->bd", unseen, weights)) / images
-        return (means / np.maximum(error, _ROUNDING * np.abs(gaps).max())).T
+        return (means / np.maximum(error, _ROUNDING * largest)).T
 
 
 @dataclass
@@ -189,40 +209,47 @@ class _Field:
 
     gaps: np.ndarray
     variates: np.ndarray
+    _shelf: Shelf = field(default_factory=Shelf)
     _predictors: dict[int, _Predictor] = field(default_factory=dict)
     _figures: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, leader: np.ndarray, peers: np.ndarray) -> _Field:
         """Of ``[N,L]`` and ``[P,N,L]`` scores, the best peer last."""
-        gaps = np.concatenate([one - peers for one in (leader, *peers[-LIKE_LEADERS:])])
-        apart = (leader - peers).reshape(len(peers), leader.size)
-        apart = apart - apart.mean(1, keepdims=True)
-        # Poor candidates differ most from the leader; who is in doubt is more like the good ones.
-        size = np.sqrt((apart**2).mean(1, keepdims=True))
-        apart = apart / np.where(size > 0, size, 1.0)
+        pairs = [
+            (one, peer)
+            for one in (leader, *peers[-LIKE_LEADERS:])
+            for peer in peers
+            if np.abs(one - peer).max() > 0
+        ]
+        gaps = stacked((one - peer for one, peer in pairs), len(pairs))
         directions = np.zeros((0, leader.size))
         if len(peers) > VARIATES:
-            _, strength, directions = np.linalg.svd(apart, full_matrices=False)
-            strong = strength[:VARIATES] > 1e-6 * max(1.0, float(strength[0]))
-            directions = directions[:VARIATES][strong]
+            apart = stacked((_of_one_size(leader - peer) for peer in peers), len(peers))
+            strength, directions = _main_directions(apart)
+            directions = directions[strength > 1e-6 * max(1.0, float(strength[0]))]
         variates = (directions.T * math.sqrt(leader.size)).reshape(*leader.shape, -1)
-        return cls(gaps[np.abs(gaps).max((1, 2)) > 0], variates)
+        return cls(gaps, variates)
 
     def predictor(self, sampled: Sampled) -> _Predictor:
         """From the cells seen."""
         if sampled.cells not in self._predictors:
             borne = self.variates[..., : sampled.cells // CELLS_EACH]
-            design = np.concatenate([np.ones((*borne.shape[:2], 1)), borne], -1)
-            self._predictors[sampled.cells] = _Predictor(design, self._levels(design), sampled)
+            ones = np.ones((*borne.shape[:2], 1))
+            design = self._shelf.put(np.concatenate([ones, borne], -1))
+            given = design, self._levels(design), sampled, self._shelf
+            self._predictors[sampled.cells] = _Predictor(*given)
         return self._predictors[sampled.cells]
 
     def _levels(self, design: np.ndarray) -> np.ndarray:
         """``[L,L]`` covariance of the known differences' residuals between levels."""
-        whole, gaps = design.reshape(-1, design.shape[2]), self.gaps.reshape(len(self.gaps), -1)
-        weights = np.linalg.lstsq(whole, gaps.T, rcond=None)[0]
-        left = (gaps - (whole @ weights).T).reshape(self.gaps.shape)
-        found = np.einsum("dnl,dnm->lm", left, left) / (left.shape[0] * left.shape[1])
+        whole, found = design.reshape(-1, design.shape[2]), np.zeros((design.shape[1],) * 2)
+        for part in blocks(len(self.gaps), len(whole)):
+            gaps = self.gaps[part].reshape(-1, len(whole))
+            weights = np.linalg.lstsq(whole, gaps.T, rcond=None)[0]
+            left = (gaps - (whole @ weights).T).reshape(-1, *design.shape[:2])
+            found += np.einsum("dnl,dnm->lm", left, left)
+        found /= len(self.gaps) * len(design)
         own = np.maximum(
             np.diag(found), max(_ROUNDING * np.diag(found).max(), np.finfo(float).tiny)
         )
@@ -237,7 +264,7 @@ class _Field:
             orders: ``[N,B]`` random orders of the images.
         """
         if sampled.cells not in self._figures:
-            gaps = self.gaps - self.gaps.mean((1, 2), keepdims=True)
+            gaps = stacked((one - one.mean() for one in self.gaps), len(self.gaps))
             figures = self.predictor(sampled).figures(gaps, orders)
             self._figures[sampled.cells] = np.sort(figures, axis=None)
         figures = self._figures[sampled.cells]
@@ -364,8 +391,38 @@ class SequentialTest:
     def _random_orders(self, images: int) -> np.ndarray:
         """``[N,B]`` the places of the images in random orders."""
         if self._orders is None:
-            self._orders = np.random.default_rng(images).random((images, PARTS)).argsort(0)
+            drawn = room_for((images, PARTS))
+            np.random.default_rng(images).random(out=drawn)
+            self._orders = Shelf().put(np.empty((images, PARTS), np.int32))
+            for place in range(PARTS):
+                self._orders[:, place] = drawn[:, place].argsort()
         return self._orders
+
+
+def _of_one_size(apart: np.ndarray) -> np.ndarray:
+    """``[N,L]`` differences as ``[NL]`` of mean 0 and mean square 1: poor candidates differ most
+    from the leader; who is in doubt is more like the good ones."""
+    flat = apart.ravel() - apart.mean()
+    size = np.sqrt((flat**2).mean())
+    return flat / (size if size > 0 else 1.0)
+
+
+def _main_directions(apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest singular values of ``[P,M]`` differences and their directions ``[v,M]``, v at
+    most :data:`VARIATES`; of so many that no copy of them has room by the products of each two."""
+    if apart.nbytes <= IN_MEMORY:
+        _, strength, directions = np.linalg.svd(apart, full_matrices=False)
+        return strength[:VARIATES], directions[:VARIATES]
+    parts = blocks(apart.shape[1], len(apart))
+    products = sum(apart[:, part] @ apart[:, part].T for part in parts)
+    squares, vectors = np.linalg.eigh(products)
+    strength = np.sqrt(squares[::-1][:VARIATES].clip(0))
+    least = np.finfo(float).tiny
+    directions = [
+        vectors[:, ::-1][:, :VARIATES].T @ apart[:, part] / np.maximum(strength, least)[:, None]
+        for part in parts
+    ]
+    return strength, np.concatenate(directions, 1)
 
 
 class Bounds:

@@ -14,6 +14,7 @@ from sycam.search.selection.select import Candidate, in_order, paired_scores
 RESAMPLES = 1000
 SHOWN = 5
 _VALUES = 20_000_000  # elements of one array at once
+_WEIGHTS = 2_000_000  # of images in samples at once, so that memory does not grow with images
 
 
 @dataclass(frozen=True)
@@ -172,15 +173,21 @@ def resampled(
     """
     count = scores.shape[1]
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples).T.astype(float)
     step = max(1, _VALUES // (5 * len(scores)))
-    chosen = np.concatenate([
-        winners(scores, costs, weights[:, start : start + step], rule, seed + start)
-        for start in range(0, resamples, step)
-    ])  # fmt: skip
-    theirs = scores[chosen]
-    gap = (theirs * weights.T).sum(1) / count - theirs.mean(1)
-    return Resampled(np.bincount(chosen, minlength=len(scores)), float(gap.mean()))
+    part = max(1, _WEIGHTS // count)
+    chosen, gaps = [], []
+    for start in range(0, resamples, step):
+        folds = np.random.default_rng(seed + start)
+        end = min(resamples, start + step)
+        for first in range(start, end, part):
+            size = min(part, end - first)
+            drawn = rng.multinomial(count, np.full(count, 1 / count), size=size)
+            weights = drawn.T.astype(float)
+            chosen.append(winners(scores, costs, weights, rule, folds))
+            theirs = scores[chosen[-1]]
+            gaps.append((theirs * weights.T).sum(1) / count - theirs.mean(1))
+    wins = np.bincount(np.concatenate(chosen), minlength=len(scores))
+    return Resampled(wins, float(np.concatenate(gaps).mean()))
 
 
 def _asked(

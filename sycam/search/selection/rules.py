@@ -13,6 +13,7 @@ import numpy as np
 
 from sycam.errors import unknown_name
 from sycam.search.selection.rule_names import DEFAULT_RULE, RULES
+from sycam.support.shelf import blocks, room_for
 
 ERRORS = 1.0  # standard errors that one-se allows and lower-bound subtracts
 LEADERS = 100  # candidates whose average lower-bound compares with
@@ -50,11 +51,24 @@ def ordering(
 def in_own_order(scores: np.ndarray) -> np.ndarray:
     """``[C,N]`` with the images in an order that only the scores decide, so that what is drawn by
     place is drawn by content."""
-    return scores[:, np.lexsort(np.sort(scores, axis=0))] if scores.size else scores
+    if not scores.size:
+        return scores
+    ranked = room_for(scores.shape)
+    for part in blocks(scores.shape[1], len(scores)):
+        ranked[:, part] = np.sort(scores[:, part], axis=0)
+    order = np.lexsort(ranked)
+    ordered = room_for(scores.shape[::-1])
+    for i, one in enumerate(scores):
+        ordered[:, i] = one[order]
+    return ordered.T
 
 
 def winners(
-    scores: np.ndarray, costs: np.ndarray, weights: np.ndarray, rule: str, seed: int = 0
+    scores: np.ndarray,
+    costs: np.ndarray,
+    weights: np.ndarray,
+    rule: str,
+    seed: int | np.random.Generator = 0,
 ) -> np.ndarray:
     """``[B]`` which candidate wins on each sample.
 
@@ -63,7 +77,7 @@ def winners(
         costs: ``[C]``.
         weights: ``[N,B]`` whole numbers that add up to N in each column.
         rule: of :data:`RULES`.
-        seed: of the folds.
+        seed: of the folds, or what draws them: for samples in parts the same folds as for all.
     """
     still = np.ones((len(scores), weights.shape[1]), bool)
     for key in standings(rule, scores, costs, weights, seed):
@@ -77,7 +91,7 @@ def standings(
     scores: np.ndarray,
     costs: np.ndarray,
     weights: np.ndarray,
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
     repeats: int = 1,
 ) -> Keys:
     """What a rule compares candidates by: arrays ``[C,B]``, the highest wins, the later decide
@@ -88,7 +102,7 @@ def standings(
         costs: ``[C]``.
         weights: ``[N,B]``, see :func:`winners`.
         rule: of :data:`RULES`.
-        seed: of the folds.
+        seed: of the folds, see :func:`winners`.
         repeats: divisions into folds of each sample.
     """
     if rule not in RULES:
@@ -148,7 +162,9 @@ def allowance(
 def leaders_average(scores: np.ndarray) -> np.ndarray:
     """``[N]`` mean score of the :data:`LEADERS` candidates with the highest means."""
     means = scores.mean(1).round(_decimals(scores))
-    return scores[np.argsort(-means, kind="stable")[:LEADERS]].mean(0)
+    leaders = np.argsort(-means, kind="stable")[:LEADERS]
+    parts = blocks(scores.shape[1], len(leaders))
+    return np.concatenate([scores[leaders, part].mean(0) for part in parts])
 
 
 def within_noise(best: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -167,7 +183,7 @@ def within_noise(best: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _decimals(scores: np.ndarray) -> int:
     """Decimals that count of figures of these scores, whatever their unit."""
-    largest = np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
+    largest = max((np.abs(one[np.isfinite(one)]).max(initial=0.0) for one in scores), default=0.0)
     return _DIGITS - (math.ceil(math.log10(largest)) if largest > 0 else 0)
 
 
@@ -176,17 +192,20 @@ def _means(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (scores @ weights / weights.sum(0)).round(_decimals(scores))
 
 
-def _errors(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``[C,B]`` standard errors of the means."""
+def _errors(scores: np.ndarray, weights: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """``[C,B]`` standard errors of the means of what scores exceed those of ``[N]`` by."""
     count = weights.sum(0)
-    centred = scores - scores.mean(1, keepdims=True)  # so that squares do not cancel
-    square = centred**2 @ weights / count - (centred @ weights / count) ** 2
-    return np.sqrt(square.clip(0) / (count - 1))
+    squares = []
+    for part in blocks(len(scores), scores.shape[1]):
+        some = scores[part] - origin
+        centred = some - some.mean(1, keepdims=True)  # so that squares do not cancel
+        squares.append(centred**2 @ weights / count - (centred @ weights / count) ** 2)
+    return np.sqrt(np.concatenate(squares).clip(0) / (count - 1))
 
 
 def _lower_bounds(scores: np.ndarray, weights: np.ndarray, means: np.ndarray) -> Keys:
     """Paired with the leaders' average: how hard an image is for all does not count."""
-    error = _errors(scores - leaders_average(scores), weights)
+    error = _errors(scores, weights, leaders_average(scores))
     return (means - ERRORS * error).round(_decimals(scores)), means
 
 
@@ -205,7 +224,7 @@ def _within_one_error(
 def _near(scores: np.ndarray, weights: np.ndarray, means: np.ndarray, best: int) -> np.ndarray:
     """``[C,B]`` bool, which lie within one standard error of the paired difference to the best."""
     digits = _decimals(scores)
-    error = _errors(scores[best] - scores, weights)
+    error = _errors(scores, weights, scores[best])
     behind = means[best] - means
     return behind.round(digits) <= (ERRORS * error).round(digits)
 

@@ -14,6 +14,7 @@ from sycam.metrics import Metric
 from sycam.metrics.composition.objectives import Objectives, goals_of
 from sycam.scoring.scorer import Score
 from sycam.search.selection.rules import DEFAULT_RULE, RULES, allowance, ordering, within_noise
+from sycam.support.shelf import stacked
 
 __all__ = [
     "DEFAULT_RULE",
@@ -141,8 +142,9 @@ def simplest(
         return best
     near_by_goal = []
     for i, goal in enumerate(goals_of(metric)):
-        ours, *others = paired_scores([under_goal(c, metric, i) for c in (best, *able)], goal)
-        near_by_goal.append(within_noise(ours, np.stack(others)))
+        scores = paired_scores([under_goal(c, metric, i) for c in (best, *able)], goal)
+        ours, others = scores[0], scores[1:]
+        near_by_goal.append(within_noise(ours, others))
     near = np.flatnonzero(np.all(near_by_goal, axis=0))
     ranked = sorted(
         near,
@@ -182,8 +184,9 @@ def paired_scores(candidates: Sequence[Candidate], metric: Metric) -> np.ndarray
     """
     if not candidates:
         return np.empty((0, 0))
-    scores = np.stack([metric.oriented(metric.per_image(c.score.values)) for c in candidates])
+    each = (metric.oriented(metric.per_image(c.score.values)) for c in candidates)
+    scores = stacked(each, len(candidates))
     if metric.components:
         figures = metric.oriented(np.array([c.mean for c in candidates]))
-        scores = scores + (figures - scores.mean(1))[:, None]
+        scores += (figures - scores.mean(1))[:, None]
     return scores
