@@ -275,8 +275,14 @@ def _tensor(values: object, what: str, expected: str) -> Tensor:
 
 def drawing_range(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std that take the values of all images into 0..1, to draw them."""
-    low, high = float(images.min()), float(images.max())
+    return scale_of_range(float(images.min()), float(images.max()), images.shape[1])
+
+
+def scale_of_range(
+    low: float, high: float, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The same of values from ``low`` to ``high``."""
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     spread = high - low if high > low else 1.0
-    return (-low / spread,) * images.shape[1], (1 / spread,) * images.shape[1]
+    return (-low / spread,) * channels, (1 / spread,) * channels

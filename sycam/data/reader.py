@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sycam.data.image_set import drawing_range
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.tables import listed
 
@@ -46,6 +47,9 @@ class Reader(ABC):
         has_labels: whether each image must have a label.
         has_masks: whether each image must have a mask.
         groups: see :class:`~sycam.data.image_set.ImageSet`; of all images.
+        draws_range: whether values have no range of their own, so that they are drawn from the
+            lowest to the highest of all images.
+        in_place: whether another process can read single images without all others.
     """
 
     place: str
@@ -55,6 +59,8 @@ class Reader(ABC):
     has_labels: bool = False
     has_masks: bool = False
     groups: Sequence[str] | None = None
+    draws_range: bool = False
+    in_place: bool = True
 
     @abstractmethod
     def read(self, i: int) -> Frame:
@@ -84,4 +90,6 @@ class Reader(ABC):
 
     def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and std that take images back into 0..1, to draw them."""
+        if self.draws_range:
+            return drawing_range(images)
         return self.reading.scale(images.shape[1])

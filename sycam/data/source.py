@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.data.image_set import ImageSet, image_digest
+from sycam.data.image_set import ImageSet, image_digest, scale_of_range
 from sycam.data.near_copies import look_of
 from sycam.data.pictures import UnreadablePictureError
 from sycam.data.reader import Frame, Reader
@@ -23,6 +23,7 @@ from sycam.errors import DataError
 from sycam.support.arguments import argument
 from sycam.support.cores import cores
 from sycam.support.mapped_tensor import blank
+from sycam.support.shelf import room_for
 
 AT_ONCE = 32  # images that are decoded before the first of them is handed on
 
@@ -73,10 +74,10 @@ class ImageSource:
         """SHA-256 of each image's float32 values, as hexadecimal text."""
         return tuple(self._all.digests[i] for i in self._indices)
 
-    @cached_property
+    @property
     def looks(self) -> np.ndarray:
         """See :class:`~sycam.data.image_set.ImageSet`."""
-        return np.stack([self._all.looks[i] for i in self._indices])
+        return self._all.looks[self._indices]
 
     @cached_property
     def groups(self) -> tuple[str, ...] | None:
@@ -119,11 +120,10 @@ class ImageSource:
         return source
 
     def staying(self) -> ImageSource:
-        """The same images, of which none is kept that was chosen, where they are of one scale that
-        is known beforehand."""
+        """The same images, of which none is kept that was chosen."""
         source = self._again()
         source._known, source._kept, source._left_out = self._known, self._kept, self._left_out
-        source.stays = type(self.reader).drawn is Reader.drawn
+        source.stays = True
         return source
 
     def _again(self) -> ImageSource:
@@ -174,8 +174,12 @@ class ImageSource:
             lambda at: cast(Tensor, self._all_of(at).masks), wanted, known.shape[1:], torch.bool
         )
         digests = [known.digests[i] for i in wanted]
-        seen = StreamedImages(images, digests, np.stack(known.looks)[wanted])
-        mean, std = reader.drawn(images[:1])
+        seen = StreamedImages(images, digests, known.looks, reader.in_place)
+        if reader.draws_range:
+            low, high = known.ranges[wanted].T
+            mean, std = scale_of_range(float(low.min()), float(high.max()), known.shape[0])
+        else:
+            mean, std = reader.drawn(images[:1])
         labels, groups = known.labels, reader.groups
         names = [known.indices[i] for i in wanted]
         return ImageSet(
@@ -202,12 +206,17 @@ class ImageSource:
         if self._known is None:
             gathering = _Gathering(self.reader, 0)
             digests: list[str] = []
-            looks: list[np.ndarray] = []
-            for i, frame in _frames(self.reader, range(len(self.reader.names)), self.progress):
+            looks, count = np.empty((0, 0), np.float32), len(self.reader.names)
+            ranges = np.zeros((count, 2), np.float32)
+            for i, frame in _frames(self.reader, range(count), self.progress):
                 if gathering.add(i, frame):
+                    look = look_of(frame.image)
+                    if not digests:
+                        looks = room_for((count, *look.shape), torch.float32)
+                    looks[len(digests)] = look
+                    ranges[len(digests)] = frame.image.aminmax()
                     digests.append(image_digest(frame.image))
-                    looks.append(look_of(frame.image))
-            self._known = gathering.known(digests, looks)
+            self._known = gathering.known(digests, looks[: len(digests)], ranges)
         return self._known
 
 
@@ -217,7 +226,8 @@ class _Known:
 
     indices: list[int]
     digests: list[str]
-    looks: list[np.ndarray]
+    looks: np.ndarray
+    ranges: np.ndarray  # [N,2] lowest and highest value
     labels: list[int | None] | None
     marked: list[bool | None] | None
     boxes: list[np.ndarray | None] | None
@@ -279,12 +289,13 @@ class _Gathering:
         first = self.reader.names[self.indices[0]]
         raise DataError(f"the images differ in size: {first} is {ours}, {name} {theirs}; {mend}")
 
-    def known(self, digests: list[str], looks: list[np.ndarray]) -> _Known:
+    def known(self, digests: list[str], looks: np.ndarray, ranges: np.ndarray) -> _Known:
         self._check()
         return _Known(
             self.indices,
             digests,
             looks,
+            ranges,
             self.labels if self.reader.has_labels else None,
             self.marked if self.reader.has_masks else None,
             self._boxes(),

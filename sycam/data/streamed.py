@@ -113,18 +113,25 @@ class StreamedImages(Streamed):
     Args:
         streamed: the images.
         digests: of each.
-        looks: ``[N,...]`` by which near copies are told.
+        looks: ``[M,...]`` by which near copies are told, of all M places that there are.
+        in_place: whether other processes can read single ones where they lie.
     """
 
-    def __init__(self, streamed: Streamed, digests: Sequence[str], looks: np.ndarray):
+    def __init__(
+        self, streamed: Streamed, digests: Sequence[str], looks: np.ndarray, in_place: bool = True
+    ):
         super().__init__(
             streamed._read, streamed.places, streamed.shape[1:], streamed.dtype, streamed.device
         )
-        self.digests, self.looks = tuple(digests), looks
+        self.digests, self._looks, self.in_place = tuple(digests), looks, in_place
+
+    @property
+    def looks(self) -> np.ndarray:
+        """``[N,...]`` those of the images."""
+        return self._looks[self.places]
 
     def part(self, indices: Sequence[int] | slice) -> StreamedImages:
         """See :meth:`Streamed.part`."""
         some = range(len(self))[indices] if isinstance(indices, slice) else indices
-        return StreamedImages(
-            super().part(indices), [self.digests[i] for i in some], self.looks[list(some)]
-        )
+        digests = [self.digests[i] for i in some]
+        return StreamedImages(super().part(indices), digests, self._looks, self.in_place)

@@ -106,8 +106,8 @@ def synthesize(  # noqa: PLR0913 (public)
         report: draw the pictures and write ``report.html`` into the folder, which takes some
             seconds; what cannot be drawn is warned of.
         workers: how many processes of this machine score, each on one thread, or ``"auto"`` for one
-            each core, or ``"ray"`` for the cluster that ``RAY_ADDRESS`` names; this process alone
-            if None.
+            each core (of a run on CUDA each GPU), or ``"ray"`` for the cluster that ``RAY_ADDRESS``
+            names; this process alone if None.
         executor: whoever else scores: anything with ``submit(function, *arguments)`` that returns
             a future with ``result()``, or a function that makes one, which is called again where
             it breaks. The result does not depend on how many workers there are.

@@ -10,8 +10,9 @@ import torch
 
 from sycam.support.mapped_tensor import blank
 
-IN_MEMORY = 1 << 24  # bytes of a shelf, or of one array, from which on they lie in files
-_FILE = 1 << 26  # bytes
+IN_MEMORY = 1 << 22  # bytes of a shelf, or of one array, from which on they lie in files
+AT_ONCE = 1 << 21  # numbers that are computed with together
+_FILE = 1 << 24  # bytes
 _ALIGNED = 64
 
 
@@ -22,11 +23,11 @@ class Shelf:
     when it is looked at.
 
     Args:
-        room: bytes in memory.
+        room: bytes in memory; :data:`IN_MEMORY` if None.
     """
 
-    def __init__(self, room: int = IN_MEMORY):
-        self._room = room
+    def __init__(self, room: int | None = None):
+        self._room = IN_MEMORY if room is None else room
         self._file = np.empty(0, np.uint8)
         self._used = 0
 
@@ -59,9 +60,9 @@ class Shelf:
         return place
 
 
-def room_for(shape: Sequence[int]) -> np.ndarray:
-    """float64 ``[...]`` to be filled: in memory, or where it is large in a file."""
-    return blank(shape, torch.float64, most=IN_MEMORY).numpy()
+def room_for(shape: Sequence[int], dtype: torch.dtype = torch.float64) -> np.ndarray:
+    """An array to be filled: in memory, or where it is large in a file."""
+    return blank(shape, dtype, most=IN_MEMORY).numpy()
 
 
 def stacked(arrays: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -70,13 +71,13 @@ def stacked(arrays: Iterable[np.ndarray], count: int) -> np.ndarray:
     made: np.ndarray | None = None
     for place, one in enumerate(arrays):
         if made is None:
-            made = blank((count, *one.shape), torch.float64, most=IN_MEMORY).numpy()
+            made = room_for((count, *one.shape))
         made[place] = one
     return np.empty((0, 0)) if made is None else made
 
 
-def blocks(count: int, each: int, most: int = IN_MEMORY // 8) -> list[slice]:
-    """``count`` things of so many numbers in consecutive parts of at most ``most`` numbers: all in
-    one where there is room."""
-    step = max(1, most // max(1, each))
+def blocks(count: int, each: int) -> list[slice]:
+    """``count`` things of so many numbers each in consecutive parts of at most :data:`AT_ONCE`
+    numbers: all in one where there is room."""
+    step = max(1, AT_ONCE // max(1, each))
     return [slice(start, min(count, start + step)) for start in range(0, count, step)]

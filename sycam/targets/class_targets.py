@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
@@ -44,7 +45,7 @@ class ClassTarget:
             said = f"{said} ({self.reading})"
         fixed = self._fixed(outputs, index)
         keys = tuple(
-            f"{said} of {i} against {f}"
+            sys.intern(f"{said} of {i} against {f}")  # one text, however many images it is of
             for i, f in zip(index.tolist(), fixed.tolist(), strict=True)
         )
 

@@ -15,7 +15,7 @@ from sycam.inference import sharing_cores
 from sycam.problem.devices import unlike
 from sycam.scoring.scoring import IN_PROCESS, Scoring
 from sycam.support.arguments import argument
-from sycam.workers.pools import RAY, Executor, checked_workers, processes
+from sycam.workers.pools import AUTO, RAY, Executor, checked_workers, processes
 from sycam.workers.ray_cluster import RayExecutor
 from sycam.workers.remote_scorer import RemoteScoring
 from sycam.workers.team import Team
@@ -43,7 +43,7 @@ def scoring_by(
         executor: of the user's, see :class:`~sycam.workers.pools.Executor`.
         notify: is told of threads and of workers that were lost.
         devices: of :func:`sycam.problem.devices.devices_of`; several take a worker each, or as
-            many as there are, in turn.
+            many as there are, in turn. ``"auto"`` workers are one each GPU of a run on CUDA.
 
     Raises:
         OptionError: both are given, one is not understood, or does not go with several devices.
@@ -73,8 +73,9 @@ def scoring_by(
             stack.callback(cluster.shutdown)
             team = Team(cluster, notify=notify)
         elif executor is None:
-            count = checked_workers(workers, len(devices))
-            team = Team(processes(count, several), owned=True, notify=notify)
+            places = several or (_gpus(devices[0]) if workers == AUTO else ())
+            count = checked_workers(workers, len(places))
+            team = Team(processes(count, places), owned=True, notify=notify)
         else:
             team = Team(executor, notify=notify)
         stack.callback(team.close)
@@ -82,6 +83,15 @@ def scoring_by(
         stack.enter_context(one_thread())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sycam-workers-"))
         yield RemoteScoring(team, Path(folder))
+
+
+def _gpus(device: str | torch.device | None) -> tuple[str, ...]:
+    """The GPUs of a run on CUDA: the one named, or all that this process sees; else none."""
+    if not _on_gpu(device):
+        return ()
+    if device is not None:
+        return (str(device),)
+    return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
 
 
 def _on_gpu(device: str | torch.device | None) -> bool:

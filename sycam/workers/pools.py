@@ -60,18 +60,18 @@ def as_executor(executor: Any) -> tuple[Executor, Callable[[], Executor] | None]
     )
 
 
-def checked_workers(workers: int | str | None, devices: int = 1) -> int:
+def checked_workers(workers: int | str | None, devices: int = 0) -> int:
     """The number of workers.
 
     Args:
         workers: a number, or ``"auto"`` for one each core that this process may use; where there
-            are several devices, one each device, as if None.
-        devices: that they are spread over.
+            are devices, one each device, as if None.
+        devices: that they are spread over; 0 where each computes where the run does.
 
     Raises:
         OptionError: neither, or fewer than devices.
     """
-    if devices > 1 and workers in (AUTO, None):
+    if devices and workers in (AUTO, None):
         return devices
     if workers == AUTO:
         return cores()

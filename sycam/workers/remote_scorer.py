@@ -12,7 +12,7 @@ from sycam.data.image_set import ImageSet
 from sycam.events import Notify
 from sycam.evidence import Evidence, Stack
 from sycam.language import Expression
-from sycam.methods import ALWAYS, Method
+from sycam.methods import Method
 from sycam.metrics import Context, Metric
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.scoring.scorer import Raw, Scorer
@@ -99,10 +99,9 @@ class RemoteScoring:
     ) -> tuple[Evidence | Stack, Context]:
         """See :meth:`sycam.scoring.scoring.Scoring.measure`.
 
-        What comes with one pass workers measure, each the images that it scores. Leaves that take
-        passes of their own are measured here, once.
+        Workers measure, each the images that it scores.
         """
-        if not isinstance(explained, ExplainedNetwork) or not set(leaves) <= ALWAYS:
+        if not isinstance(explained, ExplainedNetwork):
             return explained.measure(images, notify, leaves, gradients=gradients)
         shards = StreamedShards(explained, images, leaves, gradients, self._folder)
         facts = shards.surveyed(self.team, notify)

@@ -69,10 +69,12 @@ class StreamedShards:
     def shard(self, number: int) -> Unmeasured:
         """What is sent of the images of a number."""
         if number not in self._shards:
-            first, last = number * SHARD, min((number + 1) * SHARD, len(self))
-            part = self.images.subset(range(first, last))
-            self._shards[number] = Unmeasured.of(part, *self._asked, self._folder)
+            self._shards[number] = Unmeasured.of(self._part(number), *self._asked, self._folder)
         return self._shards[number]
+
+    def _part(self, number: int) -> ImageSet:
+        first, last = number * SHARD, min((number + 1) * SHARD, len(self))
+        return self.images.subset(range(first, last))
 
     def surveyed(self, team: Team, notify: Notify) -> Facts:
         """What the run must know of all images, which workers measure for it."""
@@ -111,11 +113,7 @@ class StreamedShards:
         return self._looked_at[first, last]
 
     def _bytes(self, number: int) -> bytes:
-        shard = self.shard(number)
-        data = shard.content()
-        if data is None:
-            raise DataError(f"images of {shard.path} cannot be read any more, or have changed")
-        return measured_bytes(data, self.explained)
+        return measured_bytes(self.shard(number).bytes_of(self._part(number)), self.explained)
 
 
 class StreamedEvidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -60,8 +61,10 @@ class Unmeasured:
     ) -> Unmeasured:
         """Images as workers get them; pixels that lie nowhere else are put into the folder."""
         origin = None
-        if isinstance(images.images, StreamedImages) and images.origin is not None:
-            origin = json.dumps(_wherever(images.origin), sort_keys=True)
+        streamed = images.images if isinstance(images.images, StreamedImages) else None
+        if streamed is not None and streamed.in_place and images.origin is not None:
+            # One text, however many shards there are.
+            origin = sys.intern(json.dumps(_wherever(images.origin), sort_keys=True))
         made = cls(
             leaves=tuple(sorted(leaves)),
             gradients=gradients,
@@ -73,7 +76,7 @@ class Unmeasured:
             pixels=None,
         )
         if origin is None:
-            data = made._bytes(images.images[:], None if images.masks is None else images.masks[:])
+            data = made.bytes_of(images)
             made = replace(made, pixels=Parcel.put(data, folder))
         return replace(made, digest=hashlib.sha256(repr(made).encode()).hexdigest())
 
@@ -99,6 +102,10 @@ class Unmeasured:
             torch.stack([frame.image for frame in frames]),
             None if masks is None else torch.stack(masks),
         )
+
+    def bytes_of(self, images: ImageSet) -> bytes:
+        """The same of the images themselves, where they are at hand."""
+        return self._bytes(images.images[:], None if images.masks is None else images.masks[:])
 
     def _bytes(self, images: Tensor, masks: Tensor | None) -> bytes:
         tensors = {"images": images} | ({} if masks is None else {"masks": masks})

@@ -249,18 +249,19 @@ resource.setrlimit(resource.RLIMIT_DATA, (held + (100 << 20), resource.RLIM_INFI
 search, heldout = split(open_images({source!r}, size=96), {{"search": 8, "heldout": 8}}, 0)
 print(len(search), len(heldout), flush=True)
 os.environ["SYCAM_MEMORY"] = "1G"
-open_images({source!r}, size=96)
+open_images({source!r}, size=96).whole()
 """
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
-def test_an_archive_larger_than_memory(tmp_path):
+def test_an_archive_larger_than_memory(tmp_path, save):
     """208 MB of pixels (177 MB at the network's size) where a process may take 100 MB."""
     rng = np.random.default_rng(0)
     images = np.repeat(rng.integers(0, 256, (1, 208, 208, 3), dtype=np.uint8), 1600, axis=0)
     images[:, 100:110, 100:110, 1] = rng.integers(0, 256, (1600, 10, 10), dtype=np.uint8)
-    np.savez(tmp_path / "large.npz", images=images)
+    save(tmp_path / "large.npz", images=images)
     del images
     script = SCRIPT.format(source=str(tmp_path / "large.npz"))
     environment = {**os.environ, "SYCAM_MEMORY": "32M", "OMP_NUM_THREADS": "1"}
@@ -270,7 +271,7 @@ def test_an_archive_larger_than_memory(tmp_path):
     assert done.stdout.split() == ["8", "8"], done.stderr
     # And with everything in memory it fails, so that the limit is one.
     assert done.returncode
-    assert "Unable to allocate" in done.stderr
+    assert "allocate" in done.stderr
 
 
 def test_classes_of_the_images_that_are_not_the_networks_are_refused(folder, small_network):

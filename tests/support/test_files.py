@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -326,3 +327,16 @@ def test_an_error_names_the_path_as_it_was_given(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(SycamError, match="is a folder"):
         read_labels(Path(tmp_path / "a.csv"))
+
+
+def test_a_file_takes_no_more_room_than_it_has(tmp_path):
+    """Whatever the limit: 8 GiB of a journal, of which most have kilobytes."""
+    (tmp_path / "small").write_bytes(b"x" * 1000)
+    tracemalloc.start()
+    try:
+        assert len(read_plain(tmp_path / "small", 1 << 33)) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    (tmp_path / "large").write_bytes(bytes(range(256)) * 20_000)  # in several pieces
+    assert read_plain(tmp_path / "large", 1 << 33) == bytes(range(256)) * 20_000

@@ -18,6 +18,7 @@ import sycam.workers.team as team_room
 from sycam.errors import DataError, OptionError, RunError
 from sycam.events import Note
 from sycam.scoring.scorer import Raw
+from sycam.workers import hiring, pools
 from sycam.workers.hiring import scoring_by
 from sycam.workers.orders import Done, Failed, Missing, Order
 from sycam.workers.parcels import Parcel
@@ -202,6 +203,33 @@ def test_a_number_of_workers_that_is_none_is_refused(given):
 )
 def test_each_device_has_a_worker(workers, devices, count):
     assert checked_workers(workers, devices) == count
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "places"),
+    [
+        (None, "auto", ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda:1", "auto", ["cuda:1"]),
+        ("cuda", "auto", ["cuda"]),
+        ("cpu", "auto", [""] * 5),
+        ("cuda:1", 2, [""] * 2),
+    ],
+)
+def test_auto_is_a_worker_for_each_gpu_of_a_run_on_cuda(monkeypatch, device, workers, places):
+    """On a machine of three GPUs and five cores; a worker without a place computes where the run
+    does."""
+    begun = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr(pools, "cores", lambda: 5)
+
+    def made(count, devices):
+        begun.extend(devices[i % len(devices)] if devices else "" for i in range(count))
+        return Fickle
+
+    monkeypatch.setattr(hiring, "processes", made)
+    with scoring_by(workers, devices=(device,)):
+        assert begun == places
 
 
 def test_fewer_workers_than_devices_are_refused():

@@ -99,8 +99,8 @@ Workers = Annotated[
     str | None,
     typer.Option(
         metavar="N|auto|ray",
-        help="how many processes of this machine score, each on one thread; auto: one per core; "
-        "ray: the cluster of RAY_ADDRESS; by default this process alone",
+        help="how many processes of this machine score, each on one thread; auto: one per core, "
+        "or per GPU; ray: the cluster of RAY_ADDRESS; by default this process alone",
         rich_help_panel=DEVICE,
     ),
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -20,11 +22,13 @@ from sycam.data.readers.volumes import VolumeReader
 from sycam.errors import DataError
 from sycam.support import mapped_tensor
 from sycam.support.files import NotPlainError, open_plain
+from sycam.support.shelf import IN_MEMORY
 
 ARRAYS = ("images", "labels", "masks", "boxes_xyxy_rel", "ids", "classes")
 _LARGE = 1 << 28  # bytes that any file may unpack to
 _TIGHTEST = 200  # bytes for one in the file, beyond that
 _OF_PICTURES = (1, 3)  # channels: grey and RGB
+_LENGTHS = 26  # bytes of a member's own header before the lengths of its name and extra field
 _PIECE = 64  # rows of an array that are looked at together
 
 
@@ -51,6 +55,7 @@ class ArchiveReader(Reader):
     groups: Sequence[str] | None = None
     ids: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+    in_place: bool = True
 
     def __post_init__(self) -> None:
         self.names = self.ids or tuple(f"npz[{i}]" for i in range(len(self.pixels)))
@@ -94,8 +99,9 @@ def archive_reader(
 ) -> ArchiveReader | VolumeReader:
     """The arrays ``images``, and ``labels``, ``masks`` or ``boxes_xyxy_rel`` where given.
 
-    Arrays above :func:`sycam.support.mapped_tensor.limit` are unpacked into a temporary file and
-    mapped into memory.
+    Large arrays are mapped into memory: where they lie in the file, as :func:`numpy.savez` stores
+    them; compressed ones, above :func:`sycam.support.mapped_tensor.limit`, from a temporary file
+    that they are unpacked into.
 
     Args:
         path: an ``.npz`` file with ``images`` uint8 ``[N, H, W, C]`` (as many channels as the
@@ -114,9 +120,9 @@ def archive_reader(
         DataError: a file that is no sound ``.npz``, or an array that is missing, of another type
             or of another shape.
     """
-    arrays = _load(path, ARRAYS if groups is None else (*ARRAYS, groups))
+    arrays, in_place = _load(path, ARRAYS if groups is None else (*ARRAYS, groups))
     if "images" in arrays and arrays["images"].ndim == 5:
-        return _volumes(arrays, path, reading, groups)
+        return replace(_volumes(arrays, path, reading, groups), in_place=in_place)
     pixels = _pixels(arrays, path)
     count, height, width = pixels.shape[:3]
     channels = pixels.shape[3]
@@ -138,7 +144,9 @@ def archive_reader(
     classes = _texts(arrays.get("classes"), "U")
     if labels is None or classes is None or labels.max() >= len(classes):
         classes = None  # they are no names of what the labels count
-    return ArchiveReader(str(path), reading, pixels, labels, masks, boxes, belongs, ids, classes)
+    return ArchiveReader(
+        str(path), reading, pixels, labels, masks, boxes, belongs, ids, classes, in_place
+    )
 
 
 def of_archive(origin: Mapping[str, Any] | None) -> bool:
@@ -154,16 +162,20 @@ def names_unused(names: int, classes: int) -> str:
     )
 
 
-def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _load(path: Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], bool]:
+    """Arrays, and whether another process can read one image of them without unpacking all."""
     try:
         with open_plain(path) as file:
             if not zipfile.is_zipfile(file):
                 raise DataError("it is broken, or no .npz file (a zip of arrays)")
             with zipfile.ZipFile(file) as archive:
-                held = {info.filename: info.file_size for info in archive.infolist()}
+                held = {info.filename: info for info in archive.infolist()}
                 wanted = {name: held[f"{name}.npy"] for name in names if f"{name}.npy" in held}
-                _require_room(sum(wanted.values()), os.fstat(file.fileno()).st_size)
-                return {name: _array(archive, f"{name}.npy", n) for name, n in wanted.items()}
+                unpacked = sum(info.file_size for info in wanted.values())
+                _require_room(unpacked, os.fstat(file.fileno()).st_size)
+                large = [info for info in wanted.values() if info.file_size > IN_MEMORY]
+                in_place = all(info.compress_type == zipfile.ZIP_STORED for info in large)
+                return {n: _array(archive, file, info) for n, info in wanted.items()}, in_place
     except (DataError, NotPlainError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     except Exception as error:
@@ -180,18 +192,38 @@ def _require_room(unpacked: int, packed: int) -> None:
         )
 
 
-def _array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, file: BinaryIO, info: zipfile.ZipInfo) -> np.ndarray:
     """One array; the zip's checksum covers it, since it is read to its end."""
-    with archive.open(member) as stream:
-        if size <= mapped_tensor.limit():
+    if info.file_size > IN_MEMORY and info.compress_type == zipfile.ZIP_STORED:
+        return _in_place(archive, file, info)
+    with archive.open(info) as stream:
+        if info.file_size <= mapped_tensor.limit():
             return np.lib.format.read_array(stream, allow_pickle=False)
-        with tempfile.NamedTemporaryFile(prefix="sycam-", suffix=".npy", delete=False) as file:
+        with tempfile.NamedTemporaryFile(prefix="sycam-", suffix=".npy", delete=False) as unpacked:
             try:
-                shutil.copyfileobj(stream, file, 1 << 20)
-                file.flush()
-                return np.load(file.name, mmap_mode="r", allow_pickle=False)
+                shutil.copyfileobj(stream, unpacked, 1 << 20)
+                unpacked.flush()
+                return np.load(unpacked.name, mmap_mode="r", allow_pickle=False)
             finally:
-                os.unlink(file.name)  # what is mapped stays until it is let go
+                os.unlink(unpacked.name)  # what is mapped stays until it is let go
+
+
+def _in_place(archive: zipfile.ZipFile, file: BinaryIO, info: zipfile.ZipInfo) -> np.ndarray:
+    """An array that is stored as it is, mapped where it lies in the file."""
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        form = np.lib.format
+        header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+        shape, by_column, dtype = header(stream)
+        start = stream.tell()
+        while stream.read(1 << 20):
+            pass
+    if dtype.hasobject or start + dtype.itemsize * math.prod(shape) > info.file_size:
+        raise ValueError(f"{info.filename} is no plain array of its length")
+    file.seek(info.header_offset + _LENGTHS)
+    name, extra = struct.unpack("<HH", file.read(4))
+    begin = info.header_offset + _LENGTHS + 4 + name + extra + start
+    return np.memmap(file, dtype, "r", begin, shape, "F" if by_column else "C")
 
 
 def _pixels(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:

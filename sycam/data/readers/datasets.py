@@ -20,7 +20,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from sycam.data.image_set import ImageSet, drawing_range, groups_of
+from sycam.data.image_set import ImageSet, groups_of
 from sycam.data.pictures import flattened
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.reader import Frame, Reader
@@ -96,11 +96,10 @@ class DatasetReader(Reader):
             None if made.masks is None else made.masks[0],
         )
 
-    def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    @property
+    def draws_range(self) -> bool:  # type: ignore[override]
         """See :class:`~sycam.data.reader.Reader`."""
-        if self.reading == Preprocessing():
-            return drawing_range(images)
-        return self.reading.scale(images.shape[1])
+        return self.reading == Preprocessing()
 
 
 def open_dataset(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -41,12 +42,35 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *DICOM, *N
 LABELS = "labels.csv"
 
 
+@dataclass(frozen=True, eq=False)
+class FilesBelow(Sequence[Path]):
+    """Paths of files below a folder, each made when it is asked for: kept, they would take more
+    memory than all else that is known of an image."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Path]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | Sequence[Path]:
+        if isinstance(index, slice):
+            return FilesBelow(self.folder, self.names[index])
+        return self.folder / self.names[index]
+
+
 @dataclass(eq=False)
 class FileReader(Reader):
     """Reads image files.
 
     Attributes:
-        files: their paths.
+        files: their paths; see :class:`FilesBelow`.
         labels: one a file (None: missing); or None.
         label_table: the table that the labels come from, for messages.
         truth: what marks the object; or None.
@@ -55,7 +79,7 @@ class FileReader(Reader):
 
     place: str
     names: tuple[str, ...]
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     reading: Preprocessing
     labels: Sequence[int | None] | None = None
     label_table: Path | None = None
@@ -163,7 +187,7 @@ def folder_reader(
     reader = FileReader(
         place=str(folder),
         names=tuple(names),
-        files=tuple(folder / name for name in names),
+        files=FilesBelow(folder, tuple(names)),
         reading=reading,
         labels=known,
         label_table=table,
@@ -235,7 +259,7 @@ def table_reader(
     return FileReader(
         place=str(table),
         names=tuple(entries),
-        files=tuple(table.parent / name for name in entries),
+        files=FilesBelow(table.parent, tuple(entries)),
         reading=reading,
         labels=[label for label, _ in entries.values()] if "label" in columns else None,
         label_table=table,

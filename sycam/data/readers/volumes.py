@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sycam.data.image_set import drawing_range
 from sycam.data.pictures import UnreadablePictureError
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.reader import Frame, Reader
@@ -50,6 +49,8 @@ class VolumeReader(Reader):
     complaint: Callable[[Sequence[str], int], str] | None = None
     groups: Sequence[str] | None = None
     note: str = ""
+    in_place: bool = True
+    draws_range = True  # intensities have no range of their own
 
     def __post_init__(self) -> None:
         if self.reading.size is not None:
@@ -103,10 +104,6 @@ class VolumeReader(Reader):
         if self.complaint is None:
             return super().without_mask(names, count)
         return self.complaint(names, count)
-
-    def drawn(self, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Intensities have no range of their own: that of these volumes is drawn."""
-        return drawing_range(images)
 
 
 def sides(shape: Sequence[int]) -> str:

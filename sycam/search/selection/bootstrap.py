@@ -10,11 +10,11 @@ import numpy as np
 from sycam.metrics import Metric
 from sycam.search.selection.rules import DEFAULT_RULE, in_own_order, winners
 from sycam.search.selection.select import Candidate, in_order, paired_scores
+from sycam.support.shelf import blocks
 
 RESAMPLES = 1000
 SHOWN = 5
 _VALUES = 20_000_000  # elements of one array at once
-_WEIGHTS = 2_000_000  # of images in samples at once, so that memory does not grow with images
 
 
 @dataclass(frozen=True)
@@ -174,13 +174,12 @@ def resampled(
     count = scores.shape[1]
     rng = np.random.default_rng(seed)
     step = max(1, _VALUES // (5 * len(scores)))
-    part = max(1, _WEIGHTS // count)
     chosen, gaps = [], []
     for start in range(0, resamples, step):
         folds = np.random.default_rng(seed + start)
-        end = min(resamples, start + step)
-        for first in range(start, end, part):
-            size = min(part, end - first)
+        # In parts, so that memory does not grow with images.
+        for part in blocks(min(step, resamples - start), count):
+            size = part.stop - part.start
             drawn = rng.multinomial(count, np.full(count, 1 / count), size=size)
             weights = drawn.T.astype(float)
             chosen.append(winners(scores, costs, weights, rule, folds))

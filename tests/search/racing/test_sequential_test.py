@@ -12,16 +12,10 @@ from sycam.grammar.sampling import all_expressions
 from sycam.metrics import Road, find_metric
 from sycam.scoring.blocks import cell_blocks, image_blocks
 from sycam.scoring.scorer import Score
+from sycam.search.racing.prediction import PRIOR, VARIATES, Field, Predictor, Sampled
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Race
-from sycam.search.racing.sequential_test import (
-    PRIOR,
-    VARIATES,
-    Bounds,
-    Sampled,
-    SequentialTest,
-    _Field,
-    _Predictor,
-)
+from sycam.search.racing.sequential_test import Bounds, SequentialTest
+from sycam.support import shelf
 
 SPACE = all_expressions(load_grammar("gradient"), 3)
 FORMULAS = SPACE[:16] + SPACE[60:80]  # of cost 1, 2 and 3
@@ -40,9 +34,9 @@ def drops(test, leader, seen, leaders, peers) -> bool:
     return test.drops(*given)
 
 
-def predictor(leader, peers, count: int) -> _Predictor:
+def predictor(leader, peers, count: int) -> Predictor:
     """From the first images."""
-    known = _Field.of(leader[:, None], peers[..., None])
+    known = Field.of(leader[:, None], peers[..., None])
     return known.predictor(Sampled.of(np.isfinite(cells(leader[:count], len(leader)))))
 
 
@@ -148,7 +142,7 @@ def test_estimates_are_those_of_ordinary_least_squares():
     """By hand: fit on the images seen, predict the others, average; at the end all is known."""
     leader, peers, rival = alike()
     gaps = leader - rival
-    variates = _Field.of(leader[:, None], peers[..., None]).variates[:, 0]
+    variates = Field.of(leader[:, None], peers[..., None]).variates[:, 0]
     design = np.column_stack([np.ones(200), variates])
     weights = np.linalg.lstsq(design[:50], gaps[:50], rcond=None)[0]
     filled = np.r_[gaps[:50], design[50:] @ weights]
@@ -181,8 +175,8 @@ def test_estimates_of_cells_are_those_of_generalised_least_squares(count):
     others from the fit and from the residuals of cells of the same image."""
     leader, *peers = in_levels(0)
     gaps, seen = leader - in_levels(1)[0], seen_cells(60, count)
-    found = _Field.of(leader, np.array(peers)).predictor(Sampled.of(seen))
-    levels = _Field.of(leader, np.array(peers))._levels(found.design)
+    found = Field.of(leader, np.array(peers)).predictor(Sampled.of(seen))
+    levels = Field.of(leader, np.array(peers))._levels(found.design)
     whole = np.kron(np.eye(60), levels)
     design, known = found.design.reshape(180, -1), seen.ravel()
     inverse = np.linalg.inv(whole[np.ix_(known, known)])
@@ -203,7 +197,7 @@ def test_estimates_of_cells_are_those_of_generalised_least_squares(count):
 def test_what_peers_exceed_by_chance_is_what_their_estimates_do():
     """All orders at once, against one by one, with the images in their places."""
     leader, *peers = in_levels(2)
-    known = _Field.of(leader, np.array(peers[:6]))
+    known = Field.of(leader, np.array(peers[:6]))
     sampled = Sampled.of(seen_cells(60, 90))
     found, gaps = known.predictor(sampled), known.gaps - known.gaps.mean((1, 2), keepdims=True)
     orders = np.random.default_rng(3).random((60, 3)).argsort(0)
@@ -211,10 +205,29 @@ def test_what_peers_exceed_by_chance_is_what_their_estimates_do():
     for order, column in zip(orders.T, figures.T, strict=True):
         place = order.argsort()
         levels = known._levels(found.design)
-        there = _Predictor(found.design[place], levels, sampled)
+        there = Predictor(found.design[place], levels, sampled)
         for one, figure in zip(gaps, column, strict=True):
             mean, error = there.estimate(one[place])
             assert figure == pytest.approx(mean / error)
+
+
+def test_of_many_images_the_same_is_said_in_parts(monkeypatch):
+    """With room for few numbers at once, and for none in memory."""
+    leader, *peers = in_levels(2)
+    sampled = Sampled.of(seen_cells(60, 90))
+    orders = np.random.default_rng(3).random((60, 20)).argsort(0)
+    gaps = np.where(sampled.kinds[sampled.kind], leader - in_levels(4)[0], np.nan)
+
+    def said() -> tuple:
+        known = Field.of(leader, np.array(peers))
+        chance = known.chance(sampled, 0.2, orders)
+        return (*known.predictor(sampled).estimate(gaps), chance, np.abs(known.variates))
+
+    whole = said()
+    monkeypatch.setattr(shelf, "AT_ONCE", 200)
+    monkeypatch.setattr(shelf, "IN_MEMORY", 0)
+    for ours, theirs in zip(said(), whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
 def test_sixteen_images_suffice_where_peers_tell_the_rest_but_not_without_them():

@@ -16,6 +16,7 @@ from sycam.search import Candidate, select
 from sycam.search.selection.bootstrap import resampled, stability
 from sycam.search.selection.power import MOST, images_for, power
 from sycam.search.selection.rules import RULES
+from sycam.support import shelf
 
 ROAD, DELETION = find_metric("road"), find_metric("deletion")
 TEXTS = ("G", "relu(G)", "abs(G)", "mean(G)", "max(G)", "mean(relu(G))", "max(A)", "mean(A)")
@@ -41,6 +42,18 @@ def test_a_clear_winner_always_wins(rule):
     assert winner is found[3]
     assert (said.share, said.winners, said.contenders[0].expression) == (1.0, 1, "mean(G)")
     assert json.loads(json.dumps(dataclasses.asdict(said)))["contenders"][0]["share"] == 1.0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_samples_in_parts_choose_as_all_at_once(monkeypatch, rule):
+    rng = np.random.default_rng(7)
+    scores = rng.normal(0, 0.1, (12, 40)) + rng.normal(0, 0.3, 40)
+    given = scores, rng.integers(1, 4, 12), rule, 3, 90
+    whole = resampled(*given)
+    monkeypatch.setattr(shelf, "AT_ONCE", 40 * 7)  # 7 samples
+    parts = resampled(*given)
+    np.testing.assert_array_equal(parts.wins, whole.wins)
+    assert parts.optimism == pytest.approx(whole.optimism, abs=1e-15)
 
 
 def test_two_equals_share_the_wins_and_the_known_get_none():
