@@ -52,6 +52,18 @@ def test_what_stays_is_divided_as_what_is_read(folder):
     same(source.staying().whole(), source.whole())
 
 
+def test_volumes_stay_and_are_drawn_as_those_that_were_chosen(tmp_path):
+    """From the lowest to the highest intensity of the volumes chosen, not of all."""
+    volumes = np.random.default_rng(2).normal(0, 1, (20, 1, 4, 9, 8)).astype(np.float32)
+    volumes *= np.arange(1, 21)[:, None, None, None, None]
+    np.savez(tmp_path / "v.npz", images=volumes, masks=volumes[:, 0] > 1, labels=np.arange(20) % 3)
+    source = open_images(tmp_path / "v.npz")
+    pairs = list(zip(split(source.staying(), COUNTS, 3), split(source, COUNTS, 3), strict=True))
+    for streamed, read in pairs:
+        same(streamed, read)
+    assert pairs[0][0].mean != pairs[1][0].mean
+
+
 def test_a_part_is_read_only_when_it_is_looked_at():
     asked: list[list[int]] = []
 

@@ -14,6 +14,7 @@ from PIL import Image
 import sycam
 import sycam.workers.worker as worker_room
 from sycam.data.images import load_images, open_images
+from sycam.data.readers import archive
 from sycam.events import ignore
 from sycam.language import parse
 from sycam.methods import ALWAYS, find_method
@@ -25,6 +26,7 @@ from sycam.scoring.scoring import IN_PROCESS
 from sycam.workers.remote_scorer import RemoteScoring
 from sycam.workers.streaming import SHARD, StreamedContext, StreamedEvidence
 from sycam.workers.team import Team
+from sycam.workers.unmeasured import Unmeasured
 
 FORMULAS = [parse(text) for text in ("mean(G)", "max(A) * mean(G)", "A * mean(G)")]
 
@@ -129,8 +131,34 @@ def test_masks_in_a_folder_are_read_by_workers(factory, folder, apart):
         np.testing.assert_allclose(theirs.scores[cell], scores, atol=1e-6)
 
 
-def test_what_takes_passes_of_its_own_is_measured_by_the_run(factory, folder, apart):
+def test_what_takes_passes_of_its_own_is_measured_by_workers(factory, folder, apart, tmp_path):
     given = factory, "4", str(folder), ["score-cam"], ["road"]
     ours, theirs = sycam.evaluate(*given), sycam.evaluate(*given, executor=apart)
     for cell, scores in ours.scores.items():
         np.testing.assert_allclose(theirs.scores[cell], scores, atol=1e-6)
+    images, leaves = open_images(folder).staying().whole(), {"masked_scores", "gradients"}
+    explained = ExplainedNetwork.prepare(factory, "4", images)
+    whole, _ = explained.measure(images, leaves=leaves)
+    seen, _ = RemoteScoring(Team(apart), tmp_path).measure(explained, images, ignore, leaves)
+    assert isinstance(seen, StreamedEvidence)
+    part = slice(3, 12)
+    there = seen.subset(part).leaves["masked_scores"]
+    torch.testing.assert_close(there, whole.leaves["masked_scores"][part])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_archives_are_read_in_place_or_their_pixels_are_sent(
+    factory, apart, tmp_path, monkeypatch, save
+):
+    """No worker unpacks all images for the few that it scores."""
+    monkeypatch.setattr(archive, "IN_MEMORY", 100)
+    pixels = np.random.default_rng(4).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    save(tmp_path / "all.npz", images=pixels)
+    given = factory, "4", str(tmp_path / "all.npz"), ["grad-cam"], ["road"]
+    ours, theirs = sycam.evaluate(*given), sycam.evaluate(*given, executor=apart)
+    for cell, scores in ours.scores.items():
+        np.testing.assert_allclose(theirs.scores[cell], scores, atol=1e-6)
+    some = open_images(tmp_path / "all.npz").staying().whole().subset(range(4, 12))
+    sent = Unmeasured.of(some, (), True, tmp_path)
+    assert (sent.pixels is None) == (save is np.savez)
+    assert sent.content() == sent.bytes_of(some)

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from sycam import cli
-from sycam.data.images import load_images
+from sycam.data.images import load_images, open_images
+from sycam.data.readers import archive as archive_room
 from sycam.errors import DataError, OptionError
 from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
@@ -40,6 +41,30 @@ def test_colour_and_grey(tmp_path):
     assert np.array_equal(grey.picture(1), np.repeat(GREY[1][..., None], 3, axis=2))
     again = load_images(archive(tmp_path, images=GREY[..., None]), mean=[0.25], std=[0.25])
     assert grey.digests == again.digests
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_arrays_are_mapped_where_they_are_stored(tmp_path, monkeypatch, order):
+    monkeypatch.setattr(archive_room, "IN_MEMORY", 100)
+    path = tmp_path / "stored.npz"
+    labels = np.array([2, 0, 1], np.uint8)
+    np.savez(path, labels=labels, images=np.asarray(COLOUR, order=order))
+    source = open_images(path)
+    assert isinstance(source.reader.pixels, np.memmap)
+    assert not isinstance(source.reader.labels, np.memmap)  # 3 bytes
+    whole = source.whole()
+    packed = load_images(archive(tmp_path, images=COLOUR, labels=labels))
+    assert torch.equal(whole.images, packed.images)
+    assert whole.digests == packed.digests
+    data = bytearray(path.read_bytes())
+    place = data.find(np.asarray(COLOUR, order=order).tobytes(order)[:16])
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="CRC"):
+        open_images(path)
+    path.write_bytes(data[: place + 100])
+    with pytest.raises(DataError, match=r"no \.npz file"):
+        open_images(path)
 
 
 def test_more_channels_than_a_picture_has(tmp_path):
