@@ -107,7 +107,7 @@ class Journal:
             if good < os.fstat(self._file.fileno()).st_size:
                 self._file.truncate(good)
             if good == 0:
-                self._write(header)
+                self._write(checked_line(header))
         except OSError as error:
             self.close()
             raise RunError(f"cannot use journal '{path}': {error}") from None
@@ -208,26 +208,29 @@ class Journal:
         """Record a finished batch; it is on disk when this returns."""
         if self._file is None:
             raise RunError(f"journal '{self.path}' lacks scores of {', '.join(names)}")
-        entries = [
-            {
-                "name": name,
-                "scores": score.values.tolist(),
-                "degenerate": score.degenerate,
-                "finite": score.finite,
-            }
-            | (
-                {"flat": np.flatnonzero(score.flat).tolist()}
-                if score.degenerate and score.flat is not None
-                else {}
+        texts = (
+            _text(
+                {
+                    "name": name,
+                    "scores": score.values.tolist(),
+                    "degenerate": score.degenerate,
+                    "finite": score.finite,
+                }
+                | (
+                    {"flat": np.flatnonzero(score.flat).tolist()}
+                    if score.degenerate and score.flat is not None
+                    else {}
+                )
             )
             for name, score in zip(names, scores, strict=True)
-        ]
-        self._write({"time": round(time.time(), 3), "stage": stage, "candidates": entries})
+        )
+        # Candidate by candidate: numbers of Python take twice the room of their text.
+        head = _text({"time": round(time.time(), 3), "stage": stage})[:-1]
+        self._write(_checked(b'%s,"candidates":[%s]}' % (head, b",".join(texts))))
         for name, score in zip(names, scores, strict=True):
             self._know(name, stage, score)
 
-    def _write(self, record: dict) -> None:
-        line = checked_line(record)
+    def _write(self, line: bytes) -> None:
         try:
             if self._file.write(line) < len(line):
                 raise OSError("the disk took only a part of a line")
@@ -247,7 +250,15 @@ class Journal:
 
 def checked_line(record: Mapping[str, Any]) -> bytes:
     """A record as a line of a journal, with its checksum and its end."""
-    text = json.dumps(record, separators=(",", ":")).encode()
+    return _checked(_text(record))
+
+
+def _text(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def _checked(text: bytes) -> bytes:
+    """The text of a record as a line."""
     return text[:-1] + _check(text) + b"\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -181,6 +182,12 @@ class Field:
             directions = directions[strength > 1e-6 * max(1.0, float(strength[0]))]
         variates = (directions.T * math.sqrt(leader.size)).reshape(*leader.shape, -1)
         return cls(gaps, variates)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest difference in any cell."""
+        parts = blocks(len(self.gaps), self.gaps[0].size)
+        return max(float(np.abs(self.gaps[part]).max()) for part in parts)
 
     def predictor(self, sampled: Sampled) -> Predictor:
         """From the cells seen."""

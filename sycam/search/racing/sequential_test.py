@@ -153,7 +153,7 @@ class SequentialTest:
         known = self._field(leader, peers)
         mean, _ = known.predictor(sampled).estimate(leader - seen)
         gains = (self.bounds - leader)[np.isnan(seen)]
-        gains = np.where(np.isfinite(gains), gains, np.abs(known.gaps).max()).clip(0)
+        gains = np.where(np.isfinite(gains), gains, known.largest).clip(0)
         # Of k cells, n of M seen at random miss all with probability (1 - n / M) ** k at most: of
         # one image, whose cells are seen in turn, with less than of as many images.
         hits = min(total - count, math.log(self.delta / 2) / math.log1p(-count / total))
