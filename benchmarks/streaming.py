@@ -64,13 +64,16 @@ class Simulated:
 
     def _scores(self, text: str, order: Any) -> np.ndarray:
         """Of one candidate: images are harder or easier for all, and formulas differ by less."""
-        hard = np.random.default_rng(zlib.crc32(order.shard.digest.encode())).normal(0.2, 0.1, 64)
+        image = zlib.crc32(order.shard.digest.encode())
+        hard = np.random.default_rng(image).normal(0.2, 0.1, 64)
         good = np.random.default_rng(zlib.crc32(text.encode())).normal(0.0, 0.03)
         each = hard[order.start : order.stop] + good
-        if order.levels is None:
-            return each + self._chance.normal(0, 0.05, each.shape)
-        noise = self._chance.normal(0, 0.05, order.levels.shape)
-        return (each[:, None] + noise) / LEVELS
+        levels = each[:, None] if order.levels is None else order.levels
+        # Whoever asks, and whenever: noise that content decides.
+        asked = zlib.crc32(f"{text} {order.start}".encode() + levels.tobytes(), image)
+        noise = np.random.default_rng(asked).normal(0, 0.05, levels.shape)
+        scores = (each[:, None] + noise) / (1 if order.levels is None else LEVELS)
+        return scores[:, 0] if order.levels is None else scores
 
 
 def draw(folder: Path, count: int, size: int) -> None:

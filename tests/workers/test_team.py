@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,7 @@ def test_auto_is_a_worker_for_each_gpu_of_a_run_on_cuda(monkeypatch, device, wor
 
     def made(count, devices):
         begun.extend(devices[i % len(devices)] if devices else "" for i in range(count))
-        return Fickle
+        return lambda: SimpleNamespace(submit=lambda *_: Future())
 
     monkeypatch.setattr(hiring, "processes", made)
     with scoring_by(workers, devices=(device,)):
