@@ -246,8 +246,8 @@ def _main_directions(apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     squares, vectors = np.linalg.eigh(products)
     strength = np.sqrt(squares[::-1][:VARIATES].clip(0))
     least = np.finfo(float).tiny
-    directions = [
+    pieces = [
         vectors[:, ::-1][:, :VARIATES].T @ apart[:, part] / np.maximum(strength, least)[:, None]
         for part in parts
     ]
-    return strength, np.concatenate(directions, 1)
+    return strength, np.concatenate(pieces, 1)
