@@ -128,7 +128,8 @@ def test_methods_lists_every_method_with_formula_and_paper(capsys):
     assert rows["mi-grad-cam"]["formula"] == "mean(G) * normalize(MI)"
     assert rows["mi-grad-cam"]["reads"] == ["A", "G", "MI"]
     assert rows["grad-cam-elementwise"]["sort"] == "heat"
-    assert rows["eigen-cam"]["cost"] is None
+    assert rows["eigen-cam"]["cost"] == 2
+    assert rows["kpca-cam"]["cost"] is None
     code, text, _ = sycam(capsys, "methods")
     assert code == 0
     text = " ".join(text.split())

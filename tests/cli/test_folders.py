@@ -78,7 +78,7 @@ def test_other_held_out_images_are_measured_although_all_else_is_the_same(tmp_pa
     assert run(images[6:10], notify=notes.append).record.created == first.record.created
     assert any("nothing is measured again" in str(note) for note in notes)
     other = run(images[8:12])
-    assert other.validation.winner.heldout != first.validation.winner.heldout
+    assert other.validation.winner.scores != first.validation.winner.scores
     with torch.no_grad():
         small_network[0].weight.mul_(0.5)
     with pytest.raises(RunError, match="holds another run"):
