@@ -153,7 +153,7 @@ def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(apart), (tail, 1 - tail))
     # Of values that nearly all are one the quantile may lie on the wrong side of it.
-    return Interval(mean, mean - max(0.0, float(high)) * spread, mean - min(0.0, low) * spread)
+    return Interval(mean, mean - max(0.0, float(high)) * spread, mean - min(0.0, float(low)) * spread)
 
 
 def caution(scores: Sequence[np.ndarray]) -> str | None:
