@@ -151,9 +151,9 @@ def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
         errors = resampled.std(-1, ddof=1).clip(_LEAST_ERROR * spread)
         apart.append((resampled.mean(-1) - mean) / errors)
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(apart), (tail, 1 - tail))
+    low, high = map(float, np.quantile(np.concatenate(apart), (tail, 1 - tail)))
     # Of values that nearly all are one the quantile may lie on the wrong side of it.
-    return Interval(mean, mean - max(0.0, float(high)) * spread, mean - min(0.0, float(low)) * spread)
+    return Interval(mean, mean - max(0.0, high) * spread, mean - min(0.0, low) * spread)
 
 
 def caution(scores: Sequence[np.ndarray]) -> str | None:

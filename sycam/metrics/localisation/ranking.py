@@ -104,8 +104,9 @@ class EnergyPointingGame(Localisation):
     )
     formula = r"\frac{\sum_{i \in M} L_i}{\sum_i L_i}"
     traps = (
-        "Heat on one pixel of the object is enough for 1: it rewards sparse maps, and powers "
-        "of a map (`square`), and does not see how much of the object is found. Large objects score high by chance."
+        "Heat on one pixel of the object is enough for 1: it rewards sparse maps, and powers of a "
+        "map (`square`), and does not see how much of the object is found. Large objects score "
+        "high by chance."
     )
 
     def score(self, maps: Tensor, context: Context) -> Tensor:
