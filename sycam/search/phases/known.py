@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sycam.events import Note, Notify, Stage, Step
 from sycam.evidence import ignores_target
@@ -126,10 +126,11 @@ def combine(
     def hopeful(expression: Expression) -> bool:
         return agnostic or not ignores_target(expression.leaves)
 
+    def heads_of(those: Iterable[Expression]) -> dict[str, list[Expression]]:
+        return {layer: found[:1] for layer, found in combinations.leaders(those).items()}
+
     formulas = [c.require_expression() for c in leading]
-    heads = {layer: best[:1] for layer, best in combinations.leaders(formulas).items()}
-    able = combinations.leaders(e for e in formulas if hopeful(e))
-    able = {layer: best[:1] for layer, best in able.items()}
+    heads, able = heads_of(formulas), heads_of(filter(hopeful, formulas))
 
     def best(*of_layers: int) -> list[Expression]:
         """The best that reads so many layers, of what may win and is still in the race."""
