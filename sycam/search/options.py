@@ -49,9 +49,10 @@ class SearchOptions:
 
     Attributes:
         mode: ``"race"``: candidates are dropped as soon as a test says that they lose, and guided
-            proposals follow where budget remains after the cost bound; ``"exact"``: every distinct
-            candidate up to the cost bound, dropping only what provably cannot win; ``"guided"``:
-            as race, with proposals from the second cost on.
+            proposals follow where budget remains after the cost bound, and with several layers
+            from the middle of the budget on; ``"exact"``: every distinct candidate up to the cost
+            bound, dropping only what provably cannot win; ``"guided"``: as race, with proposals
+            from the second cost on.
         max_cost: highest cost of an expression that is enumerated.
         budget: when to stop; also as text, ``"90s"``, ``"20m"``, ``"2h"``, which the whole command
             keeps to, or a number of candidates.

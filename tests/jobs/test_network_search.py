@@ -218,7 +218,7 @@ def test_what_combines_leading_published_cams_is_scored_before_the_enumeration(t
 
 
 @pytest.mark.slow
-def test_a_combination_is_simplified_where_the_budget_ends_in_the_enumeration(tmp_path):
+def test_a_combination_is_simplified_where_the_enumeration_does_not_end(tmp_path):
     """It costs more than what was enumerated, and so do its simpler forms."""
     out = tmp_path / "run"
     result = sycam.synthesize(
@@ -226,7 +226,26 @@ def test_a_combination_is_simplified_where_the_budget_ends_in_the_enumeration(tm
         heldout=6, out=out,
     )  # fmt: skip
     assert result.certificate.stopped == "budget"
-    assert result.certificate.entered == {"combined": 2, "exhaustive": 36, "simplified": 1}
+    assert result.certificate.entered == {
+        "combined": 2, "exhaustive": 18, "guided": 16, "constants": 2, "simplified": 2,
+    }  # fmt: skip
+    done = sycam.verify(out, network(), images())
+    assert done.holds, [check for check in done.checks if not check.holds]
+
+
+def test_the_enumeration_leaves_half_of_the_budget_to_proposals(tmp_path):
+    """Of several layers there are more formulas of one layer than any budget reaches: proposals
+    from what leads, which win, came after them and so never."""
+    out = tmp_path / "run"
+    result = sycam.synthesize(
+        network(), ["7", "1"], images(), "deletion", "network", budget=25, search_images=12,
+        heldout=6, out=out, constants=False,
+    )  # fmt: skip
+    entered = result.certificate.entered
+    # Of 25 a twentieth is kept for simpler forms, and two combinations came before: half of 21.75.
+    assert entered["exhaustive"] == 11
+    assert entered["guided"] == 11
+    assert "guided" in (out / "candidates.csv").read_text()
     done = sycam.verify(out, network(), images())
     assert done.holds, [check for check in done.checks if not check.holds]
 

@@ -13,6 +13,7 @@ from sycam.search.racing.race import Race
 
 _FOR_REFINEMENT = 0.1  # of the budget, for constants and simpler forms
 _FOR_SIMPLER = 0.05  # of the budget
+_FOR_PROPOSALS = 0.5  # of what is left when the enumeration of several layers begins
 
 
 class Allowance:
@@ -22,8 +23,9 @@ class Allowance:
         race: where candidates are scored.
         options: with a budget whose clock is running.
         script: of a recorded search, which is played again; the budget counts if None.
-        combines: whether formulas are combined before the enumeration, so that the leading one may
-            have simpler forms that were not enumerated, wherever the budget ends.
+        combines: whether formulas of several layers are combined, before the enumeration and by
+            the proposals after it, so that the leading one may have simpler forms that were not
+            enumerated, wherever the budget ends.
 
     Attributes:
         entered: candidates by phase.
@@ -36,14 +38,19 @@ class Allowance:
         self.race, self.board, self.budget = race, race.board, options.budget
         self.script, self._constants = script, options.constants
         self.entered: dict[str, int] = {}
+        self._spent_before = (0.0, 0)  # seconds and candidates, when the enumeration began
+
+    def begin_enumeration(self) -> None:
+        """The enumeration begins. Of several layers it has but a share of what is left: formulas
+        of one layer are many, and what is proposed from the best of each is more likely to win."""
+        self._spent_before = self.budget.elapsed, self.count
 
     def room(self, batch: Sequence[Expression], phase: str) -> int:
         """How many of a batch may enter."""
         if self.script is not None:
             return max(0, self.script.entered.get(phase, 0) - self.entered.get(phase, 0))
         if self.budget.candidates is not None:
-            reserve = self._reserved(phase) * self.budget.candidates
-            return max(0, math.ceil(self.budget.candidates - reserve) - self.count)
+            return max(0, math.ceil(self._end(phase)) - self.count)
         new = sum(self._is_new(e, phase) for e in batch)
         if not new or not self.spent(phase, new):
             return len(batch)
@@ -66,8 +73,7 @@ class Allowance:
         if self.budget.candidates is not None:
             return self.count >= self.budget.candidates
         seconds = new * self.board.pace * self.scores_each(phase)
-        allowed = self.limit * (1 - self._reserved(phase))
-        return self.budget.elapsed + seconds > allowed
+        return self.budget.elapsed + seconds > self._end(phase)
 
     def reach(self, resumed: int) -> int:
         """How many candidates of the enumeration can be expected to enter.
@@ -96,6 +102,16 @@ class Allowance:
     def count(self) -> int:
         """Candidates that entered."""
         return sum(self.entered.values())
+
+    def _end(self, phase: str) -> float:
+        """Seconds, or candidates, of the budget at which a phase ends."""
+        in_candidates = self.budget.candidates is not None
+        whole = self.budget.candidates if in_candidates else self.limit
+        end = whole * (1 - self._reserved(phase))
+        if phase == EXHAUSTIVE and self.combines:
+            begun = self._spent_before[in_candidates]
+            end -= _FOR_PROPOSALS * max(0.0, end - begun)
+        return end
 
     def _reserved(self, phase: str) -> float:
         """Share of the budget that a phase leaves to those after it."""

@@ -65,7 +65,10 @@ class Search:
         self.combines = guide is not None and len(enumerator.grammar.sites) > 1
         self.allowance = Allowance(race, options, script, self.combines)
         self.outcome = outcome = Outcome(phases=self.allowance.entered)
-        self.progress = Progress(self.allowance, enumerator, outcome, self.max_cost, notify)
+        proposes = guide is not None
+        self.progress = Progress(
+            self.allowance, enumerator, outcome, self.max_cost, notify, proposes
+        )
         self.known = KnownMethods(self.allowance, outcome, self.progress, notify)
         self.entrance = Entrance(
             self.allowance, enumerator, outcome, self.progress.report, options.forgets
@@ -144,6 +147,7 @@ class Search:
 
     def _exhaustive(self) -> None:
         self.notify(Stage("Enumerating expressions"))
+        self.allowance.begin_enumeration()
         stream = self._bounded()
         ahead = self._ahead(stream)
         self.notify(Stage("Scoring candidates"))
@@ -157,6 +161,12 @@ class Search:
                 if coming:
                     coming.popleft()
                 self.entrance.enter(item, EXHAUSTIVE)
+        except StoppedError as reason:
+            spent = not self.combines or self.allowance.spent(GUIDED, 1)
+            if str(reason) != BUDGET or spent:
+                raise
+            # Its share is spent. What was enumerated and not scored may still be proposed.
+            self._stream = chain(ahead, self._stream)
         finally:
             self.board.foresee(())
 
@@ -194,7 +204,7 @@ class Search:
                 yield new
 
     def _guided(self) -> None:
-        self.notify(Stage("Searching beyond the cost bound"))
+        self.notify(Stage("Proposing formulas"))
         guide = self.make_guide(self._stream)
         metric = self.race.metric
         try:

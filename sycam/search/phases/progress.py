@@ -21,6 +21,7 @@ class Progress:
         outcome: of the search so far.
         max_cost: up to which all candidates are enumerated.
         notify: is told.
+        proposes: whether proposals follow the enumeration, which spend what is left of the budget.
 
     Attributes:
         recorded: names that the journal knew before the search began.
@@ -33,7 +34,9 @@ class Progress:
         outcome: Outcome,
         max_cost: int,
         notify: Notify,
+        proposes: bool,
     ):
+        self.proposes = proposes
         self.allowance, self.enumerator, self.outcome = allowance, enumerator, outcome
         self.race, self.board, self.budget = allowance.race, allowance.board, allowance.budget
         self.max_cost, self.notify = max_cost, notify
@@ -104,11 +107,13 @@ class Progress:
             cost: of its last formula.
         """
         elapsed = self.budget.elapsed
-        if self.budget.candidates is not None:
-            share = self.allowance.count / max(1, min(self._planned, self.budget.candidates))
+        whole = self.budget.candidates or math.inf
+        if self.budget.seconds is not None:
+            share = (elapsed - self._begun) / max(self.allowance.limit - self._begun, 1e-6)
         else:
-            passed = (elapsed - self._begun) / max(self.allowance.limit - self._begun, 1e-6)
-            share = max(self.allowance.count / max(1, self._planned), passed)
+            share = self.allowance.count / whole
+        if not self.proposes:
+            share = max(share, self.allowance.count / max(1, min(self._planned, whole)))
         finished, each = self.race.finished, self.board.pace * self.allowance.scores_each(phase)
         front = pareto_front(finished, self.race.metric)
         self.notify(
