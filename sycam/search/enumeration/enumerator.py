@@ -113,8 +113,10 @@ class Enumerator:
             )
         self.grammar, self.equivalence = grammar, equivalence
         self.invariance, self.size = invariance, size
-        layers = {name: Probe(one, confirm, depth) for name, one in (sites or {}).items()}
-        self.probe = Probe(leaves, confirm, depth, layers)
+        sites = sites or {}
+        share = 1 / (len(sites) + 1)
+        layers = {name: Probe(one, confirm, depth, share=share) for name, one in sites.items()}
+        self.probe = Probe(leaves, confirm, depth, layers, share)
         self.levels: list[Level] = []
         self._merges = equivalence in (BY_VALUES, BY_BOTH)
         self._bank: dict[str, dict[int, dict[Expression, None]]] = {s: {} for s in grammar.symbols}

@@ -12,7 +12,7 @@ from sycam.heatmaps.evaluate import leaf_value
 from sycam.language import Expression
 from sycam.language.computing import compute
 
-KEPT_BYTES = 3 * 2**30  # values kept for reuse; beyond, they are computed again when needed
+KEPT_BYTES = 2 * 2**30  # values kept for reuse; beyond, they are computed again when needed
 
 
 class Probe:
@@ -25,6 +25,7 @@ class Probe:
         depth: of the layer's grid, 1 for images.
         sites: of formulas that name the layers that they read, the probe of each layer; ``leaves``
             are then those of any of them.
+        share: of the values that all probes of an enumeration keep.
     """
 
     def __init__(
@@ -33,13 +34,14 @@ class Probe:
         confirm: int = 1,
         depth: int = 1,
         sites: Mapping[str, Probe] | None = None,
+        share: float = 1.0,
     ):
         self.leaves = {name: t.detach().double().cpu() for name, t in leaves.items()}
         self.activations = self.leaves["activations"]
         self.first = len(self.activations) - confirm  # images that equality is first seen on
         self.depth = depth
         self.sites = dict(sites or {})
-        self._kept = KeptValues(KEPT_BYTES)
+        self._kept = KeptValues(int(share * KEPT_BYTES))
 
     def values_alike(self, expressions: Sequence[Expression]) -> Tensor:
         """Values ``[B, n, ...]`` of expressions of one operator and typing, and of arguments on the

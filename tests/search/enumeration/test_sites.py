@@ -40,6 +40,19 @@ def test_each_layer_has_its_own_candidates_and_none_merges_with_anothers(evidenc
     assert {str(e) for e in single} == {str(e) for e in found if e.sites == ("1",)}
 
 
+def test_the_layers_share_the_memory_for_values(evidence, monkeypatch):
+    """Each had as much as one layer alone: a search of six might take 18 GiB."""
+    whole = [str(e) for e in enumerator(*evidence.layers).candidates(3) if not isinstance(e, Level)]
+    room = 100_000
+    monkeypatch.setattr("sycam.search.enumeration.probe.KEPT_BYTES", room)
+    frugal = enumerator(*evidence.layers)
+    assert [str(e) for e in frugal.candidates(3) if not isinstance(e, Level)] == whole
+    probes = [frugal.probe, *frugal.probe.sites.values()]
+    kept = [sum(v.nbytes for v in probe._kept.values.values()) for probe in probes]
+    assert all(kept[1:])
+    assert sum(kept) <= room
+
+
 @pytest.mark.slow
 def test_pairs_of_layers_follow_at_the_cost_of_both(evidence):
     levels = []
