@@ -61,6 +61,8 @@ class Certificate:
         delta, tolerance: of a race.
         known: how many published CAMs and controls saw each stage's images; None where all saw
             all.
+        enumerated: expressions and levels enumerated when proposals took over; None where the
+            enumeration came to its end before, or all of the budget's.
     """
 
     mode: str
@@ -91,11 +93,12 @@ class Certificate:
     tolerance: float | None = absent()
     known: tuple[Count, ...] | None = absent()
     whole: FormulaFigure | None = absent()
+    enumerated: CandidateCount | None = absent()
 
     @property
     def script(self) -> Script:
         """How far the search went, to be played again."""
-        return Script(self.entered, self.settling, self.known)
+        return Script(self.entered, self.settling, self.known, self.enumerated)
 
 
 def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult) -> Certificate:
@@ -133,6 +136,7 @@ def certificate_of(problem: Problem, options: SearchOptions, found: SearchResult
         tolerance=options.tolerance_of(metric, problem.context.scale.spread) if raced else None,
         known=outcome.known_counts,
         whole=_figure(found.whole),
+        enumerated=outcome.enumerated,
     )
 
 

@@ -39,6 +39,8 @@ class Outcome:
         pace: measured seconds of a candidate on an image; 0 where nothing was measured.
         settling: batches that bringing back took.
         guided: what the guided phase did, by kind of proposal.
+        enumerated: expressions and levels enumerated when proposals took over from an enumeration
+            that was not at its end; None where they did not.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Outcome:
     settling: int = 0
     pace: float = 0.0
     guided: dict = field(default_factory=dict)
+    enumerated: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class Script:
         entered: candidates by phase.
         settling: batches that bringing candidates back took.
         known: published CAMs and controls that saw each stage's images; None for all.
+        enumerated: as of :class:`Outcome`.
     """
 
     entered: Mapping[str, int]
     settling: int = 0
     known: tuple[int, ...] | None = None
+    enumerated: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from sycam.events import Interrupted, Note, Notify, Stage, ignore
 from sycam.language import Expression
@@ -78,6 +78,7 @@ class Search:
         self._stream = enumerator.candidates(
             self.max_cost if guide is None else deepest(enumerator.grammar)
         )
+        self._enumerated: list[Expression | Level] = []
 
     def run(self, known: Sequence[Method], guesses: Sequence[Expression] = ()) -> Outcome:
         """Score the known methods, then search until one of the ends is reached.
@@ -165,14 +166,26 @@ class Search:
             spent = not self.combines or self.allowance.spent(GUIDED, 1)
             if str(reason) != BUDGET or spent:
                 raise
-            # Its share is spent. What was enumerated and not scored may still be proposed.
-            self._stream = chain(ahead, self._stream)
+            self._hand_over()
         finally:
             self.board.foresee(())
+
+    def _hand_over(self) -> None:
+        """The enumeration has spent its share: what it found and did not score may be proposed.
+
+        How far it looked ahead depends on the pace, and which expression stands for a class on how
+        far it looked.
+        """
+        if self.script is not None and self.script.enumerated is not None:
+            missing = max(0, self.script.enumerated - len(self._enumerated))
+            self._enumerated += islice(self._stream, missing)
+        self.outcome.enumerated = len(self._enumerated)
+        self._stream = chain(self._enumerated, self._stream)
 
     def _bounded(self) -> Iterator[Expression | Level]:
         """The enumeration up to the cost bound."""
         for item in self._stream:
+            self._enumerated.append(item)
             yield item
             if isinstance(item, Level) and item.cost == self.max_cost:
                 return
