@@ -23,7 +23,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/sycam synthesize --metric road --layer auto --budget 3m --search-images 64 --heldout-images 256
+	$(BIN)/sycam synthesize --metric road --layer auto --budget 300 --search-images 64 --heldout-images 256
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
