@@ -81,9 +81,7 @@ def test_layers_that_a_formula_names_stay_as_they_are():
     assert set(find_method("zoo:demo-road").sites) == {"features", "features.1", "features.5"}
     network = open_network("demo").module
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    at_its_layer = CAM(
-        network, "smooth(cam[features.5](G)) * cam[features](G) + cam[features.1](smooth(G))"
-    )
+    at_its_layer = CAM(network, str(find_expression("zoo:demo-road")))
     assert torch.equal(CAM(network, "zoo:demo-road")(images), at_its_layer(images))
     layered = CAM(network, "features.5", "zoo:resnet20-layer2-road")
     assert torch.equal(layered(images), CAM(network, "features.5", "smooth(relu(G))")(images))
