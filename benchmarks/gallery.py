@@ -83,11 +83,14 @@ MOBILENET = Found(
 # make demo
 DEMO = Found(
     lambda: open_network("demo"),
-    ("features", "features.5"),
+    ("features", "features.5", "features.1"),
     {
         "Grad-CAM, last layer": "grad-cam@features",
         "LayerCAM, features.5": "layer-cam@features.5",
-        "SyCAM: smooth(symlog(G)), features.5": "smooth(cam[features.5](symlog(G)))",
+        "SyCAM: sum of three layers": (
+            "cam[features.5](smooth(G)) + cam[features.1](smooth(G)) + "
+            "square(cam[features](mean(G) / sum(A)))"
+        ),
     },
 )
 
