@@ -2,14 +2,16 @@
 
     python benchmarks/published.py [opti-cam adcc wsol] [--weights resnet50.pth]
         [--images ILSVRC/val --boxes boxes.csv] [--count 5000] [--device cuda]
-    python benchmarks/published.py --network lite0 --images val227
+    python benchmarks/published.py --network lite0|squeezenet --images val227
+        [--methods grad-cam,score-cam]
 
 The tables are of ResNet-50 (torchvision's first weights, ``--weights IMAGENET1K_V1`` where they can
 be fetched) on the 50,000 validation images of ILSVRC 2012: a folder with a folder for each class,
 or a ``.csv`` table of files and labels. Boxes are a table ``file,x0,y0,x1,y1``. Without weights
 they are random, without images noise is shown: then the figures say no more than that this runs.
-The second command has real ones of another network, on 200 validation images (``SYCAM_DATA``),
-which are not to be compared with the tables one by one.
+The second command has real ones of other networks, on 200 validation images (``SYCAM_DATA``),
+which are not to be compared with the tables one by one. ``--count`` draws the same images first,
+however many: those of a long method are the first of a short one's.
 
 Three things move such figures, and are said with each table: where the mask multiplies (in pixels,
 the normalisation following inside the network, or in the network's normalised input), which
@@ -35,7 +37,8 @@ from sycam.data.images import ImageSet, load_images
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, SHORT = 224, 256  # of the crop in the centre, and of the short side before
-RESNET50, LITE0 = "resnet50", "lite0"
+RESNET50 = "resnet50"
+SMALL = {"lite0": ("head", 224), "squeezenet": ("fire9", 227)}  # of pixels: last layer, side
 VAL227 = Path("val227")  # the 200 images
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS, NORMALISED = "pixels", "normalised"
@@ -130,7 +133,7 @@ class Given:
     """What the figures are of.
 
     Attributes:
-        network: which takes normalised images; EfficientNet-Lite0 pixels, whatever the scale.
+        network: which takes normalised images; those of ``SMALL`` pixels, whatever the scale.
         layer: the last of its convolutions, as in all three tables.
         images: pixels in 0..1, with labels, and with boxes where these are known.
         real: whether network and images are.
@@ -165,19 +168,21 @@ def given(options: argparse.Namespace) -> Given:
     from torchvision_ops import import_torchvision  # its compiled operators may not load
 
     import_torchvision()
-    lite0 = options.network == LITE0
+    small = options.network in SMALL
+    layer, expected = SMALL.get(options.network, ("layer4", SIDE))
+    side = options.side or expected
     source = (
-        f"{ROOT / 'benchmarks' / 'networks' / 'lite0.py'}:lite0" if lite0
+        f"{ROOT / 'benchmarks' / 'networks' / options.network}.py:{options.network}" if small
         else f"torchvision:resnet50@{options.weights or 'random'}"
     )  # fmt: skip
     if options.images == VAL227:
-        images = validation_images(options.side)
+        images = validation_images(side)
     elif options.images is None:
-        pixels = (natural_images(options.count or 8, options.side) * 0.2 + 0.5).clamp(0, 1)
+        pixels = (natural_images(options.count or 8, side) * 0.2 + 0.5).clamp(0, 1)
         images = ImageSet.from_arrays(pixels, torch.arange(len(pixels)))
     else:
         images = load_images(
-            options.images, size=options.side, resize=SHORT * options.side // SIDE,
+            options.images, size=side, resize=SHORT * side // SIDE,
             interpolation="bilinear", labels=options.labels, boxes=options.boxes, classes=1000,
         )  # fmt: skip
     if options.count is not None:
@@ -185,11 +190,11 @@ def given(options: argparse.Namespace) -> Given:
         images = images.subset(order[: options.count].tolist())
     return Given(
         sycam.open_network(source).module,
-        "head" if lite0 else "layer4",
+        layer,
         images,
-        (lite0 or options.weights is not None) and options.images is not None,
+        (small or options.weights is not None) and options.images is not None,
         options.device,
-        lite0,
+        small,
     )
 
 
@@ -247,15 +252,17 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
-    parser.add_argument("--network", choices=(RESNET50, LITE0), default=RESNET50)
+    parser.add_argument("--network", choices=(RESNET50, *SMALL), default=RESNET50)
     parser.add_argument("--weights", help="file of a state dict, or torchvision's name of them")
     parser.add_argument("--images", type=Path, help="folder, table, .npz file, or val227")
     parser.add_argument("--labels", default="auto", help="how folders are classes: sorted, names")
     parser.add_argument("--boxes", type=Path, help="table file,x0,y0,x1,y1, for wsol")
     parser.add_argument("--count", type=int, help="images, drawn; all if not said")
-    parser.add_argument("--side", type=int, default=SIDE)
+    parser.add_argument("--side", type=int, help="the network's if not said")
     parser.add_argument("--scale", choices=(PIXELS, NORMALISED), help="in place of the paper's")
-    parser.add_argument("--cheap", action="store_true", help=f"without {', '.join(EXPENSIVE)}")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--cheap", action="store_true", help=f"without {', '.join(EXPENSIVE)}")
+    chosen.add_argument("--methods", help="rows of the tables, with commas; all if not said")
     parser.add_argument("--device")
     return parser
 
@@ -266,13 +273,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = set(options.tables) - set(TABLES)
     if unknown:
         parser.error(f"no table {', '.join(sorted(unknown))}; expected {', '.join(TABLES)}")
+    tables = {name: TABLES[name] for name in options.tables or TABLES}
+    rows = {method for table in tables.values() for method in table.rows}
+    wanted = set(options.methods.split(",")) if options.methods else rows
+    if unknown := wanted - rows:
+        parser.error(f"no row {', '.join(sorted(unknown))}; expected {', '.join(sorted(rows))}")
+    if options.cheap:
+        wanted -= set(EXPENSIVE)
     subject = given(options)
     if not subject.real:
         print("Without weights and images the figures say no more than that this runs.\n")
-    for name in options.tables or TABLES:
-        table = TABLES[name]
+    for name, table in tables.items():
         scale = PIXELS if subject.pixels else options.scale or table.scale
-        methods = [m for m in table.rows if not (options.cheap and m in EXPENSIVE)]
+        methods = [method for method in table.rows if method in wanted]
+        if not methods:
+            continue
         ours = measured(table, methods, subject, scale)
         said = [f"Ours on {len(subject.images)} images, in per cent, in brackets the published."]
         if BOXES not in table.columns.values():
