@@ -10,6 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
+from sycam.language import parse
 from sycam.testing import isolated_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,7 @@ def test_own_metric(away):
 def test_own_grammar(away):
     space = run(ROOT / "notebooks" / "own_grammar.ipynb")
     small, wide = space["small"], space["wide"]
+    assert space["positive"].holds_with_other_numbers(parse(small.best.expression))
     assert small.best.heldout.mean < wide.best.heldout.mean
 
 

@@ -128,6 +128,14 @@ class Grammar:
         """Whether the space holds the expression, up to the order of commutative arguments."""
         return self.start in self._symbols_of(expression, {})
 
+    def holds_with_other_numbers(self, expression: Expression) -> bool:
+        """Whether the space holds the expression but for the values of its numbers.
+
+        A number stands for any other, and may be a factor of whatever the space holds: this is
+        what is left of a formula of the space once its numbers are tuned.
+        """
+        return self.start in self._symbols_of(expression, {}, any_number=True)
+
     def holds(self, expression: Expression) -> bool:
         """Whether the space holds the expression, or the saliency map of it."""
         if expression in self:
@@ -136,16 +144,25 @@ class Grammar:
         weighs = expression.sort in (WEIGHT, MAP, HEAT)
         return weighs and any(apply(op.name, expression) in self for op in at_one)
 
-    def _symbols_of(self, expression: Expression, known: dict) -> frozenset[str]:
+    def _symbols_of(
+        self, expression: Expression, known: dict, any_number: bool = False
+    ) -> frozenset[str]:
+        """The symbols that derive it, kept in ``known``."""
         if expression in known:
             return known[expression]
-        children = [self._symbols_of(child, known) for child in expression.children]
+        children = [self._symbols_of(child, known, any_number) for child in expression.children]
+        operator, owners = expression.operator, frozenset[str]()
         orders = [children]
-        if COMMUTATIVE in expression.operator.laws:
+        if COMMUTATIVE in operator.laws:
             orders.append(children[::-1])
-        owners: frozenset[str] = frozenset()
+        if any_number and operator.symbol == "*":
+            for child, other in zip(expression.children, children[::-1], strict=True):
+                owners |= frozenset() if child.operator.value is None else other
         for production in self.productions:
-            if production.operator is expression.operator and any(
+            same = production.operator is operator or (
+                any_number and None not in (production.operator.value, operator.value)
+            )
+            if same and any(
                 all(a in c for a, c in zip(production.arguments, order, strict=True))
                 for order in orders
             ):

@@ -25,7 +25,8 @@ def simpler(expression: Expression, grammar: Grammar) -> list[Expression]:
     Args:
         expression: a whole formula.
         grammar: the space, which formulas of it stay in. Numbers that were tuned are in no grammar:
-            of a formula that holds one, what is left need not be in it either.
+            a formula that holds some stays in it but for their values. One that is outside anyway,
+            such as a guess, need not stay in it.
 
     >>> from sycam.grammar import load_grammar
     >>> from sycam.language import parse_weights
@@ -33,7 +34,8 @@ def simpler(expression: Expression, grammar: Grammar) -> list[Expression]:
     >>> [str(one) for one in made]
     ['mean(A)', 'relu(G)', 'G * mean(A)']
     """
-    inside = expression in grammar
+    spaces = (grammar.__contains__, grammar.holds_with_other_numbers)
+    holds = next((holds for holds in spaces if holds(expression)), None)
     limit = complexity(expression)
     made = [
         variant
@@ -41,7 +43,7 @@ def simpler(expression: Expression, grammar: Grammar) -> list[Expression]:
         if complexity(variant) < limit and _whole(variant, expression)
     ]
     made.sort(key=lambda variant: (complexity(variant), variant.sort_key()))
-    return [variant for variant in made if variant in grammar or not inside]
+    return [variant for variant in made if holds is None or holds(variant)]
 
 
 def simplified(

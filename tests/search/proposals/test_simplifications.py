@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sycam.grammar import load_grammar
+from sycam.grammar import load_grammar, read_grammar
 from sycam.language import parse, parse_weights
 from sycam.metrics import find_metric
 from sycam.scoring.scorer import Score
@@ -13,6 +13,18 @@ from sycam.search.proposals.simplifications import simpler, simplified
 
 GRADIENT = load_grammar("gradient")
 NETWORK = load_grammar("network").at(("layer1", "layer4"))
+POSITIVE = read_grammar(
+    """
+    ?start: factor
+          | start "*" factor -> mul
+    ?factor: "relu" "(" signed ")" -> relu
+           | "softmax" "(" signed ")" -> softmax
+    ?signed: "mean" "(" map ")" -> mean
+           | "max" "(" map ")" -> max
+    ?map: "G" -> gradients
+    %ignore " "
+    """
+)
 ROAD = find_metric("road")
 
 
@@ -32,9 +44,19 @@ def test_wrappers_factors_and_addends_are_dropped_one_at_a_time():
 
 def test_nothing_leaves_the_grammar_but_what_is_left_of_a_formula_outside():
     assert left_of("y * mean(G)") == {"mean(G)"}  # the score alone is no formula
+    assert left_of("y * exp(mean(G))") == {"exp(mean(G))", "y * mean(G)"}
+    assert left_of("relu(max(G)) * softmax(mean(G))", POSITIVE) == {
+        "relu(max(G))", "softmax(mean(G))",
+    }  # fmt: skip
+
+
+def test_with_tuned_numbers_a_formula_stays_in_the_grammar_but_for_their_values():
     assert parse("mean(G) + 0.37 * max(A)") not in GRADIENT
     assert left_of("mean(G) + 0.37 * max(A)") == {
         "mean(G)", "0.37 * max(A)", "mean(G) + 0.37", "mean(G) + max(A)",
+    }  # fmt: skip
+    assert left_of("relu(max(G)) * softmax(5.8 * mean(G))", POSITIVE) == {
+        "relu(max(G))", "softmax(5.8 * mean(G))", "relu(max(G)) * softmax(mean(G))",
     }  # fmt: skip
 
 
