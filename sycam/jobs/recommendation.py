@@ -334,6 +334,7 @@ class _Comparison:
         the next best; where the time is not limited, all."""
         by_name = {m.name: m for m in self.methods}
         rivals = [c for c in ranked if c.kind != CONTROL]
+        rivals = [c for c in rivals if c.eligible] or rivals
         controls = [c for c in ranked if c.kind == CONTROL][:1]
         best = rivals[0]
         habit = [c for c in ranked if is_habit(by_name[c.name])]
@@ -399,6 +400,8 @@ class _Comparison:
                     kind=c.kind,
                     layer=self._layer(c),
                     figure=c.mean,
+                    flat=c.score.degenerate,
+                    eligible=c.eligible,
                     heldout=None if row is None else row.heldout,
                     against=None if row is None else row.against,
                 )

@@ -28,6 +28,7 @@ from sycam.validation.validate import Validation
 
 COLUMNS = (
     "place", "method", "layer", "kind", "ranking", "heldout", "low", "high", "behind", "p_holm",
+    "flat",
 )  # fmt: skip
 SHOWN = 12  # rows of the ranking on a terminal
 IMAGES_SHOWN = 4
@@ -54,6 +55,8 @@ class Ranked:
         kind: one of :data:`sycam.methods.KINDS`.
         layer: the layer that it reads; empty where it reads all of them, or none.
         figure: on the ranking images, or on those of them that it saw.
+        flat: on how many of these its map ranks nothing.
+        eligible: whether these are few enough, and its scores finite, for it to be recommended.
         heldout: on the other images; None where it was not measured there.
         against: the recommended method compared with it there; None for itself, and where it was
             not measured.
@@ -65,6 +68,8 @@ class Ranked:
     kind: str
     layer: str
     figure: float
+    flat: int
+    eligible: bool
     heldout: Interval | None
     against: Comparison | None
 
@@ -72,6 +77,13 @@ class Ranked:
     def where(self) -> str:
         """Method and layer, for people."""
         return f"{self.name} at {self.layer}" if self.layer else self.name
+
+    @property
+    def unfit(self) -> str:
+        """Why it is not recommended whatever its figure; empty where it might be."""
+        if self.eligible:
+            return ""
+        return f"flat on {self.flat} image{'s' * (self.flat != 1)}" if self.flat else "not finite"
 
     @property
     def level(self) -> bool:
@@ -142,29 +154,33 @@ class Recommendation:
         return next((r for r in measured if r.layer == self.layers[0]), None)
 
     @property
+    def _rivals(self) -> list[Ranked]:
+        """Those that may be recommended."""
+        return [row for row in self.rows if row.kind != CONTROL and row.eligible]
+
+    @property
     def best_per_layer(self) -> dict[str, Ranked]:
         """The best of each layer on the ranking images, the deepest first."""
-        ranked = [row for row in self.rows if row.place is not None and row.kind != CONTROL]
+        ranked = [row for row in self._rivals if row.place is not None]
         found = {layer: [r for r in ranked if r.layer == layer] for layer in self.layers}
         return {layer: rows[0] for layer, rows in found.items() if rows}
 
     @property
     def verdict(self) -> str:
         """What to use, and why, in a few sentences."""
-        best = self.best
+        best, usual, rivals = self.best, self.usual, self._rivals
+        everybody = ", what everybody uses" if usual is best else ""
         said = [
-            f"Use {best.where}: {self.metric} {_interval(best.heldout)} on "
+            f"Use {best.where}{everybody}: {self.metric} {_interval(best.heldout)} on "
             f"{self.validation.images} images that did not choose it"
         ]
-        rivals = [r for r in self.rows if r.kind != CONTROL]
+        if best.unfit:
+            said.append(f"But it is {best.unfit} that rank, and no other that was scored is better")
         if level := [r.where for r in rivals if r.level]:
             said.append(f"Level with it, as far as these images can tell: {_some(level)}")
         if ahead := [r.where for r in rivals if r.ahead]:
             said.append(f"Ahead of it in hindsight: {_some(ahead)}")
-        usual = self.usual
-        if usual is best:
-            said.append("That is what everybody uses")
-        elif usual is not None:
+        if usual is not None and usual is not best:
             said.append(f"{usual.where}, what everybody uses, has {self._beside(usual)}")
         if _class_agnostic(best):
             others = [r for r in rivals if r.place is not None and not _class_agnostic(r)]
@@ -308,7 +324,7 @@ class Recommendation:
             values = (
                 row.place, row.name, row.layer or None, row.kind, row.figure,
                 held and held.mean, held and held.low, held and held.high,
-                against and against.difference.mean, against and against.p_holm,
+                against and against.difference.mean, against and against.p_holm, row.flat,
             )  # fmt: skip
             rows.append(dict(zip(COLUMNS, values, strict=True)))
         return rows
@@ -317,7 +333,8 @@ class Recommendation:
         """A ``pandas.DataFrame`` of the ranking: ``place``, ``method``, ``layer``, ``kind``, the
         figure ``ranking`` on the ranking images, the figure ``heldout`` on others with the ends
         ``low`` and ``high`` of its 95 % interval, by how much it is ``behind`` the recommended
-        method there, and the Holm-corrected ``p_holm`` of that.
+        method there, the Holm-corrected ``p_holm`` of that, and on how many ranking images its
+        map is ``flat``.
 
         Raises:
             OptionError: pandas is not installed.
@@ -336,7 +353,7 @@ class Recommendation:
                 row.name,
                 row.layer or "all",
                 f"{row.figure:.4f}",
-                _interval(row.heldout),
+                row.unfit or _interval(row.heldout),
                 "" if row.against is None else _briefly(row.against),
             )
             for i, row in enumerate(self.rows)
@@ -358,7 +375,7 @@ class Recommendation:
         )
 
     def _beside(self, row: Ranked) -> str:
-        figure = _interval(row.heldout)
+        figure = _interval(row.heldout) + (f" ({row.unfit})" if row.unfit else "")
         if row.against is None:
             return figure
         gain = row.against.difference

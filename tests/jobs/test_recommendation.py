@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import runpy
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 import sycam
@@ -83,6 +85,35 @@ def test_a_control_that_is_no_worse_is_said(small_network):
     given = recommend(small_network, images, "road", "3", budget="1h")
     assert "A control, " in given.verdict
     assert "these images tell little" in given.verdict
+
+
+def test_a_flat_map_is_neither_recommended_nor_level_with_what_is():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 2),
+    )  # fmt: skip
+    network[4].weight.data = -network[4].weight.data.abs()  # nothing speaks for a class
+    images = ImageSet.from_arrays(torch.rand(8, 3, 16, 16))
+    given = recommend(network, images, "average-drop", "1", search_images=4, heldout=4, budget=None)
+    rows = {row.name: row for row in given.rows}
+    flat = rows["grad-cam"]
+    assert (flat.flat, flat.eligible, flat.unfit) == (4, False, "flat on 4 images")
+    assert (rows["lafam"].flat, rows["lafam"].eligible) == (0, True)
+    assert given.best.eligible
+    assert given.best_per_layer == {"1": given.best}
+    beside = [s.partition(": ")[2] for s in given.verdict.split(". ") if s.startswith("Level with")]
+    named = {name for said in beside for name in re.split(", | and ", said)}
+    assert named
+    assert not named & {row.where for row in given.rows if not row.eligible}
+    assert f"grad-cam at 1, what everybody uses, has {flat.heldout.mean:.3f}" in given.verdict
+    assert "(flat on 4 images)" in given.verdict
+    assert ("grad-cam", "1", "flat on 4 images") in [(a, b, d) for a, b, _, d, _ in given.lines()]
+    assert next(r for r in given.table() if r["method"] == "grad-cam")["flat"] == 4
+    first = replace(given.validation.winner, name=flat.method.name)
+    everybodys = replace(given, validation=replace(given.validation, rows=(first,)))
+    assert everybodys.verdict.startswith("Use grad-cam at 1, what everybody uses: average-drop ")
+    assert "But it is flat on 4 images that rank" in everybodys.verdict
 
 
 @pytest.mark.parametrize("name", ["lafam", "fem", "eigen-cam", "grad-cam", "fullgrad"])
