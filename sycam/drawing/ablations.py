@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sycam.drawing.contours import draw_contour
-from sycam.drawing.overlays import PLAIN, draw_image, in_lines, overlay
+from sycam.drawing.headings import PER_INCH, in_lines
+from sycam.drawing.overlays import PLAIN, draw_image, overlay
 from sycam.drawing.plot import on_any_ground
 from sycam.drawing.style import USUAL, Style
 
@@ -56,7 +57,7 @@ def draw_ablations(views: Sequence[AblatedView], title: str = "", style: Style =
     """
     height, across = views[0].picture.shape[:2]
     each = 0.95 * _SIDE * height / across + _CAPTION
-    title = in_lines(title, int(13 * _SIDE * len(HEADINGS)))
+    title = in_lines(title, int(PER_INCH * _SIDE * len(HEADINGS)))
     top = _TITLE + 0.15 * title.count("\n") if title else 0.1
     figure = Figure(figsize=(_SIDE * len(HEADINGS), each * len(views) + top), layout="constrained")
     FigureCanvasAgg(figure)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sycam.drawing.headings import PER_INCH, in_lines
+
 OURS, KNOWN, CONTROL, MANY = "#0072b2", "#d55e00", "#777777", "#c8ccd0"  # Okabe and Ito's, greys
 GRID, INK = "#eceff1", "#000000"
 ROUND = (1, 2, 2.5, 5, 10)  # what ticks are apart, times a power of ten
@@ -41,5 +43,6 @@ def dress(axis: Axes, x: str, y: str) -> None:
 def entitle(figure: Figure, title: str) -> Figure:
     """The figure with a title over the whole of it, if there is one."""
     if title:
+        title = in_lines(title, int(PER_INCH * figure.get_figwidth()))
         figure.suptitle(title, fontsize=9, parse_math=False)
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sycam.drawing.contours import draw_boxes, draw_contour
+from sycam.drawing.headings import PER_INCH, in_lines
 from sycam.drawing.plot import on_any_ground, written
 from sycam.drawing.style import USUAL, Style
 
 PLAIN = {"xticks": (), "yticks": ()}  # ticks that nobody sees take a fifth of the time
 _SIDE = 2.1  # inches of a panel
 _CAPTION, _LINE = 0.4, 0.12  # above a panel, and a line below
-_SLACK = 3  # characters by which a line may be too long rather than break within a word
 _HEADING = 0.15  # a line of a column's heading, or of the title
 COLDEST = 0.25  # share of the colour where there is no heat, of that where it is hottest
 
@@ -117,7 +116,7 @@ def grid_figure(rows: Sequence[ImageRow], title: str = "", style: Style = USUAL)
     height, across = rows[0].picture.shape[:2]
     above = max(row.caption.count("\n") - 1 for row in rows)  # beyond two lines
     each = 0.92 * _SIDE * height / across + _CAPTION + _LINE * (lines + above)
-    title = in_lines(title, int(13 * width))  # some 13 characters an inch
+    title = in_lines(title, int(PER_INCH * width))
     headings = [in_lines(name) for name in columns]
     top = _HEADING * max([0, *(text.count("\n") - 1 for text in headings)])  # beyond two lines
     top += 0.2 + _HEADING * (title.count("\n") + 1) if title else 0.1
@@ -156,41 +155,3 @@ def draw_image(
         side.set_visible(False)
     axis.patch.set_visible(False)
     axis.set_xlabel(below, fontsize=7, labelpad=2, parse_math=False)
-
-
-def in_lines(name: str, width: int = 26) -> str:
-    """A long text on several lines of about one length, broken after spaces, of which none before
-    an operator; of a word that is longer than a line, after an opening bracket or a comma, never
-    within a name.
-
-    >>> print(in_lines("cam[features.5](G) + cam[features.1](smooth(G))"))
-    cam[features.5](G) +
-    cam[features.1](smooth(G))
-    """
-    words = [
-        re.split(r"(?<=[(,])", word) if len(word) >= width + _SLACK else [word]
-        for word in re.split(r" (?![-+*/] )", name)
-    ]
-    fewest = len(_filled(words, width))
-    # Not filled to the full width: the last line would be a scrap.
-    return "\n".join(next(f for w in range(1, width + 1) if len(f := _filled(words, w)) <= fewest))
-
-
-def _filled(words: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lines that are shorter than a width where that can be, of words in their pieces."""
-    lines = [""]
-    for pieces in words:
-        for piece, gap in zip(pieces, (" ", *("" for _ in pieces[1:])), strict=True):
-            if lines[-1] and len(lines[-1]) + len(piece) >= width:
-                lines.append("")
-                gap = ""
-            lines[-1] += (gap if lines[-1] else "") + piece
-    return lines
-
-
-def shortened(text: str, length: int) -> str:
-    """A long text without its middle: ends tell names of files and formulas apart."""
-    if len(text) <= length:
-        return text
-    kept = length - 1
-    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sycam.events import Event, Note, Notify, Stage, each, ignore
+from sycam.events import Event, Note, Notify, Stage, each, ignore, once
 from sycam.evidence import Layers
 from sycam.export import suggested_base
 from sycam.grammar import Grammar
@@ -138,7 +138,7 @@ def synthesize(  # noqa: PLR0913 (public)
             validated.append(event)
 
     with Watcher(console, _first(metric) if console else "") as watch:
-        tell_all = each(keep, watch, notify)
+        tell_all = once(each(keep, watch, notify))
         try:
             with scoring_by(workers, executor, tell_all, devices) as scoring:
                 result = _derived(asked, search, budget, out, scoring, tell_all)

@@ -277,7 +277,7 @@ def _split(
     """The images divided into the numbers asked for, or as many as there are."""
     if search_images is None and heldout is None and 4 <= len(images) < 2 * LEAST:
         half = len(images) // 2
-        some = f"{argument('search_images', half)}, {argument('heldout', len(images) - half)}"
+        some = f"{argument('search_images', half)} and {argument('heldout', len(images) - half)}"
         raise DataError(
             f"there are only {len(images)} images; at least {LEAST} to search on and {LEAST} held "
             f"out are taken unless you say how many; give more images, or {some}"

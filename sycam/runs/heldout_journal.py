@@ -43,12 +43,12 @@ def conduct_of(problem: Problem, search: SearchOptions, folder: Path, pace: floa
             replaces=True,
         )
 
-    images, unseen, reserved = None, len(problem.unseen), 0.0
+    images: int | None = None
+    unseen, reserved = len(problem.unseen), 0.0
     if pace and not math.isinf(budget.left):
         evidence = budget.evidence(pace)
-        fitting = int(_ALMOST * budget.left * unseen / evidence.least)
-        if fitting < unseen:
-            images = min(unseen, max(FEWEST, fitting))
+        fitting = max(FEWEST, int(_ALMOST * budget.left * unseen / evidence.least))
+        images = fitting if fitting < unseen else None
         reserved = evidence.adaptive * (images or unseen) / unseen
     return Conduct(
         left=lambda: budget.left,

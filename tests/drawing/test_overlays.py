@@ -86,12 +86,13 @@ def test_files_are_not_explained_by_a_run_on_tensors(tmp_path):
 
 
 def test_the_title_touches_no_heading_and_no_row_another():
-    """It stood on a heading of three lines."""
+    """It stood on a heading of three lines, and the name of a layer went beyond the picture."""
+    layer = "grad-cam@blocks.8._project_conv.static_padding"
     long = "smooth(smooth(relu(symsqrt(G / (abs(min(G)) * sum(A)))))) + smooth(relu(G) * max(A))"
     row = ImageRow(
         np.zeros((32, 32, 3), np.uint8), "heldout[3]\nclass 4 (99%)",
-        {name: np.zeros((32, 32), np.float32) for name in (long, "grad-cam")},
-        {"grad-cam": "iou 1"},
+        {name: np.zeros((32, 32), np.float32) for name in (long, layer)},
+        {layer: "iou 1"},
     )  # fmt: skip
     for title in ("iou of the winner on held-out images: 0.487", "a long title " * 20):
         figure = grid_figure([row, row], title)
@@ -103,6 +104,7 @@ def test_the_title_touches_no_heading_and_no_row_another():
         assert len(titles) == 1
         assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
         assert all(box.y0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
 
 
 def test_each_box_has_an_outline_of_its_own():

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 import sycam
 from sycam.cli import app
 from sycam.data import demo
+from sycam.language import parse
+from sycam.language.latex import to_latex
 from sycam.networks import open_network
 from sycam.problem.images import demo_images
 from sycam.report.asked import command_of
@@ -142,6 +144,12 @@ def test_mathematics_holds_nothing_but_mathematics(latex):
     tags = set(re.findall(r"<([a-z]+)", made))
     assert tags <= {"math", "mrow", "mi", "mo", "mn", "mtext", "mfrac", "code", "mstyle"}
     assert not re.search(r"<[^>]*(href|style=|class=|on\w+=)", made)
+
+
+def test_a_layers_name_is_set_without_the_backslashes_of_latex():
+    latex = to_latex(parse("cam[blocks.8._project_conv](mean(G))"))
+    assert r"blocks.8.\_project\_conv" in latex
+    assert "<mtext>blocks.8._project_conv</mtext>" in mathml(latex)
 
 
 def test_a_run_that_loses_has_no_winner_or_no_rival_says_so(run, tmp_path):

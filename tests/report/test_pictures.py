@@ -19,7 +19,8 @@ from sycam.cli import app
 from sycam.data import demo
 from sycam.data.images import load_files, open_images
 from sycam.data.preprocessing import Preprocessing
-from sycam.drawing.overlays import PLAIN, draw_image, in_lines, overlay, shortened
+from sycam.drawing.headings import in_lines, shortened
+from sycam.drawing.overlays import PLAIN, draw_image, overlay
 from sycam.drawing.style import Style
 from sycam.errors import OptionError, UnknownNameError
 from sycam.problem.explained_network import ExplainedNetwork
@@ -224,6 +225,9 @@ def test_long_names_are_cut_between_words_and_shortened_in_the_middle():
     formula = "smooth(cam[layer4.2.conv3](relu(mean(G) * symlog(A))))"
     assert in_lines(formula).split("\n")[0] == "smooth("
     assert "".join(in_lines(formula).split()) == formula.replace(" ", "")
+    layer = "blocks.8._project_conv.static_padding"
+    assert max(map(len, in_lines(f"grad-cam@{layer}").split("\n"))) < 26
+    assert "".join(in_lines(f"grad-cam@{layer}").split()) == f"grad-cam@{layer}"
     assert in_lines("mean(relu(G)) * max(A)", 16) == "mean(relu(G)) *\nmax(A)"
     assert shortened("ILSVRC2012_val_00000347_0001.JPEG", 20) == "ILSVRC2012…0001.JPEG"
     assert shortened("short.png", 20) == "short.png"

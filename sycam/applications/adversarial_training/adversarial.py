@@ -15,7 +15,7 @@ from torch import Tensor
 from sycam.applications.pixels import PixelScale
 from sycam.applications.tables import as_text
 from sycam.data.images import ImageSet
-from sycam.drawing.overlays import shortened
+from sycam.drawing.headings import shortened
 from sycam.drawing.perturbations import Attacked, draw_perturbations
 from sycam.drawing.plot import Plot, written
 from sycam.errors import OptionError, RunError

@@ -14,7 +14,7 @@ from sycam.applications.hot_spots.ablation import Ablation, fill_of, without
 from sycam.applications.hot_spots.regions import hot_regions
 from sycam.data.images import ImageSet
 from sycam.drawing.ablations import AblatedView
-from sycam.drawing.overlays import shortened
+from sycam.drawing.headings import shortened
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method
 from sycam.metrics import Context

@@ -9,6 +9,7 @@ from latex2mathml.converter import convert
 from markupsafe import Markup, escape
 
 _WORD = re.compile(r"\\mathrm\{([A-Za-z]{2,})\}")
+_TEXT = re.compile(r"\\text\{[^{}]*\}")
 _SPACE = "{http://www.w3.org/1998/Math/MathML}"
 _ELEMENTS = frozenset(
     ("math", "mrow", "mi", "mo", "mn", "mtext", "msub", "msup", "msubsup", "mfrac", "msqrt",
@@ -31,7 +32,10 @@ def mathml(latex: str) -> Markup:
     """
     try:
         # The converter sets \mathrm letter by letter, which would be read out so.
-        made = convert(_WORD.sub(r"\\operatorname{\1}", latex), display="block")
+        read = _WORD.sub(r"\\operatorname{\1}", latex)
+        # A layer's underscore, which LaTeX wants escaped, it would set with its backslash.
+        read = _TEXT.sub(lambda found: found[0].replace(r"\_", "_"), read)
+        made = convert(read, display="block")
         return _kept(ElementTree.fromstring(made))
     except Exception:  # whatever the converter makes of LaTeX that it does not know
         return Markup("<code>{}</code>").format(latex)

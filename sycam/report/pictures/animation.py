@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from sycam.data.images import ImageSet
-from sycam.drawing.overlays import PLAIN, ImageRow, draw_image, in_lines, overlay
+from sycam.drawing.headings import in_lines
+from sycam.drawing.overlays import PLAIN, ImageRow, draw_image, overlay
 from sycam.drawing.style import USUAL, Style
 from sycam.errors import OptionError, RunError
 from sycam.methods import find_method

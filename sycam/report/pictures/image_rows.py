@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from sycam.data.images import ImageSet
-from sycam.drawing.overlays import ImageRow, shortened
+from sycam.drawing.headings import shortened
+from sycam.drawing.overlays import ImageRow
 from sycam.errors import SycamError
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
