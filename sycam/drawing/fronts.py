@@ -95,8 +95,8 @@ def draw_cost_front(
         axis, [cost for _, cost in placed], [m.figures[0] for m, _ in placed],
         [(m, letters[m]) for m, _ in placed],
     )  # fmt: skip
-    axis.set_xlim(min(costs) - 0.3, last + 0.3)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlim(min(costs + [cost for _, cost in placed]) - 0.3, last + 0.3)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     dress(axis, "cost of the expression", better(goal, higher_is_better))
     lines = [mark.figures[0] for mark in known if mark.cost is None]
     return _finished(figure, title, {axis: labels}, lines)

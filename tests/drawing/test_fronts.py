@@ -50,6 +50,13 @@ def test_score_against_cost(higher):
     assert pixels(draw_cost_front(FRONT[:1], [], "road", higher)).std() > 0
 
 
+def test_costs_are_whole_and_a_published_cam_that_costs_less_than_the_front_is_shown():
+    (single,) = draw_cost_front(FRONT[1:2], [], "road", True).axes[:1]
+    assert [tick for tick in single.get_xticks() if 3.7 <= tick <= 4.3] == [4]
+    axis = draw_cost_front(FRONT[1:2], [Mark("grad-cam", (0.2,), 2)], "road", True).axes[0]
+    assert axis.get_xlim()[0] < 2 < 4 < axis.get_xlim()[1]
+
+
 @pytest.mark.parametrize("goals", [2, 3])
 def test_goal_against_goal_in_one_panel_per_pair(goals):
     names, directions = ["road", "iou", "complexity"][:goals], [True, True, False][:goals]
