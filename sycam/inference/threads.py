@@ -1,4 +1,4 @@
-"""How many threads forward passes take on a CPU: fewer than allowed while that is faster."""
+"""How many threads torch takes on a CPU: fewer than allowed while that is faster."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Threads:
             self._rest(max(PERIOD, RARELY * (time.monotonic() - started)))
         if count < self.most and self._say is not None:
             why = "other work keeps the cores busy" if short else "more do not help"
-            self._say(f"forward passes run on {count} of {self.most} threads: {why}")
+            self._say(f"torch computes on {count} of {self.most} threads: {why}")
             self._say = None
         return seconds
 
@@ -125,9 +125,10 @@ _active: ContextVar[Threads | None] = ContextVar("threads", default=None)
 
 @contextmanager
 def sharing_cores(say: Callable[[str], None]) -> Iterator[None]:
-    """Let forward passes find how many threads are fastest; afterwards torch has as many as before.
+    """Let forward passes, and what else goes through :func:`on_fastest_threads`, find how many
+    threads are fastest; afterwards torch has as many as before.
 
-    Whatever else computes with torch meanwhile takes as many. One block at a time is meant: of two
+    Whatever computes with torch meanwhile takes as many. One block at a time is meant: of two
     in different threads of Python, the later one takes what the earlier left for all there is.
 
     Args:
@@ -143,6 +144,13 @@ def sharing_cores(say: Callable[[str], None]) -> Iterator[None]:
     finally:
         _active.reset(token)
         torch.set_num_threads(threads.most)
+
+
+def on_fastest_threads(kind: Hashable, work: Callable[[], T]) -> T:
+    """Do a piece of work of a CPU, in a block :func:`sharing_cores` on as many threads as are
+    fastest; see :meth:`Threads.run`."""
+    threads = _active.get()
+    return work() if threads is None else threads.run(kind, work)
 
 
 def active_threads() -> Threads | None:

@@ -253,7 +253,7 @@ with sharing_cores(said.append):
     while torch.get_num_threads() > 1 and time.monotonic() - started < 60:
         classifier.probability(images, targets)
     assert torch.get_num_threads() == 1
-assert len(said) == 1 and said[0].startswith("forward passes run on 1 of 2 threads"), said
+assert len(said) == 1 and said[0].startswith("torch computes on 1 of 2 threads"), said
 assert torch.get_num_threads() == 2
 """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sycam.heatmaps import KeptValues, combine
 from sycam.heatmaps.evaluate import leaf_value
+from sycam.inference.threads import on_fastest_threads
 from sycam.language import Expression
 from sycam.language.computing import compute
 
@@ -54,7 +55,10 @@ class Probe:
             torch.stack([self.value(e.children[i]) for e in expressions])
             for i in range(first.operator.arity)
         ]
-        return compute(first, arguments, self.activations, self.depth)
+        kind = (first.operator.name, *(argument.shape for argument in arguments))
+        return on_fastest_threads(
+            kind, lambda: compute(first, arguments, self.activations, self.depth)
+        )
 
     def value(self, expression: Expression) -> Tensor:
         """Value ``[n, ...]`` of one expression, kept or computed."""
