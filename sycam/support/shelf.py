@@ -11,7 +11,7 @@ import torch
 from sycam.support.mapped_tensor import blank
 
 IN_MEMORY = 1 << 22  # bytes of a shelf, or of one array, from which on they lie in files
-AT_ONCE = 1 << 21  # numbers that are computed with together
+AT_ONCE = 1 << 19  # numbers that are computed with together
 _FILE = 1 << 24  # bytes
 _ALIGNED = 64
 

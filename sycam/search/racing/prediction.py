@@ -84,10 +84,12 @@ class Predictor:
             self.unseen[t] = design[:, ~seen].sum(1) - np.einsum(
                 "l,nlq->nq", across, design[:, seen]
             )
-            self.squares[t] = np.einsum("nlq,lm,nmr->nqr", design, self.precision[t], design)
+            some = design[:, seen]
+            precise = np.einsum("lm,nmr->nlr", self.precision[t][np.ix_(seen, seen)], some)
+            self.squares[t] = np.einsum("nlq,nlr->nqr", some, precise)
         kind, each = sampled.kind, np.arange(images)
         self._precision = shelf.zeros((images, *levels.shape))
-        np.take(self.precision, kind, axis=0, out=self._precision)
+        np.take(self.precision, kind, axis=0, out=self._precision, mode="clip")  # no buffer
         self._weighted = shelf.put(np.einsum("nlm,nmq->nlq", self._precision, design))
         self._inverse = np.linalg.pinv(self.squares[kind, each].sum(0), hermitian=True)
         unseen, self._left = self.unseen[kind, each].sum(0), self.left[kind].sum()
@@ -113,33 +115,36 @@ class Predictor:
         Args:
             orders: ``[N,B]`` the place that each image has.
         """
-        parts = blocks(orders.shape[1], self.images)
-        return np.concatenate([self._figures(gaps, orders[:, part]) for part in parts], 1)
-
-    def _figures(self, gaps: np.ndarray, orders: np.ndarray) -> np.ndarray:
-        """The same of so few orders that arrays ``[N,B]`` have room."""
-        kinds = self.sampled.kind[orders]
         images, width, count = self.images, self.design.shape[2], len(gaps)
         squares: np.ndarray = np.zeros((orders.shape[1], width, width))
         unseen: np.ndarray = np.zeros((orders.shape[1], width))
         products: np.ndarray = np.zeros((orders.shape[1], count, width))
         rest: np.ndarray = np.zeros((orders.shape[1], count))
         means: np.ndarray = np.zeros((orders.shape[1], count))
-        parts = blocks(count, images * self.design.shape[1])
-        for t, precision in enumerate(self.precision):
-            here = (kinds == t).T.astype(float)  # [B,N]
-            unseen += here @ self.unseen[t]
-            if not self.sampled.kinds[t].any():
+        few = blocks(orders.shape[1], images)
+        for t, seen in enumerate(self.sampled.kinds):
+            for some in few:
+                here = self._here(t, orders[:, some])
+                unseen[some] += here @ self.unseen[t]
+                squares[some] += (here @ self.squares[t].reshape(images, -1)).reshape(
+                    -1, width, width
+                )
+            if not seen.any():
                 continue
-            squares += (here @ self.squares[t].reshape(images, -1)).reshape(squares.shape)
-            for part in parts:
-                some = gaps[part]
-                weighted = some @ precision  # [D,N,L]
-                each = np.einsum("dnl,nlq->ndq", weighted, self.design).reshape(images, -1)
-                products[:, part] += (here @ each).reshape(-1, len(some), width)
-                rest[:, part] += here @ np.einsum("dnl,dnl->nd", weighted, some)
-                means[:, part] += here @ (some @ self.gains[t]).T
-        largest = max(float(np.abs(gaps[part]).max()) for part in parts)
+            # Only levels that were seen: at first one of them all.
+            precision, design = self.precision[t][np.ix_(seen, seen)], self.design[:, seen]
+            for part in blocks(count, images * max(width, len(precision))):
+                apart = gaps[part][:, :, seen]
+                weighted = apart @ precision  # [D,N,l]
+                each = np.einsum("dnl,nlq->ndq", weighted, design).reshape(images, -1)
+                left = np.einsum("dnl,dnl->nd", weighted, apart)
+                added = (apart @ self.gains[t, seen]).T
+                for some in few:
+                    here = self._here(t, orders[:, some])
+                    products[some, part] += (here @ each).reshape(len(here), -1, width)
+                    rest[some, part] += here @ left
+                    means[some, part] += here @ added
+        largest = max(float(np.abs(one).max()) for one in gaps)
         inverse = np.linalg.pinv(squares, hermitian=True)
         weights = np.einsum("bij,bdj->bdi", inverse, products)
         rest = (rest - (weights * products).sum(-1)).clip(0)
@@ -148,6 +153,10 @@ class Predictor:
         error = np.sqrt(variance * spread.clip(0)[:, None]) / images
         means = (means + np.einsum("bi,bdi->bd", unseen, weights)) / images
         return (means / np.maximum(error, ROUNDING * largest)).T
+
+    def _here(self, kind: int, orders: np.ndarray) -> np.ndarray:
+        """``[B,N]`` 1 for the images that were seen as a kind was, in each order, 0 for others."""
+        return (self.sampled.kind[orders] == kind).T.astype(float)
 
 
 @dataclass
