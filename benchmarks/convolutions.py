@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from sycam.data import demo
-from sycam.inference.acceleration import compiled, folded, keep_freed_memory
+from sycam.inference.acceleration import compiled, folded
+from sycam.inference.freed_memory import keep_freed_memory
 from sycam.inference.winograd import MinimalConvolution, with_minimal_filters
 from sycam.networks.sources.user_file import load_network
 

@@ -1,15 +1,11 @@
-"""Faster forward passes of a fixed network: memory that is kept, batch size, folded batch norms,
-compilation."""
+"""Faster forward passes of a fixed network: batch size, folded batch norms, compilation."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -30,34 +26,6 @@ GPU_SHARE = 1 / 32  # of the GPU's memory for the largest layer's output; severa
 COMPILE_SECONDS = 8.0, 0.15  # to start the compiler, and for each module with parameters
 SAVED = 0.2  # share of torch's own time that a compiled network usually saves
 MARGIN = 1.5  # what compiling must save, as a multiple of what it costs
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt in malloc.h
-KEPT = 2**31 - 1  # bytes at the end of the heap that stay, the most that can be said
-NOT_MAPPED = 2**25  # bytes of a block that comes from the heap, the most that glibc takes
-_TUNED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Let this process keep memory that it freed, where the C library is glibc.
-
-    By default large blocks go back to the system when they are freed, and each page of the next
-    batch's activations is asked for again: a fifth of the time of scoring on a CPU, two fifths
-    where the network is not compiled. What is freed stays for later allocations, up to 2 GiB more
-    than is in use at the time, in each of malloc's arenas. Whoever tunes malloc by the environment
-    is left alone.
-
-    Returns:
-        Whether it was said.
-    """
-    if any(name in os.environ for name in _TUNED):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library, another system
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, NOT_MAPPED) and mallopt(M_TRIM_THRESHOLD, KEPT))
 
 
 def out_of_memory(error: BaseException | None) -> bool:

@@ -18,10 +18,10 @@ from sycam.inference.acceleration import (
     exact_convolutions,
     fitting_batch,
     folded,
-    keep_freed_memory,
     out_of_memory,
     seconds_of,
 )
+from sycam.inference.freed_memory import keep_freed_memory
 from sycam.inference.precisions import FLOAT32, PRECISIONS
 from sycam.inference.threads import Threads, active_threads
 from sycam.inference.winograd import with_minimal_filters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from sycam.problem.images import (
     with_masks,
 )
 from sycam.problem.request import Request
+from sycam.scoring.precision import IMAGES as VERIFIED
 from sycam.scoring.precision import in_precision, verify_precision
 from sycam.scoring.scorer import Scorer
 from sycam.scoring.scoring import IN_PROCESS, Scoring
@@ -194,16 +195,29 @@ class Problem(Question):
         notify(Stage("Measuring activations and gradients", len(searched)))
         watched = (metric, *(r.metric for r in asked.requirements))
         leaves = frozenset().union(*(one.leaves for one in (grammar, *watched, *guesses)))
-        # To verify a precision, this process scores as well.
-        measuring = scoring if asked.precision == FLOAT32 else IN_PROCESS
-        evidence, context = measuring.measure(explained, searched, notify, leaves)
+        usual = asked.precision == FLOAT32
+        # To verify a precision, this process measures and scores; others only its first images.
+        few = searched
+        if not usual and scoring is not IN_PROCESS:
+            few = searched.subset(range(min(VERIFIED, len(searched))))
+        measuring = scoring if usual else IN_PROCESS
+        evidence, context = measuring.measure(
+            explained, few, notify if few is searched else ignore, leaves
+        )
         for one in watched:
             one.check(context)
         shown = [m for m in asked.shown if m.has_weights or not metric.of_weights]
         shown = [m for m in shown if m.is_cheap(evidence)]
-        if asked.precision != FLOAT32:
+        if not usual:
             scorer = Scorer(metric, evidence, context)
-            context = _in_precision(asked.precision, explained, scorer, shown)
+            fast = _fast(asked.precision, explained, scorer, shown)
+            if few is searched:
+                context = in_precision(context, fast)
+            else:
+                quick = replace(explained, classifier=fast)
+                evidence, context = scoring.measure(quick, searched, notify, leaves)
+                for one in watched:
+                    one.check(context)
         parts = {field.name: getattr(asked, field.name) for field in fields(asked)}
         return cls(**parts, evidence=evidence, context=context, known=shown, scoring=scoring)
 
@@ -287,16 +301,16 @@ def read_undivided(
     return found
 
 
-def _in_precision(
+def _fast(
     precision: str, explained: ExplainedNetwork, scorer: Scorer, known: Sequence[Method]
-) -> Context:
-    """The context with a classifier of another precision, which ranks as float32 does."""
+) -> Classifier:
+    """A classifier of another precision, which ranks as float32 does."""
     slow = explained.classifier
     fast = Classifier(
         explained.network, slow.device, score=slow.score, precision=precision, reading=slow.reading
     )
     verify_precision(fast, scorer.metric, scorer.evidence, scorer.context, known)
-    return in_precision(scorer.context, fast)
+    return fast
 
 
 def _available(

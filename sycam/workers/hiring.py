@@ -12,6 +12,7 @@ import torch
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, ignore
 from sycam.inference import sharing_cores
+from sycam.inference.freed_memory import giving_back
 from sycam.problem.devices import unlike
 from sycam.scoring.scoring import IN_PROCESS, Scoring
 from sycam.support.arguments import argument
@@ -81,6 +82,7 @@ def scoring_by(
         stack.callback(team.close)
         # Workers have the cores; what the driver measures must not depend on how many it has.
         stack.enter_context(one_thread())
+        stack.enter_context(giving_back())  # no batches are computed here
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sycam-workers-"))
         yield RemoteScoring(team, Path(folder))
 

@@ -353,3 +353,35 @@ def test_pages_of_freed_activations_are_not_asked_for_again(tuned):
         [sys.executable, "-c", PAGES], env=environment, capture_output=True, text=True, check=True
     )
     assert (int(done.stdout) > 200) == tuned
+
+
+GIVEN_BACK = """
+import sys
+import numpy as np
+from pathlib import Path
+from contextlib import nullcontext
+from sycam.inference.freed_memory import giving_back, keep_freed_memory
+def resident():
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) / 1024
+assert keep_freed_memory()
+with giving_back() if sys.argv[1] == "back" else nullcontext():
+    assert keep_freed_memory() == (sys.argv[1] != "back")
+    before = resident()
+    arrays = [np.ones(1 << 19) for _ in range(16)]  # 4 MiB each
+    del arrays
+    print(resident() - before)
+assert keep_freed_memory()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is told so by glibc's means")
+@pytest.mark.parametrize("freed", ["kept", "back"])
+def test_what_is_freed_is_kept_or_given_back(freed):
+    """64 MiB."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", GIVEN_BACK, freed],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (float(done.stdout) > 32) == (freed == "kept")

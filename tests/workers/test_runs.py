@@ -53,6 +53,35 @@ def test_a_run_of_one_process_goes_on_with_workers(searched, content, apart):
     )
 
 
+def test_in_bfloat16_workers_measure_as_well(searched, content, apart, monkeypatch):
+    given = {"precision": "bfloat16", "metric": "average-drop"}
+    own = content(searched("own", **given))
+    orders, submit = [], apart.submit
+
+    def watched(function, order, attached):
+        orders.append(order)
+        return submit(function, order, attached)
+
+    monkeypatch.setattr(apart, "submit", watched)
+    found = []
+    for count in (1, 5):
+        apart._max_workers = count
+        found.append(content(searched(f"of-{count}", executor=apart, **given)))
+    assert found[0] == found[1]
+    # The 20 search and 10 held-out images, each measured once a run.
+    measured = [digest for one in orders if not one.metrics for digest in one.shard.digests]
+    assert len(measured) == 2 * len(set(measured)) == 2 * 30
+    theirs, ours = (
+        {one["name"]: one["scores"] for line in run["scores.jsonl"][1:]
+         for one in line["candidates"] if line["stage"] == 0}
+        for run in (found[0], own)
+    )  # fmt: skip
+    shared = theirs.keys() & ours.keys()
+    assert len(shared) > 16
+    for name in shared:
+        np.testing.assert_allclose(theirs[name], ours[name], atol=0.02)
+
+
 def test_a_table_of_methods_is_the_same(factory, pictures, apart):
     given = factory, "4", pictures, ["grad-cam", "eigen-cam", "relu(G)"], ["road", "insertion"]
     ours, theirs = sycam.evaluate(*given), sycam.evaluate(*given, executor=apart)

@@ -122,9 +122,11 @@ class Predictor:
         rest: np.ndarray = np.zeros((orders.shape[1], count))
         means: np.ndarray = np.zeros((orders.shape[1], count))
         few = blocks(orders.shape[1], images)
+        smallest = np.min_scalar_type(len(self.sampled.kinds))
+        kinds = self.sampled.kind.astype(smallest)[orders.T]  # [B,N]
         for t, seen in enumerate(self.sampled.kinds):
             for some in few:
-                here = self._here(t, orders[:, some])
+                here = (kinds[some] == t).astype(float)
                 unseen[some] += here @ self.unseen[t]
                 squares[some] += (here @ self.squares[t].reshape(images, -1)).reshape(
                     -1, width, width
@@ -140,7 +142,7 @@ class Predictor:
                 left = np.einsum("dnl,dnl->nd", weighted, apart)
                 added = (apart @ self.gains[t, seen]).T
                 for some in few:
-                    here = self._here(t, orders[:, some])
+                    here = (kinds[some] == t).astype(float)
                     products[some, part] += (here @ each).reshape(len(here), -1, width)
                     rest[some, part] += here @ left
                     means[some, part] += here @ added
@@ -153,10 +155,6 @@ class Predictor:
         error = np.sqrt(variance * spread.clip(0)[:, None]) / images
         means = (means + np.einsum("bi,bdi->bd", unseen, weights)) / images
         return (means / np.maximum(error, ROUNDING * largest)).T
-
-    def _here(self, kind: int, orders: np.ndarray) -> np.ndarray:
-        """``[B,N]`` 1 for the images that were seen as a kind was, in each order, 0 for others."""
-        return (self.sampled.kind[orders] == kind).T.astype(float)
 
 
 @dataclass
