@@ -15,6 +15,9 @@ from pathlib import Path
 # No -ffast-math: linking with it would change the whole process's floating-point mode.
 _FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
           "-fassociative-math", "-fPIC")  # fmt: skip
+# A second or two of work. On a machine that many share it may be late, but a process that gave up
+# would compute by other code than the rest of a run, and other last digits.
+PATIENCE = 600  # seconds
 # gcc avoids the widest vectors unless asked.
 _WIDEST = "-mprefer-vector-width=512"
 
@@ -66,7 +69,7 @@ def compiled(
         )
         try:
             for command in commands:
-                subprocess.run(command, check=True, capture_output=True, timeout=60)
+                subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
         except (OSError, subprocess.SubprocessError):
             continue
         yield library
