@@ -298,6 +298,7 @@ def test_loky(searched, content, apart):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_dask(searched, content, apart, tmp_path):
     installed("distributed", "pip install 'sycam[dask]'")
     from distributed import Client, LocalCluster
