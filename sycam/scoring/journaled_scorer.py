@@ -214,9 +214,12 @@ class JournaledScorer:
         if first.levels == 1 or not self.measures or not 0 < alike * count < _MOMENT:
             return
         which = np.tile(np.arange(first.levels), (count, 1))
-        started = time.monotonic()
+        classifier = self.context.classifier
+        started, passes = time.monotonic(), classifier.passes
         self._scorers[0].score_method(method, which)
         self._together = min(1.0, (time.monotonic() - started) / (alike * count))
+        # Whether there is time for it differs from run to run; what is on record does not.
+        classifier.passes = passes
 
     @property
     def pace(self) -> float:
