@@ -196,7 +196,7 @@ class Problem(Question):
         watched = (metric, *(r.metric for r in asked.requirements))
         leaves = frozenset().union(*(one.leaves for one in (grammar, *watched, *guesses)))
         usual = asked.precision == FLOAT32
-        # To verify a precision, this process measures and scores; others only its first images.
+        # To verify a precision this process measures and scores: of workers' images the first few.
         few = searched
         if not usual and scoring is not IN_PROCESS:
             few = searched.subset(range(min(VERIFIED, len(searched))))
