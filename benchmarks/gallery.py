@@ -99,21 +99,26 @@ DEMO = Found(
 # those published CAMs on others of them (RESULTS.md).
 ULTRASOUND = Found(
     own("small_cnn.py", "busi"),
-    ("bn6_relu", "bn5_relu"),
+    ("bn6_relu", "bn4_relu"),
     {
         "Grad-CAM, last layer": "grad-cam@bn6_relu",
         "best published: FEM, last layer": "fem@bn6_relu",
-        "SyCAM: smooth(abs(G)), bn5_relu": "smooth(cam[bn5_relu](abs(G)))",
+        "SyCAM: sum of two layers": (
+            "smooth(cam[bn6_relu](square(G))) + smooth(cam[bn4_relu](topmean(G)))"
+        ),
     },
     "iou",
 )
 FLAWS = Found(
     own("small_cnn.py", "magnetic_tile"),
-    ("bn6_relu", "bn2_relu"),
+    ("bn6_relu", "bn5_relu", "bn2_relu"),
     {
         "Grad-CAM, last layer": "grad-cam@bn6_relu",
         "best published: LayerCAM, bn2_relu": "layer-cam@bn2_relu",
-        "SyCAM: abs(G), bn2_relu": "cam[bn2_relu](abs(G))",
+        "SyCAM: product of two layers": (
+            "symsqrt(cam[bn2_relu]((mean(G) + 0.0359 * mean(A)) * abs(G))) * "
+            "symsqrt(cam[bn5_relu](symsqrt(relu(G))))"
+        ),
     },
     "iou",
 )
