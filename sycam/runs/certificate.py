@@ -61,8 +61,8 @@ class Certificate:
         delta, tolerance: of a race.
         known: how many published CAMs and controls saw each stage's images; None where all saw
             all.
-        enumerated: expressions and levels enumerated when proposals took over; None where the
-            enumeration came to its end before, or all of the budget's.
+        enumerated: expressions and levels enumerated when proposals took over from an enumeration
+            that was not at its end; None where they did not.
     """
 
     mode: str
