@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sycam.inference.acceleration import keep_freed_memory
+from sycam.inference.freed_memory import keep_freed_memory
 from sycam.metrics.imputation.impute import impute, impute_exact, native_available
 
 

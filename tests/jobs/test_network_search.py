@@ -52,7 +52,6 @@ def test_regions_of_other_sizes_are_tried_where_the_metric_sees_them(tmp_path, m
     reshaped = [row["expression"].startswith(("symsqrt(", "square(")) for row in first]
     assert any(reshaped) is tried
     if tried:
-        assert found.best.score == max(f.score for f in found.hall)
         assert found.best.expression.startswith("symsqrt(")
 
 

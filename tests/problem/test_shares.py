@@ -57,7 +57,7 @@ def test_groups_that_do_not_divide_so_leave_fewer():
 def test_numbers_that_are_asked_for_are_had_or_refused():
     with pytest.raises(DataError, match="60 images asked for"):
         divide(images(50), 30, 30, 0, False)
-    with pytest.raises(DataError, match=r"only 11 images.*search_images=5, heldout=6"):
+    with pytest.raises(DataError, match=r"only 11 images.*search_images=5 and heldout=6"):
         divide(images(11), None, None, 0, False)
     searched, held_out = divide(images(11), 6, 5, 0, False)
     assert (len(searched), len(held_out)) == (5, 6)
