@@ -23,7 +23,7 @@ from sycam.inference.acceleration import (
 )
 from sycam.inference.freed_memory import keep_freed_memory
 from sycam.inference.precisions import FLOAT32, PRECISIONS
-from sycam.inference.threads import Threads, active_threads
+from sycam.inference.threads import Threads, active_threads, on_fastest_threads
 from sycam.inference.winograd import with_minimal_filters
 from sycam.networks.contents import contents, refill
 from sycam.networks.forward import forward
@@ -266,10 +266,10 @@ class Classifier:
 
     def _governed(self, batch: Tensor) -> object:
         """The outputs for a batch, on as many threads of a CPU as are fastest."""
-        threads = self._threads()
-        if threads is None:
+        if self.device.type != "cpu":
             return self._forward(batch)
-        return threads.run((self, self.form, batch.shape), lambda: self._forward(batch))
+        kind = (self, self.form, batch.shape)
+        return on_fastest_threads(kind, lambda: self._forward(batch))
 
     def _take_folded(self, batch: Tensor) -> None:
         twin = folded(self.network)
