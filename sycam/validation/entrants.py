@@ -66,12 +66,12 @@ def first_alike(entrants: Sequence[Entrant]) -> list[int]:
 
 
 def essential(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
-    """Places of those without which nothing can be said: winner, best new formula, and the
-    published CAM that the search images choose."""
+    """Places of those without which nothing can be said: winner, best new formula, the published
+    CAM that the search images choose, and what everybody runs."""
     order = by_importance(entrants, metric)
     ours = [i for i in order if entrants[i].kind in (WINNER, NEW)]
     rival = [i for i in order if entrants[i].kind in RIVALS][:1]
-    return ours + rival
+    return list(dict.fromkeys([*ours, *rival, *habitual(entrants)]))
 
 
 def habitual(entrants: Sequence[Entrant]) -> list[int]:
@@ -83,7 +83,7 @@ def looked_at(entrants: Sequence[Entrant], metric: Metric) -> list[int]:
     """Places of those that panel and guards are for: whom the verdict names, some leaders, and
     controls; so that at many layers a hundred rivals are not measured under what nobody reads."""
     order = by_importance(entrants, metric)
-    first = {*essential(entrants, metric), *habitual(entrants)}
+    first = essential(entrants, metric)
     # Blurred rivals are there for the goals alone.
     plain = [i for i in order if entrants[i].kind in RIVALS and entrants[i].kind != BLURRED]
     leaders = [i for i in plain if i not in first][:LEADERS]

@@ -31,7 +31,6 @@ from sycam.validation.entrants import (
     by_importance,
     essential,
     first_alike,
-    habitual,
     looked_at,
 )
 from sycam.validation.measures import GUARDED, Measures, passes_of
@@ -190,9 +189,6 @@ class HeldOutScores:
         entrants, metric = self.entrants, self.measures.metric
         first = essential(entrants, metric)
         order = [i for i in by_importance(entrants, metric) if i not in first]
-        # What everybody runs, at the deepest layer, comes before what is better.
-        habit = habitual(entrants)
-        order = [*(i for i in habit if i in order), *(i for i in order if i not in habit)]
         leaders, rest = order[:LEADERS], order[LEADERS:]
         goals, panel = self._of(GOALS), self._of(PANEL)
         yield from (_Unit(i, goals, must=True) for i in first)
@@ -204,7 +200,7 @@ class HeldOutScores:
             if i not in first and (beside := panel + self._guards_of(i)):
                 yield _Unit(i, beside)
         if another := self._of(ANOTHER):
-            yield from (_Unit(i, another) for i in dict.fromkeys([*first, *habit]))
+            yield from (_Unit(i, another) for i in first)
 
     def _units_in_hindsight(self) -> Iterator[_Unit]:
         """Panel and guards of the published CAMs that turn out best, with and without a blur."""

@@ -14,7 +14,7 @@ from sycam.validation.entrants import at_most_looked_at
 
 PANEL = ("road", "insertion", "deletion", "iou", "energy-pointing-game")
 GUARDS = ("class-sensitivity", "randomisation")
-ANOTHER_FOR = 3  # winner, chosen rival and Grad-CAM are measured with another imputer
+ESSENTIAL = 3  # winner, chosen published CAM and Grad-CAM, see entrants.essential
 GUARDED = 64  # held-out images on which the sanity guards are measured
 BACKWARD = 3.0  # a forward and backward pass, in forward passes
 _LEAST = 0.2  # forward passes that making and comparing a heatmap of an image takes
@@ -81,9 +81,9 @@ class Workload:
 
     Attributes:
         own: of the metric, for one heatmap.
-        least: of the most important part: the images' evidence, and the winner and the published
-            CAM that the search images choose under the goals; the choice image by image where it
-            is asked for.
+        least: of the most important part: the images' evidence, and winner, chosen published CAM
+            and Grad-CAM at the deepest layer under the goals; the choice image by image where it is
+            asked for.
         whole: of all.
         second: measured seconds of a forward pass, where the metric has none that would tell.
         adaptive: of the choice image by image.
@@ -113,14 +113,14 @@ class Workload:
             for m in measures.guards
         )
         guarded = min(GUARDED, unseen) / unseen
-        another = passes_of(measures.another) * ANOTHER_FOR if measures.another else 0.0
+        another = passes_of(measures.another) * ESSENTIAL if measures.another else 0.0
         beside = entrants * goals + looked_at * (panel + guarded * guards) + another
         # Both portfolios at all levels, winner and chosen published CAM at half of them.
         methods = 0 if adapt is None else 2 * adapt + 1
         adaptive = unseen * methods * passes_of(problem.metric)
         return cls(
             passes_of(problem.metric),
-            unseen * (BACKWARD + 2 * goals) + adaptive,
+            unseen * (BACKWARD + ESSENTIAL * goals) + adaptive,
             unseen * (BACKWARD + beside) + adaptive,
             None if problem.metric.passes else _seconds_a_pass(problem),
             adaptive,
