@@ -1,25 +1,34 @@
 """How much faster several workers score, and what a task costs beside its scores.
 
     python benchmarks/workers.py [--networks demo resnet20] [--workers 1 2] [--batches 24]
+        [--rounds 3]
 
 Each worker is a process of one thread. Scored is road on 16 images at one level each, the first
 stage of a race, in batches of eight formulas of which all are known beforehand, as those of the
 enumeration are. The first batches, in which workers start and make the network, are not counted.
 Beside the time that passes, in which other work on the machine counts, stand the seconds that the
 driver and the workers computed: what a task costs is the driver's, and what workers compute beyond
-what this process does for the same scores, on one thread, in the same parts.
+what one process does for the same scores, on one thread, in the same parts.
+
+*Apart* is what the machine itself allows: so many processes, each of which scores all batches and
+knows nothing of the others, and how much more they score together than one alone. Cores that share
+caches, or are half of a core, give less than their number. Everything is done in turn, ``--rounds``
+times; medians.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from statistics import median
 
 import torch
 from subjects import images_for, subject_of
@@ -77,6 +86,58 @@ def seconds_of(
     return ended[0] - started[0], ended[1] - started[1], ended[2] - started[2]
 
 
+class Work:
+    """The scores of a network's batches on the first stage of a race."""
+
+    def __init__(self, network: str, batches: int, warm: int) -> None:
+        self.metric = find_metric("road")
+        self.block = cell_blocks(64, self.metric)[0]
+        images = images_for(network, self.block.stop)
+        self.evidence, self.context = subject_of(network, images).measure(images)
+        self.context.classifier.settle()
+        self.batches, self.warm = batches_of(batches), warm
+        self.parts = [slice(i, i + SHARD) for i in range(0, self.block.stop, SHARD)]
+
+    @property
+    def tasks(self) -> int:
+        """Those that are counted."""
+        return (len(self.batches) - self.warm) * len(self.parts)
+
+    def here(self) -> tuple[float, float, float]:
+        """Seconds of this process, as :func:`seconds_of` has them."""
+        rows = []
+        for part in self.parts:
+            scorer = Scorer(self.metric, self.evidence.subset(part), self.context.subset(part))
+            rows.append(seconds_of(scorer, self.block.which[part], self.batches, self.warm))
+        return tuple(map(sum, zip(*rows, strict=True)))
+
+    def by_workers(self, count: int) -> tuple[float, float, float]:
+        """Seconds of so many workers and their driver."""
+        pool = processes(count)()
+        with tempfile.TemporaryDirectory() as folder:
+            scoring = RemoteScoring(Team(pool), Path(folder))
+            scorer = scoring.scorer(self.metric, self.evidence, self.context)
+            found = seconds_of(
+                scorer, self.block.which, self.batches, self.warm, lambda: [*pool._processes]
+            )
+        end(pool, 5.0)
+        return found
+
+
+def apart(count: int, network: str, asked: argparse.Namespace) -> float:
+    """Seconds in which so many processes, side by side, do all the work each; their mean."""
+    command = [sys.executable, __file__, "--networks", network, "--apart"]
+    command += ["--batches", str(asked.batches), "--warm", str(asked.warm)]
+    pipe = subprocess.PIPE
+    those = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(count)]
+    for one in those:
+        one.stdout.readline()  # it is ready
+    for one in those:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    return sum(float(one.communicate()[0]) for one in those) / count
+
+
 def make_parser() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -84,47 +145,45 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--warm", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = make_parser().parse_args(arguments)
-    metric = find_metric("road")
-    block = cell_blocks(64, metric)[0]
-    print(
-        "| network | workers | seconds | as fast as the first | computed by driver | by workers |"
-    )
-    print("|---|---|---|---|---|---|")
-    for network in asked.networks:
-        images = images_for(network, block.stop)
+    if asked.apart:
         with one_thread():
-            evidence, context = subject_of(network, images).measure(images)
-            context.classifier.settle()
-            batches = batches_of(asked.batches)
-            parts = [slice(i, i + SHARD) for i in range(0, block.stop, SHARD)]
-            scorers = [Scorer(metric, evidence.subset(p), context.subset(p)) for p in parts]
+            work = Work(asked.networks[0], asked.batches, asked.warm)
+            print("ready", flush=True)
+            sys.stdin.readline()
+            print(work.here()[0])
+        return
+    print(
+        "| network | workers | seconds | as fast as the first | apart | of it "
+        "| computed by driver | by workers |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for network in asked.networks:
+        with one_thread():
+            work = Work(network, asked.batches, asked.warm)
             rows = [
-                seconds_of(scorer, block.which[part], batches, asked.warm)
-                for scorer, part in zip(scorers, parts, strict=True)
+                [(*work.by_workers(count), apart(count, network, asked)) for count in asked.workers]
+                for _ in range(asked.rounds)
             ]
-            passed, alone, _ = map(sum, zip(*rows, strict=True))
-            print(f"| {network} | this process | {passed:.2f} | | {alone:.2f} | |")
-            first = None
-            for count in asked.workers:
-                pool = processes(count)()
-                with tempfile.TemporaryDirectory() as folder:
-                    team = Team(pool)
-                    scorer = RemoteScoring(team, Path(folder)).scorer(metric, evidence, context)
-                    seconds, own, others = seconds_of(
-                        scorer, block.which, batches, asked.warm, lambda p=pool: [*p._processes]
-                    )
-                end(pool, 5.0)
-                first = first or seconds
-                tasks = (len(batches) - asked.warm) * len(parts)
-                print(
-                    f"| {network} | {count} | {seconds:.2f} | {first / seconds:.2f} "
-                    f"| {own:.2f} ({own / tasks * 1e3:.1f} ms a task) | {others:.2f} |"
-                )
+        columns = [
+            [median(row[i][k] for row in rows) for k in range(4)] for i in range(len(asked.workers))
+        ]
+        for i, count in enumerate(asked.workers):
+            seconds, own, others, _ = columns[i]
+            faster = median(row[0][0] / row[i][0] for row in rows)
+            allowed = median((count * row[0][3]) / (asked.workers[0] * row[i][3]) for row in rows)
+            print(
+                f"| {network} | {count} | {seconds:.2f} | {faster:.2f} | {allowed:.2f} "
+                f"| {faster / allowed:.0%} | {own:.2f} ({own / work.tasks * 1e3:.1f} ms a task) "
+                f"| {others:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ RUNS = {
         ["What each member adds", "| demo-iou | 8 + 16 | top 50 % of grad-cam, layer-cam |"],
     ),
     "workers": (
-        ["--networks", "demo", "--workers", "1", "--batches", "2", "--warm", "1"],
-        ["| demo | this process |", "|---|---|---|---|---|---|"],
+        ["--networks", "demo", "--workers", "1", "--batches", "2", "--warm", "1", "--rounds", "1"],
+        ["| demo | 1 | ", " | 1.00 | 1.00 | 100% | "],
     ),
     "gallery": (["scenes", "--out", "pictures"], ["pictures/scenes.png ("]),
     "hot_spots": (
