@@ -51,7 +51,7 @@ from sycam.scoring.statistics import holm
 from sycam.validation import entrants, heldout_scores, measures
 from sycam.validation.adaptive import AdaptiveRow
 from sycam.validation.entrants import Entrant
-from sycam.validation.validate import Row
+from sycam.validation.findings import Row
 
 HABIT, CHOSEN, HINDSIGHT, BLURRED = "habit", "chosen", "hindsight", "blurred"
 RIVALS = (HABIT, CHOSEN, HINDSIGHT, BLURRED)

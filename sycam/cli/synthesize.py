@@ -132,7 +132,7 @@ def synthesize(
     from sycam.export import suggested_base
     from sycam.report.keeping import keep_pictures
     from sycam.runs.resuming.earlier import settled
-    from sycam.validation.validate import Validated
+    from sycam.validation.findings import Validated
 
     console, budget = console_for(as_json), search.budget.started()
     validated: list[Validated] = []

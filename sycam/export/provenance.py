@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sycam.methods.method import RIVALS
 from sycam.runs.result import Formula, Result
-from sycam.validation.validate import NEW
+from sycam.validation.entrants import NEW
 from sycam.version import __version__
 
 

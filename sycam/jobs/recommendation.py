@@ -38,8 +38,10 @@ from sycam.search.selection.select import Candidate
 from sycam.support.arguments import argument
 from sycam.support.options import with_keywords
 from sycam.validation.entrants import WINNER, Entrant
+from sycam.validation.findings import Validation
+from sycam.validation.heldout_scores import Conduct
 from sycam.validation.measures import Measures
-from sycam.validation.validate import Conduct, Validation, validate
+from sycam.validation.validate import validate
 
 _KEPT = 0.4  # of the time, for the images that decide nothing
 _BEGINNING = 0.5  # of the time for ranking, that the first look at all methods may take

@@ -39,8 +39,8 @@ from sycam.search.notes import tell, tell_price
 from sycam.search.proposals.optuna_study import opened
 from sycam.search.run import run_search
 from sycam.support.options import with_keywords
+from sycam.validation.findings import Validated
 from sycam.validation.measures import budgeted
-from sycam.validation.validate import Validated
 from sycam.workers.hiring import by_workers, scoring_by
 from sycam.workers.pools import Executor
 

@@ -19,7 +19,7 @@ from sycam.search.selection.select import Candidate
 from sycam.support.arguments import argument
 from sycam.support.schema import to_plain
 from sycam.support.text.terminal import json_text
-from sycam.validation.validate import Validated
+from sycam.validation.findings import Validated
 from sycam.version import __version__
 
 

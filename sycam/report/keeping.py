@@ -16,7 +16,7 @@ from sycam.runs.resuming.answer import Answer, code_digest, kept_answer, result_
 from sycam.search.budget import Budget
 from sycam.support.schema import to_plain
 from sycam.support.text.terminal import shown
-from sycam.validation.validate import Validated
+from sycam.validation.findings import Validated
 
 # What is said of each file, in the order in which they are named.
 SAID = {

@@ -24,7 +24,7 @@ from sycam.support.arguments import argument
 from sycam.support.files import check_target
 from sycam.support.text.html_table import html_table
 from sycam.support.text.table import as_frame
-from sycam.validation.validate import Validation
+from sycam.validation.findings import Validation
 
 COLUMNS = (
     "place", "method", "layer", "kind", "ranking", "heldout", "low", "high", "behind", "p_holm",

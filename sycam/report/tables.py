@@ -20,7 +20,7 @@ from sycam.report.verdict import BAD, GOOD, PLAIN, POOR, lacking, sentences, sim
 from sycam.runs.result import Result
 from sycam.support.text.counting import counted
 from sycam.support.text.terminal import printable, shown
-from sycam.validation.validate import Row, Validation
+from sycam.validation.findings import Row, Validation
 
 _TONES = {GOOD: "bold green", POOR: "bold yellow", BAD: "bold red", PLAIN: "bold"}
 _ROWS = 24  # methods of a table on a terminal, at most

@@ -10,8 +10,8 @@ from sycam.report.front_tables import p_text
 from sycam.runs.result import Formula, Result
 from sycam.scoring.statistics import Interval, mean_interval
 from sycam.support.arguments import argument
+from sycam.validation.findings import Validation, Verdict
 from sycam.validation.heldout_scores import INTERRUPT
-from sycam.validation.validate import Validation, Verdict
 
 GOOD, POOR, BAD, PLAIN = "good", "poor", "bad", "plain"
 

@@ -19,7 +19,7 @@ from sycam.search.budget import Budget
 from sycam.search.options import SearchOptions
 from sycam.support.arguments import argument
 from sycam.support.options import declared
-from sycam.validation.validate import Row
+from sycam.validation.findings import Row
 
 _DIGITS = 4  # after the point of a figure
 

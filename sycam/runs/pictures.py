@@ -23,7 +23,7 @@ from sycam.methods.method import RIVALS
 from sycam.runs.record import RunRecord
 from sycam.scoring.statistics import Interval
 from sycam.validation.entrants import NEW, SIMPLEST
-from sycam.validation.validate import Row, Validation
+from sycam.validation.findings import Row, Validation
 
 FRONT_FILE = "front.png"
 AGREEMENT_FILE = "heldout.png"

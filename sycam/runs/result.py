@@ -48,7 +48,7 @@ from sycam.support.permission import reading_a_run
 from sycam.support.schema import Count, Figure, from_plain, to_plain
 from sycam.support.text.table import as_frame
 from sycam.support.text.terminal import json_text
-from sycam.validation.validate import Row, Validation
+from sycam.validation.findings import Row, Validation
 
 SCHEMA = 3
 _OUTCOME = ("best", "best_new", "simplest", "front", "hall", "validation")  # beside the record

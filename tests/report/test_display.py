@@ -17,7 +17,7 @@ from sycam.report.progress import console_of
 from sycam.report.verdict import sentences
 from sycam.runs.events import Failed, Finished, Opened
 from sycam.search.budget import Budget
-from sycam.validation.validate import Validated
+from sycam.validation.findings import Validated
 
 
 @pytest.fixture(scope="module")

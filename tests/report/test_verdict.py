@@ -9,7 +9,7 @@ import pytest
 
 from sycam.report.verdict import GOOD, POOR, sentences
 from sycam.scoring.statistics import Comparison, Interval
-from sycam.validation.validate import AnotherImputer, Row, Validation
+from sycam.validation.findings import AnotherImputer, Row, Validation
 
 AHEAD = Comparison(Interval(0.1, 0.05, 0.15), 0.001, 0.002, 0.001)
 LEVEL = Comparison(Interval(0.01, -0.05, 0.06), 0.7, 0.7, 0.7)

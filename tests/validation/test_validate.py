@@ -22,7 +22,7 @@ from sycam.scoring.statistics import (
     swap_p,
     wilcoxon_p,
 )
-from sycam.validation.validate import Row, Validation
+from sycam.validation.findings import Row, Validation
 
 
 def test_holm_by_hand():

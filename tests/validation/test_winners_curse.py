@@ -16,7 +16,9 @@ from sycam.problem.images import demo_images
 from sycam.scoring import statistics
 from sycam.scoring.scorer import Score, Scorer
 from sycam.search import Candidate, Enumerator, select
-from sycam.validation.validate import Entrant, Measures, validate
+from sycam.validation.entrants import Entrant
+from sycam.validation.measures import Measures
+from sycam.validation.validate import validate
 
 RUNS, SEARCH, HELDOUT = 100, 24, 32
 PUBLISHED = ("grad-cam", "hirescam", "grad-cam++", "xgrad-cam", "layer-cam")

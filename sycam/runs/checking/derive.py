@@ -27,10 +27,11 @@ from sycam.search.run import SearchResult, search_blocks
 from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
 from sycam.validation.entrants import NEW, SIMPLEST, WINNER, Entrant
+from sycam.validation.findings import Validated, Validation
 from sycam.validation.heldout_scores import BESIDE, INTERRUPT, USUAL, Conduct
 from sycam.validation.measures import Measures
 from sycam.validation.per_class import Specialisation, specialisation
-from sycam.validation.validate import Validated, Validation, validate
+from sycam.validation.validate import validate
 
 HALL = 20  # formulas kept in the result with their scores
 FRONT = 6  # of the front's formulas, the best, are scored on the held-out images as well

@@ -34,8 +34,8 @@ from sycam.search.selection.select import Candidate
 from sycam.support.bounded_json import read_json
 from sycam.validation.adaptive import ADAPTIVE, Adaptive
 from sycam.validation.entrants import Entrant
+from sycam.validation.findings import Validated
 from sycam.validation.heldout_scores import BESIDE, GOALS, GUARDS, Conduct
-from sycam.validation.validate import Validated
 from sycam.version import __version__
 
 _TOLD = 5  # faults of one claim
