@@ -17,8 +17,9 @@ from sycam.evidence import Layers
 from sycam.methods import Method, find_method, shown_methods
 from sycam.metrics import Metric, find_metric
 from sycam.networks import NamedNetwork, open_network
+from sycam.problem.applicable import check_scorable, check_volumes
 from sycam.problem.devices import devices_of, on_device
-from sycam.problem.explained_network import ExplainedNetwork, check_scorable, check_volumes
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided

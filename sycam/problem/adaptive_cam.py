@@ -27,7 +27,8 @@ from sycam.methods import Method, find_method
 from sycam.metrics import Metric, find_metric
 from sycam.metrics.composition.levels import best_member, halves
 from sycam.networks.untouched import device_of, uncompiled
-from sycam.problem.explained_network import ExplainedNetwork, check_scorable, check_volumes
+from sycam.problem.applicable import check_scorable, check_volumes
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.options import ExplainOptions
 from sycam.scoring.scorer import Scorer
 from sycam.targets.resolve import Target, is_callable

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
@@ -12,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sycam.data.images import ImageSet, ImageSource
+from sycam.data.images import ImageSet
 from sycam.data.readers.archive import names_unused, of_archive
-from sycam.data.readers.class_folders import check_classes
 from sycam.errors import OptionError
 from sycam.events import Note, Notify, Stage, Step, ignore
 from sycam.evidence import (
@@ -36,31 +34,27 @@ from sycam.evidence import (
     measure_leaves,
     read_outputs,
     stacked,
-    varies,
 )
 from sycam.heatmaps import check_fusion
 from sycam.inference import Classifier
 from sycam.language.operators import OPERATORS
-from sycam.methods import Method
-from sycam.metrics import METRICS, Context, Metric
+from sycam.metrics import Context
 from sycam.metrics.context import Scale
 from sycam.networks import NamedNetwork, open_network
 from sycam.networks.forward import returned
 from sycam.networks.layouts.reshaping import AUTO as DETECT
-from sycam.networks.layouts.reshaping import Reshape, UserReshape
 from sycam.networks.readings import PROBES, USUAL, Reading
 from sycam.networks.steadiness import unsteadiness
 from sycam.networks.untouched import copied, device_of, moved, untouched
+from sycam.problem.as_text import target_text
 from sycam.problem.devices import device_for
+from sycam.problem.measurement_notes import note_classes, note_gradients, note_saturation
 from sycam.problem.options import ExplainOptions
 from sycam.support.arguments import argument
-from sycam.support.content_digest import content_digest, network_digest
+from sycam.support.content_digest import network_digest
 from sycam.targets.class_targets import ClassTarget, parse_target
 from sycam.targets.resolve import Target, is_callable, read_as, resolve
 from sycam.targets.resolved import Resolved
-
-_CERTAIN = 1e-6  # by which a probability misses 0 or 1 that is taken for it
-_NEARLY_ALL = 0.9  # of the images
 
 
 @dataclass(frozen=True)
@@ -227,8 +221,10 @@ class ExplainedNetwork:
             clean: ``[N]`` probability of the class explained.
             notify: is told what a user should know.
         """
-        self._say(evidence, images, notify)
-        self._say_saturated(pixels, evidence, clean, notify)
+        if evidence.outputs is not None and not is_callable(self.target):
+            note_classes(images, evidence.outputs, self.known, self.reading, notify)
+        note_gradients(self.layers, evidence, notify)
+        note_saturation(self.classifier, pixels, evidence, clean, notify)
         return Context(
             images=pixels,
             targets=evidence.targets,
@@ -241,33 +237,6 @@ class ExplainedNetwork:
             outputs=evidence.outputs,
             source=self,
             scale=self._scale(pixels, evidence.targets, clean),
-        )
-
-    def _say_saturated(
-        self, images: Tensor, evidence: Evidence | Stack, clean: Tensor, notify: Notify
-    ) -> None:
-        """A note where probabilities are 0 or 1 with and without the image, as those of a
-        regression's outputs are that are read as logits."""
-        if self.classifier.score is not None or evidence.outputs is None:
-            return
-        certain = (clean - clean.round()).abs() < _CERTAIN
-        if certain.float().mean() < _NEARLY_ALL:
-            return
-        empty = self.classifier.probability(torch.zeros_like(images[:1]), evidence.targets[:1])
-        if not bool(
-            (empty.round() == clean[0].round()) & ((empty - empty.round()).abs() < _CERTAIN)
-        ):
-            return
-        low, high = float(evidence.outputs.min()), float(evidence.outputs.max())
-        notify(
-            Note(
-                f"on {int(certain.sum())} of {len(clean)} images the probability explained is 0 or "
-                f"1 to six digits, as it is of an empty image (outputs go from {low:.4g} to "
-                f"{high:.4g}): metrics of probabilities saturate, and scores tell little. If the "
-                "outputs are no logits, as of a regression, explain one as it is, in Python by "
-                "target=lambda o: o[0]; of several, one on a scale of its own, by "
-                "target=lambda o: o[k].sigmoid()"
-            )
         )
 
     def _scale(self, images: Tensor, targets: Tensor, clean: Tensor) -> Scale:
@@ -340,46 +309,6 @@ class ExplainedNetwork:
         seen = measure_layers(self.network, self.layers, probes, predicted)
         return [leaf for leaf in asked if not all(leaf.had_by(self.network, one) for one in seen)]
 
-    def _say(self, evidence: Evidence | Stack, images: ImageSet, notify: Notify) -> None:
-        """What a user should know about these measurements."""
-        if evidence.outputs is not None and not is_callable(self.target):
-            classes, labels = evidence.outputs.shape[1], images.labels
-            if not of_archive(images.origin):
-                check_classes(images.class_names, classes, self.known.class_names)
-            if classes == 1:
-                notify(Note("the network has one output: its probability is the sigmoid"))
-            if labels is not None and int(labels.max()) >= max(classes, 2):
-                notify(
-                    Note(
-                        f"label {int(labels.max())} is out of range: the network has {classes} "
-                        f"classes, 0 to {classes - 1}"
-                    )
-                )
-            elif labels is not None:
-                right = self.reading.predicted(evidence.outputs, labels).float().mean()
-                notify(Note(f"the network classifies {right:.1%} of these images correctly"))
-        elsewhere = ""
-        if len(self.layers) == 1:
-            elsewhere = f"; an earlier layer, or {argument('layer', 'auto')}, gives more"
-        for layer, measured in zip(self.layers, evidence.layers, strict=True):
-            if not measured.differentiated:
-                continue
-            if not measured.gradients.any():
-                notify(
-                    Note(
-                        f"at layer {layer.name!r} all gradients are zero: the explained score does "
-                        "not depend on these places; choose an earlier layer"
-                    )
-                )
-            elif not varies(measured.gradients):
-                notify(
-                    Note(
-                        f"at layer {layer.name!r} the gradients are constant over places (global "
-                        "average pooling): Grad-CAM, XGrad-CAM, HiResCAM and CAM coincide and "
-                        f"much of the grammar collapses{elsewhere}"
-                    )
-                )
-
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the network computes: its code, weights and attributes."""
@@ -389,26 +318,6 @@ class ExplainedNetwork:
     def target_text(self) -> str:
         """What is explained, as text."""
         return target_text(self.target)
-
-
-def check_volumes(metric: Metric, images: ImageSet | ImageSource) -> None:
-    """Refuse a metric that is defined for flat images only, where the images are volumes."""
-    if len(images.shape) == 4 and not metric.volumes:
-        able = ", ".join(name for name, kind in METRICS.items() if kind.volumes)
-        raise OptionError(
-            f"metric {metric.name!r} is defined for images, not for volumes (N,C,D,H,W); "
-            f"these are: {able}"
-        )
-
-
-def check_scorable(metric: Metric, methods: Iterable[Method]) -> None:
-    """Refuse a metric of channel weights for methods that have none."""
-    without = [m.name for m in methods if metric.of_weights and not m.has_weights]
-    if without:
-        raise OptionError(
-            f"metric {metric.name!r} looks at channel weights, which {', '.join(without)} "
-            f"{'do' if len(without) > 1 else 'does'} not have; name other methods"
-        )
 
 
 def checked_target(target: Target) -> Target:
@@ -422,39 +331,6 @@ def checked_target(target: Target) -> Target:
             "a target of sycam.targets or a callable; one class per image are labels"
         )
     return target
-
-
-def reshape_text(layers: Sequence[Layer]) -> str | None:
-    """How the outputs of layers become maps, so that it can be had again: their layout, None where
-    they are (N,K,h,w), ``"auto"`` where layouts differ; for a function of the user what it
-    computes."""
-    texts = dict.fromkeys(_reshape_text(layer.reshape) for layer in layers)
-    return next(iter(texts)) if len(texts) == 1 else DETECT
-
-
-def _reshape_text(reshape: Reshape) -> str | None:
-    if isinstance(reshape, UserReshape):
-        return reshape.text
-    return target_text(reshape) if callable(reshape) else reshape
-
-
-def target_text(target: Target) -> str:
-    """A target in the words of the command line; for a callable its name and what it computes.
-
-    A callable whose content cannot be read gets a text of its own at each call, so that no run
-    takes its scores for those of another.
-    """
-    if isinstance(target, ClassTarget):
-        text = str(target)
-        return (
-            text.removeprefix("logit:of=")
-            if text.startswith("logit:")
-            else text.replace("logit", "predicted")
-        )
-    if callable(target):
-        name = getattr(target, "__qualname__", type(target).__qualname__)
-        return f"callable {name} {(content_digest(target) or secrets.token_hex(32))[:16]}"
-    return str(target)
 
 
 def _names_of_images(

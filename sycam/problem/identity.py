@@ -13,7 +13,8 @@ from sycam.metrics import Metric
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks.layouts.reshaping import UserReshape
 from sycam.networks.readings import USUAL
-from sycam.problem.explained_network import ExplainedNetwork, reshape_text, target_text
+from sycam.problem.as_text import reshape_text, target_text
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.support.content_digest import tensor_digest
 
 

@@ -22,8 +22,9 @@ from sycam.metrics.composition.levels import halves
 from sycam.metrics.composition.objectives import Objectives
 from sycam.metrics.requirement import Requirement, need_masks
 from sycam.networks import NamedNetwork, open_network
+from sycam.problem.applicable import check_volumes
 from sycam.problem.devices import on_device
-from sycam.problem.explained_network import ExplainedNetwork, check_volumes
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.identity import identity_of
 from sycam.problem.images import (
     check_groups_of_scenes,

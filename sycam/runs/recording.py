@@ -17,7 +17,8 @@ import torch
 from sycam.data.images import ImageSet
 from sycam.inference.threads import allowed_threads
 from sycam.metrics import Metric
-from sycam.problem.explained_network import ExplainedNetwork, reshape_text
+from sycam.problem.as_text import reshape_text
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.problem import Problem, Question
 from sycam.runs.certificate import certificate_of
 from sycam.runs.record import (

@@ -30,8 +30,9 @@ from sycam.methods import Method
 from sycam.metrics import Metric, find_metric
 from sycam.metrics.composition.levels import AtLevels, halves
 from sycam.networks import NamedNetwork, open_network
+from sycam.problem.applicable import check_scorable
 from sycam.problem.devices import on_device
-from sycam.problem.explained_network import ExplainedNetwork, check_scorable
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_and_divide

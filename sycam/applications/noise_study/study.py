@@ -20,8 +20,8 @@ from sycam.evidence import Layers
 from sycam.inference import sharing_cores
 from sycam.methods import shown_methods
 from sycam.networks import NamedNetwork, open_network
+from sycam.problem.applicable import check_volumes
 from sycam.problem.devices import on_device
-from sycam.problem.explained_network import check_volumes
 from sycam.problem.images import Images
 from sycam.problem.options import DataOptions, ExplainOptions
 from sycam.problem.problem import read_undivided

@@ -17,7 +17,8 @@ from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric, find_metric
 from sycam.networks.outputs import probabilities
-from sycam.problem.explained_network import ExplainedNetwork, check_scorable, check_volumes
+from sycam.problem.applicable import check_scorable, check_volumes
+from sycam.problem.explained_network import ExplainedNetwork
 from sycam.runs.result import Result
 from sycam.scoring.scorer import Scorer
 

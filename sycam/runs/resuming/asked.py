@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from sycam.errors import RunError
-from sycam.problem.explained_network import reshape_text
+from sycam.problem.as_text import reshape_text
 from sycam.problem.problem import Question
 from sycam.scoring.journal import JOURNAL_FILE
 from sycam.search.options import SearchOptions
