@@ -97,8 +97,7 @@ class Team:
             SycamError: what a worker found wrong with what was given.
             RunError: workers are lost again and again.
         """
-        wanted = {id(job) for job in jobs}
-        underway = {id(ticket.job) for ticket in self._running.values()}
+        wanted, underway = {id(job) for job in jobs}, self._underway()
         self._foreseen = deque(job for job in self._foreseen if id(job) not in wanted)
         self._waiting.extend(job for job in jobs if not job.done and id(job) not in underway)
         try:
@@ -115,13 +114,17 @@ class Team:
     def foresee(self, jobs: Sequence[Job]) -> None:
         """Begin jobs where workers have nothing else to do; those before that were not begun are
         forgotten."""
-        self._foreseen = deque(jobs)
+        underway = self._underway()
+        self._foreseen = deque(job for job in jobs if id(job) not in underway)
 
     def close(self) -> None:
         """End the workers that are this team's own."""
         self._foreseen.clear()
         if self._owned:
             end(self._executor, FAREWELL)
+
+    def _underway(self) -> set[int]:
+        return {id(ticket.job) for ticket in self._running.values()}
 
     def _fill(self) -> None:
         while len(self._running) < AHEAD * self.width and (self._waiting or self._foreseen):

@@ -96,6 +96,27 @@ def test_no_more_is_given_out_than_workers_can_begin_soon(jobs):
     assert len(given) == 6
 
 
+def test_what_is_under_way_is_not_begun_again_when_it_is_foreseen_again(jobs):
+    given: dict[int, list[Future]] = {}
+
+    class Waiting:
+        _max_workers = 2
+
+        def submit(self, _: Callable, order: Order, *__: Any) -> Future:
+            given.setdefault(order.start, []).append(Future())
+            return given[order.start][-1]
+
+    team = Team(Waiting())
+    team.foresee(jobs[:8])
+    team._fill()
+    assert list(given) == [0, 1, 2, 3]
+    for first in range(4):  # as a search does: one batch is done, those after it are foreseen
+        given[first][0].set_result(answer(first))
+        team.results(jobs[first : first + 1])
+        team.foresee(jobs[first + 1 : 8])
+    assert {number: len(futures) for number, futures in given.items()} == dict.fromkeys(range(8), 1)
+
+
 def test_what_a_worker_misses_is_sent_along(jobs):
     def forgetful(order: Order, attached: dict) -> Missing | None:
         lacking = {order.recipe.digest, order.shard.digest} - attached.keys()
