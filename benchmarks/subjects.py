@@ -15,9 +15,11 @@ from sycam.problem.images import demo_images
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+OWN = {"resnet20": "cifar10", "squeezenet": "squeezenet"}  # trained, in benchmarks/networks/
 LAYERS = {
     "demo": "auto",
     "resnet20": "layer2",
+    "squeezenet": "fire9",
     "squeezenet1_1": "features.12",
     "mobilenet_v2": "features.18",
     "resnet50": "layer4",
@@ -33,7 +35,7 @@ def images_for(network: str, count: int) -> ImageSet:
         data = ROOT / os.environ.get("SYCAM_DATA", "../shared/data")
         found = load_images(data / "cifar10" / "test_lossless_500.npz").images[:count]
     else:
-        found = natural_images(min(count, 16), 224)
+        found = natural_images(min(count, 16), 227 if network == "squeezenet" else 224)
     found = found[torch.arange(count) % len(found)]
     # No image twice: noise is drawn, and evidence kept, by content.
     found = found + 1e-3 * torch.arange(count)[:, None, None, None]
@@ -43,11 +45,12 @@ def images_for(network: str, count: int) -> ImageSet:
 
 
 def subject_of(network: str, images: ImageSet) -> ExplainedNetwork:
-    """A network by name: demo, resnet20 (CIFAR-10), or torchvision's with random weights."""
+    """A network by name: demo, resnet20 (CIFAR-10), squeezenet (ImageNet), or torchvision's with
+    random weights."""
     if network == "demo":
         source: object = "demo"
-    elif network == "resnet20":
-        source = f"{ROOT / 'benchmarks' / 'networks' / 'cifar10.py'}:resnet20"
+    elif network in OWN:
+        source = f"{ROOT / 'benchmarks' / 'networks' / OWN[network]}.py:{network}"
     else:
         from torchvision_ops import import_torchvision
 

@@ -53,6 +53,8 @@ class Refinement:
             key=lambda c: (-worth(standings[c.expression]), c.require_expression().sort_key()),
         )
         leaders = [c.require_expression() for c in best[:TUNED]]
+        if not leaders:  # a published CAM leads, and all formulas dropped out before the end
+            return
 
         def evaluate(batch: Sequence[Expression]) -> list[float]:
             # What does not fit into the budget any more ends the phase.
