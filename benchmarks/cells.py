@@ -2,7 +2,7 @@
 
     python benchmarks/cells.py --out FOLDER [--networks demo,resnet20] [--metrics road,iou]
         [--budget 10m] [--search-images 64] [--heldout-images 256] [--seed 0] [--adapt 3]
-        [--rivals 12]
+        [--rivals 12] [--sampled]
 
 Each cell is one ``sycam.synthesize`` over all layers that ``auto`` finds, with default options, in
 a folder of its own under ``--out``: what is there already is not run again, and what was
@@ -23,6 +23,9 @@ Most of a cell's time is published CAMs on the held-out images. With ``--rivals 
 methods by the search images are measured there (the winner and *habit* always are), so that more
 images fit; *hindsight* and *blurred* are then the best of these.
 
+Where validation images of ImageNet are few and a metric needs no masks, ``--sampled`` searches on
+the 300 sample images, which the networks saw in training, and holds out validation images alone.
+
 With ``--adapt K`` the cells of metrics that can choose are runs of their own, and three columns
 more compare the choice from K formulas image by image, by the levels that did not choose, with the
 winner alone (*adaptive winner*), the chosen published CAM alone (*adaptive chosen*) and the choice
@@ -40,10 +43,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from transfer import ROOT, archive, validation_images
+from transfer import DATA, ROOT, archive, validation_images
 
 import sycam
-from sycam.data.images import ImageSet
+from sycam.data.images import ImageSet, choose, load_files
+from sycam.data.preprocessing import Preprocessing
 from sycam.errors import RunError, unknown_name
 from sycam.metrics import Metric, find_metric
 from sycam.runs.result import Result, load
@@ -80,13 +84,18 @@ def cifar_images() -> ImageSet:
     )
 
 
+def sample_images(side: int) -> ImageSet:
+    """300 images of ImageNet, one a class, without boxes."""
+    files = sorted((DATA / "imagenet" / "samples").iterdir())
+    return load_files(files, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), size=side))
+
+
+SIDES = {"squeezenet": 227, "mobilenet": 160, "lite0": 160}  # of ImageNet's images, in pixels
 NETWORKS: dict[str, tuple[str, Callable[[], ImageSet | str]]] = {
     "demo": ("demo", lambda: "demo"),
     "resnet20": (network("cifar10", "resnet20"), cifar_images),
     "resnet32": (network("cifar10", "resnet32"), cifar_images),
-    "squeezenet": (network("squeezenet", "squeezenet"), partial(validation_images, 227)),
-    "mobilenet": (network("mobilenet", "mobilenet"), partial(validation_images, 160)),
-    "lite0": (network("lite0", "lite0"), partial(validation_images, 160)),
+    **{n: (network(n, n), partial(validation_images, side)) for n, side in SIDES.items()},
     **{
         name: (network("small_cnn", name), partial(archive, f"{name}/images_128.npz"))
         for name in ("busi", "brain_tumour", "magnetic_tile")
@@ -190,6 +199,11 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
     images = images_of()
     if find_metric(metric).needs_masks and isinstance(images, ImageSet) and images.masks is None:
         return None
+    heldout = options.heldout_images
+    if options.sampled and name in SIDES and not find_metric(metric).needs_masks:
+        judged = choose(images, heldout or len(images), options.seed)
+        heldout = ImageSet.from_arrays(judged.images)  # no labels nor boxes, as the others
+        images = sample_images(SIDES[name])
     adapt = options.adapt if find_metric(metric).levels > 1 else None
     out = options.out / (f"{name}-{metric}" + (f"-adapt{adapt}" if adapt else ""))
     try:
@@ -199,7 +213,7 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
     if found is None or found.validation.left_out is not None:
         found = sycam.synthesize(
             source, "auto", images, metric, budget=options.budget, seed=options.seed,
-            search_images=options.search_images, heldout=options.heldout_images, out=out,
+            search_images=options.search_images, heldout=heldout, out=out,
             adapt=adapt, report=False,
         )  # fmt: skip
     return cell_of(name, found) if found.best is not None else None
@@ -263,6 +277,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--adapt", type=int, default=None)
     parser.add_argument("--rivals", type=int, default=None)
+    parser.add_argument("--sampled", action="store_true")
     return parser
 
 

@@ -84,6 +84,13 @@ RUNS = {
             "| demo | iou | default",
         ],
     ),
+    "projection": (
+        [
+            *("--networks", "demo", "--workers", "2", "--images", "12"),
+            *("--heldout-images", "8", "--candidates", "8"),
+        ],
+        ["| demo | 12 | 2 | ", " | 100% | "],
+    ),
     "published": (
         ["opti-cam", "--count", "2", "--side", "64", "--cheap"],
         ["say no more than that this runs", "| method | AD ↓ | AG ↑ |", "(12.2)", "| layer-cam | "],
