@@ -23,8 +23,8 @@ Most of a cell's time is published CAMs on the held-out images. With ``--rivals 
 methods by the search images are measured there (the winner and *habit* always are), so that more
 images fit; *hindsight* and *blurred* are then the best of these.
 
-Where validation images of ImageNet are few and a metric needs no masks, ``--sampled`` searches on
-the 300 sample images, which the networks saw in training, and holds out validation images alone.
+Where images that the networks have not seen are few and a metric needs no masks, ``--sampled``
+searches on training images, 300 of ImageNet and 500 of CIFAR-10, and holds out the others alone.
 
 With ``--adapt K`` the cells of metrics that can choose are runs of their own, and three columns
 more compare the choice from K formulas image by image, by the levels that did not choose, with the
@@ -43,7 +43,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from transfer import DATA, ROOT, archive, validation_images
+from transfer import CIFAR, DATA, ROOT, archive, validation_images
 
 import sycam
 from sycam.data.images import ImageSet, choose, load_files
@@ -91,6 +91,10 @@ def sample_images(side: int) -> ImageSet:
 
 
 SIDES = {"squeezenet": 227, "mobilenet": 160, "lite0": 160}  # of ImageNet's images, in pixels
+SEEN: dict[str, Callable[[], ImageSet]] = {  # images of the networks' training
+    **dict.fromkeys(("resnet20", "resnet32"), CIFAR[1]),
+    **{name: partial(sample_images, side) for name, side in SIDES.items()},
+}
 NETWORKS: dict[str, tuple[str, Callable[[], ImageSet | str]]] = {
     "demo": ("demo", lambda: "demo"),
     "resnet20": (network("cifar10", "resnet20"), cifar_images),
@@ -200,10 +204,10 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
     if find_metric(metric).needs_masks and isinstance(images, ImageSet) and images.masks is None:
         return None
     heldout = options.heldout_images
-    if options.sampled and name in SIDES and not find_metric(metric).needs_masks:
+    if options.sampled and name in SEEN and not find_metric(metric).needs_masks:
         judged = choose(images, heldout or len(images), options.seed)
         heldout = ImageSet.from_arrays(judged.images)  # no labels nor boxes, as the others
-        images = sample_images(SIDES[name])
+        images = ImageSet.from_arrays(SEEN[name]().images)
     adapt = options.adapt if find_metric(metric).levels > 1 else None
     out = options.out / (f"{name}-{metric}" + (f"-adapt{adapt}" if adapt else ""))
     try:
