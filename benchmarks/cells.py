@@ -204,10 +204,11 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
     if find_metric(metric).needs_masks and isinstance(images, ImageSet) and images.masks is None:
         return None
     heldout = options.heldout_images
-    if options.sampled and name in SEEN and not find_metric(metric).needs_masks:
+    seen = SEEN.get(name) if options.sampled and not find_metric(metric).needs_masks else None
+    if seen is not None and isinstance(images, ImageSet):
         judged = choose(images, heldout or len(images), options.seed)
         heldout = ImageSet.from_arrays(judged.images)  # no labels nor boxes, as the others
-        images = ImageSet.from_arrays(SEEN[name]().images)
+        images = ImageSet.from_arrays(seen().images)
     adapt = options.adapt if find_metric(metric).levels > 1 else None
     out = options.out / (f"{name}-{metric}" + (f"-adapt{adapt}" if adapt else ""))
     try:
