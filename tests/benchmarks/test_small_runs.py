@@ -61,6 +61,7 @@ RUNS = {
         ["| demo | 1 | ", " | 1.00 | 1.00 | 100% | "],
     ),
     "gallery": (["scenes", "--out", "pictures"], ["pictures/scenes.png ("]),
+    "gpu": (["--list"], ["resnet50-bfloat16, 2.0 min: ", "tests, 2.8 min: "]),
     "hot_spots": (
         ["demo", "--images", "4", "--methods", "layer-cam", "--fills", "road", "--out", "spots"],
         ["layer-cam: ablating ", "| demo, features.8 | road | layer-cam |"],
