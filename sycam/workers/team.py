@@ -97,9 +97,7 @@ class Team:
             SycamError: what a worker found wrong with what was given.
             RunError: workers are lost again and again.
         """
-        wanted, underway = {id(job) for job in jobs}, self._underway()
-        self._foreseen = deque(job for job in self._foreseen if id(job) not in wanted)
-        self._waiting.extend(job for job in jobs if not job.done and id(job) not in underway)
+        self._waiting.extend(jobs)
         try:
             for job in jobs:
                 while job.done is None:
@@ -114,8 +112,7 @@ class Team:
     def foresee(self, jobs: Sequence[Job]) -> None:
         """Begin jobs where workers have nothing else to do; those before that were not begun are
         forgotten."""
-        underway = self._underway()
-        self._foreseen = deque(job for job in jobs if id(job) not in underway)
+        self._foreseen = deque(jobs)
 
     def close(self) -> None:
         """End the workers that are this team's own."""
@@ -123,15 +120,13 @@ class Team:
         if self._owned:
             end(self._executor, FAREWELL)
 
-    def _underway(self) -> set[int]:
-        return {id(ticket.job) for ticket in self._running.values()}
-
     def _fill(self) -> None:
         while len(self._running) < AHEAD * self.width and (self._waiting or self._foreseen):
             self._begin((self._waiting or self._foreseen).popleft())
 
     def _begin(self, job: Job) -> None:
-        if job.done is not None:
+        # What is wanted may have been foreseen, and foreseen more than once.
+        if job.done is not None or any(t.job is job for t in self._running.values()):
             return
         number = next(self._numbers)
         self._running[number] = _Ticket(job, time.monotonic(), self._executor)
