@@ -42,12 +42,10 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-import torch
-from transfer import CIFAR, DATA, ROOT, archive, validation_images
+from transfer import CIFAR, ROOT, archive, cifar_images, sample_images, validation_images
 
 import sycam
-from sycam.data.images import ImageSet, choose, load_files
-from sycam.data.preprocessing import Preprocessing
+from sycam.data.images import ImageSet, choose
 from sycam.errors import RunError, unknown_name
 from sycam.metrics import Metric, find_metric
 from sycam.runs.result import Result, load
@@ -71,23 +69,6 @@ SIGNIFICANT = 0.05
 def network(file: str, factory: str) -> str:
     """As ``--network`` takes it."""
     return f"{ROOT / 'benchmarks' / 'networks' / file}.py:{factory}"
-
-
-def cifar_images() -> ImageSet:
-    """1,000 test images of CIFAR-10 that the networks have not seen: half exact, half JPEG copies.
-
-    The copies are of other images, and cost the networks ten points of accuracy.
-    """
-    parts = [archive(f"cifar10/test_{part}_500.npz") for part in ("lossless", "jpeg75")]
-    return ImageSet.from_arrays(
-        torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
-    )
-
-
-def sample_images(side: int) -> ImageSet:
-    """300 images of ImageNet, one a class, without boxes."""
-    files = sorted((DATA / "imagenet" / "samples").iterdir())
-    return load_files(files, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), size=side))
 
 
 SIDES = {"squeezenet": 227, "mobilenet": 160, "lite0": 160}  # of ImageNet's images, in pixels
@@ -201,15 +182,16 @@ def run(name: str, metric: str, options: argparse.Namespace) -> Cell | None:
     """A cell from its folder, or made; None where the images have no masks for the metric."""
     source, images_of = NETWORKS[name]
     images = images_of()
-    if find_metric(metric).needs_masks and isinstance(images, ImageSet) and images.masks is None:
+    kind = find_metric(metric)
+    if kind.needs_masks and isinstance(images, ImageSet) and images.masks is None:
         return None
     heldout = options.heldout_images
-    seen = SEEN.get(name) if options.sampled and not find_metric(metric).needs_masks else None
+    seen = SEEN.get(name) if options.sampled and not kind.needs_masks else None
     if seen is not None and isinstance(images, ImageSet):
         judged = choose(images, heldout or len(images), options.seed)
         heldout = ImageSet.from_arrays(judged.images)  # no labels nor boxes, as the others
         images = ImageSet.from_arrays(seen().images)
-    adapt = options.adapt if find_metric(metric).levels > 1 else None
+    adapt = options.adapt if kind.levels > 1 else None
     out = options.out / (f"{name}-{metric}" + (f"-adapt{adapt}" if adapt else ""))
     try:
         found = load(out)
@@ -302,13 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _first(count: int | None) -> Callable[[Sequence[Entrant], Metric], list[int]]:
-    """Places of the most important methods, no more than ``count`` of them, and of *habit*."""
-
-    def places(those: Sequence[Entrant], metric: Metric) -> list[int]:
-        order = entrants.by_importance(those, metric)
-        return list(dict.fromkeys([*order[:count], *entrants.habitual(those)]))
-
-    return places
+    """Places of the most important methods, no more than ``count`` of them."""
+    return lambda those, metric: entrants.by_importance(those, metric)[:count]
 
 
 def _cells(names: Sequence[str], options: argparse.Namespace) -> list[Cell]:

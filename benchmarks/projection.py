@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -67,14 +68,14 @@ class Workers(Simulated):
 
     def __init__(self, count: int, second: float, clock: Clock) -> None:
         super().__init__()
-        self._max_workers, self._second, self._clock = count, second, clock
+        self._max_workers, self._second, self.clock = count, second, clock
         self._free, self._numbers = [0.0] * count, itertools.count()
-        self._underway: list[tuple[float, int, Future, Callable[[Future], Any]]] = []
+        self._underway: list[tuple[float, int, Future, Any]] = []
         self.busy, self.tasks = 0.0, 0
 
     def submit(self, function: Callable[..., Any], order: Any, attached: dict) -> Future:
         """The answer, to be had when its worker is done with it."""
-        clock = self._clock
+        clock = self.clock
         clock.stop()
         clock.now, clock.own = clock.now + TASK, clock.own + TASK
         answer = super().submit(function, order, attached).result()
@@ -82,17 +83,19 @@ class Workers(Simulated):
         begins = max(clock.now, heapq.heappop(self._free))
         heapq.heappush(self._free, begins + takes)
         self.busy, self.tasks = self.busy + takes, self.tasks + 1
-        future = _Future(self, begins + takes, answer)
+        future: Future = Future()
+        event = begins + takes, next(self._numbers), future, answer
+        heapq.heappush(self._underway, event)
         clock.start()
         return future
 
     def wait(self) -> None:
         """Go on to the next answer, and give it."""
-        self._clock.stop()
+        self.clock.stop()
         end, _, future, answer = heapq.heappop(self._underway)
-        self._clock.now = max(self._clock.now, end)
+        self.clock.now = max(self.clock.now, end)
         future.set_result(answer)
-        self._clock.start()
+        self.clock.start()
 
     @staticmethod
     def _passes(order: Any) -> float:
@@ -102,29 +105,23 @@ class Workers(Simulated):
         return max(1, len(order.expressions)) * (order.stop - order.start) * levels
 
 
-class _Future(Future):
-    def __init__(self, workers: Workers, end: float, answer: Any) -> None:
-        super().__init__()
-        self._event = end, next(workers._numbers), self, answer
-        heapq.heappush(workers._underway, self._event)
+class Answers:
+    """What stands for a team's queue of answers: to wait is to go on by the clock.
 
+    Args:
+        workers: who give them.
+    """
 
-def queue_of(workers: Workers) -> Callable[[], Any]:
-    """What stands for the queue of answers: to wait is to go on by the clock."""
+    def __init__(self, workers: Workers) -> None:
+        self._workers, self._there = workers, []
 
-    class Queue:
-        def __init__(self) -> None:
-            self._there: list[tuple[int, Future]] = []
+    def put(self, news: tuple[int, Future]) -> None:
+        self._there.append(news)
 
-        def put(self, news: tuple[int, Future]) -> None:
-            self._there.append(news)
-
-        def get(self, timeout: float) -> tuple[int, Future]:
-            while not self._there:
-                workers.wait()
-            return self._there.pop(0)
-
-    return Queue
+    def get(self, timeout: float) -> tuple[int, Future]:
+        while not self._there:
+            self._workers.wait()
+        return self._there.pop(0)
 
 
 def projected(network: str, count: int, images: int, asked: argparse.Namespace) -> Workers:
@@ -133,7 +130,7 @@ def projected(network: str, count: int, images: int, asked: argparse.Namespace) 
     workers = Workers(count, PASS[network], clock)
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(team, "SimpleQueue", queue_of(workers)),
+        patch.object(team, "SimpleQueue", partial(Answers, workers)),
     ):
         sycam.synthesize(
             "demo", "auto", demo_images("search", images, 0), "road", budget=asked.candidates,
@@ -163,12 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         first = None
         for count in asked.workers:
             found = projected(network, count, images, asked)
-            seconds = found._clock.now
+            seconds = found.clock.now
             first = first or seconds * asked.workers[0]
             print(
                 f"| {network} | {images} | {count} | {seconds:,.1f} "
                 f"| {first / seconds / count:.0%} | {found.busy / seconds / count:.0%} "
-                f"| {found._clock.own / seconds:.0%} | {found.tasks:,} |",
+                f"| {found.clock.own / seconds:.0%} | {found.tasks:,} |",
                 flush=True,
             )
 

@@ -139,7 +139,7 @@ def validation_images(side: int) -> ImageSet:
     with (folder / "val_boxes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     files = [folder / row["file"] for row in rows]
-    images = load_files(files, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), size=side))
+    images = _as_pixels(files, side)
     masks = torch.zeros(len(rows), side, side, dtype=torch.bool)
     boxes = []
     for mask, row in zip(masks, rows, strict=True):
@@ -150,6 +150,26 @@ def validation_images(side: int) -> ImageSet:
     labels = [int(row["label"]) for row in rows]
     found = ImageSet.from_arrays(images.images, labels, masks, images.names)
     return replace(found, boxes=tuple(boxes))
+
+
+def sample_images(side: int) -> ImageSet:
+    """300 images of ImageNet at ``side``, one a class, without boxes; of the networks' training."""
+    return _as_pixels(sorted((DATA / "imagenet" / "samples").iterdir()), side)
+
+
+def _as_pixels(files: Sequence[Path], side: int) -> ImageSet:
+    return load_files(files, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), size=side))
+
+
+def cifar_images() -> ImageSet:
+    """1,000 test images of CIFAR-10 that the networks have not seen: half exact, half JPEG copies.
+
+    The copies are of other images, and cost the networks ten points of accuracy.
+    """
+    parts = [archive(f"cifar10/test_{part}_500.npz") for part in ("lossless", "jpeg75")]
+    return ImageSet.from_arrays(
+        torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
+    )
 
 
 CIFAR = tuple(partial(archive, f"cifar10/{part}_lossless_500.npz") for part in ("test", "train"))
