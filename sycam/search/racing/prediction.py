@@ -12,10 +12,11 @@ import numpy as np
 from sycam.support.shelf import Shelf, blocks, stacked
 
 LIKE_LEADERS = 2  # peers whose differences to the others count as well as the leader's
-VARIATES = 3  # directions of difference, at most
-CELLS_EACH = 8  # that must have been seen for one of them
+VARIATES = 8  # directions of difference, at most
+PEERS_EACH = 4  # that there must be for one of them: fewer would all be explained by them
 PRIOR = 4  # degrees of freedom that the peers' variance counts for
 _OWN = 1e-3  # share of a level's variance that no other level shares, at least
+_LEAST = 1e-3  # of a direction's strength, as a share of the strongest
 ROUNDING = 1e-12
 
 
@@ -41,13 +42,15 @@ class Sampled:
 
 
 class Predictor:
-    """How the mean over all images is predicted from the cells seen: generalised least squares on
-    the control variates, whose residuals are independent between images and alike, but for one
-    factor, to the peers' between the levels of an image.
+    """How the mean over all images is predicted from the cells seen: a linear mixed model, whose
+    mean is free, whose coefficients of the control variates scatter as the peers' do, and whose
+    residuals are independent between images and alike, but for one factor, to the peers' between
+    the levels of an image.
 
     Args:
         design: ``[N,L,q]`` ones and control variates.
         levels: ``[L,L]`` covariance of the peers' residuals.
+        pull: ``[q]`` one over the variance of the peers' coefficients, 0 of the ones.
         sampled: the cells seen.
         shelf: where what is said of each image is kept.
 
@@ -59,13 +62,14 @@ class Predictor:
         self,
         design: np.ndarray,
         levels: np.ndarray,
+        pull: np.ndarray,
         sampled: Sampled,
         shelf: Shelf | None = None,
     ):
         images, _, width = design.shape
         shelf = shelf or Shelf()
         self.design, self.sampled, self.images = design, sampled, images
-        self.freedom = sampled.cells - width
+        self.freedom, self._pull = sampled.cells - 1, np.diag(pull)
         kinds = sampled.kinds
         self.precision = np.zeros((len(kinds), *levels.shape))  # of the levels seen, by kind
         self.gains = np.zeros(kinds.shape)  # what a cell seen adds to the prediction of its image
@@ -91,7 +95,8 @@ class Predictor:
         self._precision = shelf.zeros((images, *levels.shape))
         np.take(self.precision, kind, axis=0, out=self._precision, mode="clip")  # no buffer
         self._weighted = shelf.put(np.einsum("nlm,nmq->nlq", self._precision, design))
-        self._inverse = np.linalg.pinv(self.squares[kind, each].sum(0), hermitian=True)
+        squares = self.squares[kind, each].sum(0) + self._pull
+        self._inverse = np.linalg.pinv(squares, hermitian=True)
         unseen, self._left = self.unseen[kind, each].sum(0), self.left[kind].sum()
         spread = unseen @ self._inverse @ unseen + self._left
         self._error = math.sqrt(max(0.0, spread)) / images
@@ -147,7 +152,7 @@ class Predictor:
                     rest[some, part] += here @ left
                     means[some, part] += here @ added
         largest = max(float(np.abs(one).max()) for one in gaps)
-        inverse = np.linalg.pinv(squares, hermitian=True)
+        inverse = np.linalg.pinv(squares + self._pull, hermitian=True)
         weights = np.einsum("bij,bdj->bdi", inverse, products)
         rest = (rest - (weights * products).sum(-1)).clip(0)
         variance = (rest + PRIOR) / (self.freedom + PRIOR)
@@ -183,10 +188,11 @@ class Field:
         ]
         gaps = stacked((one - peer for one, peer in pairs), len(pairs))
         directions = np.zeros((0, leader.size))
-        if len(peers) > VARIATES:
+        if len(peers) >= PEERS_EACH:
             apart = stacked((_of_one_size(leader - peer) for peer in peers), len(peers))
             strength, directions = _main_directions(apart)
-            directions = directions[strength > 1e-6 * max(1.0, float(strength[0]))]
+            directions = directions[strength > _LEAST * max(1.0, float(strength[0]))]
+            directions = directions[: len(peers) // PEERS_EACH]
         variates = (directions.T * math.sqrt(leader.size)).reshape(*leader.shape, -1)
         return cls(gaps, variates)
 
@@ -199,24 +205,31 @@ class Field:
     def predictor(self, sampled: Sampled) -> Predictor:
         """From the cells seen."""
         if sampled.cells not in self._predictors:
-            borne = self.variates[..., : sampled.cells // CELLS_EACH]
-            ones = np.ones((*borne.shape[:2], 1))
-            design = self._shelf.put(np.concatenate([ones, borne], -1))
-            given = design, self._levels(design), sampled, self._shelf
-            self._predictors[sampled.cells] = Predictor(*given)
+            self._predictors[sampled.cells] = Predictor(*self.learnt, sampled, self._shelf)
         return self._predictors[sampled.cells]
 
-    def _levels(self, design: np.ndarray) -> np.ndarray:
-        """``[L,L]`` covariance of the known differences' residuals between levels."""
-        whole, found = design.reshape(-1, design.shape[2]), np.zeros((design.shape[1],) * 2)
+    @cached_property
+    def learnt(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Design, covariance between levels and pull, as :class:`Predictor` takes them, of the
+        known differences."""
+        ones = np.ones((*self.variates.shape[:2], 1))
+        design = self._shelf.put(np.concatenate([ones, self.variates], -1))
+        levels, width = design.shape[1:]
+        whole = design.reshape(-1, width)
+        found, variances = np.zeros((levels, levels)), np.zeros(width)
         for part in blocks(len(self.gaps), len(whole)):
             gaps = self.gaps[part].reshape(-1, len(whole))
             weights = np.linalg.lstsq(whole, gaps.T, rcond=None)[0]
             left = (gaps - (whole @ weights).T).reshape(-1, *design.shape[:2])
             found += np.einsum("dnl,dnm->lm", left, left)
+            variances += (weights**2).sum(1)
         found /= len(self.gaps) * len(design)
         own = np.maximum(np.diag(found), max(ROUNDING * np.diag(found).max(), np.finfo(float).tiny))
-        return (1 - _OWN) * found + np.diag(own - (1 - _OWN) * np.diag(found))
+        shared = (1 - _OWN) * found + np.diag(own - (1 - _OWN) * np.diag(found))
+        variances /= len(self.gaps)
+        pull = 1 / np.maximum(variances, max(ROUNDING * variances.max(), np.finfo(float).tiny))
+        pull[0] = 0.0
+        return design, shared, pull
 
     def chance(self, sampled: Sampled, level: float, orders: np.ndarray) -> float:
         """What the figure of a known difference exceeds by chance with that probability.

@@ -12,7 +12,7 @@ from sycam.grammar.sampling import all_expressions
 from sycam.metrics import Road, find_metric
 from sycam.scoring.blocks import cell_blocks, image_blocks
 from sycam.scoring.scorer import Score
-from sycam.search.racing.prediction import PRIOR, VARIATES, Field, Predictor, Sampled
+from sycam.search.racing.prediction import PEERS_EACH, PRIOR, Field, Predictor, Sampled
 from sycam.search.racing.race import BOUND, OUTPERFORMED, Race
 from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.support import shelf
@@ -131,20 +131,26 @@ def test_the_mean_of_all_images_is_predicted_from_what_peers_do_on_those_not_see
         leader, peers, rival = alike(seed)
         gaps = (leader - rival)[:, None]
         for predicted in worst:
-            found = predictor(leader, peers if predicted else peers[:VARIATES], 16)
+            found = predictor(leader, peers if predicted else peers[: PEERS_EACH - 1], 16)
             mean, error = found.estimate(gaps)
             assert abs(mean - gaps.mean()) < 5 * error
             worst[predicted] = max(worst[predicted], abs(mean - gaps.mean()))
     assert worst[True] < 0.1 * worst[False]
 
 
-def test_estimates_are_those_of_ordinary_least_squares():
-    """By hand: fit on the images seen, predict the others, average; at the end all is known."""
+def test_estimates_are_those_of_least_squares_with_a_penalty():
+    """By hand: fit on the images seen, predict the others, average; at the end all is known.
+    Coefficients cost their square over the peers' mean square, residuals theirs alike."""
     leader, peers, rival = alike()
     gaps = leader - rival
-    variates = Field.of(leader[:, None], peers[..., None]).variates[:, 0]
-    design = np.column_stack([np.ones(200), variates])
-    weights = np.linalg.lstsq(design[:50], gaps[:50], rcond=None)[0]
+    known = Field.of(leader[:, None], peers[..., None])
+    design = np.column_stack([np.ones(200), known.variates[:, 0]])
+    assert (width := design.shape[1]) > 2
+    theirs, left, *_ = np.linalg.lstsq(design, known.gaps[..., 0].T, rcond=None)
+    noise = (left / 200).mean()
+    penalty = np.sqrt(noise / (theirs**2).mean(1)) * (np.arange(width) > 0)
+    system = np.concatenate([design[:50], np.diag(penalty)])
+    weights = np.linalg.lstsq(system, np.r_[gaps[:50], np.zeros(width)], rcond=None)[0]
     filled = np.r_[gaps[:50], design[50:] @ weights]
     mean, error = predictor(leader, peers, 50).estimate(gaps[:, None])
     assert mean == pytest.approx(filled.mean(), abs=1e-12)
@@ -170,17 +176,19 @@ def seen_cells(images: int, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [24, 60, 90, 120])
-def test_estimates_of_cells_are_those_of_generalised_least_squares(count):
+def test_estimates_of_cells_are_those_of_a_linear_mixed_model(count):
     """By hand, with the covariance of all cells as one matrix: fit on those seen, predict the
     others from the fit and from the residuals of cells of the same image."""
     leader, *peers = in_levels(0)
     gaps, seen = leader - in_levels(1)[0], seen_cells(60, count)
-    found = Field.of(leader, np.array(peers)).predictor(Sampled.of(seen))
-    levels = Field.of(leader, np.array(peers))._levels(found.design)
+    of_peers = Field.of(leader, np.array(peers))
+    found = of_peers.predictor(Sampled.of(seen))
+    _, levels, pull = of_peers.learnt
+    assert len(pull) == 4
     whole = np.kron(np.eye(60), levels)
     design, known = found.design.reshape(180, -1), seen.ravel()
     inverse = np.linalg.inv(whole[np.ix_(known, known)])
-    square = np.linalg.inv(design[known].T @ inverse @ design[known])
+    square = np.linalg.inv(design[known].T @ inverse @ design[known] + np.diag(pull))
     weights = square @ design[known].T @ inverse @ gaps.ravel()[known]
     across = whole[np.ix_(~known, known)] @ inverse
     left = gaps.ravel()[known] - design[known] @ weights
@@ -190,7 +198,8 @@ def test_estimates_of_cells_are_those_of_generalised_least_squares(count):
     apart = design[~known] - across @ design[known]
     rest = whole[np.ix_(~known, ~known)] - across @ whole[np.ix_(known, ~known)]
     spread = (apart @ square @ apart.T + rest).sum()
-    variance = (left @ inverse @ left + PRIOR) / (found.freedom + PRIOR)
+    rests = left @ inverse @ left + pull @ weights**2
+    variance = (rests + PRIOR) / (found.freedom + PRIOR)
     assert error == pytest.approx(np.sqrt(variance * spread) / 60)
 
 
@@ -204,8 +213,8 @@ def test_what_peers_exceed_by_chance_is_what_their_estimates_do():
     figures = found.figures(gaps, orders)
     for order, column in zip(orders.T, figures.T, strict=True):
         place = order.argsort()
-        levels = known._levels(found.design)
-        there = Predictor(found.design[place], levels, sampled)
+        design, levels, pull = known.learnt
+        there = Predictor(design[place], levels, pull, sampled)
         for one, figure in zip(gaps, column, strict=True):
             mean, error = there.estimate(one[place])
             assert figure == pytest.approx(mean / error)
