@@ -13,20 +13,19 @@ of the images alone, that of their content hashes: each image is as likely as an
 each place, so that each cell is in a stage with the same probability, and the order decides nothing
 else.
 
-Formulas differ by less than images do, so that the mean of the differences seen is a poor guess
-of the mean of all. What the *peers*, the candidates and published CAMs that have seen all cells,
-differ by is known in the cells to come as well. Their main directions of difference, by
-principal components, are control variates: the candidate's difference is regressed on them, and
-the unseen cells are predicted (the regression estimator of survey sampling; Cochran, Sampling
-Techniques, 1977, chapter 7). Coefficients are drawn towards 0, as much as the peers' lie there, so
-that directions that a few cells cannot tell yet do no harm. There is one for four peers at most:
-peers whom the directions explain entirely would say that nothing is left to chance. Cells of one
-image are alike, which the regression must know: their
-residuals have the peers' covariance between levels, so that it is one of generalised least squares,
-and what an image showed at one level predicts the others of the same image (the best linear
-unbiased predictor). What is left to chance is the residual in the cells not seen, which is nothing
-once all are seen. Variances lean towards that of the peers (the moderated t of Smyth 2004), so that
-sixteen equal images are no proof.
+Formulas differ by less than images do, so that the mean of the differences seen is a poor guess of
+the mean of all. What the *peers*, the candidates and published CAMs that have seen all cells,
+differ by is known in the cells to come as well. Their main directions of difference, by principal
+components, are control variates: the candidate's difference is regressed on them, and the unseen
+cells are predicted (the regression estimator of survey sampling; Cochran, Sampling Techniques,
+1977, chapter 7). Coefficients are drawn towards 0, as much as the peers' lie there, so that
+directions that a few cells cannot tell yet do no harm. There is one for four peers at most: peers
+whom the directions explain entirely would say that nothing is left to chance. Cells of one image
+are alike, which the regression must know: their residuals have the peers' covariance between
+levels, so that it is one of generalised least squares, and what an image showed at one level
+predicts the others of the same image (the best linear unbiased predictor). What is left to chance
+is the residual in the cells not seen, which is nothing once all are seen. Variances lean towards
+that of the peers (the moderated t of Smyth 2004), so that sixteen equal images are no proof.
 
 The estimate over its standard error must exceed Student's quantile, and what the same figure of the
 peers' own differences, whose true means are known, exceeds by chance in the same pattern of cells

@@ -145,7 +145,8 @@ def test_estimates_are_those_of_least_squares_with_a_penalty():
     gaps = leader - rival
     known = Field.of(leader[:, None], peers[..., None])
     design = np.column_stack([np.ones(200), known.variates[:, 0]])
-    assert (width := design.shape[1]) > 2
+    width = design.shape[1]
+    assert width > 2
     theirs, left, *_ = np.linalg.lstsq(design, known.gaps[..., 0].T, rcond=None)
     noise = (left / 200).mean()
     penalty = np.sqrt(noise / (theirs**2).mean(1)) * (np.arange(width) > 0)
