@@ -83,8 +83,9 @@ def open_images(  # noqa: PLR0913 (public)
         classes: how many the network has.
         groups: column of a table, or array of an ``.npz`` file, that says what an image belongs
             to (a patient, a video): no group has both search and held-out images.
-        window: centre and width of the intensities of DICOM and NIfTI files that become 0 to 1;
-            if None a DICOM file's own, and those of NIfTI files as they are.
+        window: centre and width of the intensities of DICOM, NIfTI and sixteen-bit grey files that
+            become 0 to 1; if None a DICOM file's own, 0 to 65535 of grey pictures, and those of
+            NIfTI files as they are.
         series: the DICOM files of one series are one volume, not slices (FOLDER only).
         progress: called with the numbers of images looked at and of all.
 

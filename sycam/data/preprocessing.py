@@ -38,8 +38,8 @@ class Preprocessing:
         channels: 3 (RGB) or 1 (grey) where the network takes nothing else; grey where mean has
             one number and std not more, else RGB, if None.
         squash: both sides are resized to ``resize``, whatever their ratio.
-        window: centre and width of the intensities of medical files that become 0 to 1; a file's
-            own if None.
+        window: centre and width of the intensities of medical files and of sixteen-bit grey that
+            become 0 to 1; a file's own (0 to 65535 of pictures) if None.
 
     Raises:
         OptionError: a value out of range.

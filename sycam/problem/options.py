@@ -87,7 +87,8 @@ class FileOptions:
         groups: column of a table, or array of an archive, that says what an image belongs to.
         mean, std: of the network's input scale; the network's own if None.
         size, resize, interpolation: of its preprocessing; the network's own if None.
-        window: centre and width of the intensities of DICOM and NIfTI files that become 0 to 1.
+        window: centre and width of the intensities of DICOM, NIfTI and sixteen-bit grey files that
+            become 0 to 1.
         series: whether the DICOM files of one series are one volume.
     """
 
@@ -126,8 +127,8 @@ class FileOptions:
     )
     window: Sequence[float] | None = option(
         None,
-        "CENTRE,WIDTH of the intensities of DICOM and NIfTI files that become 0 to 1; by default a "
-        "DICOM file's own, and NIfTI files as they are",
+        "CENTRE,WIDTH of the intensities of DICOM, NIfTI and 16-bit grey files that become 0 to 1; "
+        "by default a DICOM file's own, 0 to 65535 of grey pictures, and NIfTI files as they are",
         text=str | None,
         read=_numbers("window"),
     )

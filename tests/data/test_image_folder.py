@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sycam.data.images import load_images
+from sycam.data.images import load_images, open_images
 from sycam.errors import DataError, OptionError
 
 DATA = Path(__file__).resolve().parents[2] / os.environ.get("SYCAM_DATA", "../shared/data")
@@ -131,6 +131,30 @@ def test_grey_of_sixteen_bits_keeps_its_range(tmp_path):
     Image.fromarray(values).save(tmp_path / "a.png")
     assert load_images(tmp_path).picture(0)[0, :, 0].tolist() == [0, 1, 100, 255]
     assert load_images(tmp_path, mean=[0.0]).images.shape == (1, 1, 1, 4)
+
+
+def test_twelve_bits_in_files_of_sixteen_keep_what_they_tell(tmp_path):
+    """As of eight bits, of which they would have sixteen values left; also resized and as RGB."""
+    stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for ending in ("png", "tiff"):
+        (tmp_path / ending).mkdir()
+        Image.fromarray(stored).save(tmp_path / ending / f"a.{ending}")
+        found = load_images(tmp_path / ending, mean=[0.0], window=(2048, 4096))
+        assert torch.allclose(found.images[0, 0], torch.from_numpy(stored / 4096).float())
+        dark = load_images(tmp_path / ending, size=32).images
+        assert dark.shape == (1, 3, 32, 32)
+        assert len(dark[0, 0].unique()) > 1000
+        assert dark.max() == pytest.approx(4095 / 65535, rel=0.01)
+
+
+def test_a_note_says_how_high_sixteen_bits_reach(tmp_path):
+    Image.fromarray(np.full((8, 8), 3347, np.uint16)).save(tmp_path / "a.png")
+    (note,) = (n for n in open_images(tmp_path).notes if "sixteen" in n)
+    assert "the largest value of a.png is 3347" in note
+    assert "window says" in note
+    (note,) = (n for n in open_images(tmp_path, window=(2048, 4096)).notes if "sixteen" in n)
+    assert "window centre 2048 width 4096" in note
+    assert "window says" not in note
 
 
 def test_palette_transparency_and_grey_become_rgb(tmp_path):

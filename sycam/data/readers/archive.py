@@ -37,7 +37,8 @@ class ArchiveReader(Reader):
     """Reads images of an array.
 
     Attributes:
-        pixels: uint8 ``[N, H, W, C]``, of any number of channels.
+        pixels: uint8 ``[N, H, W, C]``, of any number of channels; or float32 0..255, of as many
+            as are wanted.
         labels: int64 ``[N]``, or None.
         masks: ``[N, H, W]``, not zero = object; or None.
         boxes: ``[N, 4]`` in pixels, or None.
@@ -66,10 +67,11 @@ class ArchiveReader(Reader):
         geometry = self.reading.geometry(width, height)
         pixels = np.asarray(self.pixels[i])
         wanted = self.reading.channels or channels
-        if channels not in _OF_PICTURES:  # each is resampled as a grey picture is
+        if channels not in _OF_PICTURES or pixels.dtype != np.uint8:
+            # Each is resampled as a grey picture is.
             layers = [Image.fromarray(pixels[..., c]) for c in range(channels)]
             made = [geometry.picture(one, self.reading.filter) for one in layers]
-            pixels = np.stack([np.asarray(one) for one in made], -1)
+            pixels = np.stack([np.asarray(one) for one in made], -1).clip(0, 255)
         elif wanted != channels or self.reading.size is not None:
             picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
             picture = picture.convert("RGB" if wanted == 3 else "L")

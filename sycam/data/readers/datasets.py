@@ -21,7 +21,7 @@ from torch.utils.data import (
 )
 
 from sycam.data.image_set import ImageSet, groups_of
-from sycam.data.pictures import flattened
+from sycam.data.pictures import flattened, pixels
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.reader import Frame, Reader
 from sycam.data.source import ImageSource
@@ -78,9 +78,10 @@ class DatasetReader(Reader):
                     "that makes both tensors of one size"
                 )
             size = image.size
-            picture = flattened(image, self.reading.wanted_channels)
-            values = np.asarray(self.reading.geometry(*size).picture(picture, self.reading.filter))
-            image = self.scaled(values.reshape(*values.shape[:2], self.reading.wanted_channels))
+            channels = self.reading.wanted_channels
+            picture = flattened(image, channels, self.reading.window)
+            placed = self.reading.geometry(*size).picture(picture, self.reading.filter)
+            image = self.scaled(pixels(placed, channels))
         try:
             made = ImageSet.from_arrays(
                 _batched(image),

@@ -10,7 +10,7 @@ from typing import overload
 
 import numpy as np
 
-from sycam.data.pictures import flattened, read_picture
+from sycam.data.pictures import DEEP, flattened, highest, pixels, read_as, read_picture
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.reader import Frame, Reader
 from sycam.data.readers.class_folders import labels_of_folders
@@ -40,6 +40,7 @@ from sycam.support.arguments import argument
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *DICOM, *NIFTI)
 LABELS = "labels.csv"
+_DARK = 0.5  # share of the range of sixteen bits that is worth a hint where no value is above it
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +94,14 @@ class FileReader(Reader):
             picture = read_slice(self.files[i], self.reading.window)
             picture = picture if picture.mode == "F" else flattened(picture, channels)
         else:
-            picture = read_picture(self.files[i], channels)
-        values = np.asarray(
-            self.reading.geometry(*picture.size).picture(picture, self.reading.filter)
-        )
-        if picture.mode == "F":  # floating point is not cut off where it is resampled
-            values = np.repeat(values.clip(0, 255)[..., None], channels, 2)
-        pixels = values.reshape(*values.shape[:2], channels)
+            picture = read_picture(self.files[i], channels, self.reading.window)
+        placed = self.reading.geometry(*picture.size).picture(picture, self.reading.filter)
         mask = boxes = None
         if self.truth is not None:
             mask = self.truth.mask(i, self.names[i], picture.size, self.reading)
             boxes = self.truth.boxes(i, picture.size, self.reading)
         label = None if self.labels is None else self.labels[i]
-        return Frame(self.scaled(pixels), picture.size, label, mask, boxes)
+        return Frame(self.scaled(pixels(placed, channels)), picture.size, label, mask, boxes)
 
     @property
     def has_labels(self) -> bool:
@@ -184,6 +180,8 @@ def folder_reader(
         return _volume_reader(folder, reading, volumes, known, truth), label_names, notes
     if any(map(is_dicom, names)):
         notes = (*notes, _of_slices(sum(map(is_dicom, names)), reading))
+    if said_of_depth := _of_depth(folder, names, reading):
+        notes = (*notes, said_of_depth)
     reader = FileReader(
         place=str(folder),
         names=tuple(names),
@@ -367,11 +365,22 @@ def _of_slices(count: int, reading: Preprocessing) -> str:
     )
 
 
+def _of_depth(folder: Path, names: Sequence[str], reading: Preprocessing) -> str:
+    """What is said where the first picture is of sixteen-bit grey: files of twelve bits are common
+    and nearly black as 0..65535."""
+    first = next((name for name in names if not is_dicom(name)), None)
+    if first is None or (most := highest(folder / first)) is None:
+        return ""
+    note = f"sixteen-bit grey: {read_as(reading.window)} (the largest value of {first} is {most})"
+    if reading.window is None and most < _DARK * DEEP:
+        note += f"; {argument('window')} says which values become 0 and 1 instead"
+    return note
+
+
 def _scale(reading: Preprocessing) -> str:
     if reading.window is None:
         return "each file's own window (its range, where it has none) to 0..1"
-    centre, width = reading.window
-    return f"window centre {centre:g} width {width:g} to 0..1"
+    return read_as(reading.window)
 
 
 def _names(folder: Path, masks: Path | None) -> list[str]:

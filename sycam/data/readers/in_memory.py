@@ -1,4 +1,4 @@
-"""Pictures in memory: eight-bit arrays, tensors and PIL images, read as those in files are."""
+"""Pictures in memory: eight-bit arrays and tensors, and PIL images, read as files are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from sycam.data.image_set import form_hint, groups_of
-from sycam.data.pictures import UnreadablePictureError, flattened
+from sycam.data.pictures import UnreadablePictureError, flattened, is_deep, pixels, read_as
 from sycam.data.preprocessing import Preprocessing
 from sycam.data.readers.archive import ArchiveReader, labels_of, masks_of
 from sycam.data.readers.datasets import DatasetReader
@@ -43,7 +43,8 @@ def open_pictures(
     Args:
         pictures: values 0 to 255: uint8 ``[N,H,W,C]`` or ``[N,C,H,W]`` with C 1 or 3, whichever
             of the two it can be, ``[N,H,W]`` grey; or a list of PIL images or of such arrays
-            without N, which may differ in size where ``size`` is given.
+            without N, which may differ in size where ``size`` is given. PIL images of sixteen-bit
+            grey are 0 to 65535, or the window, and keep what they tell.
         labels: whole numbers ``[N]`` from 0 on.
         masks: ``[N,H,W]``, of the pictures' size, not zero = object; for pictures of one size.
         groups: see :meth:`sycam.ImageSet.from_arrays`.
@@ -62,12 +63,12 @@ def open_pictures(
         ((3, 8, 8), -1.0)
     """
     (how,) = with_keywords(options, reading or Preprocessing())
-    arrays, order = _arrays(pictures, how.wanted_channels)
+    arrays, order = _arrays(pictures, how)
     count = len(arrays)
     belongs = groups_of(groups, count)
     found = None if labels is None else labels_of(_array(labels), count, _WHERE)
     sizes = {array.shape for array in arrays}
-    note = f"{count} pictures {order}, are taken as 0 to 255: {how}"
+    note = f"{count} pictures {order}, are taken as 0 to 255{_of_deep(pictures, how)}: {how}"
     if len(sizes) == 1:
         pixels = arrays if isinstance(arrays, np.ndarray) else np.stack(arrays)
         how.scale(how.channels or pixels.shape[3])  # refuse what does not fit at once
@@ -80,7 +81,8 @@ def open_pictures(
             f"masks are given beside pictures of {len(sizes)} sizes; give pictures of one size, or "
             "a data set of (image, label, mask) as tensors"
         )
-    shown = [_picture(array) for array in arrays]
+    pairs = zip(pictures, arrays, strict=True)
+    shown = [one if isinstance(one, Image.Image) else _picture(array) for one, array in pairs]
     items = shown if found is None else list(zip(shown, found.tolist(), strict=True))
     several = DatasetReader(items, how)
     several.place, several.groups = "memory", belongs
@@ -139,7 +141,13 @@ def _array(values: object) -> np.ndarray:
     return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _arrays(pictures: Pictures, channels: int) -> tuple[np.ndarray | list[np.ndarray], str]:
+def _of_deep(pictures: Pictures, how: Preprocessing) -> str:
+    """What is said of pictures of sixteen-bit grey, where there are any."""
+    deep = sum(isinstance(one, Image.Image) and is_deep(one) for one in pictures)
+    return f" ({deep} of sixteen-bit grey: {read_as(how.window)})" if deep else ""
+
+
+def _arrays(pictures: Pictures, how: Preprocessing) -> tuple[np.ndarray | list[np.ndarray], str]:
     """Arrays ``[H,W,C]`` of pictures, and in words what they were."""
     if isinstance(pictures, Tensor | np.ndarray):
         whole = _array(pictures)
@@ -155,26 +163,26 @@ def _arrays(pictures: Pictures, channels: int) -> tuple[np.ndarray | list[np.nda
     if not pictures or not all(map(_is_picture, pictures)):
         kinds = ", ".join(sorted({type(one).__name__ for one in pictures})) or "empty"
         raise DataError(f"pictures are a list of {kinds}; {EXPECTED}")
-    arrays = [_one(picture, i, channels) for i, picture in enumerate(pictures)]
+    arrays = [_one(picture, i, how) for i, picture in enumerate(pictures)]
     depths = {array.shape[2] for array in arrays}
     if len(depths) > 1:
         raise DataError("some pictures are grey and some in colour; convert them to one of these")
     return arrays, f"of a list, {'grey' if depths == {1} else 'RGB'}"
 
 
-def _one(picture: Image.Image | np.ndarray | Tensor, i: int, channels: int) -> np.ndarray:
+def _one(picture: Image.Image | np.ndarray | Tensor, i: int, how: Preprocessing) -> np.ndarray:
     if isinstance(picture, Image.Image):
+        channels = how.wanted_channels
         try:
-            pixels = np.asarray(flattened(picture, channels))
+            return pixels(flattened(picture, channels, how.window), channels)
         except UnreadablePictureError as error:
             raise DataError(f"picture[{i}]: {error}") from None
-        return pixels.reshape(*pixels.shape[:2], channels)
-    pixels = _array(picture)
-    if pixels.ndim == 2:
-        return pixels[..., None]
-    if pixels.ndim != 3:
-        raise DataError(f"picture[{i}] is {list(pixels.shape)}; {EXPECTED}")
-    return pixels if _channels_last(pixels.shape) else pixels.transpose(1, 2, 0)
+    values = _array(picture)
+    if values.ndim == 2:
+        return values[..., None]
+    if values.ndim != 3:
+        raise DataError(f"picture[{i}] is {list(values.shape)}; {EXPECTED}")
+    return values if _channels_last(values.shape) else values.transpose(1, 2, 0)
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:

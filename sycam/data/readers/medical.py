@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sycam.data.pictures import UnreadablePictureError
+from sycam.data.pictures import UnreadablePictureError, Window, windowed
 from sycam.errors import DataError, OptionError
 from sycam.support.files import PICTURE, open_plain
 
@@ -20,9 +20,6 @@ DICOM = (".dcm", ".dicom")
 NIFTI = (".nii", ".nii.gz")
 AXES = "D inferior to superior, H posterior to anterior, W left to right (closest canonical, RAS+)"
 _UNPACKED = 4 * PICTURE  # bytes of a NIfTI file, at most
-
-Window = tuple[float, float]
-"""Centre and width of the intensities that become 0..1."""
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -243,7 +240,7 @@ def _windowed(
         return 1 / (1 + np.exp(-4 * (values - centre) / width))
     if function == "LINEAR" and width > 1:
         centre, width = centre - 0.5, width - 1
-    return ((values - centre) / width + 0.5).clip(0, 1)
+    return windowed(values, centre, width)
 
 
 def _placed(slices: Sequence[Any]) -> tuple[list[Any], np.ndarray]:

@@ -135,3 +135,16 @@ def test_a_table_of_pictures_comes_from_python():
         ["grad-cam"], ["complexity"], progress=False,
     )  # fmt: skip
     assert table.images == 6
+
+
+@pytest.mark.parametrize("sizes", [(8, 8), (8, 12)])
+def test_pil_images_of_sixteen_bits_keep_what_they_tell_and_a_note_says_how(sizes):
+    """Of one size and of several, as RGB, and beside one of eight bits."""
+    deep = [Image.fromarray(np.full((n, n), 1000 + n, np.uint16)) for n in sizes]
+    found = open_pictures([*deep, Image.new("L", (8, 8), 51)], size=8)
+    images = found.whole().images
+    assert images.shape == (3, 3, 8, 8)
+    for image, n in zip(images, sizes, strict=False):
+        assert torch.allclose(image, torch.full((3, 8, 8), (1000 + n) / 65535), atol=1e-7)
+    assert torch.allclose(images[2], torch.tensor(0.2))
+    assert "2 of sixteen-bit grey: 0 to 65535 to 0..1" in found.notes[0]
