@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -340,3 +342,77 @@ def test_the_docstring_says_which_layer_to_give(base):
     two = target.source(parse("cam[low](G) * cam[high](G)"), "SomeCAM", layer="low")
     said = ast.get_docstring(ast.parse(two))
     assert "SomeCAM(network) as" in said or "SomeCAM(model)" in said or "LAYERS" in said
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+class Wrapped(nn.Module):
+    """A network whose outputs come in another form, or as ``outputs`` makes them."""
+
+    def __init__(self, network: nn.Module, outputs: Callable):
+        super().__init__()
+        self.network, self.outputs = network, outputs
+
+    def forward(self, images: Tensor) -> object:
+        return self.outputs(self.network(images))
+
+
+class Named(NamedTuple):
+    """Class scores beside something that is no batch."""
+
+    scores: Tensor
+    version: str
+
+
+FORMS = {
+    "tuple": (lambda y: (y, y.sum(1)), lambda row: row[0].max() - 0.5 * row[1]),
+    "dictionary": (lambda y: {"scores": y, "loss": None}, lambda row: row["scores"].max()),
+    "named tuple": (lambda y: Named(y, "1"), lambda row: row.scores.max()),
+    "list of heads": (lambda y: [y, 2 * y, y, y, y], lambda row: row[1].max()),
+    "an entry per image": (
+        lambda y: [{"scores": row} for row in y],
+        lambda row: row["scores"].max(),
+    ),
+    "ordered": (lambda y: OrderedDict(scores=y), lambda row: row["scores"].max()),
+}
+
+
+LAYERS = "cam[network.0](abs(G)) * cam[network.1](A) + mirror(cam[network.1](abs(G) * A))"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", ["abs(G)", "abs(mean(G) * S) + abs(D)", LAYERS])
+def test_outputs_of_any_form_are_explained_by_callable_targets(
+    exported, pooled_network, images, form, text
+):
+    """As :class:`sycam.CAM` explains them, for as many images as heads, fewer and more."""
+    make, target = FORMS[form]
+    network = Wrapped(pooled_network, make).eval()
+    layer = () if text == LAYERS else ("network.1",)
+    cam, reference = exported(text)(network, *layer), sycam.CAM(network, *layer, text)
+    for count in (1, 2, 3):
+        expected = reference(images[:count], target)
+        assert torch.allclose(cam(images[:count], target), expected, atol=1e-5)
+        assert expected.max() == 1
+
+
+def test_other_outputs_are_refused_in_words(exported, pooled_network, images):
+    def cam(outputs: Callable) -> object:
+        return exported("mean(G)")(Wrapped(pooled_network, outputs).eval(), "network.1")
+
+    with pytest.raises(ValueError, match=r"returned tuple for an image, not class scores"):
+        cam(lambda y: (y, y))(images)
+    with pytest.raises(ValueError, match=r"returned \(4, 2\) for an image, not class scores"):
+        cam(lambda y: torch.stack([y, y], 2))(images, 0)
+    with pytest.raises(ValueError, match=r"returned \(4,\) for 3 images: not one row per image"):
+        cam(lambda y: y.sum(0))(images[:3], 0)
+    with pytest.raises(ValueError, match="whether each is an image or a head cannot be told"):
+        cam(lambda y: [y, y, y])(images[:3], lambda row: row[0].max())
+
+
+def test_layers_that_are_not_there_are_refused_with_those_that_are(exported, pooled_network):
+    with pytest.raises(ValueError, match=r"no layer 'one'; it has 0, 1, 2, 3, 4$"):
+        exported("mean(G)")(pooled_network, "one")

@@ -70,10 +70,10 @@ def open_pictures(
     sizes = {array.shape for array in arrays}
     note = f"{count} pictures {order}, are taken as 0 to 255{_of_deep(pictures, how)}: {how}"
     if len(sizes) == 1:
-        pixels = arrays if isinstance(arrays, np.ndarray) else np.stack(arrays)
-        how.scale(how.channels or pixels.shape[3])  # refuse what does not fit at once
-        marked = None if masks is None else masks_of(_array(masks), pixels.shape[:3], _WHERE)
-        reader = ArchiveReader("memory", how, pixels, found, marked, groups=belongs)
+        whole = arrays if isinstance(arrays, np.ndarray) else np.stack(arrays)
+        how.scale(how.channels or whole.shape[3])  # refuse what does not fit at once
+        marked = None if masks is None else masks_of(_array(masks), whole.shape[:3], _WHERE)
+        reader = ArchiveReader("memory", how, whole, found, marked, groups=belongs)
         reader.names = tuple(f"picture[{i}]" for i in range(count))
         return ImageSource(reader, notes=(note,))
     if masks is not None:

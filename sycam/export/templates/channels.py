@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sycam.export.templates.measuring import _score
+from sycam.export.templates.measuring import _rows, _score
 from sycam.networks.passes import hooked
 
 # --- exported from here on ---
@@ -41,7 +41,7 @@ def channel_leaves(
 
     def score(images: Tensor) -> Tensor:
         """The target's scores ``[B]`` of altered images."""
-        return torch.stack([_score(row, target) for row in network(images)])
+        return torch.stack([_score(row, target) for row in _rows(network(images), len(images))])
 
     def score_without(channels: Tensor) -> Tensor:
         """The target's scores ``[B]`` of the image, each without one of the channels ``[B]``."""
@@ -59,6 +59,6 @@ def channel_leaves(
                 raise
             except Exception:  # the network joins the layer's output with something a row per image
                 found = network(image[None].expand(count, *image.shape))
-        return torch.stack([_score(row, target) for row in found[:count]])
+        return torch.stack([_score(row, target) for row in _rows(found, count)])
 
     return {}

@@ -16,6 +16,7 @@ from sycam.export.templates.measuring import (
     _evaluated,
     _fixed,
     _probability,
+    _rows,
     _score,
     channel_leaves,
 )
@@ -50,7 +51,8 @@ def modules_of(
     modules = dict(network.named_modules())
     for layer in layers:
         if isinstance(layer, str) and layer not in modules:
-            raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(modules)}")
+            known = ", ".join(filter(None, modules))  # the network itself has no name
+            raise ValueError(f"the network has no layer {layer!r}; it has {known}")
     return [modules[layer] if isinstance(layer, str) else layer for layer in layers]
 
 
@@ -68,7 +70,8 @@ def measure(
     the network is left as it was. One thread measures at a time.
 
     Args:
-        network: a classifier that returns ``(N, classes)``.
+        network: a classifier that returns ``(N, classes)``, or one that returns a tuple, list or
+            dictionary of tensors with a row per image, for callable targets.
         layers: modules of it in the order of LAYERS, with outputs ``(N,K,h,w)``.
         images: ``[N,C,H,W]``.
         targets: N of them: a class, a callable from a row of outputs to a scalar, or None for the
@@ -104,7 +107,7 @@ def measure(
             for layer, outputs in zip(layers, found, strict=True)
         ]
         with torch.no_grad(), hooked(*hooks):  # until a hook records
-            outputs = network(images)
+            outputs = _rows(network(images), len(images))
             for name, ran in zip(LAYERS, found, strict=True):
                 if len(ran) != 1:
                     raise ValueError(f"layer {name} must run once, it ran {len(ran)} times")

@@ -6,7 +6,7 @@ The exporter copies this file from the marker on into modules that measure for t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,8 @@ def measure(
     time.
 
     Args:
-        network: a classifier that returns ``(N, classes)``.
+        network: a classifier that returns ``(N, classes)``, or one that returns a tuple, list or
+            dictionary of tensors with a row per image, for callable targets.
         layer: one of its modules, with an output ``(N,K,h,w)`` or ``(N,K,d,h,w)``.
         images: ``[N,C,H,W]`` or ``[N,C,D,H,W]``.
         targets: N of them: a class, a callable from a row of outputs to a scalar, or None for the
@@ -53,7 +54,7 @@ def measure(
     with _evaluated(network):
         hook = (layer.register_forward_hook, cut)
         with torch.no_grad(), hooked(hook):  # until the hook records
-            outputs = network(images)
+            outputs = _rows(network(images), len(images))
             if len(found) != 1 or found[0].ndim not in (4, 5):
                 raise ValueError("the layer must run once, with an output (N,K,h,w) or (N,K,d,h,w)")
             explained = [_fixed(*pair, columns) for pair in zip(outputs, targets, strict=True)]
@@ -93,10 +94,49 @@ def _evaluated(network: nn.Module) -> Iterator[None]:
             )
 
 
+def _rows(outputs: object, count: int) -> list:
+    """What the network returned for each image: the rows of a tensor; a tuple, list or dictionary
+    with a row of each tensor; or the entries of a list of as many, as detectors return it."""
+
+    def batch(one: object) -> bool:
+        return isinstance(one, Tensor) and one.ndim > 0 and len(one) == count
+
+    def row(one: object, i: int) -> object:
+        return one[i] if batch(one) else one
+
+    if batch(outputs):
+        return list(outputs)
+    if isinstance(outputs, Mapping) and any(map(batch, outputs.values())):
+        rows = [{key: row(one, i) for key, one in outputs.items()} for i in range(count)]
+        return rows if type(outputs) is dict else [type(outputs)(**one) for one in rows]
+    images = isinstance(outputs, list) and len(outputs) == count
+    if isinstance(outputs, tuple | list) and any(map(batch, outputs)):
+        if images and count > 1:
+            raise ValueError(
+                f"the network returned a list of {count} tensors for {count} images: whether each "
+                "is an image or a head cannot be told; explain another number of images"
+            )
+        make = getattr(outputs, "_make", type(outputs))
+        return [make(row(one, i) for one in outputs) for i in range(count)]
+    if images:
+        return outputs
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    raise ValueError(
+        f"the network returned {shape} for {count} images: not one row per image; wrap it in a "
+        "module that returns the class scores"
+    )
+
+
 def _fixed(row: Tensor, target: int | Tensor | Callable | None, columns: bool) -> int | Callable:
     """What is explained of an image, whatever the outputs of its altered copies are."""
     if callable(target):
         return target
+    if not isinstance(row, Tensor) or row.ndim != 1:
+        shape = tuple(row.shape) if isinstance(row, Tensor) else type(row).__name__
+        raise ValueError(
+            f"the network returned {shape} for an image, not class scores: give a callable target, "
+            "from it to a scalar"
+        )
     if len(row) == 1 and target is not None and not columns:
         raise ValueError(
             f"target class {int(target)} cannot be told: the network has one output, which is what "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sycam.export.templates.measuring import _evaluated
+from sycam.export.templates.measuring import _evaluated, _rows
 from sycam.export.templates.measuring import measure as measure_each
 
 # --- exported from here on ---
@@ -34,12 +34,16 @@ def measure(
     if any(target is None for target in targets):
         device = next((p.device for p in network.parameters()), images.device)
         with _evaluated(network), torch.no_grad():
-            rows = network(images.to(device))
-        # None explains the only output of a network with one.
+            rows = _rows(network(images.to(device)), len(images))
         targets = [
-            int(row.argmax()) if target is None and len(row) > 1 else target
+            int(row.argmax()) if target is None and _of_classes(row) else target
             for row, target in zip(rows, targets, strict=True)
         ]
     pairs = torch.stack([images, images.flip(-1)], 1).flatten(0, 1)
     twice = [target for target in targets for _ in range(2)]
     return measure_each(network, layer, pairs, twice, columns, **options)
+
+
+def _of_classes(row: object) -> bool:
+    """Whether None explains the highest class; of a network with one output it explains that."""
+    return isinstance(row, Tensor) and row.ndim == 1 and len(row) > 1

@@ -48,7 +48,8 @@ class ExportedCAM:
         if isinstance(layer, str):
             modules = dict(network.named_modules())
             if layer not in modules:
-                raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(modules)}")
+                known = ", ".join(filter(None, modules))  # the network itself has no name
+                raise ValueError(f"the network has no layer {layer!r}; it has {known}")
             layer = modules[layer]
         self.network, self.layer = network, layer
         self._heatmaps = torch.compile(heatmaps) if compile else heatmaps
