@@ -95,7 +95,8 @@ class GraphTarget:
 
         Raises:
             OptionError: a package is missing.
-            RunError: the network cannot be exported, or its graph computes something else.
+            RunError: the network is not the run's or cannot be exported, or its graph computes
+                something else.
         """
         from sycam.export.explained import Explained  # which imports sympy
 
@@ -174,6 +175,12 @@ def _network(winner: Winner, images: Tensor) -> tuple[nn.Module, list[Layer]]:
         explain=ExplainOptions(reshape=reshape, output="logits"),
         device="cpu",
     )
+    if explained.digest != record.network.digest:
+        raise RunError(
+            f"{explained.name} computes something else than the run's network (other weights, code "
+            "or package versions), of which the graph would state the figures; give the run's own, "
+            f"or {_a_class()}, which takes any network"
+        )
     network = copy.deepcopy(explained.network).float().eval().requires_grad_(False)
     return network, [
         replace(layer, module=network.get_submodule(layer.name)) for layer in explained.layers

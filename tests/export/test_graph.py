@@ -17,6 +17,7 @@ from sycam.export import TARGETS, Winner
 from sycam.export.explained import Explained
 from sycam.language import heatmap_latex, parse
 from sycam.runs.record import Settings
+from sycam.support.content_digest import network_digest
 
 
 class Pooled(nn.Module):
@@ -36,11 +37,14 @@ class Pooled(nn.Module):
         return self.head(self.last(self.second(inner)).mean((2, 3)))
 
 
-def run_of(layers=("last",), target="predicted", fusion="mean", reshape=None) -> SimpleNamespace:
+def run_of(
+    network, layers=("last",), target="predicted", fusion="mean", reshape=None
+) -> SimpleNamespace:
     """What export reads of a run."""
     network = SimpleNamespace(
-        source=None, layers=tuple(layers), fusion=fusion, reshape=reshape, reshape_recorded=True
-    )
+        source=None, layers=tuple(layers), fusion=fusion, reshape=reshape, reshape_recorded=True,
+        digest=None if network is None else network_digest(network),
+    )  # fmt: skip
     settings = Settings(
         metric="road", metrics=("road",), metric_options={}, grammar="gradient", seed=0,
         precision="float32", search={}, target=target,
@@ -62,7 +66,7 @@ def images() -> Tensor:
 
 def written(tmp_path, network, text, base="torch-export", **run):
     path = tmp_path / {"torch-export": "cam.pt2", "onnx": "cam.onnx"}[base]
-    winner = Winner(run_of(**run), parse(text), network=network)
+    winner = Winner(run_of(network, **run), parse(text), network=network)
     if (reason := TARGETS[base].supports(winner, TARGETS)) is not None:
         raise reason
     TARGETS[base].write(winner, path, "Found on Friday.")
@@ -163,6 +167,17 @@ def test_what_a_graph_cannot_know_is_refused(tmp_path, network):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_that_the_run_did_not_explain_is_refused(tmp_path, network):
+    """Its figures, which the graph states, would be another's."""
+    other = Pooled().eval()
+    with torch.no_grad():
+        other.head.bias += 1
+    winner = Winner(run_of(network), parse("A"), network=other)
+    with pytest.raises(RunError, match=r"computes something else than the run's network"):
+        TARGETS["torch-export"].write(winner, tmp_path / "cam.pt2", "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, network):
     honest = TARGETS["torch-export"]
 
@@ -170,7 +185,7 @@ def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, network):
         run = honest.to_file(*arguments)
         return lambda images: tuple(t * 1.01 for t in run(images))
 
-    winner = Winner(run_of(), parse("A"), network=network)
+    winner = Winner(run_of(network), parse("A"), network=network)
     with pytest.raises(RunError, match="the graph's scores differ from the network's"):
         replace(honest, to_file=wrong).write(winner, tmp_path / "cam.pt2", "")
     assert not list(tmp_path.iterdir())

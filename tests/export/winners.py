@@ -11,6 +11,7 @@ from torch import nn
 from sycam.export import Winner
 from sycam.language import parse
 from sycam.runs.record import Settings
+from sycam.support.content_digest import network_digest
 
 
 def winner_of(
@@ -38,8 +39,9 @@ def winner_of(
         precision="float32", search={}, **{"target": "predicted", **settings},
     )  # fmt: skip
     known = SimpleNamespace(
-        source=None, layers=tuple(layers), fusion=fusion, reshape=reshape, reshape_recorded=True
-    )
+        source=None, layers=tuple(layers), fusion=fusion, reshape=reshape, reshape_recorded=True,
+        digest=None if network is None else network_digest(network),
+    )  # fmt: skip
     data = SimpleNamespace(shape=shape)
     record = SimpleNamespace(network=known, data=data, settings=asked, adaptive=None)
     return Winner(SimpleNamespace(record=record, path=None), parse(text), network=network)

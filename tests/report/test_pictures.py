@@ -169,6 +169,16 @@ def test_masks_of_the_runs_own_folder_are_drawn_on_files_of_it(run, scenes, tmp_
     assert "no ground truth is drawn: mask" in notes[0]
 
 
+def test_a_note_says_that_the_network_is_not_the_runs(run, scenes, tmp_path):
+    result, file, notes = sycam.load(run[0]), scenes / "images" / "0.png", []
+    other = demo.network()
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.01)
+    for network in (None, other):
+        explain(result, [file], network, out=tmp_path, save=["npy"], notify=notes.append)
+    assert ["something else than the run's network" in note.text for note in notes] == [True]
+
+
 def test_figures_on_pictures_are_those_of_the_run(run):
     """What is measured again agrees with what is on record."""
     result = sycam.load(run[0])

@@ -109,7 +109,7 @@ def _rows(outputs: object, count: int) -> list:
     if isinstance(outputs, Mapping) and any(map(batch, outputs.values())):
         rows = [{key: row(one, i) for key, one in outputs.items()} for i in range(count)]
         return rows if type(outputs) is dict else [type(outputs)(**one) for one in rows]
-    images = isinstance(outputs, list) and len(outputs) == count
+    images = isinstance(outputs, list) and len(outputs) == count  # one entry each
     if isinstance(outputs, tuple | list) and any(map(batch, outputs)):
         if images and count > 1:
             raise ValueError(
@@ -119,7 +119,7 @@ def _rows(outputs: object, count: int) -> list:
         make = getattr(outputs, "_make", type(outputs))
         return [make(row(one, i) for one in outputs) for i in range(count)]
     if images:
-        return outputs
+        return list(outputs)
     shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
     raise ValueError(
         f"the network returned {shape} for {count} images: not one row per image; wrap it in a "

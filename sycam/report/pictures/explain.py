@@ -81,7 +81,7 @@ def explain(  # noqa: PLR0913 (public)
             of each of ``methods`` (``<out>/overlay/grad-cam/cat.png`` where there are several).
         metric_files, trust: Python files named by the run that may be imported, as for
             :func:`sycam.verify`.
-        notify: is told where masks or boxes cannot be read.
+        notify: is told where masks or boxes cannot be read, or the network is not the run's.
 
     Returns:
         The files: PNG, GIF and npy as asked for.
@@ -145,6 +145,13 @@ def _again(
     explained = ExplainedNetwork.prepare(
         network, record.network.layers, found, asked, record.settings.seed, device
     )
+    if explained.digest != record.network.digest:
+        notify(
+            Note(
+                f"{explained.name} computes something else than the run's network (other weights, "
+                "code or package versions): the run's figures are not of these heatmaps"
+            )
+        )
     columns = {method: method for method in methods} or columns_of(result)
     figures = None if images else recorded_figures(result, columns, range(len(found)))
     return explained, found, figures
