@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+INTERRUPT = "interrupt"
+"""Why a piece of work ended that Ctrl-C ended, as it is recorded."""
+
 
 class Event:
     """Something that whoever watches may show."""

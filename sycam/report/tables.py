@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 
+from sycam.events import INTERRUPT
 from sycam.report.formula_table import FormulaTable
 from sycam.report.front_tables import (
     adaptive_table,
@@ -37,7 +38,12 @@ def result_tables(result: Result) -> RenderableType:
         f"of grammar {shown(repr(result.record.grammar.name))} "
         f"(stopped by the {shown(search.stopped)})"
     )
-    if result.best is None:
+    if result.best is None and not search.candidates and search.stopped == INTERRUPT:
+        parts.append(
+            "[bold red]No winner:[/] interrupted before a candidate was scored; the same command "
+            "goes on."
+        )
+    elif result.best is None:
         why = "is degenerate or a known CAM"
         if result.record.refused:
             why = f"is degenerate, a known CAM or fails {' or '.join(unmet(result))}"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sycam.events import INTERRUPT
 from sycam.report.front_tables import p_text
 from sycam.runs.result import Formula, Result
 from sycam.scoring.statistics import Interval, mean_interval
 from sycam.support.arguments import argument
 from sycam.validation.findings import Validation, Verdict
-from sycam.validation.heldout_scores import INTERRUPT
 
 GOOD, POOR, BAD, PLAIN = "good", "poor", "bad", "plain"
 

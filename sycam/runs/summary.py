@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sycam.errors import RunError
+from sycam.events import INTERRUPT
 from sycam.runs.file_names import RESULT_FILE
 from sycam.runs.result import Result, load
 from sycam.scoring.journal import JOURNAL_FILE
@@ -77,7 +78,7 @@ class RunSummary:
             against = validation.row(rival).against
         return cls(
             folder=str(result.path),
-            state=FINISHED if validation.left_out is None else INCOMPLETE,
+            state=FINISHED if _is_whole(result) else INCOMPLETE,
             created=record.created,
             network=record.network.name,
             layer=record.network.layer,
@@ -100,6 +101,11 @@ class RunSummary:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON; NaN is None."""
         return to_plain(self)
+
+
+def _is_whole(result: Result) -> bool:
+    """Whether nothing that the run was asked for is lacking."""
+    return result.validation.left_out is None and result.record.search.stopped != INTERRUPT
 
 
 def runs_in(folder: str | Path) -> list[RunSummary]:

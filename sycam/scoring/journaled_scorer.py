@@ -232,6 +232,12 @@ class JournaledScorer:
         return seconds / done
 
     @property
+    def is_timed(self) -> bool:
+        """Whether :attr:`pace` is of more than the first measurement, which takes longer: the
+        network finds its batch size, noise is drawn, workers begin."""
+        return self._measurements > 1
+
+    @property
     def overall_pace(self) -> float:
         """The same of all measurements: of methods some of which are far more expensive than
         others, the last ones say little."""

@@ -29,7 +29,7 @@ class Outcome:
         phases: how many candidates entered in each phase.
         entered_in: the phase in which each first entered, by its text, in their order.
         stopped: ``"cost bound"``, ``"budget"``, ``"threshold"``, ``"space"`` (nothing new is
-            proposed) or ``"interrupt"``.
+            proposed) or :data:`sycam.events.INTERRUPT`.
         seconds: spent in this session.
         resumed: candidates found in the journal.
         passes: forward passes on perturbed images in this session.

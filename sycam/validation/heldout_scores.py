@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from sycam.errors import OptionError
-from sycam.events import Interrupted, Note, Notify, Stage, Step
+from sycam.events import INTERRUPT, Interrupted, Note, Notify, Stage, Step
 from sycam.evidence import Evidence, Stack
 from sycam.language.mirroring import split_mirrored
 from sycam.methods import ALWAYS, Method
@@ -35,7 +35,7 @@ from sycam.validation.entrants import (
 )
 from sycam.validation.measures import GUARDED, Measures, passes_of
 
-BUDGET, INTERRUPT = "budget", "interrupt"
+BUDGET = "budget"
 _GUARDED_KINDS = (WINNER, NEW, SIMPLEST, "published", "control")
 
 GOALS, PANEL, GUARDS = "goals", "panel", "guards"

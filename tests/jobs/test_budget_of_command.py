@@ -16,6 +16,7 @@ from sycam.events import Stage, Step
 from sycam.report.html import write_report
 from sycam.report.tables import lacking, result_tables
 from sycam.runs.result import load
+from sycam.runs.summary import RunSummary
 from sycam.search.events import Forecast
 from sycam.search.phases import known as known_phase
 
@@ -72,6 +73,18 @@ def test_interrupted_in_the_evidence_it_keeps_what_there_is_and_goes_on(whole, t
     assert {row.name for row in again.validation.rows} == {r.name for r in whole.validation.rows}
     for row in again.validation.rows:  # the network may be made faster in another way: 1e-5
         assert row.scores == pytest.approx(whole.validation.row(row.name).scores, abs=1e-4)
+
+
+def test_interrupted_before_a_candidate_it_says_so_and_is_incomplete(tmp_path):
+    cut = run(tmp_path / "run", notify=StopAt("Scoring published CAMs and controls", 1))
+    assert cut.record.search.candidates == 0
+    said = shown(cut)
+    assert ("interrupted before a candidate was scored" in said) == (cut.best is None)
+    assert "every candidate" not in said
+    assert RunSummary.of(cut).state == "incomplete"
+    again = run(tmp_path / "run")
+    assert again.best is not None
+    assert RunSummary.of(again).state == "finished"
 
 
 def test_the_winner_is_kept_before_there_is_evidence(whole, tmp_path, monkeypatch):

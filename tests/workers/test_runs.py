@@ -36,6 +36,28 @@ def test_the_result_does_not_depend_on_the_number_of_workers(searched, content, 
     assert folders[0] == folders[1] == folders[2]
 
 
+BEGUN = """
+import multiprocessing, os, signal, time
+from sycam.workers.pools import processes
+
+if __name__ == "__main__":
+    pool = processes(2)()
+    tasks = [pool.submit(abs, -n) for n in range(2)]
+    for _ in range(10):  # also while they import
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGINT)
+        time.sleep(0.1)
+    print([task.result() for task in tasks], signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+def test_ctrl_c_passes_workers_by_from_the_moment_they_begin(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(BEGUN)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[0, 1] set()\n", "")
+
+
 def test_a_run_with_workers_is_verified_by_one_process(searched, pictures, apart):
     verified = sycam.verify(searched("run", executor=apart), images=pictures, trust=True)
     assert verified.holds

@@ -72,7 +72,7 @@ class Custom(Metric):
             # What is not declared is not part of a run's identity, so it must not be seen.
             context = replace(context, masks=None)
         scores = self._batch(maps, context) if self.form == BATCH else self._each(maps, context)
-        self._check(scores)
+        self._check(scores, maps)
         return scores
 
     def _batch(self, maps: Tensor, context: Context) -> Tensor:
@@ -118,12 +118,17 @@ class Custom(Metric):
                 f"raised {type(error).__name__}: {error} (line {last.lineno} of {last.filename})"
             ) from error
 
-    def _check(self, scores: Tensor) -> None:
+    def _check(self, scores: Tensor, maps: Tensor) -> None:
         finite = scores.isfinite()
         if not finite.all():
+            blank = maps.flatten(2).amax(2) == maps.flatten(2).amin(2)
+            others = int((~finite & ~blank).sum())
+            hint = "decide what a map of zeros scores"
+            if others:
+                hint = f"{others} of these heatmaps are not blank"
             raise self._fault(
                 f"gave {int((~finite).sum())} of {scores.numel()} scores that are NaN or infinite, "
-                "expected finite ones; decide what a map of zeros scores"
+                f"expected finite ones; {hint}"
             )
         low, high = self.range
         least, most = float(scores.min()), float(scores.max())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sycam.events import Interrupted, Notify, Stage, Step, ignore
+from sycam.events import INTERRUPT, Interrupted, Notify, Stage, Step, ignore
 from sycam.evidence import Evidence, Stack
 from sycam.methods import Method, find_method
 from sycam.metrics import Context, Metric
@@ -28,7 +28,7 @@ from sycam.search.selection.pareto import Front, describe, pareto_front
 from sycam.validation.adaptive import Adaptive, Contest, adaptive_evidence
 from sycam.validation.entrants import NEW, SIMPLEST, WINNER, Entrant
 from sycam.validation.findings import Validated, Validation
-from sycam.validation.heldout_scores import BESIDE, INTERRUPT, USUAL, Conduct
+from sycam.validation.heldout_scores import BESIDE, USUAL, Conduct
 from sycam.validation.measures import Measures
 from sycam.validation.per_class import Specialisation, specialisation
 from sycam.validation.validate import validate

@@ -27,6 +27,7 @@ _SAME_NAME = {
     "metric": "is of another version than there",
     "grammar": "has other rules than there",
 }
+_DRAWN = ("images", "masks")
 _OF_BLOCKS = ("mode", "scope", "adapt", "equivalence")  # options that decide which images come when
 
 Facts = dict[str, list[str]]
@@ -99,12 +100,15 @@ def _facts(question: Question, search: SearchOptions) -> Facts:
 def _differences(now: Facts, before: Facts) -> list[str]:
     said = []
     other_blocks = now["blocks"] != before.get("blocks")
+    other_seed = now["seed"] != before.get("seed")  # which draws other images of the same source
     for name, (value, digest) in now.items():
         there = before.get(name)
         sound = isinstance(there, list) and len(there) == 2
         if not sound or there == [value, digest] or name == "blocks":
             continue
         if name in _OF_BLOCKS and not other_blocks:
+            continue
+        if name in _DRAWN and other_seed and there[0] == value:
             continue
         if there[0] != value:
             said.append(f"{argument(name)} is {_short(value)} and {_short(there[0])} there")

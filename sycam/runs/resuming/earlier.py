@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from sycam.errors import RunError
-from sycam.events import Note, Notify, ignore
+from sycam.events import INTERRUPT, Note, Notify, ignore
 from sycam.problem.problem import Question
 from sycam.runs.record import RunRecord
 from sycam.runs.recording import asked_of
@@ -17,7 +17,6 @@ from sycam.search import SearchOptions
 from sycam.support.arguments import argument
 from sycam.support.schema import to_plain
 from sycam.support.text.counting import counted
-from sycam.validation.heldout_scores import INTERRUPT
 from sycam.version import __version__
 
 _ROUNDING = 1e-4  # of figures that were measured twice

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from sycam.events import Interrupted, Note, Notify, Stage, ignore
+from sycam.events import INTERRUPT, Interrupted, Note, Notify, Stage, ignore
 from sycam.language import Expression
 from sycam.methods import Method
 from sycam.search.admission import may_ignore_target
@@ -94,11 +94,11 @@ class Search:
         except StoppedError as reason:
             outcome.stopped = str(reason)
         except KeyboardInterrupt:
-            outcome.stopped = "interrupt"
+            outcome.stopped = INTERRUPT
             self.notify(
                 Interrupted("interrupted: what was found is validated (Ctrl-C again to quit)")
             )
-        if outcome.stopped != "interrupt":
+        if outcome.stopped != INTERRUPT:
             self._settle()
         outcome.candidates = list(self.race.finished)
         outcome.dropped = [s for s in self.race.standings.values() if s.dropped]

@@ -82,7 +82,8 @@ class KnownMethods:
         def done(count: int) -> None:
             nonlocal told
             self.notify(Step(count))
-            enough = count >= TIMED and self.board.pace
+            # Of a run that goes on, most may be on record.
+            enough = count >= TIMED and self.board.is_timed
             if enough and not told and self.budget.elapsed - begun > _PATIENCE:
                 told = True
                 foretell()

@@ -148,6 +148,8 @@ class _Rounds:
         """
         if self.board.has(recorded_name(method), stage):
             return True
+        if not self.board.is_timed:
+            return self.left() > 0
         rest = sum(block.cells for block in self.board.stages[stage + 1 :])
         ends = place + 1 if stage else int(not least)
         return self.board.pace * (self.board.stages[stage].cells + ends * rest) <= self.left()

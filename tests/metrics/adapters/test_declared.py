@@ -156,7 +156,10 @@ FAULTS = [
     (lambda h, c: h.mean((-2, -1))[0], r"gave shape \[3\], expected \[2, 3\]: one score a"),
     (lambda h, c: h, r"gave shape \[2, 3, 12, 12\], expected \[2, 3\]"),
     (lambda h, c: h.amax((-2, -1)) > 0, r"gave torch.bool, expected floating point \(.float"),
-    (lambda h, c: h.mean((-2, -1)) / 0, r"gave 6 of 6 scores that are NaN or infinite"),
+    (
+        lambda h, c: h.mean((-2, -1)) / 0,
+        r"gave 6 of 6 scores that are NaN or infinite.*; 6 of these heatmaps are not blank",
+    ),
     (lambda h, c: h.mean((-2, -1)) + 7, r"gave scores from 7.* expected its range \(0, 1\)"),
     (lambda h, c: h.missing, r"raised AttributeError: .*'missing'"),
 ]
@@ -170,6 +173,18 @@ def test_what_a_metric_may_not_return(function, said, context12, maps12):
 
     with pytest.raises(DataError, match=rf"metric 'bad' {said}"):
         find_metric("bad").score(maps12(2), context12())
+
+
+def test_a_share_of_a_blank_heatmap_wants_a_decision(context12, maps12):
+    @sycam.metric(range=(0, 1))
+    def share(heatmaps, context):
+        return heatmaps[..., :6].sum((-2, -1)) / heatmaps.sum((-2, -1))
+
+    maps = maps12(2)
+    maps[1, 2] = 0
+    said = "gave 1 of 6 scores .* expected finite ones; decide what a map of zeros scores"
+    with pytest.raises(DataError, match=said):
+        find_metric("share").score(maps, context12())
 
 
 @pytest.mark.parametrize(

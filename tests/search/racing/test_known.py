@@ -20,7 +20,7 @@ STAGES = (ImageBlock(0, 4, 4), ImageBlock(4, 6, 6), ImageBlock(6, 10, 10))
 class Board:
     """Scores of methods that take a second an image; method m7 has 0.7 on every image."""
 
-    metric, stages, pace = find_metric("insertion"), STAGES, 1.0
+    metric, stages, pace, is_timed = find_metric("insertion"), STAGES, 1.0, True
 
     def __init__(self):
         self.seen, self.seconds = {}, 0.0
@@ -83,6 +83,36 @@ class SlowAtFirst(Board):
     @property
     def pace(self):
         return 20.0 if self.seconds < 12 else 1.0
+
+
+class SlowToBegin(Board):
+    """Seems to take a hundred seconds an image until two methods are measured: workers begin."""
+
+    measured = 0
+
+    @property
+    def is_timed(self):
+        return self.measured > 1
+
+    @property
+    def pace(self):
+        return 1.0 if self.is_timed else 100.0 * self.measured
+
+    def score_method(self, method, stage):
+        self.measured += not self.has(method.name, stage)
+        return super().score_method(method, stage)
+
+
+def test_what_beginning_takes_keeps_no_method_out_of_a_run_that_goes_on():
+    """Three have been scored before; the first that is measured now says nothing of the others."""
+    board = SlowToBegin()
+    score_known(METHODS[:3], board, lambda: math.inf)
+    board.measured = 0
+    found = score_known(METHODS, board, lambda: 80 - board.seconds)
+    assert len(found.whole) == len(METHODS)
+    board = SlowToBegin()
+    found = score_known(METHODS, board, lambda: 0.0)
+    assert len(found.whole) == LEAST  # no time is none, whatever is known of the pace
 
 
 def test_where_less_was_taken_than_expected_the_others_get_another_round():
