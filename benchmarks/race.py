@@ -2,6 +2,7 @@
 
     python benchmarks/race.py [NAME ...] [--cache FOLDER] [--images 200] [--orders 20]
     python benchmarks/race.py --kept FILE --metric road:percentiles=30+70 [--max-cost 4] ...
+    python benchmarks/race.py [NAME ...] --boundary ...
 
 Each table of ``benchmarks/score_tables.py``, or the scores that ``benchmarks/search.py`` keeps in a
 file ``added.jsonl``, is searched in the order of cost, as often as asked on other random orders of
@@ -14,6 +15,12 @@ loss; how often the rule's choice is exact mode's; and the share that any method
 at each candidate's differences to the best alone: ``2 ln(1 / (2.4 delta)) / gap ** 2`` images
 (Kaufmann, Cappe and Garivier, JMLR 2016, for normal differences), the gap in standard deviations
 and known in advance.
+
+``--boundary`` asks whether the test keeps its level where it is hardest: of the best third of the
+formulas pairs are drawn, and one of a pair is moved until it is ahead of the other by the tolerance
+exactly, so that dropping it is just wrong. The share that is dropped before all is seen must not
+exceed the level of the first leader, a quarter of delta. Peers are the published CAMs and eight
+formulas.
 """
 
 from __future__ import annotations
@@ -39,6 +46,7 @@ from sycam.search.racing.sequential_test import Bounds, SequentialTest
 from sycam.search.selection.rules import DEFAULT_RULE
 from sycam.search.selection.select import select
 
+LEADERS, CANDIDATES = 6, 10  # of an order, at the boundary
 DEFAULT = (
     "demo-road-levels",
     "cifar10-road-levels",
@@ -190,6 +198,40 @@ def replay(name: str, found: Table, metric: Metric, options: argparse.Namespace)
     )
 
 
+def boundary(name: str, found: Table, metric: Metric, options: argparse.Namespace) -> str:
+    """A line of the table of ``--boundary``."""
+    tolerance = SearchOptions(budget=Budget(candidates=1)).tolerance_of(metric)
+    rng, wrong = np.random.default_rng(0), []
+    best = found.scores.mean(1).argsort()[::-1][: len(found.names) // 3]
+    for _ in range(options.orders):
+        images = rng.permutation(found.scores.shape[1])[: options.images]
+        stages = cell_blocks(len(images), metric)
+        whole = found.cells[:, images], found.published_cells[:, images]
+        if stages[-1].levels < 2:
+            whole = tuple(scores.sum(2, keepdims=True) for scores in whole)
+        cells, known = whole
+        no_room = np.full(cells.shape[1:], -1e9)  # gains to come play no part
+        test = SequentialTest(options.delta, tolerance, len(stages) - 1, no_room)
+        seen, looks = np.zeros(cells.shape[1:], bool), []
+        for block in stages[:-1]:
+            np.put_along_axis(seen[block.part], block.which, True, 1)
+            looks.append(seen.copy())
+        for leader in rng.choice(best, LEADERS, replace=False):
+            peers = rng.choice(len(cells), BATCH, replace=False)
+            peers = peers[cells[peers].sum(2).mean(1).argsort()]
+            beside = np.concatenate([known, cells[peers]])
+            for one in rng.choice(best, CANDIDATES, replace=False):
+                if one == leader or one in peers or np.array_equal(cells[one], cells[leader]):
+                    continue
+                gap = (cells[leader] - cells[one]).sum(1).mean() + tolerance
+                moved = cells[one] + gap / cells.shape[2]
+                given = (np.where(look, moved, np.nan) for look in looks)
+                wrong.append(any(test.drops(cells[leader], one, 1, beside) for one in given))
+    share, level = float(np.mean(wrong)), options.delta / 4
+    error = (share * (1 - share) / len(wrong)) ** 0.5
+    return f"| {name} | {len(wrong)} | {level:.3f} | {share:.3f} ± {error:.3f} |"
+
+
 def make_parser() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(
@@ -199,6 +241,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--orders", type=int, default=20)
+    parser.add_argument("--boundary", action="store_true", help="whether the test keeps its level")
     parser.add_argument("--delta", type=float, default=0.05)
     parser.add_argument("--kept", type=Path, help="scores that benchmarks/search.py kept")
     parser.add_argument("--metric", default="road:percentiles=30+70", help="of the kept scores")
@@ -212,6 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "table", "formulas", "images", "by bounds", "race over images", "race", "settled",
         "same leader", "within tolerance", "loss", "same choice", "plain differences need",
     )  # fmt: skip
+    if options.boundary:
+        columns = "table", "pairs", "level", "dropped, though ahead by the tolerance"
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     if options.kept is not None:
         metric = find_metric(options.metric)
@@ -223,7 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"| {name} | no real data at {DATA}; set SYCAM_DATA |")
             continue
         found = table(name, options.cache)
-        print(replay(name, found, find_metric(SETTINGS[name].metric), options), flush=True)
+        line = boundary if options.boundary else replay
+        print(line(name, found, find_metric(SETTINGS[name].metric), options), flush=True)
 
 
 if __name__ == "__main__":

@@ -224,3 +224,9 @@ def test_other_libraries_score_the_same_heatmaps(
     benchmark_file("scoring").main(["--metrics", metric, *small])
     theirs, ours = capfd.readouterr().out.split(f"{peer} (")[1].split(")")[0].split(", ")
     assert float(theirs) == pytest.approx(float(ours), abs=0.1)
+
+
+def test_smallest_boundary_of_a_race(benchmark_file, tables, capfd):
+    given = ["tiny", "--images", "40", "--orders", "1", "--boundary", "--cache", str(tables)]
+    benchmark_file("race").main(given)
+    assert "| tiny | " in capfd.readouterr().out
