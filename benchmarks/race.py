@@ -216,11 +216,11 @@ def boundary(name: str, found: Table, metric: Metric, options: argparse.Namespac
         for block in stages[:-1]:
             np.put_along_axis(seen[block.part], block.which, True, 1)
             looks.append(seen.copy())
-        for leader in rng.choice(best, LEADERS, replace=False):
-            peers = rng.choice(len(cells), BATCH, replace=False)
+        for leader in rng.permutation(best)[:LEADERS]:
+            peers = rng.permutation(len(cells))[:BATCH]
             peers = peers[cells[peers].sum(2).mean(1).argsort()]
             beside = np.concatenate([known, cells[peers]])
-            for one in rng.choice(best, CANDIDATES, replace=False):
+            for one in rng.permutation(best)[:CANDIDATES]:
                 if one == leader or one in peers or np.array_equal(cells[one], cells[leader]):
                     continue
                 gap = (cells[leader] - cells[one]).sum(1).mean() + tolerance
