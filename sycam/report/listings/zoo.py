@@ -166,7 +166,7 @@ In Python:
 >>> print(sycam.CAM(network, "features.5", "zoo:resnet20-layer2-road").expression)
 smooth(relu(G))
 >>> print(sycam.CAM(network, "zoo:demo-road").expression)
-cam[features.5](smooth(G)) + cam[features.1](smooth(G)) + square(cam[features](mean(G) / sum(A)))
+cam[features.5](smooth(G)) + cam[features.1](smooth(G)) + square(cam[features](mean(G)))
 
 ```
 
