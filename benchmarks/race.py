@@ -56,6 +56,15 @@ DEFAULT = (
 )
 
 
+def looks(stages: Sequence[ImageBlock], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """``[N,L]`` bool: the cells seen at the end of each stage."""
+    seen, found = np.zeros(shape, bool), []
+    for block in stages:
+        np.put_along_axis(seen[block.part], block.which, True, 1)
+        found.append(seen.copy())
+    return found
+
+
 class KeptScores:
     """A table ``[C,N,L]`` of oriented scores that are there already.
 
@@ -78,11 +87,7 @@ class KeptScores:
             cells = cells.sum(2, keepdims=True)
         # oriented() is its own inverse.
         self._cells = dict(zip(names, metric.oriented(cells), strict=True))
-        self._seen: list[np.ndarray] = []
-        seen = np.zeros(cells.shape[1:], bool)
-        for block in self.stages:
-            np.put_along_axis(seen[block.part], block.which, True, 1)
-            self._seen.append(seen.copy())
+        self._seen = looks(self.stages, cells.shape[1:])
 
     def cells(self, name: str, stage: int) -> np.ndarray:
         """``[N,L]`` scores up to the end of a stage, NaN where they are of a later one."""
@@ -212,10 +217,7 @@ def boundary(name: str, found: Table, metric: Metric, options: argparse.Namespac
         cells, known = whole
         no_room = np.full(cells.shape[1:], -1e9)  # gains to come play no part
         test = SequentialTest(options.delta, tolerance, len(stages) - 1, no_room)
-        seen, looks = np.zeros(cells.shape[1:], bool), []
-        for block in stages[:-1]:
-            np.put_along_axis(seen[block.part], block.which, True, 1)
-            looks.append(seen.copy())
+        seen = looks(stages[:-1], cells.shape[1:])
         for leader in rng.permutation(best)[:LEADERS]:
             peers = rng.permutation(len(cells))[:BATCH]
             peers = peers[cells[peers].sum(2).mean(1).argsort()]
@@ -225,8 +227,8 @@ def boundary(name: str, found: Table, metric: Metric, options: argparse.Namespac
                     continue
                 gap = (cells[leader] - cells[one]).sum(1).mean() + tolerance
                 moved = cells[one] + gap / cells.shape[2]
-                given = (np.where(look, moved, np.nan) for look in looks)
-                wrong.append(any(test.drops(cells[leader], one, 1, beside) for one in given))
+                given = (np.where(cells_seen, moved, np.nan) for cells_seen in seen)
+                wrong.append(any(test.drops(cells[leader], part, 1, beside) for part in given))
     share, level = float(np.mean(wrong)), options.delta / 4
     error = (share * (1 - share) / len(wrong)) ** 0.5
     return f"| {name} | {len(wrong)} | {level:.3f} | {share:.3f} ± {error:.3f} |"

@@ -80,7 +80,7 @@ class Reader(ABC):
         return f"{len(names)} of {count} images in {self.place} have no mask: {listed(names)}"
 
     def scaled(self, pixels: np.ndarray) -> Tensor:
-        """Pixels uint8 ``[H, W, C]`` in the network's input scale."""
+        """Pixels ``[H, W, C]``, 0 to 255 and uint8 or float32, in the network's input scale."""
         centre, spread = self.reading.scale(pixels.shape[2])
         image = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
         image = image.to(torch.float32).div_(255)
